@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* aarch64 sequences; arch/percpu.h specifies them. */
+#ifndef BSLAB_ARCH_AARCH64_PERCPU_H
+#define BSLAB_ARCH_AARCH64_PERCPU_H
+
+#include "arch/percpu.h"
+
+static force_inline uintptr_t arch_thread_pointer(void)
+{
+	uintptr_t tp;
+
+	__asm__("mrs %0, tpidr_el0" : "=r"(tp));
+	return tp;
+}
+
+static force_inline void cpu_relax(void)
+{
+	__asm__ volatile("yield" ::: "memory");
+}
+
+/* Labels as on x86-64. The signature is "brk #0x45e0". */
+#define RSEQ_DESCRIPTOR                                                                            \
+	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
+	".balign 32\n\t"                                                                           \
+	"3: .long 0, 0\n\t"                                                                        \
+	".quad 1f, 2f - 1f, 4f\n\t"                                                                \
+	".popsection\n\t"                                                                          \
+	".pushsection .text.rseq_abort, \"ax\"\n\t"                                                \
+	".long 0xd428bc00\n\t"                                                                     \
+	"4: b 5f\n\t"                                                                              \
+	".popsection\n\t"
+#define RSEQ_ENTER                                                                                 \
+	"5: adrp %[tmp], 3b\n\t"                                                                   \
+	"add %[tmp], %[tmp], :lo12:3b\n\t"                                                         \
+	"str %[tmp], [%[rseq], %[cs]]\n\t"                                                         \
+	"1: ldr %w[tmp], [%[rseq], %[index]]\n\t"                                                  \
+	"ldr %[area], [%[areas], %[tmp], lsl 3]\n\t"
+#define RSEQ_INPUTS                                                                                \
+	[areas] "r"((char *)&bslab_hot + AREAS_OFFSET(index_offset)), [rseq] "r"(arch_thread_pointer() + RSEQ_OFFSET(index_offset)),    \
+	    [cs] "i"(RSEQ_CS), [index] "i"(index_offset), [class] "r"((size_t) class)
+
+static force_inline void *percpu_pop(unsigned class, const int index_offset)
+{
+	uintptr_t tmp, area, top;
+	void *obj;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+		     "ldr %[top], [%[area], %[class], lsl 3]\n\t"
+		     "ldr %[obj], [%[top], -8]!\n\t"
+		     "tbnz %[obj], 0, %l[empty]\n\t"
+		     "str %[top], [%[area], %[class], lsl 3]\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top), [obj] "=&r"(obj)
+		     : RSEQ_INPUTS
+		     : "memory", "cc"
+		     : empty);
+	if (!obj)
+		__builtin_unreachable(); /* so that callers test once */
+	return obj;
+empty:
+	return NULL;
+}
+
+static force_inline bool percpu_push(unsigned class, void *obj, const int index_offset)
+{
+	uintptr_t tmp, area, top;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+		     "ldr %[top], [%[area], %[class], lsl 3]\n\t"
+		     "ldr %[tmp], [%[top]]\n\t"
+		     "tbnz %[tmp], 0, %l[full]\n\t"
+		     "ldr %[tmp], [%[top], -8]\n\t"
+		     "cmp %[tmp], %[obj]\n\t"
+		     "b.eq %l[full]\n\t"
+		     "str %[obj], [%[top]], 8\n\t"
+		     "str %[top], [%[area], %[class], lsl 3]\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top)
+		     : RSEQ_INPUTS, [obj] "r"(obj)
+		     : "memory", "cc"
+		     : full);
+	return true;
+full:
+	return false;
+}
+
+static force_inline bool percpu_cmpxchg(unsigned class, void **old, void **new,
+					   struct percpu_area *none, const int index_offset)
+{
+	uintptr_t tmp, area;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+		     "cmp %[area], %[none]\n\t"
+		     "b.eq %l[differs]\n\t"
+		     "ldr %[tmp], [%[area], %[class], lsl 3]\n\t"
+		     "cmp %[tmp], %[old]\n\t"
+		     "b.ne %l[differs]\n\t"
+		     "str %[new], [%[area], %[class], lsl 3]\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area)
+		     : RSEQ_INPUTS, [old] "r"(old), [new] "r"(new), [none] "r"(none)
+		     : "memory", "cc"
+		     : differs);
+	return true;
+differs:
+	return false;
+}
+
+#undef RSEQ_DESCRIPTOR
+#undef RSEQ_ENTER
+#undef RSEQ_INPUTS
+
+#endif

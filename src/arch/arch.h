@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one place that knows which machine this is. Each arch folder gives, by
+ * the same contract:
+ *
+ *   syscall.h  arch_syscall6(): a raw system call, -errno on failure, errno untouched
+ *   percpu.h   arch_thread_pointer(), cpu_relax() and the three restartable
+ *              sequences specified in arch/percpu.h
+ */
+#ifndef BSLAB_ARCH_H
+#define BSLAB_ARCH_H
+
+#if defined(__x86_64__)
+#include "arch/x86_64/percpu.h"
+#include "arch/x86_64/syscall.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64/percpu.h"
+#include "arch/aarch64/syscall.h"
+#else
+#error "bslab knows x86-64 and aarch64; a new one needs its own folder under src/arch"
+#endif
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* x86-64 sequences; arch/percpu.h specifies them. */
+#ifndef BSLAB_ARCH_X86_64_PERCPU_H
+#define BSLAB_ARCH_X86_64_PERCPU_H
+
+#include "arch/percpu.h"
+
+static force_inline uintptr_t arch_thread_pointer(void)
+{
+	uintptr_t tp;
+
+	__asm__("mov %%fs:0, %0" : "=r"(tp));
+	return tp;
+}
+
+static force_inline void cpu_relax(void)
+{
+	__builtin_ia32_pause();
+}
+
+/*
+ * Labels inside the templates: 1 start, 2 just past the final store, 3 the
+ * descriptor (struct rseq_cs), 4 abort handler, 5 restart. The kernel checks
+ * the four bytes before the abort handler against the signature that libc
+ * registered, 0x53053053; as "ud1 0x53053053(%rip), %edi" they are a valid
+ * but trapping instruction.
+ */
+#define RSEQ_DESCRIPTOR                                                                            \
+	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
+	".balign 32\n\t"                                                                           \
+	"3: .long 0, 0\n\t"                                                                        \
+	".quad 1f, 2f - 1f, 4f\n\t"                                                                \
+	".popsection\n\t"                                                                          \
+	".pushsection .text.rseq_abort, \"ax\"\n\t"                                                \
+	".byte 0x0f, 0xb9, 0x3d\n\t"                                                               \
+	".long 0x53053053\n\t"                                                                     \
+	"4: jmp 5f\n\t"                                                                            \
+	".popsection\n\t"
+#define RSEQ_ENTER                                                                                 \
+	"5: leaq 3b(%%rip), %[tmp]\n\t"                                                            \
+	"movq %[tmp], %%fs:%c[cs](%[rseq])\n\t"                                                    \
+	"1: movl %%fs:%c[index](%[rseq]), %k[tmp]\n\t"                                             \
+	"movq %c[areas](%[hot], %[tmp], 8), %[area]\n\t"
+#define RSEQ_INPUTS                                                                                \
+	[hot] "r"(&bslab_hot), [rseq] "r"(RSEQ_OFFSET(index_offset)),                                  \
+	    [areas] "i"(AREAS_OFFSET(index_offset)), [cs] "i"(RSEQ_CS), [index] "i"(index_offset), \
+	    [class] "r"((size_t) class)
+
+static force_inline void *percpu_pop(unsigned class, const int index_offset)
+{
+	uintptr_t tmp, area, top;
+	void *obj;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+		     "movq (%[area], %[class], 8), %[top]\n\t"
+		     "movq -8(%[top]), %[obj]\n\t"
+		     "testb $1, %b[obj]\n\t"
+		     "jne %l[empty]\n\t"
+		     "subq $8, %[top]\n\t"
+		     "movq %[top], (%[area], %[class], 8)\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top), [obj] "=&r"(obj)
+		     : RSEQ_INPUTS
+		     : "memory", "cc"
+		     : empty);
+	if (!obj)
+		__builtin_unreachable(); /* so that callers test once */
+	return obj;
+empty:
+	return NULL;
+}
+
+static force_inline bool percpu_push(unsigned class, void *obj, const int index_offset)
+{
+	uintptr_t tmp, area, top;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+		     "movq (%[area], %[class], 8), %[top]\n\t"
+		     "testb $1, (%[top])\n\t"
+		     "jne %l[full]\n\t"
+		     "cmpq %[obj], -8(%[top])\n\t"
+		     "je %l[full]\n\t"
+		     "movq %[obj], (%[top])\n\t"
+		     "addq $8, %[top]\n\t"
+		     "movq %[top], (%[area], %[class], 8)\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top)
+		     : RSEQ_INPUTS, [obj] "r"(obj)
+		     : "memory", "cc"
+		     : full);
+	return true;
+full:
+	return false;
+}
+
+static force_inline bool percpu_cmpxchg(unsigned class, void **old, void **new,
+					   struct percpu_area *none, const int index_offset)
+{
+	uintptr_t tmp, area;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+		     "cmpq %[none], %[area]\n\t"
+		     "je %l[differs]\n\t"
+		     "cmpq %[old], (%[area], %[class], 8)\n\t"
+		     "jne %l[differs]\n\t"
+		     "movq %[new], (%[area], %[class], 8)\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area)
+		     : RSEQ_INPUTS, [old] "r"(old), [new] "r"(new), [none] "r"(none)
+		     : "memory", "cc"
+		     : differs);
+	return true;
+differs:
+	return false;
+}
+
+#undef RSEQ_DESCRIPTOR
+#undef RSEQ_ENTER
+#undef RSEQ_INPUTS
+
+#endif
