@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A four-byte lock: spin while the holder is likely to be running, then sleep
+ * (Drepper, "Futexes Are Tricky", mutex 2). Zero is unlocked, so locks in .bss
+ * need no set-up.
+ *
+ * Lock order, outermost first; a thread takes locks only in rising rank.
+ * Debug builds check it: a thread that takes a lock of a rank at or below one
+ * that it holds dies with a line that names both.
+ *
+ *   1 boot       start of the process
+ *   2 thread     list of threads, buddies in use and orphaned buddies
+ *   3 cache      one kmem_cache's partial list
+ *   4 barn       one kmem_cache's full and empty sheaves
+ *   5 large      list of own mappings
+ *   6 buddy      one buddy's free areas and its pageblocks
+ *   7 adopter    the buddy that adopts another's blocks (under the thread lock)
+ *   8 zone       free pageblocks of all regions
+ *   9 map        sections coming into being
+ *  10 meta       boot allocator and pools of metadata
+ */
+#ifndef BSLAB_LOCK_H
+#define BSLAB_LOCK_H
+
+#include "base/base.h"
+
+enum lock_rank {
+	RANK_BOOT = 1,
+	RANK_THREAD,
+	RANK_CACHE,
+	RANK_BARN,
+	RANK_LARGE,
+	RANK_BUDDY,
+	RANK_BUDDY_ADOPTER,
+	RANK_ZONE,
+	RANK_MAP,
+	RANK_META,
+};
+
+struct lock {
+	_Atomic uint32_t word; /* 0 free, 1 held, 2 held and waited for */
+};
+
+void lock_wait(struct lock *l) __attribute__((visibility("hidden")));
+void lock_wake(struct lock *l) __attribute__((visibility("hidden")));
+
+#ifdef BSLAB_DEBUG
+void lock_rank_push(enum lock_rank rank);
+void lock_rank_pop(enum lock_rank rank);
+#else
+static inline void lock_rank_push(enum lock_rank rank)
+{
+	(void)rank;
+}
+static inline void lock_rank_pop(enum lock_rank rank)
+{
+	(void)rank;
+}
+#endif
+
+static inline bool lock_try(struct lock *l)
+{
+	uint32_t free = 0;
+
+	return atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
+						       memory_order_relaxed);
+}
+
+static inline void lock_take(struct lock *l, enum lock_rank rank)
+{
+	lock_rank_push(rank);
+	if (unlikely(!lock_try(l)))
+		lock_wait(l);
+}
+
+static inline void lock_drop(struct lock *l, enum lock_rank rank)
+{
+	lock_rank_pop(rank);
+	if (unlikely(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2))
+		lock_wake(l);
+}
+
+static inline bool lock_is_held(struct lock *l)
+{
+	return atomic_load_explicit(&l->word, memory_order_relaxed) != 0;
+}
+
+/* Fork takes every lock of a kind at once, outermost kinds first: outside the ranks. */
+static inline void lock_take_nested(struct lock *l)
+{
+	if (unlikely(!lock_try(l)))
+		lock_wait(l);
+}
+
+static inline void lock_drop_nested(struct lock *l)
+{
+	if (unlikely(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2))
+		lock_wake(l);
+}
+
+/* In the child of fork: the only thread left holds the lock or nobody does. */
+static inline void lock_reset(struct lock *l)
+{
+	atomic_store_explicit(&l->word, 0, memory_order_relaxed);
+}
+
+#endif

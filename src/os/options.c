@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/options.h"
+
+#include <string.h>
+
+#include "os/bug.h"
+
+struct options bslab_options = {
+    .index = INDEX_AUTO,
+    .guard = true,
+    .region_size = GIB,
+    .dirty_size = 32 * MIB,
+    .large_size = 256 * MIB,
+};
+
+static const char *const index_names[] = {"auto", "mm_cid", "cpu_id", "thread"};
+static const char *const error_names[] = {"abort", "warn"};
+static const char *const bool_names[] = {"no", "yes"};
+
+const char *index_mode_name(enum index_mode mode)
+{
+	return index_names[mode];
+}
+
+struct token {
+	const char *text;
+	size_t len;
+};
+
+static bool token_is(struct token t, const char *name)
+{
+	return strlen(name) == t.len && memcmp(t.text, name, t.len) == 0;
+}
+
+static int find_name(struct token t, const char *const *names, int nr_names)
+{
+	int i;
+
+	for (i = 0; i < nr_names; i++)
+		if (token_is(t, names[i]))
+			return i;
+	return -1;
+}
+
+static bool parse_bool(struct token t, bool *value)
+{
+	int i = find_name(t, bool_names, 2);
+
+	if (i >= 0)
+		*value = i;
+	return i >= 0;
+}
+
+/* Digits and one of K, M, G, T; nothing that overflows. */
+static bool parse_size(struct token t, size_t min, size_t max, size_t *value)
+{
+	static const char units[] = "KMGT";
+	size_t n = 0, i = 0;
+
+	for (; i < t.len && t.text[i] >= '0' && t.text[i] <= '9'; i++)
+		if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, (size_t)(t.text[i] - '0'), &n))
+			return false;
+	if (i == 0)
+		return false;
+	if (i < t.len) {
+		const char *unit = memchr(units, t.text[i], 4);
+		size_t shift;
+
+		if (!unit || ++i != t.len)
+			return false;
+		shift = 10 * (size_t)(unit - units + 1);
+		if (n > SIZE_MAX >> shift)
+			return false;
+		n <<= shift;
+	}
+	if (n < min || n > max)
+		return false;
+	*value = n;
+	return true;
+}
+
+static bool parse_value(struct options *o, struct token key, struct token value, bool *known)
+{
+	int i;
+
+	*known = true;
+	if (token_is(key, "index")) {
+		i = find_name(value, index_names, 4);
+		if (i >= 0)
+			o->index = (enum index_mode)i;
+		return i >= 0;
+	}
+	if (token_is(key, "on_error")) {
+		i = find_name(value, error_names, 2);
+		if (i >= 0)
+			o->warn = i;
+		return i >= 0;
+	}
+	if (token_is(key, "check"))
+		return parse_bool(value, &o->check);
+	if (token_is(key, "guard"))
+		return parse_bool(value, &o->guard);
+	if (token_is(key, "stats"))
+		return parse_bool(value, &o->stats);
+	if (token_is(key, "region")) {
+		size_t size;
+
+		if (!parse_size(value, PAGEBLOCK_SIZE, GIB, &size) || !is_power_of_2(size))
+			return false;
+		o->region_size = size;
+		return true;
+	}
+	if (token_is(key, "dirty"))
+		return parse_size(value, 0, SIZE_MAX, &o->dirty_size);
+	if (token_is(key, "reserve"))
+		return parse_size(value, 0, GIB, &o->reserve_size);
+	if (token_is(key, "large"))
+		return parse_size(value, PAGEBLOCK_SIZE, SIZE_MAX, &o->large_size);
+	*known = false;
+	return false;
+}
+
+static struct token next_token(const char **text, const char *stops)
+{
+	struct token t = {*text, strcspn(*text, stops)};
+
+	*text += t.len;
+	return t;
+}
+
+static void copy_token(char *buf, size_t size, struct token t)
+{
+	size_t len = min_size(t.len, size - 1);
+
+	memcpy(buf, t.text, len);
+	buf[len] = '\0';
+}
+
+bool options_parse(struct options *o, const char *text, char *fault, size_t fault_size)
+{
+	bool good = true;
+
+	while (*text) {
+		struct token key = next_token(&text, "=,"), value = {text, 0};
+		bool known = false;
+
+		if (*text == '=') {
+			text++;
+			value = next_token(&text, ",");
+		}
+		if (*text == ',')
+			text++;
+		if ((key.len || value.len) && !parse_value(o, key, value, &known) && good) {
+			char k[32], v[32];
+
+			good = false;
+			copy_token(k, sizeof k, key);
+			copy_token(v, sizeof v, value);
+			if (known)
+				bug_format(fault, fault_size, "BSLAB_CONF: bad value '%s' for '%s'", v, k);
+			else
+				bug_format(fault, fault_size, "BSLAB_CONF: unknown option '%s'", k);
+		}
+	}
+	return good;
+}

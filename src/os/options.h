@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* BSLAB_CONF: comma-separated key=value pairs, read once at start; docs/options.md explains each. */
+#ifndef BSLAB_OPTIONS_H
+#define BSLAB_OPTIONS_H
+
+#include "base/base.h"
+
+enum index_mode {
+	INDEX_AUTO,
+	INDEX_MM_CID, /* per CPU, by the kernel's compact concurrency id */
+	INDEX_CPU_ID, /* per CPU, by CPU number */
+	INDEX_THREAD, /* per thread, without rseq */
+};
+
+struct options {
+	enum index_mode index;
+	bool warn;	     /* on_error=warn: a caller's fault is reported and survived */
+	bool check;	     /* every free goes to its slab at once and is checked against the bitmap */
+	bool guard;	     /* guard pages around own mappings */
+	bool stats;	     /* malloc_stats() at exit */
+	size_t region_size;  /* bytes reserved at a time */
+	size_t dirty_size;   /* bytes of free dirty memory that are always kept */
+	size_t reserve_size; /* bytes of the HIGHATOMIC reserve */
+	size_t large_size;   /* from here on a block is a mapping of its own */
+};
+
+extern struct options bslab_options;
+
+/* Parses text over the values in o. On a fault formats one line into fault and returns false; good pairs still count. */
+bool options_parse(struct options *o, const char *text, char *fault, size_t fault_size);
+const char *index_mode_name(enum index_mode mode);
+
+#endif

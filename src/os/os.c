@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arch/arch.h"
+
+/* Newer than Debian 12's headers, or than the oldest libc that we build on. */
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef AT_RSEQ_FEATURE_SIZE
+#define AT_RSEQ_FEATURE_SIZE 27
+#endif
+#define MEMBARRIER_PRIVATE_EXPEDITED_RSEQ (1 << 7)
+#define MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_RSEQ (1 << 8)
+
+#define SYS(nr, a, b, c, d, e, f)                                                                  \
+	arch_syscall6(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+static void *map_result(long ret)
+{
+	return ret < 0 && ret > -4096 ? NULL : (void *)ret;
+}
+
+static void *map_anon(uintptr_t hint, size_t size, int prot)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+	return map_result(SYS(SYS_mmap, hint, size, prot, flags, -1, 0));
+}
+
+void *os_reserve(size_t size, size_t align, uintptr_t hint)
+{
+	char *p = map_anon(hint, size, PROT_NONE);
+	size_t head, room;
+
+	if (!p || align_down((uintptr_t)p, align) == (uintptr_t)p)
+		return p;
+	/* Not aligned: reserve enough to hold an aligned part and trim both ends. */
+	os_unmap(p, size);
+	room = size + align - os_page_size();
+	p = map_anon(0, room, PROT_NONE);
+	if (!p)
+		return NULL;
+	head = align_up((uintptr_t)p, align) - (uintptr_t)p;
+	if (head)
+		os_unmap(p, head);
+	if (room > head + size)
+		os_unmap(p + head + size, room - head - size);
+	return p + head;
+}
+
+int os_commit(void *addr, size_t size)
+{
+	return (int)SYS(SYS_mprotect, addr, size, PROT_READ | PROT_WRITE, 0, 0, 0);
+}
+
+void *os_map(size_t size)
+{
+	return map_anon(0, size, PROT_READ | PROT_WRITE);
+}
+
+int os_unmap(void *addr, size_t size)
+{
+	return (int)SYS(SYS_munmap, addr, size, 0, 0, 0, 0);
+}
+
+void *os_remap(void *addr, size_t old_size, size_t new_size)
+{
+	return map_result(SYS(SYS_mremap, addr, old_size, new_size, MREMAP_MAYMOVE, 0, 0));
+}
+
+void *os_move_pages(void *addr, size_t size)
+{
+	return map_result(
+	    SYS(SYS_mremap, addr, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0));
+}
+
+bool os_move_pages_to(void *addr, size_t size, void *target)
+{
+	return map_result(SYS(SYS_mremap, addr, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target, 0)) != NULL;
+}
+
+static int advise(void *addr, size_t size, int advice)
+{
+	return (int)SYS(SYS_madvise, addr, size, advice, 0, 0, 0);
+}
+
+int os_purge(void *addr, size_t size)
+{
+	return advise(addr, size, MADV_DONTNEED);
+}
+
+int os_populate(void *addr, size_t size)
+{
+	return advise(addr, size, MADV_POPULATE_WRITE);
+}
+
+int os_guard(void *addr, size_t size)
+{
+	if (advise(addr, size, MADV_GUARD_INSTALL) == 0)
+		return 0;
+	return (int)SYS(SYS_mprotect, addr, size, PROT_NONE, 0, 0, 0);
+}
+
+int os_unguard(void *addr, size_t size)
+{
+	if (advise(addr, size, MADV_GUARD_REMOVE) == 0)
+		return 0;
+	return os_commit(addr, size);
+}
+
+void os_no_huge_pages(void *addr, size_t size)
+{
+	advise(addr, size, MADV_NOHUGEPAGE);
+}
+
+void os_name(void *addr, size_t size, const char *name)
+{
+	SYS(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, size, name, 0);
+}
+
+size_t os_page_size(void)
+{
+	static _Atomic size_t size;
+	size_t s = atomic_load_explicit(&size, memory_order_relaxed);
+
+	if (!s) {
+		s = getauxval(AT_PAGESZ);
+		atomic_store_explicit(&size, s, memory_order_relaxed);
+	}
+	return s;
+}
+
+unsigned os_nr_cpus(void)
+{
+	/* The kernel returns how many bytes its CPU mask has: it is sized by the CPUs that are possible. */
+	unsigned long mask[NR_CPU_SLOTS / (8 * sizeof(long))];
+	long bytes = SYS(SYS_sched_getaffinity, 0, sizeof mask, mask, 0, 0, 0);
+
+	return bytes > 0 ? (unsigned)bytes * 8 : NR_CPU_SLOTS;
+}
+
+unsigned os_nr_cpus_allowed(void)
+{
+	unsigned long mask[NR_CPU_SLOTS / (8 * sizeof(long))];
+	long bytes = SYS(SYS_sched_getaffinity, 0, sizeof mask, mask, 0, 0, 0), i;
+	unsigned n = 0;
+
+	for (i = 0; i < bytes / (long)sizeof(long); i++)
+		n += (unsigned)__builtin_popcountl(mask[i]);
+	return n ? n : 1;
+}
+
+size_t os_address_space_limit(void)
+{
+	struct rlimit limit;
+
+	if (SYS(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit, 0, 0) != 0)
+		return SIZE_MAX;
+	return limit.rlim_cur == RLIM_INFINITY ? SIZE_MAX : (size_t)limit.rlim_cur;
+}
+
+/* Set by the dynamic loader before anything else: points at argc. NULL-tested, since a static program may lack it. */
+extern void *__libc_stack_end __attribute__((weak));
+
+static char **process_environment(void)
+{
+	char **p;
+
+	if (environ)
+		return environ;
+	if (!&__libc_stack_end || !__libc_stack_end)
+		return NULL;
+	p = (char **)__libc_stack_end;
+	return p + 1 + *(long *)p + 1; /* argc, argv[argc], NULL */
+}
+
+const char *os_env(const char *name)
+{
+	char **env = process_environment();
+	size_t i;
+
+	if (!env || getauxval(AT_SECURE))
+		return NULL;
+	for (; *env; env++) {
+		for (i = 0; name[i] && (*env)[i] == name[i]; i++)
+			;
+		if (!name[i] && (*env)[i] == '=')
+			return *env + i + 1;
+	}
+	return NULL;
+}
+
+int os_barrier_rseq(void)
+{
+	long ret = SYS(SYS_membarrier, MEMBARRIER_PRIVATE_EXPEDITED_RSEQ, 0, 0, 0, 0, 0);
+
+	if (ret == -EPERM) { /* not registered yet */
+		ret = SYS(SYS_membarrier, MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0, 0, 0, 0);
+		if (ret == 0)
+			ret = SYS(SYS_membarrier, MEMBARRIER_PRIVATE_EXPEDITED_RSEQ, 0, 0, 0, 0, 0);
+	}
+	return (int)ret;
+}
+
+int os_cpu(void)
+{
+	unsigned cpu;
+
+	return SYS(SYS_getcpu, &cpu, NULL, NULL, 0, 0, 0) == 0 ? (int)cpu : -1;
+}
+
+size_t os_rseq_feature_size(void)
+{
+	return getauxval(AT_RSEQ_FEATURE_SIZE);
+}
+
+uint64_t os_coarse_clock_ms(void)
+{
+	struct timespec now;
+
+	if (SYS(SYS_clock_gettime, CLOCK_MONOTONIC_COARSE, &now, 0, 0, 0, 0) != 0)
+		return 0;
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void os_futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+	SYS(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+void os_futex_wake(_Atomic uint32_t *word, int nr_waiters)
+{
+	SYS(SYS_futex, word, FUTEX_WAKE_PRIVATE, nr_waiters, NULL, NULL, 0);
+}
+
+void os_yield(void)
+{
+	SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+void os_write(int fd, const char *text, size_t len)
+{
+	while (len) {
+		long n = SYS(SYS_write, fd, text, len, 0, 0, 0);
+
+		if (n == -EINTR)
+			continue;
+		if (n <= 0)
+			return;
+		text += n;
+		len -= (size_t)n;
+	}
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything that bslab asks of the kernel and of libc's start-up data.
+ *
+ * The calls are raw: they return 0 or a pointer on success, a negative errno
+ * or NULL on failure, and never touch errno, so free() keeps it by construction.
+ * test/fake_os.c implements the memory part of this file for the unit tests.
+ */
+#ifndef BSLAB_OS_H
+#define BSLAB_OS_H
+
+#include "base/base.h"
+
+/* --- address space ------------------------------------------------------ */
+
+/*
+ * Reserves size bytes, a multiple of align, at an address that is a multiple of align (a power of two),
+ * near hint if that is free. Nothing may be touched before os_commit().
+ */
+void *os_reserve(size_t size, size_t align, uintptr_t hint);
+/* Makes a part of a reservation usable; -ENOMEM where overcommit_memory=2 or a limit refuses. */
+int os_commit(void *addr, size_t size);
+/* A usable zeroed mapping of its own. NULL when refused. */
+void *os_map(size_t size);
+int os_unmap(void *addr, size_t size);
+/* Grows or shrinks a whole mapping, moving it if it must. NULL when refused: the old one is then as it was. */
+void *os_remap(void *addr, size_t old_size, size_t new_size);
+/* Moves pages to a place of the kernel's choice and leaves zero pages behind (MREMAP_DONTUNMAP). NULL when refused. */
+void *os_move_pages(void *addr, size_t size);
+/* Moves pages over an existing range of the same size. */
+bool os_move_pages_to(void *addr, size_t size, void *target);
+
+/* --- pages -------------------------------------------------------------- */
+
+/* Gives the pages back: they read as zero afterwards. */
+int os_purge(void *addr, size_t size);
+/* Faults the pages in at once, writable. */
+int os_populate(void *addr, size_t size);
+/* Makes a page trap when touched, within its mapping (MADV_GUARD_INSTALL) or, on older kernels, by mprotect. */
+int os_guard(void *addr, size_t size);
+int os_unguard(void *addr, size_t size);
+void os_no_huge_pages(void *addr, size_t size);
+/* Shown as [anon:name] in /proc/PID/maps where the kernel has it. */
+void os_name(void *addr, size_t size, const char *name);
+
+/* --- the process -------------------------------------------------------- */
+
+size_t os_page_size(void);
+/* An upper bound of CPU numbers and concurrency ids in this process. */
+unsigned os_nr_cpus(void);
+/* How many CPUs this process may run on, at least 1. */
+unsigned os_nr_cpus_allowed(void);
+/* RLIMIT_AS in bytes, SIZE_MAX when unlimited. */
+size_t os_address_space_limit(void);
+/* The value of an environment variable, NULL when unset or in a set-uid program; works before libc is ready. */
+const char *os_env(const char *name);
+/* Rounds of membarrier: registers once. 0 when every thread's running restartable sequence has been restarted. */
+int os_barrier_rseq(void);
+/* The CPU this thread runs on by getcpu(2), or -1. */
+int os_cpu(void);
+/* The kernel's rseq feature size (AT_RSEQ_FEATURE_SIZE), 0 before Linux 6.3. */
+size_t os_rseq_feature_size(void);
+uint64_t os_coarse_clock_ms(void);
+
+/* --- threads waiting ---------------------------------------------------- */
+
+void os_futex_wait(_Atomic uint32_t *word, uint32_t value);
+void os_futex_wake(_Atomic uint32_t *word, int nr_waiters);
+void os_yield(void);
+
+/* --- messages ----------------------------------------------------------- */
+
+void os_write(int fd, const char *text, size_t len);
+
+#endif

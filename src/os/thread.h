@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What bslab keeps per thread: 24 bytes of static thread-local storage, so
+ * that dlopen() of the library finds room.
+ *
+ * The first and the last member look like a struct rseq to the sequences of
+ * arch/percpu.h when rseq is not in use: see RSEQ_CS and RSEQ_MM_CID there.
+ */
+#ifndef BSLAB_THREAD_H
+#define BSLAB_THREAD_H
+
+#include "arch/percpu.h"
+
+struct buddy;
+
+struct thread_state {
+	uint64_t rseq_cs; /* written by the sequences, never read */
+	struct buddy *buddy; /* this thread's page source, NULL until it needs one */
+	uint32_t index;	     /* slot of a cache per thread; 0: none */
+	uint32_t exit_hooked; /* pthread's destructor will run */
+};
+
+_Static_assert(offsetof(struct thread_state, index) - offsetof(struct thread_state, rseq_cs) ==
+		   RSEQ_MM_CID - RSEQ_CS,
+	       "thread_state must look like a struct rseq");
+
+extern __thread struct thread_state thread_state __attribute__((tls_model("initial-exec")));
+
+/* What hot->rseq_offset must be for the sequences to use thread_state. */
+intptr_t thread_state_rseq_offset(void);
+
+#endif
