@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+#include "boot/boot.h"
+
+#include "os/os.h"
+
+/* Enough for the metadata of a small process: some thirty sheaves and slabs. */
+#define FIRST_CHUNK (48 * KIB)
+#define MIN_CHUNK (256 * KIB)
+#define MAX_CHUNK MIB /* below a huge page, so that metadata never becomes one */
+
+static char first_chunk[FIRST_CHUNK] __attribute__((aligned(4096)));
+
+/* All under the meta lock. used <= mapped. */
+static struct {
+	struct lock lock;
+	char *next, *end;
+	size_t chunk_size;
+	size_t used, mapped;
+} boot;
+
+static bool boot_grow(size_t size)
+{
+	size_t want;
+	char *chunk;
+
+	if (!boot.next) {
+		boot.next = first_chunk;
+		boot.end = first_chunk + sizeof first_chunk;
+		boot.chunk_size = MIN_CHUNK;
+		boot.mapped = sizeof first_chunk;
+		return true;
+	}
+	want = max_size(boot.chunk_size, align_up(size, MIN_CHUNK));
+	chunk = os_map(want);
+	if (!chunk) {
+		want = align_up(size, os_page_size());
+		chunk = os_map(want);
+	}
+	if (!chunk)
+		return false;
+	if (chunk != boot.end) /* the kernel often places the next one right behind: then the rest is not lost */
+		boot.next = chunk;
+	boot.end = chunk + want;
+	boot.mapped += want;
+	boot.chunk_size = min_size(boot.chunk_size * 2, MAX_CHUNK);
+	return true;
+}
+
+static void *boot_alloc_locked(size_t size, size_t align)
+{
+	for (;;) {
+		char *p = (char *)align_up((uintptr_t)boot.next, align);
+
+		if (boot.next && size <= (size_t)(boot.end - boot.next) && p + size <= boot.end) {
+			boot.next = p + size;
+			boot.used += size;
+			return p;
+		}
+		if (!boot_grow(size + align))
+			return NULL;
+	}
+}
+
+void *boot_alloc(size_t size, size_t align)
+{
+	void *p;
+
+	lock_take(&boot.lock, RANK_META);
+	p = boot_alloc_locked(size, align);
+	lock_drop(&boot.lock, RANK_META);
+	return p;
+}
+
+size_t boot_used(void)
+{
+	return boot.used;
+}
+
+size_t boot_mapped(void)
+{
+	return boot.mapped;
+}
+
+void *boot_pool_get(struct boot_pool *pool, size_t size, size_t align)
+{
+	void *obj;
+
+	lock_take(&boot.lock, RANK_META);
+	obj = pool->free;
+	if (obj)
+		pool->free = *(void **)obj;
+	else
+		obj = boot_alloc_locked(size, align);
+	lock_drop(&boot.lock, RANK_META);
+	return obj;
+}
+
+void boot_pool_put(struct boot_pool *pool, void *obj)
+{
+	lock_take(&boot.lock, RANK_META);
+	*(void **)obj = pool->free;
+	pool->free = obj;
+	lock_drop(&boot.lock, RANK_META);
+}
+
+void boot_fork_prepare(void)
+{
+	lock_take_nested(&boot.lock);
+}
+
+void boot_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&boot.lock);
+	else
+		lock_drop_nested(&boot.lock);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#include "map/map.h"
+
+#include "map/pageblock.h"
+#include "os/lock.h"
+#include "os/os.h"
+
+struct hot bslab_hot;
+
+/* What one root entry leads to. */
+struct section {
+	_Atomic page_desc_t desc[SECTION_PAGES];
+	struct pageblock block[SECTION_BLOCKS];
+};
+
+static struct lock map_lock;
+static size_t nr_sections_live;
+
+/* The root holds section - bias, so that lookups need not mask the section's number out of the page number. */
+static uintptr_t section_bias(size_t index)
+{
+	return (uintptr_t)(index * SECTION_PAGES * sizeof(page_desc_t));
+}
+
+static bool section_create(size_t index)
+{
+	struct section *s = os_map(sizeof *s);
+
+	if (!s)
+		return false;
+	os_no_huge_pages(s, sizeof *s);
+	os_name(s, sizeof *s, "bslab:map");
+	nr_sections_live++;
+	__atomic_store_n(&bslab_hot.root[index], (uintptr_t)s - section_bias(index), __ATOMIC_RELEASE);
+	return true;
+}
+
+bool map_ensure(uintptr_t addr, size_t size)
+{
+	size_t first = addr >> SECTION_SHIFT, last = (addr + size - 1) >> SECTION_SHIFT, i;
+	bool ok = true;
+
+	if (last >= NR_SECTIONS || last < first)
+		return false;
+	lock_take(&map_lock, RANK_MAP);
+	for (i = first; ok && i <= last; i++)
+		if (!bslab_hot.root[i])
+			ok = section_create(i);
+	lock_drop(&map_lock, RANK_MAP);
+	return ok;
+}
+
+struct pageblock *map_pageblock(uintptr_t addr)
+{
+	size_t index = addr >> SECTION_SHIFT;
+	struct section *s;
+
+	if (index >= NR_SECTIONS || !bslab_hot.root[index])
+		return NULL;
+	s = (struct section *)(bslab_hot.root[index] + section_bias(index));
+	return &s->block[(addr >> PAGEBLOCK_SHIFT) % SECTION_BLOCKS];
+}
+
+void map_set_range(uintptr_t addr, size_t nr_pages, page_desc_t desc)
+{
+	_Atomic page_desc_t *slot = map_slot(addr);
+	size_t i;
+
+	for (i = 0; i < nr_pages; i++)
+		atomic_store_explicit(&slot[i], desc, memory_order_relaxed);
+}
+
+size_t map_reserved(void)
+{
+	return nr_sections_live * sizeof(struct section);
+}
+
+void map_fork_prepare(void)
+{
+	lock_take_nested(&map_lock);
+}
+
+void map_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&map_lock);
+	else
+		lock_drop_nested(&map_lock);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page map: from any address to its page descriptor (Linux: mem_map with
+ * sparse sections, mm/sparse.c; descriptors after the memdesc plan).
+ *
+ * 1. A section is 2 GiB of addresses. It has a descriptor of 8 bytes for each
+ *    page and a struct pageblock for each 2 MiB: 0.2 % of the memory in use,
+ *    since the kernel fills in only the parts that are touched.
+ *
+ * 2. The root, bslab_hot.root[], has an entry per section: the address that the
+ *    descriptor of page 0 would have. So the lookup is two loads and no mask:
+ *
+ *        root[address >> 31] + (address >> 12) * 8
+ *
+ *    The folded levels are those of a four-level page table: root 17 bits (pgd,
+ *    pud, upper bit of pmd), section 19 bits (pmd, pte).
+ *
+ * 3. A descriptor is authoritative. 0 means "not mine, or free". The low byte is
+ *    the size class of a slab page and 0 for any other page, so that free()
+ *    needs no type test: class 0 is a sheaf that is always full.
+ *
+ *        slab:     | struct slab * (48 bits)   | 0 (8)    | class (8) |
+ *        others:   | pointer or fields (48)    | type (8) | 0     (8) |
+ *
+ * 4. Sections are never removed, descriptors are read without a lock. Whoever
+ *    owns a page writes its descriptor; it has to be written before the page is
+ *    handed to anyone and cleared before the page is freed.
+ */
+#ifndef BSLAB_MAP_H
+#define BSLAB_MAP_H
+
+#include "base/hot.h"
+
+typedef uint64_t page_desc_t;
+
+enum page_type {
+	PAGE_NONE,
+	PAGE_FREE,     /* head of a free block: order, links inside its pageblock */
+	PAGE_RUN,      /* head of a page run: number of pages */
+	PAGE_RUN_BODY, /* other pages of a run: distance to its head */
+	PAGE_LARGE,    /* head of a large block: struct vm_area */
+};
+
+struct pageblock;
+
+#define SECTION_PAGES ((size_t)1 << (SECTION_SHIFT - PAGE_SHIFT))
+#define SECTION_BLOCKS ((size_t)1 << (SECTION_SHIFT - PAGEBLOCK_SHIFT))
+
+/* The slot of an address's descriptor, NULL where no section is. Any value is a good argument. */
+static force_inline _Atomic page_desc_t *map_slot(uintptr_t addr)
+{
+	_Atomic page_desc_t *slot;
+	uintptr_t base;
+
+	if (unlikely(addr >> SECTION_SHIFT >= NR_SECTIONS))
+		return NULL;
+	base = bslab_hot.root[addr >> SECTION_SHIFT];
+	if (unlikely(!base))
+		return NULL;
+	slot = (_Atomic page_desc_t *)(base + (addr >> PAGE_SHIFT) * sizeof(page_desc_t));
+	if (!slot)
+		__builtin_unreachable(); /* so that callers test once */
+	return slot;
+}
+
+/*
+ * Relaxed is enough: whoever frees or looks up an object got its pointer from
+ * the thread that allocated it, and with that hand-over the descriptor.
+ */
+static force_inline page_desc_t map_lookup(uintptr_t addr)
+{
+	_Atomic page_desc_t *slot = map_slot(addr);
+
+	return slot ? atomic_load_explicit(slot, memory_order_relaxed) : 0;
+}
+
+static force_inline void map_set(uintptr_t addr, page_desc_t desc)
+{
+	atomic_store_explicit(map_slot(addr), desc, memory_order_relaxed);
+}
+
+void map_set_range(uintptr_t addr, size_t nr_pages, page_desc_t desc);
+
+static force_inline unsigned desc_class(page_desc_t d)
+{
+	return (uint8_t)d;
+}
+
+static force_inline enum page_type desc_type(page_desc_t d)
+{
+	return (enum page_type)((d >> 8) & 0xff);
+}
+
+static force_inline void *desc_pointer(page_desc_t d)
+{
+	return (void *)(uintptr_t)(d >> 16);
+}
+
+static force_inline page_desc_t desc_of_pointer(const void *p, enum page_type type, unsigned class)
+{
+	return (uint64_t)(uintptr_t)p << 16 | (uint64_t)type << 8 | class;
+}
+
+static force_inline page_desc_t desc_of_number(uint64_t n, enum page_type type)
+{
+	return n << 16 | (uint64_t)type << 8;
+}
+
+static force_inline uint64_t desc_number(page_desc_t d)
+{
+	return d >> 16;
+}
+
+/* Brings the sections of a range into being. False when the kernel refuses. */
+bool map_ensure(uintptr_t addr, size_t size);
+/* The pageblock of an address, NULL where no section is. */
+struct pageblock *map_pageblock(uintptr_t addr);
+/* Bytes of address space that sections take. */
+size_t map_reserved(void);
+
+void map_fork_prepare(void);
+void map_fork_done(bool child);
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The binary buddy system inside one pageblock (Knowlton 1965; Linux
+ * mm/page_alloc.c). Free page blocks are linked through their descriptors, by
+ * index, so that no free page is ever touched:
+ *
+ *     desc_number = order | prev << 4 | next << 14      (prev and next: index + 1, 0 for none)
+ */
+#include "map/pageblock.h"
+
+#include "map/map.h"
+#include "os/bug.h"
+
+#define LINK_BITS 10
+#define LINK_MASK ((1u << LINK_BITS) - 1)
+#define ORDER_BITS 4
+#define ORDER_MASK ((1u << ORDER_BITS) - 1)
+
+struct free_links {
+	unsigned order, prev, next;
+};
+
+static _Atomic page_desc_t *slot_of(const struct pageblock *b, unsigned index)
+{
+	return map_slot(pageblock_address(b)) + index;
+}
+
+static void write_links(const struct pageblock *b, unsigned index, struct free_links l)
+{
+	uint64_t n = l.order | l.prev << ORDER_BITS | (uint64_t)l.next << (ORDER_BITS + LINK_BITS);
+
+	atomic_store_explicit(slot_of(b, index), desc_of_number(n, PAGE_FREE), memory_order_relaxed);
+}
+
+/* False when the page is not the head of a free page block. */
+static bool read_links(const struct pageblock *b, unsigned index, struct free_links *l)
+{
+	page_desc_t d = atomic_load_explicit(slot_of(b, index), memory_order_relaxed);
+	uint64_t n = desc_number(d);
+
+	if (desc_class(d) || desc_type(d) != PAGE_FREE)
+		return false;
+	l->order = n & ORDER_MASK;
+	l->prev = (n >> ORDER_BITS) & LINK_MASK;
+	l->next = (n >> (ORDER_BITS + LINK_BITS)) & LINK_MASK;
+	return true;
+}
+
+static void link_free(struct pageblock *b, unsigned index, unsigned order)
+{
+	unsigned next = b->head[order];
+	struct free_links l;
+
+	if (next) {
+		read_links(b, next - 1, &l);
+		l.prev = index + 1;
+		write_links(b, next - 1, l);
+	}
+	write_links(b, index, (struct free_links){order, 0, next});
+	b->head[order] = (uint16_t)(index + 1);
+	b->orders |= (uint16_t)(1u << order);
+}
+
+static void unlink_free(struct pageblock *b, unsigned index, struct free_links l)
+{
+	struct free_links other;
+
+	if (l.prev) {
+		read_links(b, l.prev - 1, &other);
+		other.next = l.next;
+		write_links(b, l.prev - 1, other);
+	} else {
+		b->head[l.order] = (uint16_t)l.next;
+		if (!l.next)
+			b->orders &= (uint16_t) ~(1u << l.order);
+	}
+	if (l.next) {
+		read_links(b, l.next - 1, &other);
+		other.prev = l.prev;
+		write_links(b, l.next - 1, other);
+	}
+	atomic_store_explicit(slot_of(b, index), 0, memory_order_relaxed);
+}
+
+void pageblock_init_free(struct pageblock *b)
+{
+	bslab_assert(b->orders == 0);
+	b->nr_free = PAGEBLOCK_PAGES;
+	b->nr_dirty_free = (uint16_t)pageblock_nr_dirty(b, 0, PAGEBLOCK_PAGES);
+	link_free(b, 0, PAGEBLOCK_ORDER);
+}
+
+void pageblock_fini_free(struct pageblock *b)
+{
+	bslab_assert(b->nr_free == PAGEBLOCK_PAGES && b->orders == 1u << PAGEBLOCK_ORDER);
+	unlink_free(b, 0, (struct free_links){PAGEBLOCK_ORDER, 0, 0});
+	b->nr_free = b->nr_dirty_free = 0;
+}
+
+/* Links [index, end) as the largest aligned blocks that fit, without looking for merges: its neighbours are in use. */
+static void link_range(struct pageblock *b, unsigned index, unsigned end)
+{
+	while (index < end) {
+		unsigned order = ilog2(end - index);
+
+		if (index)
+			order = order < (unsigned)__builtin_ctz(index) ? order : (unsigned)__builtin_ctz(index);
+		link_free(b, index, order);
+		index += 1u << order;
+	}
+}
+
+static unsigned take_dirty(struct pageblock *b, unsigned index, unsigned nr_pages)
+{
+	unsigned nr_dirty = pageblock_nr_dirty(b, index, nr_pages);
+
+	if (nr_dirty != nr_pages)
+		pageblock_set_dirty(b, index, nr_pages, true);
+	b->nr_free -= (uint16_t)nr_pages;
+	b->nr_dirty_free -= (uint16_t)nr_dirty;
+	return nr_dirty;
+}
+
+int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty)
+{
+	unsigned order = order_of(nr_pages), fitting, index;
+	struct free_links l;
+
+	if (order < align_order)
+		order = align_order;
+	fitting = b->orders & ~((1u << order) - 1);
+	if (!fitting)
+		return -1;
+	index = b->head[__builtin_ctz(fitting)] - 1u;
+	read_links(b, index, &l);
+	unlink_free(b, index, l);
+	link_range(b, index + nr_pages, index + (1u << l.order));
+	*nr_dirty = take_dirty(b, index, nr_pages);
+	return (int)index;
+}
+
+static void free_order(struct pageblock *b, unsigned index, unsigned order)
+{
+	while (order < PAGEBLOCK_ORDER) {
+		unsigned buddy = index ^ (1u << order);
+		struct free_links l;
+
+		if (!read_links(b, buddy, &l) || l.order != order)
+			break;
+		unlink_free(b, buddy, l);
+		index &= ~(1u << order);
+		order++;
+	}
+	link_free(b, index, order);
+}
+
+void pageblock_free(struct pageblock *b, unsigned index, unsigned nr_pages)
+{
+	unsigned end = index + nr_pages;
+
+	map_set_range(pageblock_address(b) + ((size_t)index << PAGE_SHIFT), nr_pages, 0);
+	b->nr_free += (uint16_t)nr_pages;
+	b->nr_dirty_free += (uint16_t)pageblock_nr_dirty(b, index, nr_pages);
+	while (index < end) {
+		unsigned order = ilog2(end - index);
+
+		if (index && (unsigned)__builtin_ctz(index) < order)
+			order = (unsigned)__builtin_ctz(index);
+		free_order(b, index, order);
+		index += 1u << order;
+	}
+}
+
+bool pageblock_extend(struct pageblock *b, unsigned index, unsigned nr_pages, unsigned *nr_dirty)
+{
+	unsigned end = index + nr_pages, i;
+	struct free_links l;
+
+	if (end > PAGEBLOCK_PAGES)
+		return false;
+	/* A free page block that holds the first page starts there, since the page before is in use; so do the next. */
+	for (i = index; i < end; i += 1u << l.order)
+		if (!read_links(b, i, &l))
+			return false;
+	for (i = index; i < end; i += 1u << l.order) {
+		read_links(b, i, &l);
+		unlink_free(b, i, l);
+	}
+	link_range(b, end, i);
+	*nr_dirty = take_dirty(b, index, nr_pages);
+	return true;
+}
+
+void pageblock_isolate(struct pageblock *b, unsigned index, unsigned order)
+{
+	struct free_links l;
+
+	read_links(b, index, &l);
+	bslab_assert(l.order == order);
+	unlink_free(b, index, l);
+	b->nr_free -= (uint16_t)(1u << order);
+	b->nr_dirty_free -= (uint16_t)pageblock_nr_dirty(b, index, 1u << order);
+}
+
+/* The bits of word w that belong to [index, end). */
+static uint64_t word_mask(unsigned w, unsigned index, unsigned end)
+{
+	unsigned from = index > w * 64 ? index - w * 64 : 0, to = end < w * 64 + 64 ? end - w * 64 : 64;
+	uint64_t mask = to == 64 ? ~0ull : (1ull << to) - 1;
+
+	return mask & ~0ull << from;
+}
+
+unsigned pageblock_nr_dirty(const struct pageblock *b, unsigned index, unsigned nr_pages)
+{
+	unsigned end = index + nr_pages, w, n = 0;
+
+	for (w = index / 64; w * 64 < end; w++)
+		n += (unsigned)__builtin_popcountll(b->dirty[w] & word_mask(w, index, end));
+	return n;
+}
+
+void pageblock_set_dirty(struct pageblock *b, unsigned index, unsigned nr_pages, bool dirty)
+{
+	unsigned end = index + nr_pages, w;
+
+	for (w = index / 64; w * 64 < end; w++) {
+		if (dirty)
+			b->dirty[w] |= word_mask(w, index, end);
+		else
+			b->dirty[w] &= ~word_mask(w, index, end);
+	}
+}
+
+unsigned pageblock_next_free(const struct pageblock *b, unsigned link)
+{
+	struct free_links l;
+
+	return read_links(b, link - 1, &l) ? l.next : 0;
+}
+
+bool pageblock_is_valid(const struct pageblock *b)
+{
+	unsigned order, link, prev, nr_free = 0, nr_dirty = 0;
+	struct free_links l;
+
+	for (order = 0; order < NR_ORDERS; order++) {
+		if (!b->head[order] != !(b->orders & 1u << order))
+			return false;
+		for (prev = 0, link = b->head[order]; link; prev = link, link = l.next) {
+			if (!read_links(b, link - 1, &l) || l.order != order || l.prev != prev ||
+			    ((link - 1) & ((1u << order) - 1)))
+				return false;
+			nr_free += 1u << order;
+			nr_dirty += pageblock_nr_dirty(b, link - 1, 1u << order);
+		}
+	}
+	return nr_free == b->nr_free && nr_dirty == b->nr_dirty_free;
+}

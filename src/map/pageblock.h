@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A pageblock: 2 MiB of pages with one owner and one migratetype (Linux:
+ * include/linux/pageblock-flags.h). Its struct stands in its section.
+ *
+ *   state      owner   who may touch the fields          free pages
+ *   ---------  ------  --------------------------------  -------------------------------
+ *   ABSENT     NULL    zone lock                         (not committed yet)
+ *   FREE       NULL    zone lock                         all; bit set in region->free
+ *   BUDDY      buddy   the owner's lock                  nr_free, in lists by order
+ *   LARGE      NULL    the large block's owner           none
+ *   ISOLATE    NULL    whoever isolated it               none: being given back to the OS
+ *
+ * Invariants: nr_free = sum over orders of 2^order * length of that list;
+ * nr_dirty_free = number of free pages whose dirty bit is set; bit o of orders is set exactly when head[o] is not 0; a page whose dirty bit
+ * is clear reads as zero.
+ */
+#ifndef BSLAB_PAGEBLOCK_H
+#define BSLAB_PAGEBLOCK_H
+
+#include "base/list.h"
+
+#define NR_ORDERS (PAGEBLOCK_ORDER + 1)
+
+enum pageblock_state {
+	PAGEBLOCK_ABSENT,
+	PAGEBLOCK_FREE,
+	PAGEBLOCK_BUDDY,
+	PAGEBLOCK_LARGE,
+	PAGEBLOCK_ISOLATE,
+};
+
+/*
+ * Pages are grouped by how soon they come back, for a user's pointer cannot move
+ * (Linux: enum migratetype, mm/page_alloc.c).
+ */
+enum migratetype {
+	MIGRATE_UNMOVABLE,   /* slabs of many objects: one survivor pins the page */
+	MIGRATE_RECLAIMABLE, /* slabs of few objects */
+	MIGRATE_MOVABLE,     /* page runs: freed whole */
+	MIGRATE_HIGHATOMIC,  /* the resident reserve */
+	NR_MIGRATETYPES,
+	MIGRATE_ISOLATE = NR_MIGRATETYPES, /* on no list: being given back */
+};
+
+struct buddy;
+struct region;
+struct vm_area;
+
+struct pageblock {
+	struct hlist_node node;	      /* in owner->area[migratetype][fullness][max order] */
+	_Atomic(struct buddy *) owner; /* read without lock; changes only under the old owner's lock */
+	struct region *region;	      /* constant once the block is present */
+	struct vm_area *large;	      /* state LARGE */
+	uint32_t number;	      /* address >> PAGEBLOCK_SHIFT, constant */
+	uint8_t state;		      /* enum pageblock_state */
+	uint8_t migratetype;
+	uint8_t listed_fullness, listed_order; /* the list that node is on */
+	uint16_t nr_free;
+	uint16_t nr_dirty_free; /* free pages that may be non-zero */
+	uint16_t orders;
+	uint16_t head[NR_ORDERS]; /* index of the first free page block + 1, 0: none */
+	uint64_t dirty[PAGEBLOCK_PAGES / 64];
+};
+
+static inline uintptr_t pageblock_address(const struct pageblock *b)
+{
+	return (uintptr_t)b->number << PAGEBLOCK_SHIFT;
+}
+
+/* All pages free, all in one block of the highest order. Writes the descriptor of page 0. */
+void pageblock_init_free(struct pageblock *b);
+/* Leaves the buddy's world: clears the descriptor of page 0. All pages must be free. */
+void pageblock_fini_free(struct pageblock *b);
+
+/*
+ * Takes nr_pages aligned to 2^align_order pages: the index of the first, or -1. The rest of the block that was
+ * split goes back to the lists. *nr_dirty is how many of the pages may be non-zero; all are marked dirty.
+ */
+int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty);
+/* Takes a free page block that the walk below found. */
+void pageblock_isolate(struct pageblock *b, unsigned index, unsigned order);
+/* Gives pages back, merging with free neighbours. Clears their descriptors. */
+void pageblock_free(struct pageblock *b, unsigned index, unsigned nr_pages);
+/* Takes the pages right after a run, if all are free. */
+bool pageblock_extend(struct pageblock *b, unsigned index, unsigned nr_pages, unsigned *nr_dirty);
+
+static inline unsigned pageblock_max_order(const struct pageblock *b)
+{
+	return 31 - (unsigned)__builtin_clz(b->orders);
+}
+
+unsigned pageblock_nr_dirty(const struct pageblock *b, unsigned index, unsigned nr_pages);
+void pageblock_set_dirty(struct pageblock *b, unsigned index, unsigned nr_pages, bool dirty);
+
+/* Walks the free page blocks of an order: 0 ends. Pass b->head[order] first. */
+unsigned pageblock_next_free(const struct pageblock *b, unsigned link);
+/* Checks the invariants above; for tests and debug builds. */
+bool pageblock_is_valid(const struct pageblock *b);
+
+#endif
