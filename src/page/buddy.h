@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Buddies: each thread's page source (Linux: struct zone's free_area[] and
+ * per-CPU pagesets, mm/page_alloc.c).
+ *
+ * 1. A buddy owns pageblocks. Those with free pages stand in lists by
+ *    migratetype, fullness (eighths) and largest free order, so that "the
+ *    fullest block in which 2^k pages still fit" is a scan of nine words. Full
+ *    ones first means that the others come empty, and a whole empty pageblock
+ *    goes back to the zone.
+ *
+ * 2. A thread gets a buddy when it first needs pages: that of a thread that has
+ *    ended (adoption, with all its blocks) before a new one. There are at most
+ *    four per CPU, beyond that threads share; a thousand idle threads would
+ *    otherwise hold a thousand half-used pageblocks.
+ *
+ * 3. Any thread frees to the block's owner, under the owner's lock: pages merge
+ *    at once, and nothing waits for a thread that sleeps. The lock is held for
+ *    some dozen stores, never across a system call.
+ *
+ * 4. When no block of the type fits (Linux: fallbacks[][], try_to_claim_block()):
+ *      a. a buddy of few blocks takes from another type's block: grouping pays
+ *         only where there are blocks to keep apart;
+ *      b. else a block of another type of which most is free is claimed, that is
+ *         changes its type;
+ *      c. else the blocks of an orphaned buddy are adopted, or a block of the zone;
+ *      d. when the zone has none, pages are stolen from any type, then from other
+ *         buddies, then from the HIGHATOMIC reserve.
+ *
+ * Lock order: a buddy's lock is inside the thread lock and outside the zone's.
+ * Two buddies are locked together only by adoption, under the thread lock.
+ */
+#ifndef BSLAB_BUDDY_H
+#define BSLAB_BUDDY_H
+
+#include "map/pageblock.h"
+#include "os/lock.h"
+
+#define NR_FULLNESS 9 /* nr_free * 8 / 512: 0 has fewer than 64 free pages, 8 is wholly free */
+
+struct buddy_counters {
+	uint64_t nr_allocs, nr_frees, nr_remote_frees;
+	uint64_t nr_claims, nr_steals, nr_adoptions, nr_blocks_in, nr_blocks_out;
+	uint64_t nr_purged_pages;
+};
+
+struct buddy {
+	struct lock lock;
+	/* Under the thread lock: */
+	uint32_t nr_users;
+	struct buddy *next;	   /* all buddies; never removed */
+	struct buddy *next_orphan; /* without user, with blocks */
+	bool is_orphan;
+	/* Under lock: */
+	uint32_t nr_blocks;
+	size_t nr_free, nr_dirty_free; /* pages */
+	struct buddy_counters count;
+	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */
+	struct hlist area[NR_MIGRATETYPES][NR_FULLNESS][NR_ORDERS];
+};
+
+enum pages_flags {
+	PAGES_NOWAIT = 1,     /* no system call: fails rather than grow, may use the HIGHATOMIC reserve */
+	PAGES_HIGHATOMIC = 2, /* may use the reserve as a last resort */
+};
+
+/*
+ * nr_pages (at most a pageblock's) of the type, aligned to 2^align_order pages; NULL when there are none.
+ * *zeroed tells that all of them read as zero. The caller writes their descriptors.
+ */
+void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed);
+void pages_free(void *addr, unsigned nr_pages);
+/* Grows a run in place. Its new pages have no descriptors yet. */
+bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed);
+
+/* Reserves resident blocks that only PAGES_NOWAIT and the last resort may use. How many there are now. */
+unsigned pages_reserve_highatomic(unsigned nr_blocks);
+
+/* Gives the pages of partly used blocks back to the OS; how many. */
+size_t pages_purge(void);
+/* This thread ends: its buddy is for others to adopt. */
+void pages_thread_exit(void);
+
+struct pages_info {
+	size_t nr_buddies, nr_blocks, nr_free, nr_dirty_free;
+	struct buddy_counters count;
+	size_t free_area[NR_MIGRATETYPES][NR_ORDERS]; /* free page blocks */
+	size_t blocks[NR_MIGRATETYPES];
+};
+void pages_snapshot(struct pages_info *info);
+
+void pages_fork_prepare(void);
+void pages_fork_done(bool child);
+
+#endif

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+#include "page/zone.h"
+
+#include "map/map.h"
+#include "os/lock.h"
+#include "os/options.h"
+#include "os/os.h"
+
+/* Blocks purged by one system call: bounds the time that they are out of reach. */
+#define PURGE_BATCH 64
+
+static struct {
+	struct lock lock;
+	struct region *regions;
+	size_t nr_used;	       /* blocks handed out */
+	size_t nr_dirty_pages; /* in free blocks */
+	size_t dirty_floor;    /* 0: as the options say */
+	struct zone_info count; /* the counters in it */
+} zone;
+
+/* --- bits --------------------------------------------------------------- */
+
+static void bits_change(uint64_t *bits, unsigned from, unsigned n, bool set)
+{
+	unsigned i;
+
+	for (i = from; i < from + n; i++) {
+		if (set)
+			bits[i / 64] |= 1ull << (i % 64);
+		else
+			bits[i / 64] &= ~(1ull << (i % 64));
+	}
+}
+
+static bool bit_is_set(const uint64_t *bits, unsigned i)
+{
+	return bits[i / 64] >> (i % 64) & 1;
+}
+
+/* The first index >= from whose bit is `set`, or end. */
+static unsigned bits_next(const uint64_t *bits, unsigned from, unsigned end, bool set)
+{
+	while (from < end) {
+		uint64_t word = (set ? bits[from / 64] : ~bits[from / 64]) >> (from % 64);
+
+		if (word) {
+			from += (unsigned)__builtin_ctzll(word);
+			return from < end ? from : end;
+		}
+		from = (from | 63) + 1;
+	}
+	return end;
+}
+
+/* The first run of n set bits, or -1. */
+static int bits_find_run(const uint64_t *bits, unsigned end, unsigned n)
+{
+	unsigned i = bits_next(bits, 0, end, true), stop;
+
+	for (; i < end; i = bits_next(bits, stop, end, true)) {
+		stop = bits_next(bits, i, end, false);
+		if (stop - i >= n)
+			return (int)i;
+	}
+	return -1;
+}
+
+/* --- taking and giving back, under the lock ------------------------------ */
+
+static size_t block_dirty_pages(const struct pageblock *b)
+{
+	return pageblock_nr_dirty(b, 0, PAGEBLOCK_PAGES);
+}
+
+static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pageblock_state state)
+{
+	size_t nr_dirty = 0;
+	unsigned i;
+
+	for (i = index; i < index + n; i++) {
+		struct pageblock *b = region_block(r, i);
+
+		b->state = (uint8_t)state;
+		if (bit_is_set(r->dirty, i)) {
+			nr_dirty += block_dirty_pages(b);
+			r->nr_dirty--;
+		}
+	}
+	bits_change(r->free, index, n, false);
+	bits_change(r->dirty, index, n, false);
+	r->nr_free -= n;
+	zone.nr_dirty_pages -= nr_dirty;
+	zone.nr_used += n;
+	return nr_dirty;
+}
+
+static void give_blocks(struct region *r, unsigned index, unsigned n)
+{
+	unsigned i;
+
+	for (i = index; i < index + n; i++) {
+		struct pageblock *b = region_block(r, i);
+		size_t nr_dirty = block_dirty_pages(b);
+
+		b->state = PAGEBLOCK_FREE;
+		if (nr_dirty) {
+			bits_change(r->dirty, i, 1, true);
+			r->nr_dirty++;
+			zone.nr_dirty_pages += nr_dirty;
+		}
+	}
+	bits_change(r->free, index, n, true);
+	r->nr_free += n;
+	zone.nr_used -= n;
+}
+
+static bool commit_more(struct region *r, unsigned n)
+{
+	unsigned first = r->nr_committed, got = region_commit(r, n), i;
+
+	if (!got)
+		return false;
+	zone.count.nr_commits++;
+	for (i = first; i < first + got; i++)
+		region_block(r, i)->state = PAGEBLOCK_FREE;
+	bits_change(r->free, first, got, true);
+	r->nr_free += got;
+	return true;
+}
+
+/* Enough uncommitted room behind the free blocks at the region's committed end? */
+static bool commit_tail(struct region *r, unsigned n, unsigned *index)
+{
+	unsigned start = r->nr_committed;
+
+	while (start && bit_is_set(r->free, start - 1))
+		start--;
+	*index = start;
+	if (start + n > r->nr_blocks)
+		return false;
+	return start + n <= r->nr_committed || commit_more(r, start + n - r->nr_committed);
+}
+
+static struct region *find_blocks(unsigned n, unsigned *index)
+{
+	struct region *r;
+	int i;
+
+	for (r = zone.regions; r; r = r->next)
+		if (r->nr_dirty >= n && (i = bits_find_run(r->dirty, r->nr_committed, n)) >= 0)
+			goto found;
+	for (r = zone.regions; r; r = r->next)
+		if (r->nr_free >= n && (i = bits_find_run(r->free, r->nr_committed, n)) >= 0)
+			goto found;
+	for (r = zone.regions; r; r = r->next)
+		if (commit_tail(r, n, index))
+			return r;
+	r = region_create(n);
+	if (!r)
+		return NULL;
+	r->next = zone.regions;
+	zone.regions = r;
+	return commit_tail(r, n, index) ? r : NULL;
+found:
+	*index = (unsigned)i;
+	return r;
+}
+
+/* --- calls --------------------------------------------------------------- */
+
+struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
+{
+	struct pageblock *b = NULL;
+	struct region *r;
+	unsigned index;
+
+	lock_take(&zone.lock, RANK_ZONE);
+	r = find_blocks(nr_blocks, &index);
+	if (r) {
+		*nr_dirty = take_blocks(r, index, nr_blocks, state);
+		b = region_block(r, index);
+		zone.count.nr_allocs++;
+	}
+	lock_drop(&zone.lock, RANK_ZONE);
+	return b;
+}
+
+bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
+{
+	struct region *r = last->region;
+	unsigned index = region_index(r, last) + 1, end;
+	bool ok;
+
+	lock_take(&zone.lock, RANK_ZONE);
+	end = bits_next(r->free, index, r->nr_committed, false);
+	ok = end - index >= nr_blocks;
+	if (!ok && end == r->nr_committed && index + nr_blocks <= r->nr_blocks)
+		ok = commit_more(r, index + nr_blocks - end);
+	if (ok)
+		*nr_dirty = take_blocks(r, index, nr_blocks, state);
+	lock_drop(&zone.lock, RANK_ZONE);
+	return ok;
+}
+
+void zone_free(struct pageblock *first, unsigned nr_blocks)
+{
+	struct region *r = first->region;
+
+	lock_take(&zone.lock, RANK_ZONE);
+	give_blocks(r, region_index(r, first), nr_blocks);
+	zone.count.nr_frees++;
+	lock_drop(&zone.lock, RANK_ZONE);
+}
+
+/* The highest run of dirty free blocks, so that the low addresses stay warm. */
+static struct region *find_purge(unsigned *index, unsigned *n)
+{
+	struct region *r;
+	unsigned i;
+
+	for (r = zone.regions; r; r = r->next) {
+		if (!r->nr_dirty)
+			continue;
+		i = r->nr_committed;
+		while (!bit_is_set(r->dirty, i - 1))
+			i--;
+		for (*n = 0; i && *n < PURGE_BATCH && bit_is_set(r->dirty, i - 1); i--)
+			++*n;
+		*index = i;
+		return r;
+	}
+	return NULL;
+}
+
+static bool purge_blocks(struct region *r, unsigned index, unsigned n)
+{
+	void *start = (void *)pageblock_address(region_block(r, index));
+	unsigned i;
+
+	if (os_purge(start, (size_t)n << PAGEBLOCK_SHIFT) != 0)
+		return false;
+	for (i = index; i < index + n; i++)
+		pageblock_set_dirty(region_block(r, i), 0, PAGEBLOCK_PAGES, false);
+	return true;
+}
+
+size_t zone_purge(size_t nr_keep)
+{
+	size_t nr_purged = 0, nr_pages;
+	bool ok = true;
+
+	lock_take(&zone.lock, RANK_ZONE);
+	while (ok && zone.nr_dirty_pages > nr_keep) {
+		unsigned index, n;
+		struct region *r = find_purge(&index, &n);
+
+		if (!r)
+			break;
+		nr_pages = take_blocks(r, index, n, PAGEBLOCK_ISOLATE);
+		lock_drop(&zone.lock, RANK_ZONE);
+		ok = purge_blocks(r, index, n);
+		lock_take(&zone.lock, RANK_ZONE);
+		give_blocks(r, index, n);
+		zone.count.nr_purge_calls++;
+		zone.count.nr_purge_failures += !ok;
+		if (ok)
+			nr_purged += nr_pages;
+	}
+	zone.count.nr_purged_pages += nr_purged;
+	lock_drop(&zone.lock, RANK_ZONE);
+	return nr_purged;
+}
+
+size_t zone_high_pages(void)
+{
+	size_t floor = zone.dirty_floor ? zone.dirty_floor : bslab_options.dirty_size;
+
+	return (floor >> PAGE_SHIFT) + (zone.nr_used << PAGEBLOCK_ORDER) / 8;
+}
+
+static size_t low_pages(void)
+{
+	return zone_high_pages() / 4 * 3;
+}
+
+/* Reads without the lock: a stale value only shifts the purge by one free. */
+void zone_balance(void)
+{
+	if (unlikely(__atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED) > zone_high_pages()))
+		zone_purge(low_pages());
+}
+
+void zone_set_dirty_floor(size_t size_bytes)
+{
+	zone.dirty_floor = size_bytes ? size_bytes : 1;
+}
+
+void zone_snapshot(struct zone_info *info)
+{
+	struct region *r;
+
+	lock_take(&zone.lock, RANK_ZONE);
+	*info = zone.count;
+	for (r = zone.regions; r; r = r->next) {
+		info->nr_regions++;
+		info->nr_reserved += r->nr_blocks;
+		info->nr_committed += r->nr_committed;
+		info->nr_free += r->nr_free;
+		info->nr_dirty_blocks += r->nr_dirty;
+	}
+	info->nr_used = zone.nr_used;
+	info->nr_dirty_pages = zone.nr_dirty_pages;
+	info->high_pages = zone_high_pages();
+	info->low_pages = low_pages();
+	lock_drop(&zone.lock, RANK_ZONE);
+}
+
+void zone_for_each_block(void (*f)(struct pageblock *b, void *arg), void *arg)
+{
+	struct region *r;
+	unsigned i;
+
+	lock_take(&zone.lock, RANK_ZONE);
+	for (r = zone.regions; r; r = r->next)
+		for (i = 0; i < r->nr_committed; i++)
+			f(region_block(r, i), arg);
+	lock_drop(&zone.lock, RANK_ZONE);
+}
+
+void zone_fork_prepare(void)
+{
+	lock_take_nested(&zone.lock);
+}
+
+void zone_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&zone.lock);
+	else
+		lock_drop_nested(&zone.lock);
+}

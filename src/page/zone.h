@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The zone: all pageblocks that nobody uses (Linux: struct zone and its
+ * watermarks, mm/page_alloc.c, mm/vmscan.c).
+ *
+ * 1. A free block is a bit in its region; a second bit says that it may hold
+ *    pages which are resident and not zero ("dirty"). Dirty blocks are handed
+ *    out first: they are warm, and a fresh page costs as much as 400 mallocs.
+ * 2. Contiguous blocks for large objects come from the same bits, first fit at
+ *    the lowest address, so that a loop over large blocks meets its own pages.
+ * 3. Watermarks, in pages: when the dirty free pages pass the high one, blocks
+ *    are purged (MADV_DONTNEED) until they are below the low one:
+ *
+ *        high = bslab_options.dirty_size + 1/8 of the pages in use
+ *        low  = 3/4 of high
+ *
+ *    A purge isolates the blocks, drops the lock for the system call, and puts
+ *    them back. The upper floors start it with zone_balance(), holding nothing.
+ */
+#ifndef BSLAB_ZONE_H
+#define BSLAB_ZONE_H
+
+#include "region/region.h"
+
+/* Contiguous blocks in the given state, or NULL. *nr_dirty: how many of their pages may be non-zero. */
+struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
+/* The blocks right behind a range, if they are free. */
+bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
+/* Their pages' dirty bits say what has to be given back. */
+void zone_free(struct pageblock *first, unsigned nr_blocks);
+
+/* Purges down to the low watermark if the high one is passed. Call with no lock held. */
+void zone_balance(void);
+/* Purges until at most nr_keep pages are dirty; how many were given back. */
+size_t zone_purge(size_t nr_keep);
+void zone_set_dirty_floor(size_t size_bytes);
+
+/* The share of the high watermark that one buddy's dirty free pages may take. */
+size_t zone_high_pages(void);
+
+struct zone_info {
+	size_t nr_regions, nr_reserved, nr_committed, nr_used, nr_free, nr_dirty_blocks; /* pageblocks but the first */
+	size_t nr_dirty_pages, high_pages, low_pages;
+	uint64_t nr_purged_pages, nr_purge_calls, nr_purge_failures, nr_allocs, nr_frees, nr_commits;
+};
+void zone_snapshot(struct zone_info *info);
+/* Calls f for each committed block, under the zone lock. */
+void zone_for_each_block(void (*f)(struct pageblock *b, void *arg), void *arg);
+
+void zone_fork_prepare(void);
+void zone_fork_done(bool child);
+
+#endif

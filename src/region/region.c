@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "region/region.h"
+
+#include "boot/boot.h"
+#include "map/map.h"
+#include "os/options.h"
+#include "os/os.h"
+
+/*
+ * Commit steps grow with the region: a quarter of what is committed, at least
+ * two blocks and at most 32, so that the cost of mprotect is a few per cent of
+ * the cost of the faults behind it, and overcommit_memory=2 is charged for
+ * little that is not used.
+ */
+#define MIN_COMMIT_BLOCKS 2u
+#define MAX_COMMIT_BLOCKS 32u
+
+/* A share of RLIMIT_AS that one region may take: the program maps other things too. */
+#define LIMIT_SHARE 32
+
+static uintptr_t lowest_base; /* under the zone lock */
+
+static size_t region_max_size(void)
+{
+	size_t limit = os_address_space_limit(), size = min_size(bslab_options.region_size, GIB);
+
+	while (size > PAGEBLOCK_SIZE && size > limit / LIMIT_SHARE)
+		size /= 2;
+	return size;
+}
+
+/* Below the last region, so that they share sections; the first one well below this library. */
+static uintptr_t region_hint(size_t size)
+{
+	uintptr_t below = lowest_base ? lowest_base : align_down((uintptr_t)&bslab_hot, GIB) - GIB;
+
+	return below > size ? align_down(below - size, size) : 0;
+}
+
+static void *region_reserve(size_t *size, size_t min)
+{
+	void *p = NULL;
+
+	for (; *size >= min && *size >= PAGEBLOCK_SIZE; *size /= 2) {
+		p = os_reserve(*size, *size, region_hint(*size));
+		if (p && map_ensure((uintptr_t)p, *size))
+			return p;
+		if (p)
+			os_unmap(p, *size);
+	}
+	return NULL;
+}
+
+struct region *region_create(unsigned nr_blocks)
+{
+	size_t min = (size_t)nr_blocks << PAGEBLOCK_SHIFT, size = region_max_size();
+	struct region *r;
+	void *base;
+
+	while (size < min)
+		size *= 2;
+	if (size > GIB)
+		return NULL;
+	base = region_reserve(&size, min);
+	if (!base)
+		return NULL;
+	r = boot_alloc(sizeof *r, _Alignof(struct region));
+	if (!r) {
+		os_unmap(base, size);
+		return NULL;
+	}
+	os_no_huge_pages(base, size);
+	os_name(base, size, "bslab:heap");
+	r->base = (uintptr_t)base;
+	r->nr_blocks = (uint32_t)(size >> PAGEBLOCK_SHIFT);
+	if (!lowest_base || r->base < lowest_base)
+		lowest_base = r->base;
+	return r;
+}
+
+static bool commit(struct region *r, unsigned nr_blocks)
+{
+	void *start = (void *)(r->base + ((uintptr_t)r->nr_committed << PAGEBLOCK_SHIFT));
+
+	return os_commit(start, (size_t)nr_blocks << PAGEBLOCK_SHIFT) == 0;
+}
+
+unsigned region_commit(struct region *r, unsigned nr_blocks)
+{
+	unsigned room = r->nr_blocks - r->nr_committed, step = r->nr_committed / 4, i;
+
+	if (nr_blocks > room)
+		return 0;
+	step = step < MIN_COMMIT_BLOCKS ? MIN_COMMIT_BLOCKS : step > MAX_COMMIT_BLOCKS ? MAX_COMMIT_BLOCKS : step;
+	step = step < nr_blocks ? nr_blocks : step > room ? room : step;
+	if (!commit(r, step)) {
+		step = nr_blocks;
+		if (!commit(r, step))
+			return 0;
+	}
+	for (i = r->nr_committed; i < r->nr_committed + step; i++) {
+		struct pageblock *b = map_pageblock(r->base + ((uintptr_t)i << PAGEBLOCK_SHIFT));
+
+		b->region = r;
+		b->number = (uint32_t)((r->base >> PAGEBLOCK_SHIFT) + i);
+	}
+	r->nr_committed += step;
+	return step;
+}
+
+struct pageblock *region_block(struct region *r, unsigned index)
+{
+	return map_pageblock(r->base + ((uintptr_t)index << PAGEBLOCK_SHIFT));
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Regions: huge reserved ranges that pageblocks are cut from (Linux: memory
+ * sections coming online, mm/memory_hotplug.c).
+ *
+ * 1. A region is reserved without access (PROT_NONE, no commit charge) and made
+ *    usable from its start upwards, in steps, so that it is two mappings at
+ *    most however many of its blocks are in use, and overcommit_memory=2 or
+ *    RLIMIT_DATA see what is used.
+ * 2. Sizes: bslab_options.region_size (1 GiB), at most 1/32 of RLIMIT_AS, then
+ *    halved down to one pageblock until the kernel agrees.
+ * 3. Regions are never given back; their pages are.
+ *
+ * Invariant: free is a subset of the first nr_committed blocks; dirty a subset of free.
+ */
+#ifndef BSLAB_REGION_H
+#define BSLAB_REGION_H
+
+#include "map/pageblock.h"
+
+#define REGION_MAX_BLOCKS ((unsigned)(GIB >> PAGEBLOCK_SHIFT))
+
+struct region {
+	struct region *next; /* newest first; constant once published */
+	uintptr_t base;	     /* constant */
+	uint32_t nr_blocks;  /* constant */
+	/* The rest under the zone lock. */
+	uint32_t nr_committed;
+	uint32_t nr_free, nr_dirty; /* bits set in free, dirty */
+	uint64_t free[REGION_MAX_BLOCKS / 64];
+	uint64_t dirty[REGION_MAX_BLOCKS / 64]; /* free, and some page may be non-zero */
+};
+
+/* A new region of at least nr_blocks, nothing committed. NULL when the kernel refuses. */
+struct region *region_create(unsigned nr_blocks);
+/* Commits at least nr_blocks more, if the kernel agrees some more than that; the number, 0 when refused. */
+unsigned region_commit(struct region *r, unsigned nr_blocks);
+/* The pageblock at an index below nr_committed. */
+struct pageblock *region_block(struct region *r, unsigned index);
+
+static inline unsigned region_index(const struct region *r, const struct pageblock *b)
+{
+	return (unsigned)((pageblock_address(b) - r->base) >> PAGEBLOCK_SHIFT);
+}
+
+#endif
