@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+#include "large/large.h"
+
+#include "boot/boot.h"
+#include "os/bug.h"
+#include "os/lock.h"
+#include "os/options.h"
+#include "os/os.h"
+#include "page/zone.h"
+
+static struct {
+	struct lock lock; /* RANK_LARGE: list and info */
+	struct list areas;
+	struct large_info info;
+} large;
+
+static struct boot_pool vm_area_pool;
+
+static struct vm_area *area_get(void)
+{
+	struct vm_area *a = boot_pool_get(&vm_area_pool, sizeof *a, _Alignof(struct vm_area));
+
+	if (a)
+		*a = (struct vm_area){0};
+	return a;
+}
+
+/* Makes the block known: after this, its address may be freed. */
+static void *area_publish(struct vm_area *a)
+{
+	lock_take(&large.lock, RANK_LARGE);
+	list_add(&large.areas, &a->node);
+	large.info.nr_areas++;
+	large.info.bytes += a->size;
+	lock_drop(&large.lock, RANK_LARGE);
+	map_set(a->addr, desc_of_pointer(a, PAGE_LARGE, 0));
+	return (void *)a->addr;
+}
+
+static void area_withdraw(struct vm_area *a)
+{
+	map_set(a->addr, 0);
+	lock_take(&large.lock, RANK_LARGE);
+	list_del(&large.areas, &a->node);
+	large.info.nr_areas--;
+	large.info.bytes -= a->size;
+	lock_drop(&large.lock, RANK_LARGE);
+}
+
+/* --- pageblocks -------------------------------------------------------------- */
+
+static unsigned blocks_of(size_t size)
+{
+	return (unsigned)((size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT);
+}
+
+/* Pages below size are the user's from now on; those behind keep their state. */
+static void blocks_mark(struct vm_area *a, size_t from)
+{
+	size_t at;
+
+	for (at = align_down(from, PAGEBLOCK_SIZE); at < a->size; at += PAGEBLOCK_SIZE) {
+		struct pageblock *b = map_pageblock(a->addr + at);
+
+		b->large = a;
+		pageblock_set_dirty(b, 0, (unsigned)(min_size(a->size - at, PAGEBLOCK_SIZE) >> PAGE_SHIFT), true);
+	}
+}
+
+static bool blocks_alloc(struct vm_area *a, bool *zeroed)
+{
+	unsigned n = blocks_of(a->size);
+	size_t nr_dirty;
+	struct pageblock *b = zone_alloc(n, PAGEBLOCK_LARGE, &nr_dirty);
+
+	if (!b)
+		return false;
+	a->first = b;
+	a->nr_blocks = n;
+	a->addr = pageblock_address(b);
+	*zeroed = nr_dirty == 0;
+	blocks_mark(a, 0);
+	return true;
+}
+
+static void blocks_free(struct pageblock *first, unsigned n)
+{
+	zone_free(first, n);
+	zone_balance();
+}
+
+/* --- own mappings -------------------------------------------------------------- */
+
+static size_t guard_size(void)
+{
+	return bslab_options.guard ? os_page_size() : 0;
+}
+
+/* Whatever of the mapping is not the user's: a page on either side, or only behind a block that left its region. */
+static void guards_set(struct vm_area *a, bool set)
+{
+	size_t head = a->addr - a->map_addr, tail = a->map_size - head - a->size;
+	int (*change)(void *, size_t) = set ? os_guard : os_unguard;
+
+	if (head)
+		change((void *)a->map_addr, head);
+	if (tail)
+		change((void *)(a->addr + a->size), tail);
+}
+
+/* Trims a mapping to [addr - guard, addr + size + guard). */
+static void mapping_trim(struct vm_area *a, char *map, size_t map_size)
+{
+	size_t g = guard_size();
+	char *start = (char *)a->addr - g, *end = (char *)a->addr + a->size + g;
+
+	if (start > map)
+		os_unmap(map, (size_t)(start - map));
+	if (map + map_size > end)
+		os_unmap(end, (size_t)(map + map_size - end));
+	a->map_addr = (uintptr_t)start;
+	a->map_size = (size_t)(end - start);
+}
+
+static bool mapping_alloc(struct vm_area *a, bool *zeroed)
+{
+	size_t g = guard_size(), slack = a->align > os_page_size() ? a->align : 0, total;
+	char *map;
+
+	a->size = align_up(a->size, os_page_size());
+	if (__builtin_add_overflow(a->size, slack + 2 * g, &total))
+		return false;
+	map = os_map(total);
+	if (!map)
+		return false;
+	a->addr = align_up((uintptr_t)map + g, slack ? a->align : os_page_size());
+	if (!map_ensure(a->addr, BSLAB_PAGE_SIZE)) {
+		os_unmap(map, total);
+		return false;
+	}
+	mapping_trim(a, map, total);
+	guards_set(a, true);
+	os_name((void *)a->map_addr, a->map_size, "bslab:large");
+	*zeroed = true;
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.nr_mapped++;
+	large.info.nr_maps++;
+	large.info.mapped_bytes += a->size;
+	lock_drop(&large.lock, RANK_LARGE);
+	return true;
+}
+
+static void mapping_uncount(const struct vm_area *a)
+{
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.nr_mapped--;
+	large.info.nr_unmaps++;
+	large.info.mapped_bytes -= a->size;
+	lock_drop(&large.lock, RANK_LARGE);
+}
+
+/* --- calls ------------------------------------------------------------------------ */
+
+void *large_alloc(size_t size, size_t align, bool *zeroed)
+{
+	struct vm_area *a;
+	bool fits_zone = size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
+
+	if (size > (size_t)1 << (ADDRESS_BITS - 1) || align > (size_t)1 << (ADDRESS_BITS - 1))
+		return NULL;
+	a = area_get();
+	if (!a)
+		return NULL;
+	a->size = align_up(size, BSLAB_PAGE_SIZE);
+	a->align = align;
+	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, zeroed))
+		return area_publish(a);
+	boot_pool_put(&vm_area_pool, a);
+	return NULL;
+}
+
+void large_free(struct vm_area *a)
+{
+	area_withdraw(a);
+	if (a->first) {
+		blocks_free(a->first, a->nr_blocks);
+	} else {
+		mapping_uncount(a);
+		if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
+			/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
+			os_purge((void *)a->map_addr, a->map_size);
+		}
+	}
+	boot_pool_put(&vm_area_pool, a);
+}
+
+static void area_set_size(struct vm_area *a, size_t size)
+{
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.bytes += size - a->size;
+	if (!a->first)
+		large.info.mapped_bytes += size - a->size;
+	lock_drop(&large.lock, RANK_LARGE);
+	a->size = size;
+}
+
+/* In its place: the tail goes back to the zone, or free blocks behind it are taken. */
+static bool blocks_resize(struct vm_area *a, size_t size)
+{
+	unsigned n = blocks_of(size);
+	size_t old_size = a->size, nr_dirty;
+
+	if (n > a->nr_blocks) {
+		struct pageblock *last = map_pageblock(a->addr + ((size_t)(a->nr_blocks - 1) << PAGEBLOCK_SHIFT));
+
+		if (!zone_extend(last, n - a->nr_blocks, PAGEBLOCK_LARGE, &nr_dirty))
+			return false;
+	} else if (n < a->nr_blocks) {
+		blocks_free(map_pageblock(a->addr + ((size_t)n << PAGEBLOCK_SHIFT)), a->nr_blocks - n);
+	}
+	a->nr_blocks = n;
+	area_set_size(a, size);
+	if (size > old_size)
+		blocks_mark(a, old_size);
+	return true;
+}
+
+static void mapping_set(struct vm_area *a, char *map, size_t map_size, size_t head)
+{
+	a->map_addr = (uintptr_t)map;
+	a->map_size = map_size;
+	a->addr = (uintptr_t)map + head;
+}
+
+/* The whole mapping, guards and all, so that it stays one. The caller republishes: the address may change. */
+static bool mapping_resize(struct vm_area *a, size_t size)
+{
+	size_t head = a->addr - a->map_addr, map_size, old_map_size = a->map_size;
+	char *map = NULL;
+
+	size = align_up(size, os_page_size());
+	guards_set(a, false);
+	if (!__builtin_add_overflow(size, head + guard_size(), &map_size))
+		map = os_remap((void *)a->map_addr, old_map_size, map_size);
+	if (map && !map_ensure((uintptr_t)map, head + BSLAB_PAGE_SIZE)) {
+		/* No memory for descriptors there: undo. */
+		map = os_remap(map, map_size, old_map_size);
+		if (!map)
+			bug_abort("mremap: cannot restore the block at %p", (void *)a->addr);
+		mapping_set(a, map, old_map_size, head);
+		map = NULL;
+	}
+	if (map) {
+		mapping_set(a, map, map_size, head);
+		area_set_size(a, size);
+		large.info.nr_remaps++;
+	}
+	guards_set(a, true);
+	return map != NULL;
+}
+
+/* From pageblocks to a mapping of its own: the pages move, the blocks go back to the zone clean. */
+static bool blocks_to_mapping(struct vm_area *a, size_t size)
+{
+	size_t old_size = a->size, map_size, at;
+	uintptr_t old_addr = a->addr;
+	char *moved, *map;
+
+	size = align_up(size, os_page_size());
+	if (align_up(old_size, os_page_size()) != old_size || a->align > os_page_size() ||
+	    __builtin_add_overflow(size, guard_size(), &map_size))
+		return false;
+	moved = os_move_pages((void *)old_addr, old_size);
+	if (!moved)
+		return false;
+	map = os_remap(moved, old_size, map_size);
+	if (!map || !map_ensure((uintptr_t)map, BSLAB_PAGE_SIZE)) {
+		if (!os_move_pages_to(map ? map : moved, old_size, (void *)old_addr))
+			bug_abort("mremap: cannot restore the block at %p", (void *)old_addr);
+		if (map)
+			os_unmap(map + old_size, map_size - old_size);
+		return false;
+	}
+	for (at = 0; at < old_size; at += PAGEBLOCK_SIZE)
+		pageblock_set_dirty(map_pageblock(old_addr + at), 0,
+				    (unsigned)(min_size(old_size - at, PAGEBLOCK_SIZE) >> PAGE_SHIFT), false);
+	zone_free(a->first, a->nr_blocks);
+	a->first = NULL;
+	mapping_set(a, map, map_size, 0);
+	area_set_size(a, size);
+	guards_set(a, true);
+	os_name(map, map_size, "bslab:large");
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.nr_mapped++;
+	large.info.nr_moves++;
+	large.info.mapped_bytes += size;
+	lock_drop(&large.lock, RANK_LARGE);
+	return true;
+}
+
+void *large_resize(struct vm_area *a, size_t size)
+{
+	uintptr_t old_addr = a->addr;
+	bool ok;
+
+	size = align_up(size, BSLAB_PAGE_SIZE);
+	if (a->first && blocks_resize(a, size))
+		return (void *)a->addr;
+	/* The address may change and be given to another thread at once: no descriptor may be left behind. */
+	map_set(old_addr, 0);
+	ok = a->first ? blocks_to_mapping(a, size) : mapping_resize(a, size);
+	map_set(a->addr, desc_of_pointer(a, PAGE_LARGE, 0));
+	return ok ? (void *)a->addr : NULL;
+}
+
+struct vm_area *large_find(uintptr_t addr)
+{
+	struct list_node *n;
+	struct vm_area *found = NULL;
+
+	lock_take(&large.lock, RANK_LARGE);
+	for (n = large.areas.first; n && !found; n = n->next) {
+		struct vm_area *a = container_of(n, struct vm_area, node);
+
+		if (addr - a->addr < a->size)
+			found = a;
+	}
+	lock_drop(&large.lock, RANK_LARGE);
+	return found;
+}
+
+void large_snapshot(struct large_info *info)
+{
+	lock_take(&large.lock, RANK_LARGE);
+	*info = large.info;
+	lock_drop(&large.lock, RANK_LARGE);
+}
+
+void large_fork_prepare(void)
+{
+	lock_take_nested(&large.lock);
+}
+
+void large_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&large.lock);
+	else
+		lock_drop_nested(&large.lock);
+}

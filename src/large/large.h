@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Blocks of more than a pageblock (Linux: mm/vmalloc.c, vm_area).
+ *
+ * 1. Up to bslab_options.large_size a large block is a range of contiguous
+ *    pageblocks of the zone: no system call once the zone is warm, no mapping
+ *    of its own, and freed it is what the next one reuses.
+ * 2. Above, or when it is realigned beyond a pageblock, or when it outgrows its
+ *    place, it becomes a mapping of its own, with a guard page on either side.
+ *    realloc() then is mremap(): page tables move, bytes do not.
+ * 3. Leaving the region is a move of pages that keeps the range mapped
+ *    (MREMAP_DONTUNMAP), so the region stays one mapping; where the kernel
+ *    cannot, the caller copies.
+ *
+ * The descriptor of the first page leads to the struct vm_area; the others are 0.
+ * A vm_area is owned by whoever owns the block; its list by the large lock.
+ */
+#ifndef BSLAB_LARGE_H
+#define BSLAB_LARGE_H
+
+#include "base/list.h"
+#include "map/map.h"
+
+struct vm_area {
+	struct list_node node;
+	uintptr_t addr;
+	size_t size;	     /* bytes that the user may touch, whole pages */
+	size_t align;	     /* as asked for, for a move */
+	struct pageblock *first; /* NULL: a mapping of its own */
+	unsigned nr_blocks;
+	uintptr_t map_addr; /* the mapping, guards included */
+	size_t map_size;
+};
+
+/* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
+void *large_alloc(size_t size, size_t align, bool *zeroed);
+void large_free(struct vm_area *a);
+/* The block's address at its new size, contents kept; NULL when it cannot be had without copying. */
+void *large_resize(struct vm_area *a, size_t size);
+
+static inline struct vm_area *large_of(page_desc_t d)
+{
+	return desc_type(d) == PAGE_LARGE && !desc_class(d) ? desc_pointer(d) : NULL;
+}
+
+/* The block that holds an address, head or inside; slow, for messages. */
+struct vm_area *large_find(uintptr_t addr);
+
+struct large_info {
+	size_t nr_areas, bytes;		/* all */
+	size_t nr_mapped, mapped_bytes; /* of their own */
+	uint64_t nr_maps, nr_unmaps, nr_remaps, nr_moves;
+};
+void large_snapshot(struct large_info *info);
+
+void large_fork_prepare(void);
+void large_fork_done(bool child);
+
+#endif
