@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * This CPU's sheaves (Linux: struct slub_percpu_sheaves).
+ *
+ * 1. An area holds the top of the current sheaf of each class. bslab_hot.area[]
+ *    leads to it by the index that arch/percpu.h describes. Entries begin as a
+ *    shared area of sentinels, always empty and always full, which is never
+ *    written: whoever meets it comes to the slow path, which makes an area.
+ *
+ * 2. The index, chosen once at boot:
+ *      mm_cid   rseq, the kernel's compact concurrency id (Linux 6.3). A process
+ *               of one thread uses one area, on whatever CPU it runs.
+ *      cpu_id   rseq, the CPU number, shifted by one: the fast paths read the
+ *               field of mm_cid, find area 0, which stays empty here, and the
+ *               slow path goes by cpu_id.
+ *      thread   no rseq: the thread's own slot, 0 until it has one.
+ *
+ * 3. A slow path first detaches the sheaf, by swapping the top for the shared
+ *    sentinels, and from then on owns it. It installs another one only over the
+ *    sentinels; if a second thread of this CPU was faster, its sheaf goes to the
+ *    barn. A sheaf is thus at any time with one CPU, one thread or one barn.
+ *
+ * 4. Areas of other CPUs are emptied by replacing the area's pointer and waiting
+ *    until every sequence that may have loaded it has been restarted
+ *    (membarrier, PRIVATE_EXPEDITED_RSEQ). A cache per thread can be emptied
+ *    only by its thread, or after it ended.
+ */
+#ifndef BSLAB_PERCPU_H
+#define BSLAB_PERCPU_H
+
+#include "arch/arch.h"
+#include "os/options.h"
+#include "os/thread.h"
+#include "slab/slab.h"
+
+struct percpu_area {
+	void **top[NR_CLASSES];
+	struct percpu_area *next_orphan;
+};
+
+/* Chooses the index mode; after this the slow paths work. */
+void percpu_boot(void);
+enum index_mode percpu_mode(void);
+
+/* The slow paths behind percpu_pop() and percpu_push(). */
+void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags);
+void percpu_free_slow(struct kmem_cache *c, void *obj);
+
+/* Objects cached by all CPUs, of one class; the other CPUs' counts are racy reads. */
+size_t percpu_nr_cached(unsigned class, unsigned *nr_areas);
+/* Brings the objects of all areas home that can be reached. */
+void percpu_drain(void);
+/* This thread ends: its cache, in thread mode, is emptied and its slot is free. */
+void percpu_thread_exit(void);
+
+void percpu_fork_prepare(void);
+void percpu_fork_done(bool child);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sheaves and barns (Linux 6.18 mm/slub.c: struct slab_sheaf, struct node_barn).
+ *
+ * 1. A sheaf is a stack of object pointers between two sentinels, which are odd
+ *    and lead back to the sheaf (arch/percpu.h shows why). A CPU works on one
+ *    sheaf per class; the barn of the class holds others, full or empty, and
+ *    a CPU that runs out or over swaps its own for one of those: one lock, a
+ *    few stores, no object touched.
+ *
+ * 2. Capacity. All classes begin with small sheaves. Each GROW_VISITS visits to
+ *    the barn double the capacity of the class's next sheaves, up to what
+ *    MAX_SHEAF_BYTES of objects fill: a hot class ends with few visits, a cold
+ *    one keeps a few objects. A sheaf of an old capacity is retired when it
+ *    comes by empty.
+ *
+ * 3. Bounds. A class holds at most (CPUs that run + MAX_FULL_SHEAVES) sheaves of
+ *    objects, each at most MAX_SHEAF_BYTES (or MIN_CAPACITY objects).
+ *
+ * Invariant of a sheaf that no CPU works on: slot[0 .. nr) are objects.
+ */
+#ifndef BSLAB_SHEAF_H
+#define BSLAB_SHEAF_H
+
+#include "slab/slab.h"
+
+struct sheaf {
+	struct sheaf *next; /* in a barn */
+	uint16_t capacity, nr;
+	uintptr_t low_sentinel;
+	void *slot[]; /* and the high sentinel behind the last */
+};
+
+/* Where the top stands for this many objects. */
+static inline void **sheaf_top(struct sheaf *s, unsigned nr)
+{
+	return &s->slot[nr];
+}
+
+/* The sheaf of a top that stands at its bottom or its end; NULL for the sentinels that all CPUs share, or elsewhere. */
+struct sheaf *sheaf_at_empty(void **top);
+struct sheaf *sheaf_at_full(void **top);
+/* The sheaf of any top, with nr set; NULL for the shared sentinels. */
+struct sheaf *sheaf_of_top(void **top);
+
+void barn_setup(struct barn *b, size_t object_size);
+/*
+ * A sheaf with at least one object, in exchange for an empty one (or NULL). NULL when there is no memory: the empty
+ * one is then in the barn.
+ */
+struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags);
+/* An empty sheaf in exchange for a full one (or NULL). NULL when there is no memory for one: the objects are home. */
+struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full);
+/* Takes a sheaf that nobody works on, in whatever state. */
+void barn_put(struct kmem_cache *c, struct sheaf *s);
+/* Everything in the barn goes back to the slabs; sheaves start small again. */
+void barn_drain(struct kmem_cache *c);
+void barn_snapshot(struct barn *b, struct cache_info *info);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Size classes: 8, then steps of 16 up to 128, then eight steps to each
+ * doubling up to 32 KiB.
+ *
+ * Waste: a request in (2^k, 2^(k+1)] is rounded up by less than a step of
+ * 2^(k-3), and is more than 2^k: less than 1/8 of it.
+ *
+ * Natural alignment: let the request be a multiple of 2^j. Where 2^j is at most
+ * the step, the class is a multiple of the step and so of 2^j; where it is
+ * more, the request is itself a multiple of the step, and so a class. Objects
+ * stand at multiples of the class size from a page boundary, hence at multiples
+ * of 2^j as long as that is at most a page.
+ */
+#ifndef BSLAB_SIZES_H
+#define BSLAB_SIZES_H
+
+#include "base/base.h"
+
+#define SMALL_MAX (32 * KIB)
+#define NR_CLASSES 74 /* class 0 is "not a slab": no object has it */
+
+/* Class of a size in units of 8 bytes, rounded up; for sizes up to SMALL_MAX. */
+extern const uint8_t bslab_size_class[SMALL_MAX / 8 + 1] __attribute__((visibility("hidden")));
+
+static force_inline unsigned size_class(size_t size)
+{
+	return bslab_size_class[(size + 7) / 8];
+}
+
+size_t class_size(unsigned class);
+
+#endif

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: MIT */
+#include "slab/slab.h"
+
+#include "boot/boot.h"
+#include "os/bug.h"
+#include "page/buddy.h"
+#include "slab/sheaf.h"
+
+struct kmem_cache bslab_caches[NR_CLASSES];
+
+static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
+
+/* --- geometry ----------------------------------------------------------------- */
+
+/*
+ * Offsets are below 2^18 (64 pages). With r = ceil(2^40 / size) = (2^40 + e) / size,
+ * e < size <= 2^15, offset * r / 2^40 exceeds offset / size by offset * e / (2^40 * size)
+ * < 2^-22 < 1/size: the integer part is right.
+ */
+#define RECIPROCAL_SHIFT 40
+
+/* One bitmap word's worth of objects up to 1 KiB; above, at least 8 or, from 8 KiB, 4 objects. */
+static unsigned min_slab_pages(size_t size)
+{
+	size_t nr_objects = size <= KIB ? 64 : size <= 8 * KIB ? 8 : 4;
+
+	return (unsigned)((nr_objects * size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
+}
+
+/* The smallest number of pages that loses at most 1/32 behind the last object, or else the one that loses least. */
+static unsigned slab_pages(size_t size)
+{
+	unsigned min = min_slab_pages(size), best = min, p;
+
+	for (p = min; p <= 2 * min && p <= 64; p++) {
+		size_t waste = (p << PAGE_SHIFT) % size, best_waste = (best << PAGE_SHIFT) % size;
+
+		if (waste * best < best_waste * p)
+			best = p;
+		if ((best << PAGE_SHIFT) % size * 32 <= best << PAGE_SHIFT)
+			break;
+	}
+	return best;
+}
+
+static void cache_setup(struct kmem_cache *c, unsigned class)
+{
+	size_t size = class_size(class);
+
+	c->class = (uint8_t)class;
+	c->nr_pages = (uint16_t)slab_pages(size);
+	c->nr_objects = (uint16_t)min_size(((size_t)c->nr_pages << PAGE_SHIFT) / size, MAX_SLAB_OBJECTS);
+	c->nr_words = (uint8_t)((c->nr_objects + 63) / 64);
+	c->reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size;
+	c->migratetype = c->nr_objects >= 32 ? MIGRATE_UNMOVABLE : MIGRATE_RECLAIMABLE;
+	barn_setup(&c->barn, size);
+	__atomic_store_n(&c->size, (uint32_t)size, __ATOMIC_RELEASE);
+}
+
+struct kmem_cache *cache_of(unsigned class)
+{
+	struct kmem_cache *c = &bslab_caches[class];
+
+	if (unlikely(!__atomic_load_n(&c->size, __ATOMIC_ACQUIRE))) {
+		lock_take(&c->lock, RANK_CACHE);
+		if (!c->size)
+			cache_setup(c, class);
+		lock_drop(&c->lock, RANK_CACHE);
+	}
+	return c;
+}
+
+static unsigned object_index(const struct kmem_cache *c, uintptr_t offset)
+{
+	return (unsigned)((offset * c->reciprocal) >> RECIPROCAL_SHIFT);
+}
+
+uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
+{
+	return s->base + (uintptr_t)object_index(s->cache, addr - s->base) * s->cache->size;
+}
+
+/* --- slabs come and go -------------------------------------------------------- */
+
+static size_t slab_header_size(const struct kmem_cache *c)
+{
+	return sizeof(struct slab) + c->nr_words * sizeof(uint64_t);
+}
+
+static void slab_init(struct slab *s, struct kmem_cache *c, void *pages)
+{
+	unsigned w;
+
+	s->cache = c;
+	s->base = (uintptr_t)pages;
+	for (w = 0; w < c->nr_words; w++) {
+		unsigned rest = c->nr_objects - w * 64u;
+
+		atomic_store_explicit(&s->free[w], rest >= 64 ? ~0ull : (1ull << rest) - 1, memory_order_relaxed);
+	}
+	atomic_store_explicit(&s->nr_free, c->nr_objects, memory_order_relaxed);
+	atomic_store_explicit(&s->state, SLAB_FULL, memory_order_relaxed);
+	map_set_range(s->base, c->nr_pages, desc_of_pointer(s, PAGE_NONE, c->class));
+}
+
+static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
+{
+	struct slab *s = boot_pool_get(&slab_pool[c->nr_words], slab_header_size(c), 8);
+	bool zeroed;
+	void *pages;
+
+	if (!s)
+		return NULL;
+	pages = pages_alloc(c->nr_pages, 0, (enum migratetype)c->migratetype, pages_flags, &zeroed);
+	if (!pages) {
+		boot_pool_put(&slab_pool[c->nr_words], s);
+		return NULL;
+	}
+	slab_init(s, c, pages);
+	return s;
+}
+
+/* Unlinked and DEAD: nobody else uses it. */
+static void slab_destroy(struct slab *s)
+{
+	struct kmem_cache *c = s->cache;
+
+	pages_free((void *)s->base, c->nr_pages);
+	boot_pool_put(&slab_pool[c->nr_words], s);
+}
+
+static bool slab_has_free(const struct slab *s)
+{
+	unsigned w;
+
+	for (w = 0; w < s->cache->nr_words; w++)
+		if (atomic_load(&s->free[w]))
+			return true;
+	return false;
+}
+
+static void partial_add(struct kmem_cache *c, struct slab *s, bool at_tail)
+{
+	bslab_assert(lock_is_held(&c->lock));
+	atomic_store(&s->state, SLAB_PARTIAL);
+	if (at_tail)
+		list_add_tail(&c->partial, &s->node);
+	else
+		list_add(&c->partial, &s->node);
+}
+
+static void partial_del(struct kmem_cache *c, struct slab *s, enum slab_state state)
+{
+	bslab_assert(lock_is_held(&c->lock));
+	list_del(&c->partial, &s->node);
+	atomic_store(&s->state, state);
+}
+
+/* --- taking -------------------------------------------------------------------- */
+
+struct taken {
+	uintptr_t base;
+	unsigned n;
+	uint64_t mask[MAX_SLAB_WORDS];
+};
+
+static uint64_t lowest_bits(uint64_t word, unsigned n)
+{
+	uint64_t rest = word;
+
+	while (n-- && rest)
+		rest &= rest - 1;
+	return word & ~rest;
+}
+
+/* Only the holder of the lock clears bits, so what was read is still there. */
+static void take_bits(struct slab *s, unsigned max, struct taken *t)
+{
+	unsigned w;
+
+	t->base = s->base;
+	t->n = 0;
+	for (w = 0; w < s->cache->nr_words; w++) {
+		uint64_t mask = t->n < max ? lowest_bits(atomic_load(&s->free[w]), max - t->n) : 0;
+
+		t->mask[w] = mask;
+		if (mask)
+			atomic_fetch_and(&s->free[w], ~mask);
+		t->n += (unsigned)__builtin_popcountll(mask);
+	}
+	atomic_fetch_sub(&s->nr_free, (int32_t)t->n);
+}
+
+static bool take_from_partial(struct kmem_cache *c, unsigned max, struct taken *t)
+{
+	struct slab *s;
+
+	lock_take(&c->lock, RANK_CACHE);
+	if (!c->partial.first) {
+		lock_drop(&c->lock, RANK_CACHE);
+		return false;
+	}
+	s = container_of(c->partial.first, struct slab, node);
+	take_bits(s, max, t);
+	if (!slab_has_free(s)) {
+		partial_del(c, s, SLAB_FULL);
+		if (slab_has_free(s)) /* given back meanwhile: see 3 in slab.h */
+			partial_add(c, s, true);
+	}
+	lock_drop(&c->lock, RANK_CACHE);
+	return true;
+}
+
+static bool add_new_slab(struct kmem_cache *c, unsigned pages_flags)
+{
+	struct slab *s = slab_create(c, pages_flags);
+
+	if (!s)
+		return false;
+	lock_take(&c->lock, RANK_CACHE);
+	c->nr_slabs++;
+	partial_add(c, s, false);
+	lock_drop(&c->lock, RANK_CACHE);
+	return true;
+}
+
+/* Fills out[] from its end, so that the lowest address comes last. */
+static void put_pointers(const struct kmem_cache *c, const struct taken *t, void **out)
+{
+	unsigned w, i = t->n;
+
+	for (w = 0; w < c->nr_words; w++) {
+		uint64_t mask = t->mask[w];
+
+		for (; mask; mask &= mask - 1)
+			out[--i] = (void *)(t->base + (w * 64u + (unsigned)__builtin_ctzll(mask)) * (uintptr_t)c->size);
+	}
+}
+
+unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_flags)
+{
+	unsigned done = 0;
+	struct taken t;
+
+	while (done < n) {
+		if (!take_from_partial(c, n - done, &t)) {
+			if (done || !add_new_slab(c, pages_flags))
+				break;
+			continue;
+		}
+		put_pointers(c, &t, out + done);
+		done += t.n;
+	}
+	return done;
+}
+
+/* --- giving back ---------------------------------------------------------------- */
+
+/* Puts the slab where it belongs after bits were set in it. */
+static void slab_settle(struct kmem_cache *c, struct slab *s)
+{
+	bool dead = false;
+
+	lock_take(&c->lock, RANK_CACHE);
+	if (s->cache == c) {
+		if (atomic_load(&s->state) == SLAB_FULL && slab_has_free(s))
+			partial_add(c, s, true);
+		/* The last partial slab stays: the next refill would make a new one. */
+		if (atomic_load(&s->state) == SLAB_PARTIAL && atomic_load(&s->nr_free) == c->nr_objects &&
+		    c->partial.first != c->partial.last) {
+			partial_del(c, s, SLAB_DEAD);
+			c->nr_slabs--;
+			dead = true;
+		}
+	}
+	lock_drop(&c->lock, RANK_CACHE);
+	if (dead)
+		slab_destroy(s);
+}
+
+static void report_double_free(struct slab *s, unsigned word, uint64_t bits)
+{
+	for (; bits; bits &= bits - 1) {
+		uintptr_t index = word * 64u + (unsigned)__builtin_ctzll(bits);
+
+		bug_caller("double free of %p", (void *)(s->base + index * s->cache->size));
+	}
+}
+
+static void give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint64_t mask)
+{
+	uint64_t old = atomic_fetch_or(&s->free[word], mask);
+	int32_t n = __builtin_popcountll(mask & ~old), nr_free;
+
+	if (unlikely(old & mask))
+		report_double_free(s, word, old & mask);
+	nr_free = atomic_fetch_add(&s->nr_free, n) + n;
+	if (atomic_load(&s->state) == SLAB_FULL || nr_free == c->nr_objects)
+		slab_settle(c, s);
+}
+
+/* Groups being collected, found by a hash of slab and word; a clash flushes the older one. */
+#define NR_GROUPS 32
+
+struct group {
+	struct slab *slab;
+	unsigned word;
+	uint64_t mask;
+};
+
+static struct group *group_of(struct group *groups, struct slab *s, unsigned word)
+{
+	return &groups[((uintptr_t)s / 16 + word) % NR_GROUPS];
+}
+
+static void group_add(struct kmem_cache *c, struct group *g, struct slab *s, unsigned index)
+{
+	uint64_t bit = 1ull << (index % 64);
+
+	if (g->slab && (g->slab != s || g->word != index / 64)) {
+		give_bits(c, g->slab, g->word, g->mask);
+		g->slab = NULL;
+	}
+	if (!g->slab)
+		*g = (struct group){s, index / 64, 0};
+	if (unlikely(g->mask & bit))
+		bug_caller("double free of %p", (void *)(s->base + (uintptr_t)index * c->size));
+	g->mask |= bit;
+}
+
+void slab_give(struct kmem_cache *c, void **objects, unsigned n)
+{
+	struct group groups[NR_GROUPS] = {0};
+	unsigned i, index;
+
+	for (i = 0; i < n; i++) {
+		uintptr_t addr = (uintptr_t)objects[i];
+		page_desc_t d = map_lookup(addr);
+		struct slab *s = slab_of(d);
+
+		if (unlikely(desc_class(d) != c->class)) {
+			/* Its slab was given back with it: it was free before. */
+			bug_caller("double free of %p", objects[i]);
+			continue;
+		}
+		index = object_index(c, addr - s->base);
+		if (unlikely(index >= c->nr_objects || s->base + (uintptr_t)index * c->size != addr)) {
+			bug_caller("invalid free of %p: not the start of an object", objects[i]);
+			continue;
+		}
+		group_add(c, group_of(groups, s, index / 64), s, index);
+	}
+	for (i = 0; i < NR_GROUPS; i++)
+		if (groups[i].slab)
+			give_bits(c, groups[i].slab, groups[i].word, groups[i].mask);
+}
+
+enum object_fault slab_check_object(struct slab *s, uintptr_t addr)
+{
+	struct kmem_cache *c = s->cache;
+	unsigned index = object_index(c, addr - s->base);
+
+	if (index >= c->nr_objects || s->base + (uintptr_t)index * c->size != addr)
+		return OBJECT_INTERIOR;
+	return atomic_load(&s->free[index / 64]) >> (index % 64) & 1 ? OBJECT_FREE : OBJECT_GOOD;
+}
+
+/* --- shrinking, reports, fork ----------------------------------------------------- */
+
+void cache_shrink(struct kmem_cache *c)
+{
+	struct list_node *n, *next;
+	struct list dead = {0};
+
+	lock_take(&c->lock, RANK_CACHE);
+	for (n = c->partial.first; n; n = next) {
+		struct slab *s = container_of(n, struct slab, node);
+
+		next = n->next;
+		if (atomic_load(&s->nr_free) != c->nr_objects)
+			continue;
+		partial_del(c, s, SLAB_DEAD);
+		c->nr_slabs--;
+		list_add(&dead, n);
+	}
+	lock_drop(&c->lock, RANK_CACHE);
+	for (n = dead.first; n; n = next) {
+		next = n->next;
+		slab_destroy(container_of(n, struct slab, node));
+	}
+}
+
+bool cache_snapshot(unsigned class, struct cache_info *info)
+{
+	struct kmem_cache *c = &bslab_caches[class];
+	struct list_node *n;
+
+	*info = (struct cache_info){0};
+	if (!__atomic_load_n(&c->size, __ATOMIC_ACQUIRE))
+		return false;
+	info->size = c->size;
+	info->nr_objects_per_slab = c->nr_objects;
+	info->nr_pages_per_slab = c->nr_pages;
+	lock_take(&c->lock, RANK_CACHE);
+	info->nr_slabs = c->nr_slabs;
+	for (n = c->partial.first; n; n = n->next) {
+		info->nr_partial++;
+		info->nr_free += (size_t)atomic_load(&container_of(n, struct slab, node)->nr_free);
+	}
+	lock_drop(&c->lock, RANK_CACHE);
+	barn_snapshot(&c->barn, info);
+	return true;
+}
+
+void slab_fork_prepare(void)
+{
+	unsigned i;
+
+	for (i = 0; i < NR_CLASSES; i++) {
+		lock_take_nested(&bslab_caches[i].lock);
+		lock_take_nested(&bslab_caches[i].barn.lock);
+	}
+}
+
+void slab_fork_done(bool child)
+{
+	unsigned i;
+
+	for (i = 0; i < NR_CLASSES; i++) {
+		struct kmem_cache *c = &bslab_caches[i];
+
+		if (child) {
+			lock_reset(&c->barn.lock);
+			lock_reset(&c->lock);
+		} else {
+			lock_drop_nested(&c->barn.lock);
+			lock_drop_nested(&c->lock);
+		}
+	}
+}

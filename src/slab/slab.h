@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Caches and slabs (Bonwick 1994; Linux mm/slub.c).
+ *
+ * 1. A kmem_cache serves objects of one size from slabs: page runs cut into
+ *    objects. A slab's metadata stands elsewhere: a header and a bitmap, one
+ *    bit per object, set when the object is free in the slab. Objects that wait
+ *    in a sheaf count as taken.
+ *
+ * 2. Bits are taken under the cache's lock, a whole word at a time with one
+ *    atomic, lowest address first, and turned into pointers after the lock is
+ *    dropped. Bits are given back without any lock, by atomic or: that also finds
+ *    a bit that is already set, which is a double free.
+ *
+ * 3. A slab's state says where it is; it changes under the cache's lock only:
+ *
+ *      state    on partial list  free bits              next
+ *      -------  ---------------  ---------------------  --------------------------
+ *      FULL     no               none, or being settled PARTIAL by slab_settle()
+ *      PARTIAL  yes              some                   FULL, DEAD
+ *      DEAD     no               all                    its pages are given back
+ *
+ *    A taker that finds no bits left sets FULL and then looks at the bits again;
+ *    a giver sets bits and then looks at the state. Both are sequentially
+ *    consistent, so one of them sees the other (Dekker), and no slab with free
+ *    bits is lost.
+ *
+ * 4. nr_free is raised after the bits are set and lowered after they are
+ *    taken, so nr_free == nr_objects under the lock means that all objects are
+ *    home and nobody is in the middle of bringing one: the slab may go. Headers
+ *    are type-stable, so a giver that comes late looks at a header, if not at
+ *    its own slab's, and checks the cache and the bits again under the lock.
+ */
+#ifndef BSLAB_SLAB_H
+#define BSLAB_SLAB_H
+
+#include "base/list.h"
+#include "map/map.h"
+#include "map/pageblock.h"
+#include "os/lock.h"
+#include "slab/sizes.h"
+
+#define MAX_SLAB_OBJECTS 512
+#define MAX_SLAB_WORDS (MAX_SLAB_OBJECTS / 64)
+
+struct sheaf;
+
+/* Full and empty sheaves between the CPUs (Linux: struct node_barn). Under its lock. */
+struct barn {
+	struct lock lock;
+	uint16_t nr_full, nr_empty;
+	uint16_t capacity, max_capacity; /* of sheaves from now on, at most */
+	uint16_t nr_visits; /* since the capacity last grew */
+	struct sheaf *full, *empty;
+	uint64_t nr_refills, nr_drains; /* to and from slabs, whole sheaves */
+};
+
+struct kmem_cache {
+	/* Constant once size is set: */
+	uint32_t size;	     /* bytes per object; 0: not set up yet */
+	uint64_t reciprocal; /* ceil(2^40 / size): object_index() */
+	uint16_t nr_objects; /* per slab */
+	uint16_t nr_pages;   /* per slab */
+	uint8_t class, nr_words;
+	uint8_t migratetype;
+	/* Under lock: */
+	struct lock lock;
+	uint32_t nr_slabs;
+	struct list partial;
+	struct barn barn;
+} __cacheline_aligned;
+
+enum slab_state {
+	SLAB_DEAD,
+	SLAB_FULL,
+	SLAB_PARTIAL,
+};
+
+struct slab {
+	struct list_node node; /* in cache->partial; first, so that a pooled header keeps the rest */
+	_Atomic(struct kmem_cache *) cache;
+	uintptr_t base;
+	_Atomic int32_t nr_free; /* may lag behind the bits; see 4 above */
+	_Atomic uint32_t state;	 /* enum slab_state */
+	_Atomic uint64_t free[];
+};
+
+extern struct kmem_cache bslab_caches[NR_CLASSES];
+
+/* The cache of a class, set up at its first use. */
+struct kmem_cache *cache_of(unsigned class);
+
+/*
+ * Takes up to n objects; out[0] has the highest address of those taken from one slab, so that a stack filled in
+ * this order pops the lowest first. 0 when there is no memory.
+ */
+unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_flags);
+/*
+ * Gives n objects back, grouped by slab. What is not an object of the cache, or is free already, is reported with
+ * the pointer and left out.
+ */
+void slab_give(struct kmem_cache *c, void **objects, unsigned n);
+
+enum object_fault {
+	OBJECT_GOOD,	 /* start of an object that is not free in its slab */
+	OBJECT_INTERIOR, /* inside an object, or behind the last */
+	OBJECT_FREE,
+};
+enum object_fault slab_check_object(struct slab *s, uintptr_t addr);
+/* The start of the object that an address is in. */
+uintptr_t slab_object_base(struct slab *s, uintptr_t addr);
+
+static force_inline struct slab *slab_of(page_desc_t d)
+{
+	return desc_pointer(d);
+}
+
+/* Frees the slabs that are wholly free. */
+void cache_shrink(struct kmem_cache *c);
+
+struct cache_info {
+	size_t size, nr_objects_per_slab, nr_pages_per_slab;
+	size_t nr_slabs, nr_partial, nr_free; /* objects free in slabs */
+	size_t nr_full_sheaves, nr_empty_sheaves, nr_barn_objects, sheaf_capacity;
+	uint64_t nr_refills, nr_drains;
+};
+/* False for a class never used. */
+bool cache_snapshot(unsigned class, struct cache_info *info);
+
+void slab_fork_prepare(void);
+void slab_fork_done(bool child);
+
+#endif
