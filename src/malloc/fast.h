@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fast paths, inlined into each entry point: malloc and bslab_malloc,
+ * operator new and its kin, free and operator delete. docs/walkthrough.md
+ * follows them; test/fastpath.sh pins how many instructions they take.
+ */
+#ifndef BSLAB_FAST_H
+#define BSLAB_FAST_H
+
+#include "arch/arch.h"
+#include "map/map.h"
+#include "slab/sizes.h"
+
+/* src/malloc/slow.c */
+void *malloc_slow(size_t size) __attribute__((visibility("hidden")));
+void free_slow(void *ptr) __attribute__((visibility("hidden")));
+
+static force_inline void *malloc_small(size_t size)
+{
+	return percpu_pop(size_class(size), RSEQ_MM_CID);
+}
+
+static force_inline void *malloc_fast(size_t size)
+{
+	void *obj;
+
+	if (likely(size < bslab_hot.small_limit)) {
+		obj = malloc_small(size);
+		if (likely(obj != NULL))
+			return obj;
+	}
+	return malloc_slow(size);
+}
+
+/* A pointer that is not a slab object's has class 0, whose sheaf is always full. */
+static force_inline void free_fast(void *ptr)
+{
+	_Atomic page_desc_t *slot = map_slot((uintptr_t)ptr);
+
+	if (likely(slot != NULL) &&
+	    likely(percpu_push(desc_class(atomic_load_explicit(slot, memory_order_relaxed)), ptr, RSEQ_MM_CID)))
+		return;
+	free_slow(ptr);
+}
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The api floor's own parts: process life, slow paths, reclaim. Nothing below
+ * calls up here: a floor that cannot go on returns NULL, and this one shrinks
+ * the caches and tries once more.
+ */
+#ifndef BSLAB_MALLOC_INTERNAL_H
+#define BSLAB_MALLOC_INTERNAL_H
+
+#include "base/base.h"
+
+/* Makes the allocator ready; cheap once it is. */
+void process_boot(void);
+/* Called on slow paths: has the thread's end hooked if it holds something by then. */
+void process_hook_thread(void);
+
+/* Gives back what nobody uses: caches, empty slabs, free pages beyond nr_keep. How many pages. */
+size_t reclaim(size_t nr_keep);
+
+/* A block of any size and alignment (a power of two). Sets errno when it returns NULL. *zeroed: reads as zero. */
+void *alloc_aligned(size_t size, size_t align, bool *zeroed);
+void *alloc_any(size_t size, bool *zeroed);
+/* The bytes of a live block; 0 after a report, `what` names the call. */
+size_t block_size(void *ptr, const char *what);
+/* Reports a pointer that is no live block. */
+void report_pointer(void *ptr, const char *what) __attribute__((cold));
+/* False after a report when the block cannot have been asked for with this size (and alignment). */
+bool size_is_plausible(void *ptr, size_t size, size_t align);
+
+/* M_PERTURB: 0 or the byte that is complemented into new blocks. */
+void perturb_set(int byte);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* The malloc family under its own names; bslab.h documents each call. */
+#include "bslab/bslab.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "large/large.h"
+#include "malloc/fast.h"
+#include "malloc/internal.h"
+#include "os/os.h"
+#include "page/buddy.h"
+
+void *bslab_malloc(size_t size)
+{
+	return malloc_fast(size);
+}
+
+void bslab_free(void *ptr)
+{
+	free_fast(ptr);
+}
+
+void *bslab_calloc(size_t count, size_t size)
+{
+	bool zeroed = false;
+	size_t total;
+	void *p = NULL;
+
+	if (unlikely(__builtin_mul_overflow(count, size, &total))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (likely(total < bslab_hot.small_limit))
+		p = malloc_small(total);
+	if (unlikely(!p))
+		p = alloc_any(total, &zeroed);
+	if (likely(p != NULL) && !zeroed)
+		memset(p, 0, total);
+	return p;
+}
+
+/* --- realloc -------------------------------------------------------------------------------- */
+
+static void *move_block(void *ptr, size_t old_size, size_t size)
+{
+	void *p = bslab_malloc(size);
+
+	if (!p)
+		return NULL;
+	memcpy(p, ptr, old_size < size ? old_size : size);
+	bslab_free(ptr);
+	return p;
+}
+
+/* A block stays where it is as long as it fits and more than half of it is used. */
+static bool small_stays(size_t old_size, size_t size)
+{
+	return size <= old_size && (size >= old_size / 2 || old_size <= 16);
+}
+
+static void describe_tail(char *ptr, unsigned from, unsigned to)
+{
+	unsigned i;
+
+	for (i = from; i < to; i++)
+		map_set((uintptr_t)ptr + ((uintptr_t)i << PAGE_SHIFT), desc_of_number(i, PAGE_RUN_BODY));
+	map_set((uintptr_t)ptr, desc_of_number(to, PAGE_RUN));
+}
+
+/* Page runs shrink and grow in place, by whole pages. */
+static bool run_resize(char *ptr, size_t old_size, size_t size)
+{
+	unsigned old_pages = (unsigned)(old_size >> PAGE_SHIFT);
+	unsigned nr_pages = (unsigned)(align_up(size, BSLAB_PAGE_SIZE) >> PAGE_SHIFT);
+	bool zeroed;
+
+	if (size <= SMALL_MAX || size > PAGEBLOCK_SIZE)
+		return false;
+	if (nr_pages > old_pages && !pages_extend(ptr, old_pages, nr_pages - old_pages, &zeroed))
+		return false;
+	describe_tail(ptr, old_pages, nr_pages);
+	if (nr_pages < old_pages)
+		pages_free(ptr + ((size_t)nr_pages << PAGE_SHIFT), old_pages - nr_pages);
+	return true;
+}
+
+static void *realloc_live(void *ptr, size_t old_size, size_t size)
+{
+	page_desc_t d = map_lookup((uintptr_t)ptr);
+	struct vm_area *a = large_of(d);
+	void *p;
+
+	if (desc_class(d)) {
+		if (small_stays(old_size, size))
+			return ptr;
+	} else if (a) {
+		if (size > PAGEBLOCK_SIZE && (p = large_resize(a, size)))
+			return p;
+	} else if (run_resize(ptr, old_size, size)) {
+		return ptr;
+	}
+	return move_block(ptr, old_size, size);
+}
+
+void *bslab_realloc(void *ptr, size_t size)
+{
+	size_t old_size;
+
+	if (!ptr)
+		return malloc_fast(size);
+	if (!size) {
+		free_fast(ptr);
+		return NULL;
+	}
+	old_size = block_size(ptr, "realloc");
+	if (unlikely(!old_size || size > PTRDIFF_MAX)) {
+		errno = old_size ? ENOMEM : EINVAL;
+		return NULL;
+	}
+	return realloc_live(ptr, old_size, size);
+}
+
+void *bslab_reallocarray(void *ptr, size_t count, size_t size)
+{
+	size_t total;
+
+	if (unlikely(__builtin_mul_overflow(count, size, &total))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return bslab_realloc(ptr, total);
+}
+
+/* --- aligned ----------------------------------------------------------------------------------- */
+
+/* align is a power of two. */
+static void *memalign_checked(size_t align, size_t size)
+{
+	bool zeroed;
+	void *p;
+
+	if (likely(align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX - BSLAB_PAGE_SIZE && bslab_hot.small_limit)) {
+		p = malloc_small(align_up(size ? size : 1, align));
+		if (likely(p != NULL))
+			return p;
+	}
+	return alloc_aligned(size, align, &zeroed);
+}
+
+void *bslab_aligned_alloc(size_t align, size_t size)
+{
+	if (unlikely(!is_power_of_2(align))) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return memalign_checked(align, size);
+}
+
+void *bslab_memalign(size_t align, size_t size)
+{
+	if (unlikely(align > SIZE_MAX / 2 + 1)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (unlikely(!is_power_of_2(align)))
+		align = align ? (size_t)2 << ilog2(align) : 1;
+	return memalign_checked(align, size);
+}
+
+int bslab_posix_memalign(void **ptr, size_t align, size_t size)
+{
+	int saved = errno;
+	void *p;
+
+	if (unlikely(!is_power_of_2(align) || align % sizeof(void *)))
+		return EINVAL;
+	p = memalign_checked(align, size);
+	if (unlikely(!p)) {
+		errno = saved;
+		return ENOMEM;
+	}
+	*ptr = p;
+	return 0;
+}
+
+void *bslab_valloc(size_t size)
+{
+	return memalign_checked(os_page_size(), size);
+}
+
+void *bslab_pvalloc(size_t size)
+{
+	size_t page = os_page_size();
+
+	if (unlikely(size > SIZE_MAX - page)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return memalign_checked(page, align_up(size ? size : 1, page));
+}
+
+/* --- sizes --------------------------------------------------------------------------------------- */
+
+size_t bslab_malloc_usable_size(void *ptr)
+{
+	return ptr ? block_size(ptr, "malloc_usable_size") : 0;
+}
+
+void bslab_free_sized(void *ptr, size_t size)
+{
+	bslab_free_aligned_sized(ptr, 1, size);
+}
+
+void bslab_free_aligned_sized(void *ptr, size_t align, size_t size)
+{
+	if (ptr && likely(size_is_plausible(ptr, size, align)))
+		free_fast(ptr);
+}

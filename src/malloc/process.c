@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* Process life: boot at the first call, threads that end, fork. */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "arch/arch.h"
+#include "boot/boot.h"
+#include "bslab/bslab.h"
+#include "large/large.h"
+#include "malloc/internal.h"
+#include "map/map.h"
+#include "os/bug.h"
+#include "os/options.h"
+#include "os/os.h"
+#include "page/buddy.h"
+#include "page/zone.h"
+#include "slab/percpu.h"
+
+enum { NOT_BOOTED, BOOTING, BOOTED };
+
+static _Atomic int boot_state;
+static pthread_key_t thread_key;
+static _Atomic bool thread_key_made;
+
+static void read_options(void)
+{
+	const char *text = os_env("BSLAB_CONF");
+	char fault[160];
+	bool good = true;
+
+	if (text)
+		good = options_parse(&bslab_options, text, fault, sizeof fault);
+	bug_set_fatal(!bslab_options.warn);
+	if (!good)
+		bug_caller("%s", fault);
+}
+
+static void boot(void)
+{
+	read_options();
+	percpu_boot();
+	if (bslab_options.reserve_size)
+		pages_reserve_highatomic((unsigned)((bslab_options.reserve_size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT));
+	atomic_store(&boot_state, BOOTED);
+	if (!bslab_options.check)
+		bslab_hot.small_limit = SMALL_MAX + 1;
+}
+
+static cold_path void boot_once(void)
+{
+	int state = NOT_BOOTED;
+
+	if (atomic_compare_exchange_strong(&boot_state, &state, BOOTING))
+		boot();
+	/* Two threads can only meet here when libc made them without malloc. */
+	while (atomic_load(&boot_state) != BOOTED)
+		os_yield();
+}
+
+void process_boot(void)
+{
+	if (unlikely(atomic_load_explicit(&boot_state, memory_order_acquire) != BOOTED))
+		boot_once();
+}
+
+/* --- threads ---------------------------------------------------------------------------- */
+
+static void thread_exit(void *unused)
+{
+	(void)unused;
+	/* Later destructors may allocate again, which hooks the thread's end again. */
+	thread_state.exit_hooked = 0;
+	percpu_thread_exit();
+	pages_thread_exit();
+}
+
+void process_hook_thread(void)
+{
+	if (likely(thread_state.exit_hooked) || (!thread_state.buddy && !thread_state.index) ||
+	    !atomic_load_explicit(&thread_key_made, memory_order_acquire))
+		return;
+	thread_state.exit_hooked = 1; /* first: pthread_setspecific() may call calloc() */
+	pthread_setspecific(thread_key, &thread_state);
+}
+
+/* --- fork ---------------------------------------------------------------------------------- */
+
+/*
+ * Every lock, in the order in which a thread may hold them, so that the child
+ * finds no structure half changed. Sheaves that other threads had detached are
+ * lost to the child: a few objects each.
+ */
+static void fork_prepare(void)
+{
+	percpu_fork_prepare();
+	slab_fork_prepare();
+	large_fork_prepare();
+	pages_fork_prepare();
+	zone_fork_prepare();
+	map_fork_prepare();
+	boot_fork_prepare();
+}
+
+static void fork_done(bool child)
+{
+	boot_fork_done(child);
+	map_fork_done(child);
+	zone_fork_done(child);
+	pages_fork_done(child);
+	large_fork_done(child);
+	slab_fork_done(child);
+	percpu_fork_done(child);
+}
+
+static void fork_parent(void)
+{
+	fork_done(false);
+}
+
+static void fork_child(void)
+{
+	fork_done(true);
+}
+
+/* --- load and end --------------------------------------------------------------------------- */
+
+/*
+ * Early among the constructors, so that the handlers of fork enclose everyone
+ * else's: prepare handlers run last registered first.
+ */
+__attribute__((constructor(101))) static void process_start(void)
+{
+	process_boot();
+	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	if (pthread_key_create(&thread_key, thread_exit) == 0)
+		atomic_store_explicit(&thread_key_made, true, memory_order_release);
+	process_hook_thread();
+}
+
+__attribute__((destructor(101))) static void process_end(void)
+{
+	if (bslab_options.stats)
+		bslab_malloc_stats();
+}
+
+const char *bslab_index_mode(void)
+{
+	process_boot();
+	return index_mode_name(percpu_mode());
+}

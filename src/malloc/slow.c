@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <string.h>
+
+#include "large/large.h"
+#include "malloc/fast.h"
+#include "malloc/internal.h"
+#include "os/bug.h"
+#include "os/os.h"
+#include "page/buddy.h"
+#include "page/zone.h"
+#include "slab/percpu.h"
+#include "slab/sheaf.h"
+
+/* --- page runs --------------------------------------------------------------------- */
+
+static unsigned pages_of(size_t size)
+{
+	return (unsigned)((size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
+}
+
+static void run_describe(uintptr_t addr, unsigned nr_pages)
+{
+	unsigned i;
+
+	for (i = 1; i < nr_pages; i++)
+		map_set(addr + ((uintptr_t)i << PAGE_SHIFT), desc_of_number(i, PAGE_RUN_BODY));
+	map_set(addr, desc_of_number(nr_pages, PAGE_RUN));
+}
+
+static void *run_alloc(size_t size, size_t align, unsigned flags, bool *zeroed)
+{
+	unsigned align_order = align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0;
+	void *p = pages_alloc(pages_of(size), align_order, MIGRATE_MOVABLE, flags, zeroed);
+
+	if (p)
+		run_describe((uintptr_t)p, pages_of(size));
+	return p;
+}
+
+/* --- allocation of any size ---------------------------------------------------------- */
+
+static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
+{
+	*zeroed = false;
+	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE)
+		return percpu_alloc_slow(cache_of(size_class(size)), flags);
+	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
+		return run_alloc(size, align, flags, zeroed);
+	return large_alloc(size, align, zeroed);
+}
+
+size_t reclaim(size_t nr_keep)
+{
+	size_t n;
+	unsigned class;
+
+	percpu_drain();
+	for (class = 1; class < NR_CLASSES; class++) {
+		if (!bslab_caches[class].size)
+			continue;
+		barn_drain(&bslab_caches[class]);
+		cache_shrink(&bslab_caches[class]);
+	}
+	n = pages_purge();
+	return n + zone_purge(nr_keep);
+}
+
+/* 0, or the byte that new blocks are filled with. */
+static _Atomic uint8_t perturb;
+
+void perturb_set(int byte)
+{
+	atomic_store(&perturb, byte ? (uint8_t)~byte : 0);
+	bslab_hot.small_limit = byte || bslab_options.check ? 0 : SMALL_MAX + 1;
+}
+
+void *alloc_aligned(size_t size, size_t align, bool *zeroed)
+{
+	void *p = NULL;
+
+	process_boot();
+	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
+	if (align > 16 && size <= SMALL_MAX)
+		size = align_up(size ? size : 1, align);
+	if (likely(size <= PTRDIFF_MAX)) {
+		p = alloc_once(size, align, 0, zeroed);
+		if (unlikely(!p)) {
+			reclaim(0);
+			p = alloc_once(size, align, PAGES_HIGHATOMIC, zeroed);
+		}
+	}
+	process_hook_thread();
+	if (unlikely(!p))
+		errno = ENOMEM;
+	else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
+		memset(p, atomic_load_explicit(&perturb, memory_order_relaxed), size);
+		*zeroed = false;
+	}
+	return p;
+}
+
+void *alloc_any(size_t size, bool *zeroed)
+{
+	return alloc_aligned(size, 1, zeroed);
+}
+
+void *malloc_slow(size_t size)
+{
+	bool zeroed;
+
+	return alloc_any(size, &zeroed);
+}
+
+/* --- free ------------------------------------------------------------------------------ */
+
+static bool free_slab_object(page_desc_t d, void *ptr)
+{
+	struct slab *s = slab_of(d);
+
+	/* Only here does it cost nothing to look: the fast paths leave these two to the drain. */
+	switch (slab_check_object(s, (uintptr_t)ptr)) {
+	case OBJECT_INTERIOR:
+		bug_caller("invalid free of %p: inside a block of %z bytes at %p", ptr, (size_t)s->cache->size,
+			   (void *)slab_object_base(s, (uintptr_t)ptr));
+		return true;
+	case OBJECT_FREE:
+		bug_caller("double free of %p", ptr);
+		return true;
+	default:
+		percpu_free_slow(s->cache, ptr);
+		return true;
+	}
+}
+
+static bool free_run(page_desc_t d, void *ptr)
+{
+	if (desc_type(d) != PAGE_RUN || (uintptr_t)ptr % BSLAB_PAGE_SIZE)
+		return false;
+	pages_free(ptr, (unsigned)desc_number(d));
+	return true;
+}
+
+static bool free_large(page_desc_t d, void *ptr)
+{
+	struct vm_area *a = large_of(d);
+
+	if (!a || a->addr != (uintptr_t)ptr)
+		return false;
+	large_free(a);
+	return true;
+}
+
+void free_slow(void *ptr)
+{
+	page_desc_t d;
+
+	if (!ptr)
+		return;
+	d = map_lookup((uintptr_t)ptr);
+	if (desc_class(d)) {
+		free_slab_object(d, ptr);
+		process_hook_thread();
+	} else if (!free_run(d, ptr) && !free_large(d, ptr)) {
+		report_pointer(ptr, "free");
+	}
+}
+
+/* --- what a pointer is ------------------------------------------------------------------- */
+
+static void report_interior(void *ptr, const char *what, size_t size, uintptr_t base)
+{
+	bug_caller("invalid %s of %p: inside a block of %z bytes at %p", what, ptr, size, (void *)base);
+}
+
+static bool address_is_ours(uintptr_t addr)
+{
+	struct pageblock *b = map_pageblock(addr);
+
+	return b && b->state != PAGEBLOCK_ABSENT;
+}
+
+void report_pointer(void *ptr, const char *what)
+{
+	uintptr_t addr = (uintptr_t)ptr, page = align_down(addr, BSLAB_PAGE_SIZE);
+	page_desc_t d = map_lookup(addr);
+	struct vm_area *a;
+
+	if (desc_type(d) == PAGE_RUN_BODY)
+		page -= (uintptr_t)desc_number(d) << PAGE_SHIFT;
+	if (desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_BODY) {
+		report_interior(ptr, what, (size_t)desc_number(map_lookup(page)) << PAGE_SHIFT, page);
+		return;
+	}
+	a = large_find(addr);
+	if (a)
+		report_interior(ptr, what, a->size, a->addr);
+	else if (address_is_ours(addr))
+		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
+	else
+		bug_caller("invalid %s of %p: not a pointer from bslab", what, ptr);
+}
+
+size_t block_size(void *ptr, const char *what)
+{
+	page_desc_t d = map_lookup((uintptr_t)ptr);
+	struct vm_area *a = large_of(d);
+
+	if (desc_class(d)) {
+		struct slab *s = slab_of(d);
+
+		switch (slab_check_object(s, (uintptr_t)ptr)) {
+		case OBJECT_INTERIOR:
+			report_interior(ptr, what, s->cache->size, slab_object_base(s, (uintptr_t)ptr));
+			return 0;
+		case OBJECT_FREE:
+			bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
+			return 0;
+		default:
+			return s->cache->size;
+		}
+	}
+	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
+		return (size_t)desc_number(d) << PAGE_SHIFT;
+	if (a && a->addr == (uintptr_t)ptr)
+		return a->size;
+	report_pointer(ptr, what);
+	return 0;
+}
+
+bool size_is_plausible(void *ptr, size_t size, size_t align)
+{
+	size_t have = block_size(ptr, "free"), want = align > 16 ? align_up(size, align) : size;
+
+	if (!have)
+		return false;
+	/* realloc() leaves a small block in place down to half its size. */
+	if (size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
+		return true;
+	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
+	return false;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* malloc_trim, malloc_stats, malloc_info, mallinfo2 and mallopt; bslab.h documents each. */
+#include <errno.h>
+#include <malloc.h>
+#include <string.h>
+
+#include "bslab/bslab.h"
+#include "malloc/internal.h"
+#include "os/bug.h"
+#include "os/os.h"
+#include "report/report.h"
+
+int bslab_malloc_trim(size_t pad)
+{
+	process_boot();
+	return reclaim(pad >> PAGE_SHIFT) > 0;
+}
+
+static void put_stderr(const char *line, void *unused)
+{
+	char text[257];
+	size_t len = strlen(line);
+
+	(void)unused;
+	memcpy(text, line, len);
+	text[len++] = '\n';
+	os_write(2, text, len);
+}
+
+static void put_stream(const char *line, void *stream)
+{
+	fputs(line, stream);
+	fputc('\n', stream);
+}
+
+void bslab_malloc_stats(void)
+{
+	struct heap_report r;
+
+	process_boot();
+	report_take(&r);
+	report_text(&r, put_stderr, NULL);
+}
+
+int bslab_malloc_info(int options, FILE *stream)
+{
+	struct heap_report r;
+
+	if (options != 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	process_boot();
+	report_take(&r);
+	report_xml(&r, put_stream, stream);
+	return ferror(stream) ? -1 : 0;
+}
+
+struct bslab_mallinfo bslab_mallinfo2(void)
+{
+	struct bslab_mallinfo m = {0};
+	struct heap_report r;
+	unsigned t, o;
+
+	process_boot();
+	report_take(&r);
+	m.arena = r.zone.nr_committed << PAGEBLOCK_SHIFT;
+	m.ordblks = r.zone.nr_free;
+	for (t = 0; t < NR_MIGRATETYPES; t++)
+		for (o = 0; o < NR_ORDERS; o++)
+			m.ordblks += r.pages.free_area[t][o];
+	m.smblks = r.nr_small_free;
+	m.fsmblks = r.small_free;
+	m.hblks = r.large.nr_mapped;
+	m.hblkhd = r.large.mapped_bytes;
+	m.uordblks = r.used - r.large.mapped_bytes;
+	m.fordblks = r.free;
+	m.keepcost = r.dirty_free;
+	return m;
+}
+
+int bslab_mallopt(int param, int value)
+{
+	process_boot();
+	switch (param) {
+	case M_TRIM_THRESHOLD:
+		/* -1 is glibc's "never". */
+		zone_set_dirty_floor(value < 0 ? SIZE_MAX / 2 : (size_t)value);
+		return 1;
+	case M_MMAP_THRESHOLD:
+		if (value < 0)
+			return 0;
+		bslab_options.large_size = max_size((size_t)value, PAGEBLOCK_SIZE);
+		return 1;
+	case M_CHECK_ACTION:
+		bug_set_fatal(value & 2);
+		return 1;
+	case M_PERTURB:
+		perturb_set(value & 0xff);
+		return 1;
+	case M_MXFAST:
+	case M_TOP_PAD:
+	case M_MMAP_MAX:
+	case M_ARENA_TEST:
+	case M_ARENA_MAX:
+		return 1;
+	default:
+		return 0;
+	}
+}
