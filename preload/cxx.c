@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * C++'s operators new and delete, by their mangled names (Itanium C++ ABI), so
+ * that no C++ library is needed. Operator new asks the program's new-handler
+ * until it succeeds; without one it throws std::bad_alloc through libstdc++'s or
+ * libc++'s own helper, found weakly: a program that has operators new has one.
+ */
+#include "bslab/bslab.h"
+
+#include <errno.h>
+
+#include "malloc/fast.h"
+#include "os/bug.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+typedef void (*new_handler)(void);
+
+/* std::get_new_handler() and std::__throw_bad_alloc() */
+extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
+extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
+
+/* Runs the handler once; false when there is none. The handler may throw. */
+static bool run_new_handler(void)
+{
+	new_handler handler = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
+
+	if (!handler)
+		return false;
+	handler();
+	return true;
+}
+
+static cold_path void *new_retry(size_t size, size_t align, bool throws)
+{
+	void *p = NULL;
+
+	while (!p && run_new_handler())
+		p = align ? bslab_aligned_alloc(align, size) : bslab_malloc(size);
+	if (p || !throws)
+		return p;
+	if (_ZSt17__throw_bad_allocv)
+		_ZSt17__throw_bad_allocv();
+	bug_abort("operator new: out of memory for %z bytes, and no C++ library to throw bad_alloc", size);
+}
+
+static force_inline void *new_block(size_t size, bool throws)
+{
+	void *p = malloc_fast(size);
+
+	return likely(p != NULL) ? p : new_retry(size, 0, throws);
+}
+
+static force_inline void *new_aligned(size_t size, size_t align, bool throws)
+{
+	void *p = bslab_aligned_alloc(align, size);
+
+	return likely(p != NULL) ? p : new_retry(size, align, throws);
+}
+
+/* operator new(size_t), new[], and with std::nothrow_t const & */
+EXPORT void *_Znwm(size_t size);
+EXPORT void *_Znam(size_t size);
+EXPORT void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag);
+EXPORT void *_ZnamRKSt9nothrow_t(size_t size, const void *tag);
+/* with std::align_val_t */
+EXPORT void *_ZnwmSt11align_val_t(size_t size, size_t align);
+EXPORT void *_ZnamSt11align_val_t(size_t size, size_t align);
+EXPORT void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag);
+EXPORT void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag);
+/* operator delete(void *), delete[], sized, nothrow, aligned */
+EXPORT void _ZdlPv(void *ptr);
+EXPORT void _ZdaPv(void *ptr);
+EXPORT void _ZdlPvm(void *ptr, size_t size);
+EXPORT void _ZdaPvm(void *ptr, size_t size);
+EXPORT void _ZdlPvRKSt9nothrow_t(void *ptr, const void *tag);
+EXPORT void _ZdaPvRKSt9nothrow_t(void *ptr, const void *tag);
+EXPORT void _ZdlPvSt11align_val_t(void *ptr, size_t align);
+EXPORT void _ZdaPvSt11align_val_t(void *ptr, size_t align);
+EXPORT void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t align);
+EXPORT void _ZdaPvmSt11align_val_t(void *ptr, size_t size, size_t align);
+EXPORT void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag);
+EXPORT void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag);
+
+void *_Znwm(size_t size)
+{
+	return new_block(size, true);
+}
+
+void *_Znam(size_t size)
+{
+	return new_block(size, true);
+}
+
+void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag)
+{
+	(void)tag;
+	return new_block(size, false);
+}
+
+void *_ZnamRKSt9nothrow_t(size_t size, const void *tag)
+{
+	(void)tag;
+	return new_block(size, false);
+}
+
+void *_ZnwmSt11align_val_t(size_t size, size_t align)
+{
+	return new_aligned(size, align, true);
+}
+
+void *_ZnamSt11align_val_t(size_t size, size_t align)
+{
+	return new_aligned(size, align, true);
+}
+
+void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag)
+{
+	(void)tag;
+	return new_aligned(size, align, false);
+}
+
+void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag)
+{
+	(void)tag;
+	return new_aligned(size, align, false);
+}
+
+void _ZdlPv(void *ptr)
+{
+	free_fast(ptr);
+}
+
+void _ZdaPv(void *ptr)
+{
+	free_fast(ptr);
+}
+
+/* A size that the block cannot have is reported as it is for free_sized(). */
+void _ZdlPvm(void *ptr, size_t size)
+{
+	bslab_free_sized(ptr, size);
+}
+
+void _ZdaPvm(void *ptr, size_t size)
+{
+	bslab_free_sized(ptr, size);
+}
+
+void _ZdlPvRKSt9nothrow_t(void *ptr, const void *tag)
+{
+	(void)tag;
+	free_fast(ptr);
+}
+
+void _ZdaPvRKSt9nothrow_t(void *ptr, const void *tag)
+{
+	(void)tag;
+	free_fast(ptr);
+}
+
+void _ZdlPvSt11align_val_t(void *ptr, size_t align)
+{
+	(void)align;
+	free_fast(ptr);
+}
+
+void _ZdaPvSt11align_val_t(void *ptr, size_t align)
+{
+	(void)align;
+	free_fast(ptr);
+}
+
+void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t align)
+{
+	bslab_free_aligned_sized(ptr, align, size);
+}
+
+void _ZdaPvmSt11align_val_t(void *ptr, size_t size, size_t align)
+{
+	bslab_free_aligned_sized(ptr, align, size);
+}
+
+void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag)
+{
+	(void)align;
+	(void)tag;
+	free_fast(ptr);
+}
+
+void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag)
+{
+	(void)align;
+	(void)tag;
+	free_fast(ptr);
+}

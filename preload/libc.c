@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libc's names. Each is a forward; malloc and free inline the fast path, so
+ * that a preloaded program pays no jump.
+ */
+#include "bslab/bslab.h"
+
+#include <malloc.h>
+
+#include "malloc/fast.h"
+
+#pragma GCC diagnostic ignored "-Wmissing-attributes"
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT void *malloc(size_t size)
+{
+	return malloc_fast(size);
+}
+
+EXPORT void free(void *ptr)
+{
+	free_fast(ptr);
+}
+
+/* Removed from glibc's headers in 2.26, still exported for old programs. */
+EXPORT void cfree(void *ptr);
+void cfree(void *ptr)
+{
+	free_fast(ptr);
+}
+
+EXPORT void *calloc(size_t count, size_t size)
+{
+	return bslab_calloc(count, size);
+}
+
+EXPORT void *realloc(void *ptr, size_t size)
+{
+	return bslab_realloc(ptr, size);
+}
+
+EXPORT void *reallocarray(void *ptr, size_t count, size_t size)
+{
+	return bslab_reallocarray(ptr, count, size);
+}
+
+EXPORT void *memalign(size_t align, size_t size)
+{
+	return bslab_memalign(align, size);
+}
+
+EXPORT void *aligned_alloc(size_t align, size_t size)
+{
+	return bslab_aligned_alloc(align, size);
+}
+
+EXPORT int posix_memalign(void **ptr, size_t align, size_t size)
+{
+	return bslab_posix_memalign(ptr, align, size);
+}
+
+EXPORT void *valloc(size_t size)
+{
+	return bslab_valloc(size);
+}
+
+EXPORT void *pvalloc(size_t size)
+{
+	return bslab_pvalloc(size);
+}
+
+EXPORT size_t malloc_usable_size(void *ptr)
+{
+	return bslab_malloc_usable_size(ptr);
+}
+
+EXPORT void free_sized(void *ptr, size_t size);
+void free_sized(void *ptr, size_t size)
+{
+	bslab_free_sized(ptr, size);
+}
+
+EXPORT void free_aligned_sized(void *ptr, size_t align, size_t size);
+void free_aligned_sized(void *ptr, size_t align, size_t size)
+{
+	bslab_free_aligned_sized(ptr, align, size);
+}
+
+EXPORT int malloc_trim(size_t pad)
+{
+	return bslab_malloc_trim(pad);
+}
+
+EXPORT void malloc_stats(void)
+{
+	bslab_malloc_stats();
+}
+
+EXPORT int malloc_info(int options, FILE *stream)
+{
+	return bslab_malloc_info(options, stream);
+}
+
+EXPORT struct mallinfo2 mallinfo2(void)
+{
+	struct bslab_mallinfo m = bslab_mallinfo2();
+
+	return (struct mallinfo2){m.arena,   m.ordblks, m.smblks,   m.hblks,	m.hblkhd,
+				  m.usmblks, m.fsmblks, m.uordblks, m.fordblks, m.keepcost};
+}
+
+static int to_int(size_t n)
+{
+	return n > INT32_MAX ? INT32_MAX : (int)n;
+}
+
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+EXPORT struct mallinfo mallinfo(void)
+{
+	struct bslab_mallinfo m = bslab_mallinfo2();
+
+	return (struct mallinfo){to_int(m.arena),    to_int(m.ordblks),	 to_int(m.smblks),  to_int(m.hblks),
+				 to_int(m.hblkhd),   to_int(m.usmblks),	 to_int(m.fsmblks), to_int(m.uordblks),
+				 to_int(m.fordblks), to_int(m.keepcost)};
+}
+
+EXPORT int mallopt(int param, int value)
+{
+	return bslab_mallopt(param, value);
+}
