@@ -1,0 +1,1 @@
+"""What bench/compare, startup and rss share; standard library only."""

@@ -1,0 +1,94 @@
+"""Drives bench-runner and reads what it prints."""
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+
+from . import allocators
+
+TIMEOUT = 1200  # seconds, for all the runs of one program
+
+DEFAULT = allocators.REPOSITORY / "build" / "bench" / "bench-runner"
+
+
+@dataclass(frozen=True)
+class Run:
+    wall_ns: int
+    minor_faults: int
+    peak_rss_kb: int
+    status: int
+
+
+def add_arguments(parser):
+    parser.add_argument("--runner", default=str(DEFAULT), metavar="PATH",
+                        help="the bench-runner built by bench/CMakeLists.txt")
+    parser.add_argument("--pin", type=int, metavar="CPU",
+                        help="run everything on this CPU")
+
+
+def prepare(args):
+    if not os.access(args.runner, os.X_OK):
+        allocators.fail(f"no {args.runner}: build bench/ first "
+                        "(see bench/README.md), or give --runner")
+    pin(args.pin)
+
+
+def pin(cpu):
+    if cpu is None:
+        return
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except (OSError, ValueError) as error:
+        allocators.fail(f"--pin {cpu}: {error}")
+
+
+def measure(args, chosen, command, *, runs, warmup, env, stdin=None):
+    """Name -> list of Run, or None (with a line said) if it cannot be run."""
+    line = [args.runner, "--runs", str(runs), "--warmup", str(warmup)]
+    if stdin:
+        line += ["--stdin", stdin]
+    line += [f"{a.name}={a.path or ''}" for a in chosen] + ["--"] + command
+    out, reason = call(line, env)
+    if reason:
+        allocators.warn(f"{command[0]} left out: {reason}")
+        return None
+    return parse(out)
+
+
+def call(line, env):
+    """What bench-runner printed, and why it failed or None."""
+    with subprocess.Popen(line, env=env, text=True, start_new_session=True,
+                          stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as child:
+        try:
+            out, err = child.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            # The program which hangs is its child: end the session of both.
+            os.killpg(child.pid, signal.SIGKILL)
+            return "", f"not done after {TIMEOUT} s"
+    if child.returncode == 0:
+        return out, None
+    return out, (err.strip() or "no output").splitlines()[-1]
+
+
+def parse(text):
+    samples = {}
+    for row in text.splitlines():
+        name, _, wall, _, _, minor, _, rss, status = row.split("\t")
+        samples.setdefault(name, []).append(
+            Run(int(wall), int(minor), int(rss), int(status)))
+    return samples
+
+
+def drop_failed(samples, what):
+    """Leaves out, with a line, an allocator under which the program failed."""
+    kept = {}
+    for name, runs in samples.items():
+        bad = {run.status for run in runs} - {0}
+        if bad:
+            allocators.warn(f"{what} under {name} left out: "
+                            f"exit status {', '.join(map(str, sorted(bad)))}")
+        else:
+            kept[name] = runs
+    return kept

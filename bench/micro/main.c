@@ -1,0 +1,15 @@
+/* No allocator is linked in: preload the one to be measured. */
+#include "micro.h"
+
+int main(int argc, char **argv)
+{
+    register_pair();
+    register_batch();
+    register_churn();
+    register_calloc();
+    register_realloc();
+    register_memalign();
+    register_large();
+    register_xthread();
+    return bm_main(argc, argv);
+}
