@@ -55,7 +55,7 @@ def lua(_scratch):
     return Job([str(WORK / "work.lua")])
 
 
-def c_source(functions=150):
+def c_source(functions=100):
     """An interpreter's worth of C: structures, switches, loops, strings."""
     template = (WORK / "function.c.in").read_text(encoding="ascii")
     parts = ["#include <stdio.h>\n#include <string.h>\n"]

@@ -233,15 +233,19 @@ static void *alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
 	return obj;
 }
 
-static void *alloc_from_new_sheaf(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags)
+/* `s` was empty when this CPU's top was read; rarely, it holds something by now. */
+static void *alloc_from_new_sheaf(struct kmem_cache *c, struct sheaf *s, unsigned pages_flags)
 {
-	struct sheaf *s = orphan_sheaf(c->class);
+	struct sheaf *orphan;
 	void *obj;
 
-	if (s && empty)
-		barn_put(c, empty);
-	if (!s)
-		s = empty;
+	if (!s || !s->nr) {
+		orphan = orphan_sheaf(c->class);
+		if (orphan && s)
+			barn_put(c, s);
+		if (orphan)
+			s = orphan;
+	}
 	if (!s || !s->nr)
 		s = barn_exchange_empty(c, s, pages_flags);
 	if (!s)
@@ -263,7 +267,7 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 			if (top == NONE_TOP)
 				return alloc_from_new_sheaf(c, NULL, pages_flags);
 			if (swap_top(c->class, top, NONE_TOP))
-				return alloc_from_new_sheaf(c, sheaf_at_empty(top), pages_flags);
+				return alloc_from_new_sheaf(c, sheaf_of_top(top), pages_flags);
 		}
 		obj = pop(c->class);
 		if (obj)
@@ -271,9 +275,11 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 	}
 }
 
-static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *full, void *obj)
+/* `s` was full when this CPU's top was read; rarely, its memory has by now begun another life. */
+static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj)
 {
-	struct sheaf *s = barn_exchange_full(c, full);
+	if (!s || s->nr == s->capacity)
+		s = barn_exchange_full(c, s);
 
 	if (!s) {
 		slab_give(c, &obj, 1);
@@ -304,7 +310,7 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 				return;
 			}
 			if (swap_top(c->class, top, NONE_TOP)) {
-				free_into_new_sheaf(c, sheaf_at_full(top), obj);
+				free_into_new_sheaf(c, sheaf_of_top(top), obj);
 				return;
 			}
 		}

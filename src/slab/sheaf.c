@@ -1,39 +1,54 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/sheaf.h"
 
+#include <string.h>
+
 #include "boot/boot.h"
 #include "os/bug.h"
 
-/* A sheaf of size class k takes 64 << k bytes, header and sentinels included. */
+/*
+ * A sheaf of size k takes an odd number of cache lines, 1, 3, 5, 9, ... 65,
+ * header and sentinels included. Were they powers of two, the lines in use of
+ * all large sheaves, those at the bottom, would compete for one set of the
+ * cache (Bonwick's slab colouring, for the same reason).
+ */
 #define NR_SHEAF_SIZES 7
+#define SHEAF_BYTES(k) (((size_t)1 << (k) | 1) * 64)
 #define SHEAF_OVERHEAD (sizeof(struct sheaf) + sizeof(uintptr_t))
-#define CAPACITY(k) (((size_t)64 << (k)) / sizeof(void *) - SHEAF_OVERHEAD / sizeof(void *))
+#define CAPACITY(k) ((SHEAF_BYTES(k) - SHEAF_OVERHEAD) / sizeof(void *))
 
-#define MAX_SHEAF_BYTES (64 * KIB)
-#define MIN_CAPACITY 4u
-#define FIRST_CAPACITY 12u
-#define MAX_FULL_SHEAVES 4
+#define MAX_SHEAF_BYTES (128 * KIB)
+#define MAX_BARN_BYTES (256 * KIB)
+#define MIN_FULL_SHEAVES 4u
+#define MAX_FULL_SHEAVES 16u
 #define MAX_EMPTY_SHEAVES 2
+#define MIN_CAPACITY 6u
+#define FIRST_CAPACITY 20u
 #define GROW_VISITS 4
+#define HYSTERESIS 32
 
-_Static_assert(CAPACITY(0) == MIN_CAPACITY && CAPACITY(1) == FIRST_CAPACITY, "capacities are those of the pools");
+_Static_assert(CAPACITY(1) == FIRST_CAPACITY && CAPACITY(0) < MIN_CAPACITY, "the first size holds any first sheaf");
 
 static struct boot_pool sheaf_pool[NR_SHEAF_SIZES];
 
+/* The smallest size of sheaf that holds so many objects. */
 static unsigned pool_index(size_t capacity)
 {
-	return ilog2((capacity * sizeof(void *) + SHEAF_OVERHEAD) / 64);
+	unsigned k = 1;
+
+	while (CAPACITY(k) < capacity)
+		k++;
+	return k;
 }
 
 static struct sheaf *sheaf_get(size_t capacity)
 {
 	unsigned k = pool_index(capacity);
-	struct sheaf *s = boot_pool_get(&sheaf_pool[k], (size_t)64 << k, 64);
+	struct sheaf *s = boot_pool_get(&sheaf_pool[k], SHEAF_BYTES(k), 64);
 
 	if (!s)
 		return NULL;
-	bslab_assert(CAPACITY(k) == capacity);
-	/* Slots keep what they last held: pointers, so even. The first word of a pooled one is its link. */
+	/* Slots keep what they last held: pointers, so even. */
 	s->next = NULL;
 	s->capacity = (uint16_t)capacity;
 	s->nr = 0;
@@ -44,6 +59,7 @@ static struct sheaf *sheaf_get(size_t capacity)
 
 static void sheaf_put(struct sheaf *s)
 {
+	s->slot[s->capacity] = NULL; /* its next life may have a slot there */
 	boot_pool_put(&sheaf_pool[pool_index(s->capacity)], s);
 }
 
@@ -52,32 +68,18 @@ static struct sheaf *sheaf_of_sentinel(void *word)
 	return (uintptr_t)word & 1 ? (struct sheaf *)((uintptr_t)word & ~(uintptr_t)1) : NULL;
 }
 
-struct sheaf *sheaf_at_empty(void **top)
-{
-	struct sheaf *s = sheaf_of_sentinel(top[-1]);
-
-	if (s)
-		s->nr = 0;
-	return s;
-}
-
-struct sheaf *sheaf_at_full(void **top)
-{
-	struct sheaf *s = sheaf_of_sentinel(top[0]);
-
-	if (s)
-		s->nr = s->capacity;
-	return s;
-}
-
 struct sheaf *sheaf_of_top(void **top)
 {
-	void **p = top;
 	struct sheaf *s;
+	void **p = top;
 
-	while (!((uintptr_t)p[-1] & 1))
-		p--;
-	s = sheaf_of_sentinel(p[-1]);
+	if ((uintptr_t)top[0] & 1) { /* full, without a walk */
+		s = sheaf_of_sentinel(top[0]);
+	} else {
+		while (!((uintptr_t)p[-1] & 1))
+			p--;
+		s = sheaf_of_sentinel(p[-1]);
+	}
 	if (s)
 		s->nr = (uint16_t)(top - s->slot);
 	return s;
@@ -85,21 +87,20 @@ struct sheaf *sheaf_of_top(void **top)
 
 /* --- barns ------------------------------------------------------------------------ */
 
-static unsigned max_capacity(size_t object_size)
-{
-	unsigned k = NR_SHEAF_SIZES - 1;
-
-	while (k && CAPACITY(k) * object_size > MAX_SHEAF_BYTES)
-		k--;
-	return (unsigned)CAPACITY(k);
-}
-
 void barn_setup(struct barn *b, size_t object_size)
 {
-	unsigned max = max_capacity(object_size);
+	size_t max = min_size(MAX_SHEAF_BYTES / object_size, CAPACITY(NR_SHEAF_SIZES - 1));
 
-	b->max_capacity = (uint16_t)max;
-	b->capacity = (uint16_t)(max < FIRST_CAPACITY ? max : FIRST_CAPACITY);
+	b->object_size = (uint16_t)object_size;
+	b->max_capacity = (uint16_t)max_size(max, MIN_CAPACITY);
+	b->capacity = (uint16_t)min_size(b->max_capacity, FIRST_CAPACITY);
+}
+
+static bool barn_has_room(const struct barn *b)
+{
+	size_t max = MAX_BARN_BYTES / ((size_t)b->capacity * b->object_size);
+
+	return b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES));
 }
 
 static void barn_count_visit(struct barn *b)
@@ -108,7 +109,7 @@ static void barn_count_visit(struct barn *b)
 	if (b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
 		return;
 	b->nr_visits = 0;
-	b->capacity = (uint16_t)CAPACITY(pool_index(b->capacity) + 1);
+	b->capacity = (uint16_t)min_size(b->max_capacity, CAPACITY(pool_index(b->capacity) + 1));
 }
 
 static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
@@ -145,36 +146,22 @@ static void retire(struct sheaf *s)
 		sheaf_put(s);
 }
 
-/* An empty sheaf of today's capacity. `own` is the caller's, used if it is large enough. */
-static struct sheaf *empty_sheaf(struct barn *b, struct sheaf *own)
+/* One of the barn's empty sheaves, if it has one of today's capacity. */
+static struct sheaf *pop_empty(struct barn *b)
 {
 	struct sheaf *s;
-	size_t capacity;
 
-	lock_take(&b->lock, RANK_BARN);
-	capacity = b->capacity;
-	if (own && own->capacity >= capacity) {
-		lock_drop(&b->lock, RANK_BARN);
-		return own;
-	}
-	while ((s = pop(&b->empty, &b->nr_empty)) && s->capacity < capacity)
-		retire(s);
-	lock_drop(&b->lock, RANK_BARN);
-	if (!s)
-		s = sheaf_get(capacity);
-	if (!s)
-		return own;
-	retire(own);
+	bslab_assert(lock_is_held(&b->lock));
+	while ((s = pop(&b->empty, &b->nr_empty)) && s->capacity < b->capacity)
+		sheaf_put(s);
 	return s;
 }
 
-static struct sheaf *refill(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags)
+static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned pages_flags)
 {
-	struct sheaf *s = empty_sheaf(&c->barn, empty);
-
 	if (!s)
 		return NULL;
-	s->nr = (uint16_t)slab_take(c, s->slot, s->capacity, pages_flags);
+	s->nr = (uint16_t)slab_take(c, s->slot, (s->capacity + 1u) / 2, pages_flags);
 	if (s->nr)
 		return s;
 	barn_put(c, s);
@@ -184,39 +171,65 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *empty, unsigned 
 struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags)
 {
 	struct barn *b = &c->barn;
-	struct sheaf *full;
+	struct sheaf *full, *larger = NULL;
+	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
 	barn_count_visit(b);
+	capacity = b->capacity;
 	full = pop(&b->full, &b->nr_full);
-	if (full)
+	if (full) {
 		empty = keep_empty(b, empty);
-	else
+	} else {
 		b->nr_refills++;
+		if (!empty || empty->capacity < capacity)
+			larger = pop_empty(b);
+	}
 	lock_drop(&b->lock, RANK_BARN);
-	if (!full)
-		return refill(c, empty, pages_flags);
-	retire(empty);
-	return full;
+	if (full) {
+		retire(empty);
+		return full;
+	}
+	if (!larger && (!empty || empty->capacity < capacity))
+		larger = sheaf_get(capacity);
+	if (larger)
+		retire(empty);
+	return refill(c, larger ? larger : empty, pages_flags);
+}
+
+/* Moves the top, which was freed last and is warm. */
+static void split(struct sheaf *from, struct sheaf *to)
+{
+	unsigned n = (unsigned)min_size(from->nr / 2, HYSTERESIS), keep = from->nr - n;
+
+	memcpy(to->slot, from->slot + keep, n * sizeof(void *));
+	to->nr = (uint16_t)n;
+	from->nr = (uint16_t)keep;
 }
 
 struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 {
 	struct barn *b = &c->barn;
+	struct sheaf *half;
+	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
 	barn_count_visit(b);
-	if (full && b->nr_full < MAX_FULL_SHEAVES) {
-		push(&b->full, &b->nr_full, full);
-		full = NULL;
-	}
-	b->nr_drains += full != NULL;
+	capacity = b->capacity;
+	half = pop_empty(b);
 	lock_drop(&b->lock, RANK_BARN);
-	if (full) {
-		slab_give(c, full->slot, full->nr);
-		full->nr = 0;
+	if (!half)
+		half = sheaf_get(capacity);
+	if (!full)
+		return half;
+	if (half) {
+		split(full, half);
+		barn_put(c, full);
+		return half;
 	}
-	return empty_sheaf(b, full);
+	slab_give(c, full->slot, full->nr);
+	full->nr = 0;
+	return full;
 }
 
 void barn_put(struct kmem_cache *c, struct sheaf *s)
@@ -226,10 +239,11 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 	lock_take(&b->lock, RANK_BARN);
 	if (!s->nr) {
 		s = keep_empty(b, s);
-	} else if (b->nr_full < MAX_FULL_SHEAVES) {
+	} else if (barn_has_room(b)) {
 		push(&b->full, &b->nr_full, s);
 		s = NULL;
 	}
+	b->nr_drains += s && s->nr;
 	lock_drop(&b->lock, RANK_BARN);
 	if (s) {
 		slab_give(c, s->slot, s->nr);
@@ -247,7 +261,7 @@ void barn_drain(struct kmem_cache *c)
 	empty = b->empty;
 	b->full = b->empty = NULL;
 	b->nr_full = b->nr_empty = 0;
-	b->capacity = b->capacity < FIRST_CAPACITY ? b->capacity : FIRST_CAPACITY;
+	b->capacity = (uint16_t)min_size(b->capacity, FIRST_CAPACITY);
 	lock_drop(&b->lock, RANK_BARN);
 	while ((s = full)) {
 		full = s->next;

@@ -14,8 +14,15 @@
  *    one keeps a few objects. A sheaf of an old capacity is retired when it
  *    comes by empty.
  *
- * 3. Bounds. A class holds at most (CPUs that run + MAX_FULL_SHEAVES) sheaves of
- *    objects, each at most MAX_SHEAF_BYTES (or MIN_CAPACITY objects).
+ * 3. Hysteresis. A CPU that runs over keeps the objects that it freed last, up
+ *    to HYSTERESIS or half its sheaf, and the barn gets the rest; one that runs
+ *    out takes such a sheaf, or fills half of one from the slabs. So after each
+ *    visit some dozens of allocations or of frees are ahead before the next,
+ *    in whatever order they come. ("Full" sheaves in a barn are these.)
+ *
+ * 4. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
+ *    (or MIN_CAPACITY objects), and MAX_BARN_BYTES (or MIN_FULL_SHEAVES
+ *    sheaves) in its barn.
  *
  * Invariant of a sheaf that no CPU works on: slot[0 .. nr) are objects.
  */
@@ -37,10 +44,7 @@ static inline void **sheaf_top(struct sheaf *s, unsigned nr)
 	return &s->slot[nr];
 }
 
-/* The sheaf of a top that stands at its bottom or its end; NULL for the sentinels that all CPUs share, or elsewhere. */
-struct sheaf *sheaf_at_empty(void **top);
-struct sheaf *sheaf_at_full(void **top);
-/* The sheaf of any top, with nr set; NULL for the shared sentinels. */
+/* The sheaf of a top, with nr set; NULL for the sentinels that all CPUs share. The caller owns it. */
 struct sheaf *sheaf_of_top(void **top);
 
 void barn_setup(struct barn *b, size_t object_size);
