@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import allocators
 
-TIMEOUT = 1200  # seconds, for all the runs of one program
+TIMEOUT = 3600  # seconds, for all the runs of one program
 
 DEFAULT = allocators.REPOSITORY / "build" / "bench" / "bench-runner"
 
@@ -81,14 +81,19 @@ def parse(text):
     return samples
 
 
+def describe(status):
+    """A shell's status: 128 and more is a signal; 137 may be the timeout."""
+    return allocators.death(128 - status if status > 128 else status)
+
+
 def drop_failed(samples, what):
     """Leaves out, with a line, an allocator under which the program failed."""
     kept = {}
     for name, runs in samples.items():
-        bad = {run.status for run in runs} - {0}
+        bad = sorted({run.status for run in runs} - {0})
         if bad:
             allocators.warn(f"{what} under {name} left out: "
-                            f"exit status {', '.join(map(str, sorted(bad)))}")
+                            f"{', '.join(map(describe, bad))}")
         else:
             kept[name] = runs
     return kept

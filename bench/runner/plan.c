@@ -75,6 +75,10 @@ static const char *read_option(plan *out, char **argv, int *at)
         return parse_count(value, 0, &out->warmup)
                    ? NULL
                    : fail("bad --warmup", value);
+    if (strcmp(option, "--timeout") == 0)
+        return parse_count(value, 1, &out->timeout)
+                   ? NULL
+                   : fail("bad --timeout", value);
     if (strcmp(option, "--stdin") == 0) {
         out->input = value;
         return NULL;
@@ -86,7 +90,7 @@ const char *read_plan(plan *out, int argc, char **argv, char **environment)
 {
     int at = 1;
 
-    *out = (plan){.runs = 5, .warmup = 1};
+    *out = (plan){.runs = 5, .warmup = 1, .timeout = 60};
     while (at < argc && strcmp(argv[at], "--") != 0) {
         if (argv[at][0] == '-') {
             const char *error = read_option(out, argv, &at);
@@ -97,8 +101,8 @@ const char *read_plan(plan *out, int argc, char **argv, char **environment)
         }
     }
     if (at + 1 >= argc || out->variant_count == 0)
-        return "usage: bench-runner [--runs N] [--warmup N] [--stdin FILE] "
-               "NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...";
+        return "usage: bench-runner [--runs N] [--warmup N] [--timeout SECONDS] "
+               "[--stdin FILE] NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...";
     out->command = argv + at + 1;
     for (int i = 0; i < out->variant_count; i++)
         if (!build_environment(out, i, environment))

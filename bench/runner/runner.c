@@ -1,11 +1,12 @@
 /*
- * Usage: bench-runner [--runs N] [--warmup N] [--stdin FILE]
- *                     NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...
+ * Usage: bench-runner [--runs N] [--warmup N] [--timeout SECONDS]
+ *                     [--stdin FILE] NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...
  *
  * Runs PROGRAM (a path) N times for each NAME, in rounds which each start at
  * another NAME, its output thrown away, and then prints one line per run:
  *   name round wall_ns user_ns system_ns minor_faults major_faults
  *   peak_rss_kb status
+ * A run past the timeout (60) is killed, and its status is 137.
  * The tables are made by the Python beside it.
  */
 #include "runner.h"

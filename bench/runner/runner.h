@@ -15,6 +15,7 @@ typedef struct variant {
 
 typedef struct plan {
     int runs, warmup;
+    int timeout; /* seconds for one run */
     int variant_count;
     variant variants[MAX_VARIANTS];
     const char *input; /* NULL: /dev/null */

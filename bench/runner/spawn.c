@@ -12,6 +12,7 @@
 #include "runner.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -45,6 +46,23 @@ static pid_t start(char **command, char **environment)
     return child;
 }
 
+static volatile pid_t running;
+
+static void kill_running(int signal_number)
+{
+    (void)signal_number;
+    kill(running, SIGKILL);
+}
+
+/* The alarm is this process's: neither it nor its handler outlives exec. */
+static void set_alarm(int seconds)
+{
+    static const struct sigaction action = {.sa_handler = kill_running};
+
+    sigaction(SIGALRM, &action, NULL);
+    alarm((unsigned)seconds);
+}
+
 static int wait_for(pid_t child, int *status, struct rusage *usage)
 {
     while (wait4(child, status, 0, usage) < 0)
@@ -56,14 +74,17 @@ static int wait_for(pid_t child, int *status, struct rusage *usage)
 int run_once(const plan *what, int variant_index, sample *out)
 {
     struct rusage usage;
+    set_alarm(what->timeout);
     int64_t began = now_ns();
     pid_t child = start(what->command,
                         what->variants[variant_index].environment);
 
     if (child < 0)
         return errno;
+    running = child;
     int error = wait_for(child, &out->status, &usage);
     out->wall_ns = now_ns() - began;
+    alarm(0);
     if (error || exec_error)
         return error ? error : exec_error;
     out->variant = variant_index;

@@ -36,9 +36,11 @@
  *
  * 4. A thread that is preempted, migrated or gets a signal between the first
  *    load of the index and the final store is resumed at the abort handler,
- *    which starts over (Linux Documentation and tools/testing/selftests/rseq;
+ *    which takes the way of failure (tools/testing/selftests/rseq in Linux;
  *    rseq(2) of librseq). Before the final store nothing is visible: top[0] is
- *    a slot above the top.
+ *    a slot above the top. So each of the three may fail for no reason but bad
+ *    luck. Callers try a few times and then do without: a debugger that steps
+ *    through a sequence makes it fail each time, and must not hang it.
  */
 #ifndef BSLAB_ARCH_PERCPU_H
 #define BSLAB_ARCH_PERCPU_H

@@ -28,7 +28,7 @@ struct hot {
 	size_t small_limit;		       /* malloc: sizes below are served by a sheaf; 0 before boot */
 	intptr_t rseq_offset;		       /* slab: from the thread pointer to the struct rseq in use */
 	intptr_t rseq_offset_cpu;	       /* slab: the same where the index is cpu_id, which the fast paths do not use */
-	struct percpu_area *area[NR_CPU_SLOTS]; /* slab: this CPU's sheaves, by concurrency id */
+	struct percpu_area *area[NR_CPU_SLOTS + 1]; /* slab: this CPU's sheaves, by concurrency id */
 	uintptr_t root[NR_SECTIONS];	       /* map: biased pointer to a section's descriptors, or 0 */
 };
 

@@ -253,7 +253,9 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 	if (map) {
 		mapping_set(a, map, map_size, head);
 		area_set_size(a, size);
+		lock_take(&large.lock, RANK_LARGE);
 		large.info.nr_remaps++;
+		lock_drop(&large.lock, RANK_LARGE);
 	}
 	guards_set(a, true);
 	return map != NULL;

@@ -35,10 +35,9 @@ static force_inline void *malloc_fast(size_t size)
 /* A pointer that is not a slab object's has class 0, whose sheaf is always full. */
 static force_inline void free_fast(void *ptr)
 {
-	_Atomic page_desc_t *slot = map_slot((uintptr_t)ptr);
+	const uint8_t *class = map_class_byte((uintptr_t)ptr);
 
-	if (likely(slot != NULL) &&
-	    likely(percpu_push(desc_class(atomic_load_explicit(slot, memory_order_relaxed)), ptr, RSEQ_MM_CID)))
+	if (likely(class != NULL) && likely(percpu_push(__atomic_load_n(class, __ATOMIC_RELAXED), ptr, RSEQ_MM_CID)))
 		return;
 	free_slow(ptr);
 }

@@ -66,12 +66,12 @@ size_t reclaim(size_t nr_keep)
 	return n + zone_purge(nr_keep);
 }
 
-/* 0, or the byte that new blocks are filled with. */
+/* 0, or the byte whose complement new blocks are filled with. */
 static _Atomic uint8_t perturb;
 
 void perturb_set(int byte)
 {
-	atomic_store(&perturb, byte ? (uint8_t)~byte : 0);
+	atomic_store(&perturb, (uint8_t)byte);
 	bslab_hot.small_limit = byte || bslab_options.check ? 0 : SMALL_MAX + 1;
 }
 
@@ -81,7 +81,7 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 
 	process_boot();
 	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
-	if (align > 16 && size <= SMALL_MAX)
+	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
 		size = align_up(size ? size : 1, align);
 	if (likely(size <= PTRDIFF_MAX)) {
 		p = alloc_once(size, align, 0, zeroed);
@@ -94,7 +94,7 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 	if (unlikely(!p))
 		errno = ENOMEM;
 	else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
-		memset(p, atomic_load_explicit(&perturb, memory_order_relaxed), size);
+		memset(p, ~atomic_load_explicit(&perturb, memory_order_relaxed), size);
 		*zeroed = false;
 	}
 	return p;
@@ -230,10 +230,15 @@ size_t block_size(void *ptr, const char *what)
 
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
-	size_t have = block_size(ptr, "free"), want = align > 16 ? align_up(size, align) : size;
+	size_t have = block_size(ptr, "free"), want;
 
 	if (!have)
 		return false;
+	if (!is_power_of_2(align)) {
+		bug_caller("sized free of %p: %z is no alignment", ptr, align);
+		return false;
+	}
+	want = align > 16 ? align_up(size, align) : size;
 	/* realloc() leaves a small block in place down to half its size. */
 	if (size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
 		return true;

@@ -64,6 +64,29 @@ static force_inline _Atomic page_desc_t *map_slot(uintptr_t addr)
 }
 
 /*
+ * Where free() finds the class: the low byte of the descriptor, NULL where no section is. Rotating brings the low
+ * three bits, 0 in the address of any object, above the section's number, so that one comparison tells addresses that
+ * are too high and pointers that are not even aligned.
+ */
+static force_inline const uint8_t *map_class_byte(uintptr_t addr)
+{
+	uintptr_t rotated = addr >> 3 | addr << 61, base;
+	const uint8_t *byte;
+
+	if (unlikely(rotated >> (SECTION_SHIFT - 3) >= NR_SECTIONS))
+		return NULL;
+	base = bslab_hot.root[rotated >> (SECTION_SHIFT - 3)];
+	if (unlikely(!base))
+		return NULL;
+	byte = (const uint8_t *)(base + (rotated >> (PAGE_SHIFT - 3)) * sizeof(page_desc_t));
+	if (!byte)
+		__builtin_unreachable(); /* so that callers test once */
+	return byte;
+}
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the class is the first byte of a descriptor");
+
+/*
  * Relaxed is enough: whoever frees or looks up an object got its pointer from
  * the thread that allocated it, and with that hand-over the descriptor.
  */

@@ -146,11 +146,12 @@ static void block_claim(struct buddy *b, struct pageblock *blk, enum migratetype
 static struct pageblock *fallback_find(struct buddy *b, enum migratetype type, unsigned order)
 {
 	bool small = b->nr_blocks < MIN_GROUPED_BLOCKS;
+	unsigned fitting = small || order > PAGEBLOCK_ORDER - 1 ? order : PAGEBLOCK_ORDER - 1;
 	struct pageblock *blk;
 	unsigned i;
 
 	for (i = 0; i < 2; i++) {
-		blk = block_find(b, fallbacks[type][i], small ? order : PAGEBLOCK_ORDER - 1);
+		blk = block_find(b, fallbacks[type][i], fitting);
 		if (!blk || (!small && blk->nr_free < PAGEBLOCK_PAGES / 2))
 			continue;
 		if (small)
@@ -559,8 +560,10 @@ static size_t buddy_purge(struct buddy *b)
 		if (!n)
 			break;
 		for (i = 0; i < n; i++) {
-			ok = purge_isolated(&batch[i]) && ok;
-			nr_purged += 1u << batch[i].order;
+			if (purge_isolated(&batch[i]))
+				nr_purged += 1u << batch[i].order;
+			else
+				ok = false;
 		}
 	}
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);

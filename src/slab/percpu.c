@@ -225,6 +225,9 @@ static void **current_top(unsigned class)
 	return __atomic_load_n(&a->top[class], __ATOMIC_RELAXED);
 }
 
+/* After so many sequences were interrupted, the next one would be too: somebody is stepping through them. */
+#define MAX_TRIES 8
+
 static void *alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
 {
 	void *obj = NULL;
@@ -257,12 +260,14 @@ static void *alloc_from_new_sheaf(struct kmem_cache *c, struct sheaf *s, unsigne
 
 void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 {
-	for (;;) {
+	int i;
+
+	for (i = 0; i < MAX_TRIES; i++) {
 		void **top = current_top(c->class);
 		void *obj;
 
 		if (!top)
-			return alloc_uncached(c, pages_flags);
+			break;
 		if ((uintptr_t)top[-1] & 1) {
 			if (top == NONE_TOP)
 				return alloc_from_new_sheaf(c, NULL, pages_flags);
@@ -273,6 +278,7 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 		if (obj)
 			return obj;
 	}
+	return alloc_uncached(c, pages_flags);
 }
 
 /* `s` was full when this CPU's top was read; rarely, its memory has by now begun another life. */
@@ -291,13 +297,13 @@ static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj
 
 void percpu_free_slow(struct kmem_cache *c, void *obj)
 {
-	for (;;) {
+	int i;
+
+	for (i = 0; i < MAX_TRIES; i++) {
 		void **top = current_top(c->class);
 
-		if (!top) {
-			slab_give(c, &obj, 1);
-			return;
-		}
+		if (!top)
+			break;
 		if (push(c->class, obj))
 			return;
 		if (top[-1] == obj) {
@@ -315,6 +321,7 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 			}
 		}
 	}
+	slab_give(c, &obj, 1);
 }
 
 /* --- emptying ---------------------------------------------------------------------------------- */

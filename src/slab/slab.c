@@ -99,7 +99,7 @@ static void slab_init(struct slab *s, struct kmem_cache *c, void *pages)
 		atomic_store_explicit(&s->free[w], rest >= 64 ? ~0ull : (1ull << rest) - 1, memory_order_relaxed);
 	}
 	atomic_store_explicit(&s->nr_free, c->nr_objects, memory_order_relaxed);
-	atomic_store_explicit(&s->state, SLAB_FULL, memory_order_relaxed);
+	atomic_store_explicit(&s->state, SLAB_DEAD, memory_order_relaxed); /* until it is on the list */
 	map_set_range(s->base, c->nr_pages, desc_of_pointer(s, PAGE_NONE, c->class));
 }
 

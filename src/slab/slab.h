@@ -18,7 +18,7 @@
  *      -------  ---------------  ---------------------  --------------------------
  *      FULL     no               none, or being settled PARTIAL by slab_settle()
  *      PARTIAL  yes              some                   FULL, DEAD
- *      DEAD     no               all                    its pages are given back
+ *      DEAD     no               all                    PARTIAL when new; or its pages are given back
  *
  *    A taker that finds no bits left sets FULL and then looks at the bits again;
  *    a giver sets bits and then looks at the state. Both are sequentially

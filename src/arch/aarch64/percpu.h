@@ -19,7 +19,7 @@ static force_inline void cpu_relax(void)
 }
 
 /* Labels as on x86-64. The signature is "brk #0x45e0". */
-#define RSEQ_DESCRIPTOR                                                                            \
+#define RSEQ_DESCRIPTOR(failed)                                                                            \
 	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
 	".balign 32\n\t"                                                                           \
 	"3: .long 0, 0\n\t"                                                                        \
@@ -27,10 +27,10 @@ static force_inline void cpu_relax(void)
 	".popsection\n\t"                                                                          \
 	".pushsection .text.rseq_abort, \"ax\"\n\t"                                                \
 	".long 0xd428bc00\n\t"                                                                     \
-	"4: b 5f\n\t"                                                                              \
+	"4: b %l[" #failed "]\n\t"                                                                              \
 	".popsection\n\t"
 #define RSEQ_ENTER                                                                                 \
-	"5: adrp %[tmp], 3b\n\t"                                                                   \
+	"adrp %[tmp], 3b\n\t"                                                                   \
 	"add %[tmp], %[tmp], :lo12:3b\n\t"                                                         \
 	"str %[tmp], [%[rseq], %[cs]]\n\t"                                                         \
 	"1: ldr %w[tmp], [%[rseq], %[index]]\n\t"                                                  \
@@ -44,7 +44,7 @@ static force_inline void *percpu_pop(unsigned class, const int index_offset)
 	uintptr_t tmp, area, top;
 	void *obj;
 
-	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(empty) RSEQ_ENTER
 		     "ldr %[top], [%[area], %[class], lsl 3]\n\t"
 		     "ldr %[obj], [%[top], -8]!\n\t"
 		     "tbnz %[obj], 0, %l[empty]\n\t"
@@ -65,7 +65,7 @@ static force_inline bool percpu_push(unsigned class, void *obj, const int index_
 {
 	uintptr_t tmp, area, top;
 
-	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(full) RSEQ_ENTER
 		     "ldr %[top], [%[area], %[class], lsl 3]\n\t"
 		     "ldr %[tmp], [%[top]]\n\t"
 		     "tbnz %[tmp], 0, %l[full]\n\t"
@@ -89,7 +89,7 @@ static force_inline bool percpu_cmpxchg(unsigned class, void **old, void **new,
 {
 	uintptr_t tmp, area;
 
-	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(differs) RSEQ_ENTER
 		     "cmp %[area], %[none]\n\t"
 		     "b.eq %l[differs]\n\t"
 		     "ldr %[tmp], [%[area], %[class], lsl 3]\n\t"

@@ -20,12 +20,12 @@ static force_inline void cpu_relax(void)
 
 /*
  * Labels inside the templates: 1 start, 2 just past the final store, 3 the
- * descriptor (struct rseq_cs), 4 abort handler, 5 restart. The kernel checks
+ * descriptor (struct rseq_cs), 4 abort handler. The kernel checks
  * the four bytes before the abort handler against the signature that libc
  * registered, 0x53053053; as "ud1 0x53053053(%rip), %edi" they are a valid
  * but trapping instruction.
  */
-#define RSEQ_DESCRIPTOR                                                                            \
+#define RSEQ_DESCRIPTOR(failed)                                                                            \
 	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
 	".balign 32\n\t"                                                                           \
 	"3: .long 0, 0\n\t"                                                                        \
@@ -34,10 +34,10 @@ static force_inline void cpu_relax(void)
 	".pushsection .text.rseq_abort, \"ax\"\n\t"                                                \
 	".byte 0x0f, 0xb9, 0x3d\n\t"                                                               \
 	".long 0x53053053\n\t"                                                                     \
-	"4: jmp 5f\n\t"                                                                            \
+	"4: jmp %l[" #failed "]\n\t"                                                                            \
 	".popsection\n\t"
 #define RSEQ_ENTER                                                                                 \
-	"5: leaq 3b(%%rip), %[tmp]\n\t"                                                            \
+	"leaq 3b(%%rip), %[tmp]\n\t"                                                            \
 	"movq %[tmp], %%fs:%c[cs](%[rseq])\n\t"                                                    \
 	"1: movl %%fs:%c[index](%[rseq]), %k[tmp]\n\t"                                             \
 	"movq %c[areas](%[hot], %[tmp], 8), %[area]\n\t"
@@ -51,7 +51,7 @@ static force_inline void *percpu_pop(unsigned class, const int index_offset)
 	uintptr_t tmp, area, top;
 	void *obj;
 
-	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(empty) RSEQ_ENTER
 		     "movq (%[area], %[class], 8), %[top]\n\t"
 		     "movq -8(%[top]), %[obj]\n\t"
 		     "testb $1, %b[obj]\n\t"
@@ -74,7 +74,7 @@ static force_inline bool percpu_push(unsigned class, void *obj, const int index_
 {
 	uintptr_t tmp, area, top;
 
-	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(full) RSEQ_ENTER
 		     "movq (%[area], %[class], 8), %[top]\n\t"
 		     "testb $1, (%[top])\n\t"
 		     "jne %l[full]\n\t"
@@ -98,7 +98,7 @@ static force_inline bool percpu_cmpxchg(unsigned class, void **old, void **new,
 {
 	uintptr_t tmp, area;
 
-	__asm__ volatile goto(RSEQ_DESCRIPTOR RSEQ_ENTER
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(differs) RSEQ_ENTER
 		     "cmpq %[none], %[area]\n\t"
 		     "je %l[differs]\n\t"
 		     "cmpq %[old], (%[area], %[class], 8)\n\t"

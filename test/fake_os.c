@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "fake_os.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX};
+
+static char *window;
+static uint8_t *table; /* enum fake_state of each page */
+static struct {
+	unsigned kinds;
+	size_t n;
+	bool forever;
+} failure;
+
+static void breach(const char *call, const void *addr, size_t size)
+{
+	fprintf(stderr, "fake_os: %s(%p, %zu) breaks the contract of os.h\n", call, addr, size);
+	abort();
+}
+
+static void window_open(void)
+{
+	const size_t align = (size_t)1 << 31; /* a section, so that tests know in which one an address is */
+	char *p;
+
+	if (window)
+		return;
+	p = mmap(NULL, FAKE_PAGES * BSLAB_PAGE_SIZE + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	table = mmap(NULL, FAKE_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || table == MAP_FAILED) {
+		perror("fake_os: mmap");
+		abort();
+	}
+	window = (char *)align_up((uintptr_t)p, align);
+}
+
+void fake_fail_at(unsigned kinds, size_t n, bool forever)
+{
+	failure.kinds = kinds;
+	failure.n = n;
+	failure.forever = forever;
+}
+
+static bool fails(enum fake_call call)
+{
+	fake.nr_calls[call]++;
+	if (!failure.n || !(failure.kinds & 1u << call))
+		return false;
+	if (failure.n > 1) {
+		failure.n--;
+		return false;
+	}
+	if (!failure.forever)
+		failure.n = 0;
+	fake.nr_failed++;
+	return true;
+}
+
+/* --- the page table ------------------------------------------------------------------ */
+
+static size_t page_of(const char *call, const void *addr, size_t size)
+{
+	size_t offset;
+
+	window_open();
+	offset = (size_t)((uintptr_t)addr - (uintptr_t)window);
+	if (offset % BSLAB_PAGE_SIZE || size % BSLAB_PAGE_SIZE || !size || offset >= FAKE_PAGES * BSLAB_PAGE_SIZE ||
+	    size > FAKE_PAGES * BSLAB_PAGE_SIZE - offset)
+		breach(call, addr, size);
+	return offset / BSLAB_PAGE_SIZE;
+}
+
+static void expect(const char *call, const void *addr, size_t size, bool (*allowed)(uint8_t state))
+{
+	size_t first = page_of(call, addr, size), i;
+
+	for (i = first; i < first + size / BSLAB_PAGE_SIZE; i++)
+		if (!allowed(table[i]))
+			breach(call, addr, size);
+}
+
+static bool is_mapped(uint8_t state)
+{
+	return state != FAKE_FREE;
+}
+
+static bool is_usable(uint8_t state)
+{
+	return state == FAKE_COMMITTED;
+}
+
+static bool is_committed(uint8_t state)
+{
+	return state == FAKE_COMMITTED || state == FAKE_GUARDED;
+}
+
+static void set_range(void *addr, size_t size, enum fake_state state)
+{
+	int prot = state == FAKE_COMMITTED ? PROT_READ | PROT_WRITE : PROT_NONE;
+
+	if (mprotect(addr, size, prot) != 0)
+		abort();
+	memset(table + page_of("set", addr, size), (int)state, size / BSLAB_PAGE_SIZE);
+}
+
+/* Forgets the pages: what comes next at these addresses reads as zero. */
+static void drop_range(void *addr, size_t size)
+{
+	if (mmap(addr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != addr)
+		abort();
+	memset(table + page_of("drop", addr, size), FAKE_FREE, size / BSLAB_PAGE_SIZE);
+}
+
+static bool range_is_free(size_t first, size_t n)
+{
+	size_t i;
+
+	if (first + n > FAKE_PAGES)
+		return false;
+	for (i = first; i < first + n; i++)
+		if (table[i] != FAKE_FREE)
+			return false;
+	return true;
+}
+
+/* First fit; a page is left free behind each range, so that ranges never touch by chance. */
+static void *find_range(size_t size, size_t align, uintptr_t hint)
+{
+	size_t n = size / BSLAB_PAGE_SIZE, step = align / BSLAB_PAGE_SIZE, i;
+	uintptr_t start;
+
+	window_open();
+	start = (uintptr_t)window;
+	if (hint >= start && hint % align == 0 && range_is_free((hint - start) / BSLAB_PAGE_SIZE, n))
+		return (void *)hint;
+	for (i = 0; i + n <= FAKE_PAGES; i += step)
+		if (table[i] == FAKE_FREE && range_is_free(i, n + 1))
+			return window + i * BSLAB_PAGE_SIZE;
+	return NULL;
+}
+
+enum fake_state fake_page(const void *addr)
+{
+	return table[page_of("fake_page", (void *)align_down((uintptr_t)addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE)];
+}
+
+size_t fake_count(enum fake_state state)
+{
+	size_t i, n = 0;
+
+	window_open();
+	for (i = 0; i < FAKE_PAGES; i++)
+		n += table[i] == state;
+	return n;
+}
+
+size_t fake_mappings(void)
+{
+	size_t i, n = 0;
+
+	window_open();
+	for (i = 0; i < FAKE_PAGES; i++)
+		n += table[i] != FAKE_FREE && (!i || table[i] != table[i - 1]);
+	return n;
+}
+
+/* --- os.h: address space --------------------------------------------------------------- */
+
+void *os_reserve(size_t size, size_t align, uintptr_t hint)
+{
+	void *p;
+
+	if (fails(FAKE_RESERVE))
+		return NULL;
+	p = find_range(size, align, hint);
+	if (p)
+		set_range(p, size, FAKE_RESERVED);
+	return p;
+}
+
+int os_commit(void *addr, size_t size)
+{
+	expect("os_commit", addr, size, is_mapped);
+	if (fails(FAKE_COMMIT))
+		return -ENOMEM;
+	set_range(addr, size, FAKE_COMMITTED);
+	return 0;
+}
+
+void *os_map(size_t size)
+{
+	void *p;
+
+	if (fails(FAKE_MAP))
+		return NULL;
+	p = find_range(align_up(size, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE, 0);
+	if (p)
+		set_range(p, align_up(size, BSLAB_PAGE_SIZE), FAKE_COMMITTED);
+	return p;
+}
+
+int os_unmap(void *addr, size_t size)
+{
+	size = align_up(size, BSLAB_PAGE_SIZE);
+	expect("os_unmap", addr, size, is_mapped);
+	if (fails(FAKE_UNMAP))
+		return -ENOMEM;
+	drop_range(addr, size);
+	return 0;
+}
+
+static void *move_range(void *addr, size_t size, void *target)
+{
+	if (mremap(addr, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target) != target)
+		abort();
+	memset(table + page_of("move", target, size), FAKE_COMMITTED, size / BSLAB_PAGE_SIZE);
+	drop_range(addr, size);
+	return target;
+}
+
+void *os_remap(void *addr, size_t old_size, size_t new_size)
+{
+	size_t first = page_of("os_remap", addr, old_size), old_pages = old_size / BSLAB_PAGE_SIZE;
+	char *p = addr;
+
+	expect("os_remap", addr, old_size, is_usable);
+	if (fails(FAKE_REMAP))
+		return NULL;
+	if (new_size > old_size) {
+		if (!range_is_free(first + old_pages, (new_size - old_size) / BSLAB_PAGE_SIZE)) {
+			p = find_range(new_size, BSLAB_PAGE_SIZE, 0);
+			if (!p)
+				return NULL;
+			move_range(addr, old_size, p);
+		}
+		set_range(p + old_size, new_size - old_size, FAKE_COMMITTED);
+	} else if (new_size < old_size) {
+		drop_range(p + new_size, old_size - new_size);
+	}
+	return p;
+}
+
+void *os_move_pages(void *addr, size_t size)
+{
+	void *p;
+
+	expect("os_move_pages", addr, size, is_usable);
+	if (fails(FAKE_MOVE))
+		return NULL;
+	p = find_range(size, BSLAB_PAGE_SIZE, 0);
+	if (!p)
+		return NULL;
+	move_range(addr, size, p);
+	set_range(addr, size, FAKE_COMMITTED);
+	return p;
+}
+
+bool os_move_pages_to(void *addr, size_t size, void *target)
+{
+	expect("os_move_pages_to", addr, size, is_usable);
+	expect("os_move_pages_to", target, size, is_usable);
+	move_range(addr, size, target);
+	return true;
+}
+
+/* --- os.h: pages ------------------------------------------------------------------------- */
+
+int os_purge(void *addr, size_t size)
+{
+	expect("os_purge", addr, size, is_committed);
+	if ((uintptr_t)addr % fake.page_size || size % fake.page_size)
+		breach("os_purge", addr, size);
+	if (fails(FAKE_PURGE))
+		return -EPERM;
+	return madvise(addr, size, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
+int os_populate(void *addr, size_t size)
+{
+	expect("os_populate", addr, size, is_usable);
+	return fails(FAKE_POPULATE) ? -EPERM : 0;
+}
+
+int os_guard(void *addr, size_t size)
+{
+	expect("os_guard", addr, size, is_committed);
+	if (fails(FAKE_GUARD))
+		return -ENOMEM;
+	set_range(addr, size, FAKE_GUARDED);
+	return 0;
+}
+
+int os_unguard(void *addr, size_t size)
+{
+	expect("os_unguard", addr, size, is_committed);
+	set_range(addr, size, FAKE_COMMITTED);
+	return 0;
+}
+
+void os_no_huge_pages(void *addr, size_t size)
+{
+	expect("os_no_huge_pages", addr, align_up(size, BSLAB_PAGE_SIZE), is_mapped);
+}
+
+void os_name(void *addr, size_t size, const char *name)
+{
+	(void)name;
+	expect("os_name", addr, align_up(size, BSLAB_PAGE_SIZE), is_mapped);
+}
+
+/* --- os.h: the process --------------------------------------------------------------------- */
+
+size_t os_page_size(void)
+{
+	return fake.page_size;
+}
+
+unsigned os_nr_cpus(void)
+{
+	return fake.nr_cpus;
+}
+
+unsigned os_nr_cpus_allowed(void)
+{
+	return fake.nr_cpus;
+}
+
+size_t os_address_space_limit(void)
+{
+	return fake.address_space_limit;
+}
+
+const char *os_env(const char *name)
+{
+	return fake.env ? fake.env : getenv(name);
+}
+
+int os_barrier_rseq(void)
+{
+	static bool registered;
+
+	if (fails(FAKE_BARRIER))
+		return -EPERM;
+	if (!registered && syscall(SYS_membarrier, 1 << 8, 0, 0) != 0)
+		return -errno;
+	registered = true;
+	return syscall(SYS_membarrier, 1 << 7, 0, 0) == 0 ? 0 : -errno;
+}
+
+int os_cpu(void)
+{
+	return sched_getcpu();
+}
+
+size_t os_rseq_feature_size(void)
+{
+	return getauxval(27); /* AT_RSEQ_FEATURE_SIZE */
+}
+
+uint64_t os_coarse_clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void os_futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+void os_futex_wake(_Atomic uint32_t *word, int nr_waiters)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, nr_waiters, NULL, NULL, 0);
+}
+
+void os_yield(void)
+{
+	sched_yield();
+}
+
+void os_write(int fd, const char *text, size_t len)
+{
+	size_t have = strlen(fake.text);
+
+	if (!fake.capture) {
+		if (write(fd, text, len) < 0)
+			abort();
+		return;
+	}
+	if (len > sizeof fake.text - 1 - have)
+		len = sizeof fake.text - 1 - have;
+	memcpy(fake.text + have, text, len);
+	fake.text[have + len] = '\0';
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stand-in for src/os/os.c under the unit tests.
+ *
+ * 1. Address space is a window of FAKE_PAGES pages. A page table of its own says what each page is: FREE, RESERVED,
+ *    COMMITTED, GUARDED. Memory behind it is real, so that the floors above may write to it.
+ * 2. A call that breaks the contract of os.h (commits what is not reserved, purges what is not committed, unmaps what
+ *    is not mapped) ends the process with a line that says so.
+ * 3. fake_fail_at(kinds, n) lets the n-th of the next calls of those kinds fail, once or from then on.
+ * 4. What the process asks of its surroundings (CPUs, limits, environment, page size) is what `fake` says.
+ */
+#ifndef BSLAB_FAKE_OS_H
+#define BSLAB_FAKE_OS_H
+
+#include "base/base.h"
+
+#define FAKE_PAGES ((size_t)1 << 22) /* 16 GiB */
+
+enum fake_call {
+	FAKE_RESERVE,
+	FAKE_COMMIT,
+	FAKE_MAP,
+	FAKE_UNMAP,
+	FAKE_REMAP,
+	FAKE_MOVE,
+	FAKE_PURGE,
+	FAKE_POPULATE,
+	FAKE_GUARD,
+	FAKE_BARRIER,
+	NR_FAKE_CALLS
+};
+#define FAKE_ALL ((1u << NR_FAKE_CALLS) - 1)
+
+enum fake_state { FAKE_FREE, FAKE_RESERVED, FAKE_COMMITTED, FAKE_GUARDED };
+
+struct fake_os {
+	size_t page_size;
+	unsigned nr_cpus;
+	size_t address_space_limit;
+	const char *env;	/* value of BSLAB_CONF */
+	bool capture;		/* os_write() goes to text[] */
+	size_t nr_calls[NR_FAKE_CALLS];
+	size_t nr_failed;
+	char text[4096];
+};
+extern struct fake_os fake;
+
+/* The n-th call (1 is the next) of the kinds in the mask fails; with forever, all later ones too. n = 0: none fails. */
+void fake_fail_at(unsigned kinds, size_t n, bool forever);
+/* What a page is. */
+enum fake_state fake_page(const void *addr);
+/* How many pages of the window are in a state. */
+size_t fake_count(enum fake_state state);
+/* Neighbouring pages of one state, counted: what /proc/self/maps would have for lines. */
+size_t fake_mappings(void);
+
+#endif

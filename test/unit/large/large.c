@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_os.h"
+#include "large/large.h"
+#include "map/pageblock.h"
+#include "os/options.h"
+#include "page/zone.h"
+
+static void setup(void)
+{
+	bslab_options.large_size = 32 * MIB;
+	bslab_options.dirty_size = 8 * MIB;
+}
+
+TestSuite(large, .init = setup);
+
+static bool zeroed;
+
+static struct large_info snapshot(void)
+{
+	struct large_info info;
+
+	large_snapshot(&info);
+	return info;
+}
+
+static struct vm_area *area_at(const void *p)
+{
+	struct vm_area *a = large_of(map_lookup((uintptr_t)p));
+
+	cr_assert_not_null(a, "no descriptor leads to the block");
+	cr_assert_eq(a->addr, (uintptr_t)p);
+	return a;
+}
+
+static char *get(size_t size)
+{
+	char *p = large_alloc(size, 1, &zeroed);
+
+	cr_assert_not_null(p);
+	cr_assert_geq(area_at(p)->size, size);
+	return p;
+}
+
+/* One word a page: enough to see where a page went. */
+static void mark(char *p, size_t from, size_t to)
+{
+	for (size_t at = from; at < to; at += BSLAB_PAGE_SIZE)
+		*(size_t *)(p + at) = at + 1;
+}
+
+static void expect_marks(const char *p, size_t size)
+{
+	for (size_t at = 0; at < size; at += BSLAB_PAGE_SIZE)
+		cr_assert_eq(*(const size_t *)(p + at), at + 1, "page %zu", at >> PAGE_SHIFT);
+}
+
+static void expect_zeros(const char *p, size_t from, size_t to)
+{
+	for (size_t at = from; at < to; at += sizeof(size_t))
+		cr_assert_eq(*(const size_t *)(p + at), 0, "byte %zu", at);
+}
+
+Test(large, pageblocks_up_to_the_limit_then_a_mapping)
+{
+	char *a = get(5 * MIB), *b = get(32 * MIB);
+
+	cr_assert_not_null(area_at(a)->first);
+	cr_assert_eq(area_at(a)->nr_blocks, 3);
+	cr_assert_null(area_at(b)->first);
+	cr_assert_eq(snapshot().nr_areas, 2);
+	cr_assert_eq(snapshot().nr_mapped, 1);
+	cr_assert_eq(snapshot().mapped_bytes, 32 * MIB);
+}
+
+Test(large, a_mapping_has_guards)
+{
+	char *p = get(32 * MIB);
+
+	cr_assert_eq(fake_page(p - 1), FAKE_GUARDED);
+	cr_assert_eq(fake_page(p), FAKE_COMMITTED);
+	cr_assert_eq(fake_page(p + 32 * MIB - 1), FAKE_COMMITTED);
+	cr_assert_eq(fake_page(p + 32 * MIB), FAKE_GUARDED);
+	large_free(area_at(p));
+	cr_assert_eq(fake_page(p - 1), FAKE_FREE);
+	cr_assert_eq(fake_page(p), FAKE_FREE);
+	cr_assert_eq(fake_page(p + 32 * MIB), FAKE_FREE);
+}
+
+Test(large, no_guards_when_told_so)
+{
+	bslab_options.guard = false;
+	get(32 * MIB);
+	cr_assert_eq(fake_count(FAKE_GUARDED), 0);
+}
+
+Test(large, aligned_as_asked_for)
+{
+	for (size_t align = 16; align <= 128 * MIB; align *= 2)
+		for (size_t size = 3 * MIB; size < 50 * MIB; size = size * 3 + 4096) {
+			char *p = large_alloc(size, align, &zeroed);
+
+			cr_assert_not_null(p);
+			cr_assert_eq((uintptr_t)p % align, 0);
+			mark(p, 0, size);
+			expect_marks(p, size);
+			large_free(area_at(p));
+		}
+	cr_assert_eq(snapshot().nr_areas, 0);
+	cr_assert_eq(snapshot().bytes, 0);
+	cr_assert_eq(snapshot().mapped_bytes, 0);
+}
+
+Test(large, absurd_sizes_are_null)
+{
+	cr_assert_null(large_alloc(PTRDIFF_MAX, 1, &zeroed));
+	cr_assert_null(large_alloc((size_t)1 << 47, 1, &zeroed));
+	cr_assert_null(large_alloc(3 * MIB, (size_t)1 << 62, &zeroed));
+	cr_assert_null(large_alloc((size_t)1 << 46, (size_t)1 << 47, &zeroed));
+	cr_assert_eq(snapshot().nr_areas, 0);
+}
+
+Test(large, what_it_calls_zeroed_is)
+{
+	char *p = get(6 * MIB);
+
+	cr_assert(zeroed);
+	memset(p, 1, 6 * MIB);
+	large_free(area_at(p));
+	cr_assert_eq(get(6 * MIB), p, "the warm blocks are the next one's");
+	cr_assert_not(zeroed);
+	large_free(area_at(p));
+	zone_purge(0);
+	cr_assert_eq(get(6 * MIB), p);
+	cr_assert(zeroed);
+	expect_zeros(p, 0, 6 * MIB);
+}
+
+Test(large, a_freed_block_is_unknown)
+{
+	char *p = get(6 * MIB);
+
+	large_free(area_at(p));
+	cr_assert_eq(map_lookup((uintptr_t)p), 0);
+	cr_assert_null(large_find((uintptr_t)p));
+}
+
+Test(large, finds_the_block_around_an_address)
+{
+	char *p = get(6 * MIB), *q = get(40 * MIB);
+
+	cr_assert_eq(large_find((uintptr_t)p), area_at(p));
+	cr_assert_eq(large_find((uintptr_t)p + 5 * MIB), area_at(p));
+	cr_assert_eq(large_find((uintptr_t)q + 40 * MIB - 1), area_at(q));
+	cr_assert_null(large_find((uintptr_t)q + 40 * MIB));
+	cr_assert_null(large_find((uintptr_t)q - 1));
+}
+
+/* --- resizing ------------------------------------------------------------------------------ */
+
+Test(large, pageblocks_shrink_and_grow_in_place)
+{
+	char *p = get(10 * MIB);
+
+	mark(p, 0, 10 * MIB);
+	cr_assert_eq(large_resize(area_at(p), 3 * MIB), p);
+	cr_assert_eq(area_at(p)->nr_blocks, 2);
+	expect_marks(p, 3 * MIB);
+	cr_assert_eq(large_resize(area_at(p), 20 * MIB), p);
+	expect_marks(p, 3 * MIB);
+	mark(p, 0, 20 * MIB);
+	cr_assert_eq(snapshot().bytes, 20 * MIB);
+	large_free(area_at(p));
+	cr_assert_eq(snapshot().bytes, 0);
+}
+
+Test(large, moves_pages_out_of_pageblocks)
+{
+	char *p = get(10 * MIB), *behind = get(4 * MIB), *q;
+	size_t maps = fake_mappings();
+
+	mark(p, 0, 10 * MIB);
+	q = large_resize(area_at(p), 20 * MIB);
+	cr_assert_not_null(q);
+	cr_assert_neq(q, p);
+	expect_marks(q, 10 * MIB);
+	expect_zeros(q, 10 * MIB, 20 * MIB);
+	cr_assert_eq(map_lookup((uintptr_t)p), 0, "the old address is still known");
+	cr_assert_eq(snapshot().nr_moves, 1);
+	cr_assert_leq(fake_mappings(), maps + 3, "the region is not one mapping any more");
+	cr_assert_eq(get(10 * MIB), p, "the blocks are back in the zone");
+	cr_assert(zeroed);
+	expect_zeros(p, 0, 10 * MIB);
+	(void)behind;
+}
+
+Test(large, counts_what_moved_to_a_mapping)
+{
+	char *p = get(10 * MIB), *behind = get(4 * MIB), *q;
+
+	q = large_resize(area_at(p), 20 * MIB);
+	cr_assert_eq(snapshot().nr_mapped, 1);
+	cr_assert_eq(snapshot().mapped_bytes, 20 * MIB, "%zu", snapshot().mapped_bytes);
+	large_free(area_at(q));
+	cr_assert_eq(snapshot().mapped_bytes, 0);
+	(void)behind;
+}
+
+Test(large, mappings_grow_and_shrink_by_pages)
+{
+	char *p = get(40 * MIB);
+
+	mark(p, 0, 40 * MIB);
+	p = large_resize(area_at(p), 100 * MIB);
+	cr_assert_not_null(p);
+	expect_marks(p, 40 * MIB);
+	expect_zeros(p, 40 * MIB, 100 * MIB);
+	mark(p, 40 * MIB, 100 * MIB);
+	p = large_resize(area_at(p), 33 * MIB);
+	cr_assert_not_null(p);
+	expect_marks(p, 33 * MIB);
+	cr_assert_eq(fake_page(p + 33 * MIB), FAKE_GUARDED);
+	cr_assert_eq(snapshot().mapped_bytes, 33 * MIB);
+	large_free(area_at(p));
+	cr_assert_eq(fake_count(FAKE_GUARDED), 0);
+}
+
+/* Every call of a resize refused in turn: the block is what it was, or what it should be. */
+static void resize_with_failures(size_t old_size, size_t new_size)
+{
+	for (size_t n = 1; n < 12; n++) {
+		char *p = get(old_size), *behind = get(4 * MIB), *q;
+		size_t same = old_size < new_size ? old_size : new_size;
+
+		mark(p, 0, old_size);
+		fake_fail_at(FAKE_ALL & ~(1u << FAKE_UNMAP | 1u << FAKE_GUARD), n, false);
+		q = large_resize(area_at(p), new_size);
+		fake_fail_at(0, 0, false);
+		if (q) {
+			expect_marks(q, same);
+			cr_assert_geq(area_at(q)->size, new_size);
+			mark(q, 0, new_size);
+		} else {
+			q = p;
+			expect_marks(q, old_size);
+			cr_assert_eq(area_at(q)->size, old_size);
+		}
+		large_free(area_at(q));
+		large_free(area_at(behind));
+		cr_assert_eq(snapshot().nr_areas, 0);
+		cr_assert_eq(snapshot().bytes, 0);
+	}
+}
+
+Test(large, refused_resizes_of_pageblocks)
+{
+	resize_with_failures(10 * MIB, 20 * MIB);
+	resize_with_failures(20 * MIB, 10 * MIB);
+}
+
+Test(large, refused_resizes_of_mappings)
+{
+	resize_with_failures(40 * MIB, 100 * MIB);
+	resize_with_failures(100 * MIB, 40 * MIB);
+}
+
+Test(large, refused_allocation_leaves_nothing)
+{
+	size_t committed;
+
+	large_free(area_at(get(40 * MIB)));
+	committed = fake_count(FAKE_COMMITTED);
+	for (size_t n = 1; n < 6; n++) {
+		char *p;
+
+		fake_fail_at(FAKE_ALL & ~(1u << FAKE_UNMAP | 1u << FAKE_GUARD), n, true);
+		p = large_alloc(40 * MIB, 1, &zeroed);
+		fake_fail_at(0, 0, false);
+		if (p)
+			large_free(area_at(p));
+		cr_assert_leq(fake_count(FAKE_COMMITTED), committed + 2 * 4096, "leaked a mapping");
+	}
+}
+
+Test(large, a_refused_unmap_gives_the_pages_back_at_least)
+{
+	char *p = get(40 * MIB);
+
+	fake_fail_at(1u << FAKE_UNMAP, 1, false);
+	large_free(area_at(p));
+	cr_assert_geq(fake.nr_calls[FAKE_PURGE], 1);
+	cr_assert_eq(map_lookup((uintptr_t)p), 0);
+}
+
+Test(large, random_sizes)
+{
+	static struct {
+		char *p;
+		size_t size;
+	} held[24];
+
+	srand(6);
+	for (int step = 0; step < 3000; step++) {
+		int i = rand() % 24;
+		size_t size = align_up(2 * MIB + 1 + (size_t)rand() % (38 * MIB), BSLAB_PAGE_SIZE), first;
+		char *q;
+
+		if (!held[i].p) {
+			held[i].p = get(size);
+			*(size_t *)held[i].p = (size_t)step;
+			*(size_t *)(held[i].p + size - 8) = (size_t)step;
+			held[i].size = size;
+			continue;
+		}
+		cr_assert_eq(*(size_t *)held[i].p, *(size_t *)(held[i].p + held[i].size - 8));
+		if (rand() % 2) {
+			large_free(area_at(held[i].p));
+			held[i].p = NULL;
+			continue;
+		}
+		first = *(size_t *)held[i].p;
+		q = large_resize(area_at(held[i].p), size);
+		if (q) {
+			cr_assert_eq(*(size_t *)q, first);
+			*(size_t *)(q + size - 8) = *(size_t *)q;
+			held[i].p = q;
+			held[i].size = size;
+		}
+	}
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* One workload, run once for each system call in it, which is then refused: SQLite's test_malloc.c does the same. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bslab/bslab.h"
+#include "fake_os.h"
+
+#define NR_BLOCKS 60
+
+static struct {
+	unsigned char *p;
+	size_t size;
+} held[NR_BLOCKS];
+
+static size_t nr_refused;
+
+static void note(const void *p)
+{
+	if (p)
+		return;
+	cr_assert_eq(errno, ENOMEM);
+	errno = 0;
+	nr_refused++;
+}
+
+static void expect_pattern(int i)
+{
+	for (size_t at = 0; at < held[i].size; at += 512)
+		cr_assert_eq(held[i].p[at], (unsigned char)i);
+}
+
+static void set_pattern(int i, size_t from)
+{
+	for (size_t at = align_up(from, 512); at < held[i].size; at += 512)
+		held[i].p[at] = (unsigned char)i;
+}
+
+static void take(int i, size_t size)
+{
+	void *p;
+
+	switch (i % 3) {
+	case 0:
+		p = bslab_malloc(size);
+		break;
+	case 1:
+		p = bslab_calloc(1, size);
+		break;
+	default:
+		p = bslab_aligned_alloc(8192, size);
+	}
+	note(p);
+	if (p && i % 3 == 1)
+		for (size_t at = 0; at < size; at += 8)
+			cr_assert_eq(((unsigned char *)p)[at], 0);
+	held[i].p = p;
+	held[i].size = p ? size : 0;
+	set_pattern(i, 0);
+}
+
+static void change(int i, size_t size)
+{
+	unsigned char *p;
+
+	if (!held[i].p)
+		return;
+	p = bslab_realloc(held[i].p, size);
+	note(p);
+	if (p) {
+		size_t old_size = held[i].size;
+
+		held[i].p = p;
+		held[i].size = size < old_size ? size : old_size;
+		expect_pattern(i);
+		held[i].size = size;
+		set_pattern(i, old_size);
+	}
+	expect_pattern(i);
+}
+
+static void release(int i)
+{
+	expect_pattern(i);
+	bslab_free(held[i].p);
+	held[i].p = NULL;
+	held[i].size = 0;
+}
+
+static void workload(void)
+{
+	static const size_t sizes[] = {24, 700, 9000, 33000, 300000, 1500000, 3 << 20, 9 << 20, 40 << 20, 100};
+
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < NR_BLOCKS; i++)
+			take(i, sizes[i % 10]);
+		for (int i = 0; i < NR_BLOCKS; i += 2)
+			change(i, sizes[(i + round + 3) % 10] + 5000);
+		bslab_malloc_trim(0);
+		for (int i = 0; i < NR_BLOCKS; i += 3)
+			change(i, sizes[(i + 7) % 10]);
+		for (int i = 0; i < NR_BLOCKS; i++)
+			release(i);
+	}
+	bslab_malloc_trim(0);
+}
+
+static void expect_empty(void)
+{
+	struct bslab_mallinfo m = bslab_mallinfo2();
+
+	cr_assert_eq(m.uordblks, 0, "%zu bytes still in use", m.uordblks);
+	cr_assert_eq(m.hblkhd, 0, "%zu bytes still mapped", m.hblkhd);
+	cr_assert_eq(m.hblks, 0);
+}
+
+static size_t nr_calls(void)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < NR_FAKE_CALLS; i++)
+		n += fake.nr_calls[i];
+	return n;
+}
+
+static void setup(void)
+{
+	fake.nr_cpus = 4;
+	bslab_mallopt(-3 /* M_MMAP_THRESHOLD */, 32 << 20);
+}
+
+TestSuite(failures, .init = setup);
+
+Test(failures, none)
+{
+	workload();
+	cr_assert_eq(nr_refused, 0);
+	expect_empty();
+}
+
+/* Unmapping and guarding are not refused here: a leak or a guard less is what they may cost. */
+#define KINDS (FAKE_ALL & ~(1u << FAKE_UNMAP | 1u << FAKE_GUARD))
+
+Test(failures, each_call_once)
+{
+	size_t before = nr_calls(), total;
+
+	workload();
+	total = nr_calls() - before;
+	for (size_t n = 1; n <= total; n++) {
+		fake_fail_at(KINDS, n, false);
+		workload();
+		fake_fail_at(0, 0, false);
+		expect_empty();
+	}
+	nr_refused = 0;
+	workload();
+	cr_assert_eq(nr_refused, 0, "memory is there again, and malloc says no");
+}
+
+Test(failures, each_call_and_all_after_it)
+{
+	for (size_t n = 1; n <= 60; n++) {
+		fake_fail_at(KINDS, n, true);
+		workload();
+		fake_fail_at(0, 0, false);
+		expect_empty();
+	}
+	nr_refused = 0;
+	workload();
+	cr_assert_eq(nr_refused, 0, "memory is there again, and malloc says no");
+}
+
+Test(failures, from_the_first_call_of_the_process)
+{
+	fake_fail_at(FAKE_ALL, 1, true);
+	workload();
+	cr_assert_gt(nr_refused, 0);
+	fake_fail_at(0, 0, false);
+	nr_refused = 0;
+	workload();
+	cr_assert_eq(nr_refused, 0);
+}
+
+Test(failures, unmap_and_guard)
+{
+	for (size_t n = 1; n <= 10; n++) {
+		fake_fail_at(1u << FAKE_UNMAP | 1u << FAKE_GUARD, n, false);
+		workload();
+		fake_fail_at(0, 0, false);
+		expect_empty();
+	}
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "os/options.h"
+
+static struct options o;
+static char fault[160];
+
+static void reset(void)
+{
+	o = bslab_options;
+	strcpy(fault, "untouched");
+}
+
+TestSuite(options, .init = reset);
+
+static void expect_good(const char *text)
+{
+	cr_assert(options_parse(&o, text, fault, sizeof fault), "%s: %s", text, fault);
+	cr_assert_str_eq(fault, "untouched");
+}
+
+static void expect_fault(const char *text, const char *message)
+{
+	reset();
+	cr_assert_not(options_parse(&o, text, fault, sizeof fault), "%s is accepted", text);
+	cr_assert_str_eq(fault, message);
+}
+
+Test(options, empty_text_changes_nothing)
+{
+	expect_good("");
+	expect_good(",,");
+	cr_assert_eq(memcmp(&o, &bslab_options, sizeof o), 0);
+}
+
+Test(options, reads_each_key)
+{
+	expect_good("index=cpu_id,on_error=warn,check=yes,guard=no,stats=yes,region=4M,dirty=12K,reserve=2M,large=1G");
+	cr_assert_eq(o.index, INDEX_CPU_ID);
+	cr_assert(o.warn);
+	cr_assert(o.check);
+	cr_assert_not(o.guard);
+	cr_assert(o.stats);
+	cr_assert_eq(o.region_size, 4 * MIB);
+	cr_assert_eq(o.dirty_size, 12 * KIB);
+	cr_assert_eq(o.reserve_size, 2 * MIB);
+	cr_assert_eq(o.large_size, GIB);
+}
+
+Test(options, the_last_of_a_key_wins)
+{
+	expect_good("check=yes,check=no,index=thread,index=mm_cid");
+	cr_assert_not(o.check);
+	cr_assert_eq(o.index, INDEX_MM_CID);
+}
+
+Test(options, every_index_mode_has_a_name_that_reads_back)
+{
+	for (int mode = INDEX_AUTO; mode <= INDEX_THREAD; mode++) {
+		char text[64] = "index=";
+
+		expect_good(strcat(text, index_mode_name((enum index_mode)mode)));
+		cr_assert_eq(o.index, (enum index_mode)mode);
+	}
+}
+
+Test(options, sizes_have_units_and_bounds)
+{
+	expect_good("dirty=0");
+	cr_assert_eq(o.dirty_size, 0);
+	expect_good("dirty=18446744073709551615");
+	cr_assert_eq(o.dirty_size, SIZE_MAX);
+	expect_good("dirty=16777215T");
+	cr_assert_eq(o.dirty_size, (size_t)16777215 << 40);
+	expect_fault("dirty=18446744073709551616", "BSLAB_CONF: bad value '18446744073709551616' for 'dirty'");
+	expect_fault("dirty=16777216T", "BSLAB_CONF: bad value '16777216T' for 'dirty'");
+	expect_fault("dirty=", "BSLAB_CONF: bad value '' for 'dirty'");
+	expect_fault("dirty", "BSLAB_CONF: bad value '' for 'dirty'");
+	expect_fault("dirty=-1", "BSLAB_CONF: bad value '-1' for 'dirty'");
+	expect_fault("dirty=1k", "BSLAB_CONF: bad value '1k' for 'dirty'");
+	expect_fault("dirty=1MB", "BSLAB_CONF: bad value '1MB' for 'dirty'");
+	expect_fault("dirty=M", "BSLAB_CONF: bad value 'M' for 'dirty'");
+	expect_fault("region=3M", "BSLAB_CONF: bad value '3M' for 'region'");
+	expect_fault("region=1M", "BSLAB_CONF: bad value '1M' for 'region'");
+	expect_fault("region=2G", "BSLAB_CONF: bad value '2G' for 'region'");
+	expect_fault("large=1M", "BSLAB_CONF: bad value '1M' for 'large'");
+	expect_fault("reserve=2G", "BSLAB_CONF: bad value '2G' for 'reserve'");
+}
+
+Test(options, names_what_it_does_not_know)
+{
+	expect_fault("colour=red", "BSLAB_CONF: unknown option 'colour'");
+	expect_fault("=red", "BSLAB_CONF: unknown option ''");
+	expect_fault("Check=yes", "BSLAB_CONF: unknown option 'Check'");
+	expect_fault("check=YES", "BSLAB_CONF: bad value 'YES' for 'check'");
+	expect_fault("index=numa", "BSLAB_CONF: bad value 'numa' for 'index'");
+	expect_fault("on_error=ignore", "BSLAB_CONF: bad value 'ignore' for 'on_error'");
+	expect_fault("check=yes=no", "BSLAB_CONF: bad value 'yes=no' for 'check'");
+}
+
+Test(options, first_fault_is_named_and_good_pairs_count)
+{
+	expect_fault("guard=no,one=1,two=2,check=yes", "BSLAB_CONF: unknown option 'one'");
+	cr_assert_not(o.guard);
+	cr_assert(o.check);
+}
+
+Test(options, a_bad_value_leaves_the_old_one)
+{
+	expect_fault("region=5,dirty=x,index=x", "BSLAB_CONF: bad value '5' for 'region'");
+	cr_assert_eq(memcmp(&o, &bslab_options, sizeof o), 0);
+}
+
+Test(options, long_names_are_cut)
+{
+	char text[400];
+
+	memset(text, 'x', sizeof text - 1);
+	text[sizeof text - 1] = '\0';
+	cr_assert_not(options_parse(&o, text, fault, sizeof fault));
+	cr_assert_str_eq(fault, "BSLAB_CONF: unknown option 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'");
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* The real calls, each against what os.h promises. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+static bool reads_as_zero(const char *p, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (p[i])
+			return false;
+	return true;
+}
+
+Test(os, reserve_is_aligned)
+{
+	for (size_t size = 2 * MIB; size <= GIB; size *= 2) {
+		char *p = os_reserve(size, size, 0);
+
+		cr_assert_not_null(p);
+		cr_assert_eq((uintptr_t)p % size, 0, "%zu", size);
+		cr_assert_eq(os_unmap(p, size), 0);
+	}
+}
+
+Test(os, reserve_takes_a_free_hint)
+{
+	char *p = os_reserve(64 * MIB, 2 * MIB, 0);
+	uintptr_t hint = (uintptr_t)p + 32 * MIB;
+
+	os_unmap(p, 64 * MIB);
+	cr_assert_eq((uintptr_t)os_reserve(32 * MIB, 2 * MIB, hint), hint);
+}
+
+Test(os, reserved_memory_traps, .signal = SIGSEGV)
+{
+	*(volatile char *)os_reserve(2 * MIB, 2 * MIB, 0) = 1;
+}
+
+Test(os, commit_makes_usable)
+{
+	char *p = os_reserve(4 * MIB, 2 * MIB, 0);
+
+	cr_assert_eq(os_commit(p, 2 * MIB), 0);
+	cr_assert(reads_as_zero(p, 2 * MIB));
+	memset(p, 1, 2 * MIB);
+	cr_assert_eq(os_purge(p + 4096, MIB), 0);
+	cr_assert(reads_as_zero(p + 4096, MIB));
+	cr_assert_eq(p[0], 1);
+	cr_assert_eq(p[4096 + MIB], 1);
+}
+
+Test(os, refusals_leave_errno_alone)
+{
+	errno = 77;
+	cr_assert_null(os_map((size_t)1 << 62));
+	cr_assert_null(os_reserve((size_t)1 << 60, 2 * MIB, 0));
+	cr_assert_lt(os_commit((void *)4096, 4096), 0);
+	cr_assert_lt(os_purge((void *)1, 4096), 0);
+	cr_assert_eq(errno, 77);
+}
+
+Test(os, remap_keeps_contents)
+{
+	char *p = os_map(16 * 4096), *q;
+
+	memset(p, 7, 16 * 4096);
+	q = os_remap(p, 16 * 4096, 64 * 4096);
+	cr_assert_not_null(q);
+	for (size_t i = 0; i < 16 * 4096; i++)
+		cr_assert_eq(q[i], 7);
+	cr_assert(reads_as_zero(q + 16 * 4096, 48 * 4096));
+	q = os_remap(q, 64 * 4096, 4096);
+	cr_assert_not_null(q);
+	cr_assert_eq(q[4095], 7);
+}
+
+Test(os, moved_pages_leave_zeros)
+{
+	char *p = os_map(16 * 4096), *q;
+
+	memset(p, 7, 16 * 4096);
+	q = os_move_pages(p, 16 * 4096);
+	if (!q)
+		cr_skip("no MREMAP_DONTUNMAP here");
+	cr_assert(reads_as_zero(p, 16 * 4096));
+	cr_assert_eq(q[0], 7);
+	cr_assert_eq(q[16 * 4096 - 1], 7);
+	cr_assert(os_move_pages_to(q, 16 * 4096, p));
+	cr_assert_eq(p[16 * 4096 - 1], 7);
+}
+
+Test(os, guard_traps, .signal = SIGSEGV)
+{
+	char *p = os_map(2 * 4096);
+
+	cr_assert_eq(os_guard(p + 4096, 4096), 0);
+	*(volatile char *)p = 1;
+	*(volatile char *)(p + 4096) = 1;
+}
+
+Test(os, unguard_makes_usable)
+{
+	char *p = os_map(4096);
+
+	cr_assert_eq(os_guard(p, 4096), 0);
+	cr_assert_eq(os_unguard(p, 4096), 0);
+	*(volatile char *)p = 1;
+}
+
+Test(os, limit_is_seen)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_AS, &limit);
+	limit.rlim_cur = limit.rlim_max = 8 * GIB;
+	if (setrlimit(RLIMIT_AS, &limit) != 0)
+		cr_skip("no smaller limit allowed");
+	cr_assert_eq(os_address_space_limit(), 8 * GIB);
+}
+
+Test(os, environment)
+{
+	setenv("BSLAB_TEST", "value", 1);
+	cr_assert_str_eq(os_env("BSLAB_TEST"), "value");
+	cr_assert_null(os_env("BSLAB_TES"));
+	cr_assert_null(os_env("BSLAB_TEST2"));
+	setenv("BSLAB_TEST", "", 1);
+	cr_assert_str_eq(os_env("BSLAB_TEST"), "");
+}
+
+Test(os, processors)
+{
+	cr_assert_geq(os_nr_cpus_allowed(), 1);
+	cr_assert_geq(os_nr_cpus(), os_nr_cpus_allowed());
+	cr_assert_eq(os_page_size(), (size_t)sysconf(_SC_PAGESIZE));
+	cr_assert_lt(os_cpu(), (int)os_nr_cpus());
+}
+
+Test(os, clock_goes_forward)
+{
+	uint64_t before = os_coarse_clock_ms();
+
+	usleep(20000);
+	cr_assert_gt(os_coarse_clock_ms(), before);
+}

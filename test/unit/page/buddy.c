@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_os.h"
+#include "map/map.h"
+#include "os/options.h"
+#include "os/thread.h"
+#include "page/buddy.h"
+#include "page/zone.h"
+
+static void setup(void)
+{
+	bslab_options.region_size = 64 * MIB;
+	bslab_options.dirty_size = 8 * MIB;
+	fake.nr_cpus = 2;
+}
+
+TestSuite(buddy, .init = setup);
+
+static bool zeroed;
+
+static struct pages_info snapshot(void)
+{
+	struct pages_info info;
+
+	pages_snapshot(&info);
+	return info;
+}
+
+static struct zone_info zone(void)
+{
+	struct zone_info info;
+
+	zone_snapshot(&info);
+	return info;
+}
+
+static void check_block(struct pageblock *b, void *arg)
+{
+	size_t *sums = arg;
+
+	if (b->state != PAGEBLOCK_BUDDY)
+		return;
+	cr_assert(pageblock_is_valid(b));
+	cr_assert_neq(b->nr_free, PAGEBLOCK_PAGES, "a whole free block stays in its buddy");
+	sums[0] += b->nr_free;
+	sums[1] += b->nr_dirty_free;
+	sums[2]++;
+}
+
+static void check(void)
+{
+	struct pages_info i = snapshot();
+	size_t sums[3] = {0}, listed = 0;
+
+	zone_for_each_block(check_block, sums);
+	for (unsigned t = 0; t < NR_MIGRATETYPES; t++)
+		for (unsigned o = 0; o < NR_ORDERS; o++)
+			listed += i.free_area[t][o] << o;
+	cr_assert_eq(i.nr_free, sums[0]);
+	cr_assert_eq(i.nr_dirty_free, sums[1]);
+	cr_assert_eq(i.nr_blocks, sums[2]);
+	cr_assert_eq(i.nr_free, listed, "%zu free pages, %zu in lists", i.nr_free, listed);
+	cr_assert_eq(zone().nr_committed, zone().nr_used + zone().nr_free);
+}
+
+static void *get(unsigned nr_pages, enum migratetype type)
+{
+	return pages_alloc(nr_pages, 0, type, 0, &zeroed);
+}
+
+static bool reads_as_zero(const char *p, size_t size)
+{
+	for (size_t i = 0; i < size; i += sizeof(uint64_t))
+		if (*(const uint64_t *)(p + i))
+			return false;
+	return true;
+}
+
+/* --- one buddy ----------------------------------------------------------------------- */
+
+Test(buddy, runs_are_exact)
+{
+	size_t before;
+
+	get(1, MIGRATE_MOVABLE);
+	before = snapshot().nr_free;
+	cr_assert_not_null(get(33, MIGRATE_MOVABLE));
+	cr_assert_eq(snapshot().nr_free, before - 33);
+	check();
+}
+
+Test(buddy, aligned_as_asked_for)
+{
+	for (unsigned order = 0; order <= PAGEBLOCK_ORDER; order++)
+		for (unsigned n = 1; n <= PAGEBLOCK_PAGES; n = n * 3 + 1) {
+			void *p = pages_alloc(n, order, MIGRATE_MOVABLE, 0, &zeroed);
+
+			cr_assert_not_null(p);
+			cr_assert_eq((uintptr_t)p % (BSLAB_PAGE_SIZE << order), 0);
+		}
+	check();
+}
+
+Test(buddy, an_empty_block_goes_back_to_the_zone)
+{
+	void *a = get(10, MIGRATE_MOVABLE), *b = get(100, MIGRATE_MOVABLE);
+
+	cr_assert_eq(zone().nr_used, 1);
+	pages_free(a, 10);
+	cr_assert_eq(zone().nr_used, 1);
+	pages_free(b, 100);
+	cr_assert_eq(zone().nr_used, 0);
+	cr_assert_eq(snapshot().nr_blocks, 0);
+	check();
+}
+
+Test(buddy, extends_into_free_pages_only)
+{
+	char *a = get(4, MIGRATE_MOVABLE), *b;
+
+	cr_assert(pages_extend(a, 4, 4, &zeroed));
+	cr_assert(zeroed);
+	b = get(PAGEBLOCK_PAGES - 8, MIGRATE_MOVABLE);
+	if (b == a + 8 * BSLAB_PAGE_SIZE)
+		cr_assert_not(pages_extend(a, 8, 1, &zeroed));
+	check();
+	pages_free(a, 8);
+	pages_free(b, PAGEBLOCK_PAGES - 8);
+	cr_assert_eq(zone().nr_used, 0);
+}
+
+Test(buddy, does_not_extend_behind_its_block)
+{
+	char *a = get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE);
+
+	cr_assert_not(pages_extend(a, PAGEBLOCK_PAGES, 1, &zeroed));
+}
+
+Test(buddy, what_it_calls_zeroed_is)
+{
+	char *p = get(64, MIGRATE_MOVABLE), *keep = get(1, MIGRATE_MOVABLE);
+
+	cr_assert(zeroed);
+	cr_assert(reads_as_zero(p, 64 * BSLAB_PAGE_SIZE));
+	memset(p, 1, 64 * BSLAB_PAGE_SIZE);
+	pages_free(p, 64);
+	p = get(64, MIGRATE_MOVABLE);
+	cr_assert_not(zeroed, "dirty pages called zeroed");
+	pages_free(p, 64);
+	cr_assert_geq(pages_purge(), 64);
+	check();
+	p = get(64, MIGRATE_MOVABLE);
+	cr_assert(zeroed, "purged pages not called zeroed");
+	cr_assert(reads_as_zero(p, 64 * BSLAB_PAGE_SIZE));
+	(void)keep;
+}
+
+Test(buddy, refused_purge_keeps_pages_dirty_and_whole)
+{
+	char *p = get(64, MIGRATE_MOVABLE), *keep = get(1, MIGRATE_MOVABLE);
+
+	memset(p, 1, 64 * BSLAB_PAGE_SIZE);
+	pages_free(p, 64);
+	fake_fail_at(1u << FAKE_PURGE, 1, true);
+	pages_purge();
+	cr_assert_eq(snapshot().nr_dirty_free, 64);
+	cr_assert_eq(snapshot().count.nr_purged_pages, 0, "counts refused pages as given back");
+	check();
+	pages_free(keep, 1);
+	cr_assert_eq(zone().nr_used, 0);
+}
+
+Test(buddy, purges_in_pages_of_the_machine)
+{
+	char *p[8];
+
+	fake.page_size = 16 * KIB;
+	for (int i = 0; i < 8; i++)
+		p[i] = get(1, MIGRATE_MOVABLE);
+	for (int i = 0; i < 8; i += 2)
+		pages_free(p[i], 1);
+	pages_purge(); /* fake_os breaks off on a purge that is not of whole pages */
+	check();
+}
+
+/* --- migratetypes ------------------------------------------------------------------------ */
+
+/* More blocks than one that does not keep types apart. */
+static void grow(enum migratetype type, unsigned nr_blocks)
+{
+	for (unsigned i = 0; i < nr_blocks; i++)
+		cr_assert_not_null(get(PAGEBLOCK_PAGES - 1, type));
+}
+
+static enum migratetype type_of(const void *p)
+{
+	return (enum migratetype)map_pageblock((uintptr_t)p)->migratetype;
+}
+
+Test(buddy, a_small_buddy_does_not_keep_types_apart)
+{
+	get(1, MIGRATE_MOVABLE);
+	get(1, MIGRATE_UNMOVABLE);
+	get(1, MIGRATE_RECLAIMABLE);
+	cr_assert_eq(snapshot().nr_blocks, 1);
+	check();
+}
+
+Test(buddy, a_large_one_does)
+{
+	void *u, *r, *m;
+
+	grow(MIGRATE_MOVABLE, 10);
+	u = get(300, MIGRATE_UNMOVABLE); /* too much of the block to claim it */
+	r = get(300, MIGRATE_RECLAIMABLE);
+	m = get(1, MIGRATE_MOVABLE);
+	cr_assert_eq(type_of(m), MIGRATE_MOVABLE);
+	cr_assert_eq(type_of(u), MIGRATE_UNMOVABLE);
+	cr_assert_eq(type_of(r), MIGRATE_RECLAIMABLE);
+	check();
+}
+
+Test(buddy, claims_a_mostly_free_block_of_another_type)
+{
+	void *first;
+
+	grow(MIGRATE_MOVABLE, 10);
+	first = get(2, MIGRATE_RECLAIMABLE);
+	cr_assert_not_null(get(1, MIGRATE_UNMOVABLE));
+	cr_assert_eq(snapshot().count.nr_claims, 1);
+	cr_assert_eq(type_of(first), MIGRATE_UNMOVABLE);
+	check();
+}
+
+Test(buddy, does_not_claim_a_block_in_which_the_run_does_not_fit)
+{
+	char *first, *run;
+
+	grow(MIGRATE_MOVABLE, 10);
+	first = get(2, MIGRATE_RECLAIMABLE);
+	run = get(PAGEBLOCK_PAGES / 2 + 1, MIGRATE_MOVABLE);
+	cr_assert_not_null(run);
+	cr_assert_neq(map_pageblock((uintptr_t)run), map_pageblock((uintptr_t)first));
+	cr_assert_eq(map_pageblock((uintptr_t)run), map_pageblock((uintptr_t)run + PAGEBLOCK_SIZE / 2));
+	check();
+}
+
+Test(buddy, steals_from_any_type_when_the_zone_has_none)
+{
+	void *first;
+
+	grow(MIGRATE_MOVABLE, 10);
+	first = get(300, MIGRATE_RECLAIMABLE);
+	fake_fail_at(FAKE_ALL, 1, true);
+	for (int i = 0; i < 10; i++) /* the last blocks that are committed */
+		get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE);
+	cr_assert_not_null(get(100, MIGRATE_UNMOVABLE));
+	cr_assert_geq(snapshot().count.nr_steals, 1);
+	cr_assert_eq(type_of(first), MIGRATE_RECLAIMABLE);
+	check();
+	cr_assert_null(get(PAGEBLOCK_PAGES, MIGRATE_UNMOVABLE));
+	check();
+}
+
+Test(buddy, allocates_from_the_fullest_block)
+{
+	char *p[4];
+
+	for (int i = 0; i < 4; i++)
+		p[i] = get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE);
+	pages_free(p[0], 300);
+	pages_free(p[1], 100);
+	pages_free(p[2], 400);
+	check();
+	cr_assert_eq(map_pageblock((uintptr_t)get(1, MIGRATE_MOVABLE)), map_pageblock((uintptr_t)p[1]));
+}
+
+/* --- the reserve ----------------------------------------------------------------------------- */
+
+Test(buddy, the_reserve_is_for_who_may_not_wait)
+{
+	void *p;
+
+	cr_assert_eq(pages_reserve_highatomic(2), 2);
+	cr_assert_geq(fake.nr_calls[FAKE_POPULATE], 2);
+	fake_fail_at(FAKE_ALL, 1, true);
+	while (get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE))
+		;
+	cr_assert_null(get(1, MIGRATE_MOVABLE));
+	p = pages_alloc(1, 0, MIGRATE_MOVABLE, PAGES_NOWAIT, &zeroed);
+	cr_assert_not_null(p);
+	cr_assert_eq(type_of(p), MIGRATE_HIGHATOMIC);
+	cr_assert_not_null(pages_alloc(1, 0, MIGRATE_MOVABLE, PAGES_HIGHATOMIC, &zeroed));
+	pages_free(p, 1);
+	cr_assert_eq(type_of(p), MIGRATE_HIGHATOMIC, "the reserve was given away");
+}
+
+Test(buddy, nowait_makes_no_system_call)
+{
+	size_t before;
+
+	cr_assert_eq(pages_reserve_highatomic(1), 1);
+	before = fake.nr_calls[FAKE_RESERVE] + fake.nr_calls[FAKE_COMMIT] + fake.nr_calls[FAKE_MAP];
+	for (int i = 0; i < 400; i++)
+		cr_assert_not_null(pages_alloc(1, 0, MIGRATE_MOVABLE, PAGES_NOWAIT, &zeroed));
+	cr_assert_eq(fake.nr_calls[FAKE_RESERVE] + fake.nr_calls[FAKE_COMMIT] + fake.nr_calls[FAKE_MAP], before);
+}
+
+Test(buddy, a_reserve_that_cannot_be_populated_is_not_taken)
+{
+	fake_fail_at(1u << FAKE_POPULATE, 2, true);
+	cr_assert_eq(pages_reserve_highatomic(3), 1);
+}
+
+/* --- threads ----------------------------------------------------------------------------------- */
+
+static void *in_thread(void *(*f)(void *), void *arg)
+{
+	pthread_t thread;
+	void *result;
+
+	cr_assert_eq(pthread_create(&thread, NULL, f, arg), 0);
+	pthread_join(thread, &result);
+	return result;
+}
+
+static void *get_ten_and_exit(void *unused)
+{
+	bool z;
+	void *p = pages_alloc(10, 0, MIGRATE_MOVABLE, 0, &z);
+
+	(void)unused;
+	pages_thread_exit();
+	return p;
+}
+
+static void *free_ten(void *p)
+{
+	pages_free(p, 10);
+	pages_thread_exit();
+	return NULL;
+}
+
+Test(buddy, another_thread_frees_to_the_owner)
+{
+	void *a = get(10, MIGRATE_MOVABLE), *b = get(10, MIGRATE_MOVABLE);
+
+	in_thread(free_ten, a);
+	cr_assert_eq(snapshot().count.nr_remote_frees, 1);
+	check();
+	in_thread(free_ten, b);
+	cr_assert_eq(zone().nr_used, 0);
+}
+
+Test(buddy, threads_that_come_and_go_share_one_buddy)
+{
+	for (int i = 0; i < 200; i++)
+		cr_assert_not_null(in_thread(get_ten_and_exit, NULL));
+	cr_assert_eq(snapshot().nr_buddies, 1);
+	cr_assert_leq(snapshot().nr_blocks, 7, "%zu blocks for 200 runs of order 4", snapshot().nr_blocks);
+	check();
+}
+
+Test(buddy, orphans_blocks_are_adopted_before_new_ones_are_made)
+{
+	void *mine = get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE), *theirs = in_thread(get_ten_and_exit, NULL);
+
+	cr_assert_eq(snapshot().nr_buddies, 2);
+	cr_assert_not_null(get(20, MIGRATE_MOVABLE));
+	cr_assert_eq(snapshot().nr_blocks, 2);
+	cr_assert_geq(snapshot().count.nr_adoptions, 1);
+	check();
+	pages_free(theirs, 10);
+	pages_free(mine, PAGEBLOCK_PAGES);
+	check();
+}
+
+static pthread_barrier_t barrier;
+
+static void *get_and_meet(void *unused)
+{
+	bool z;
+	void *p = pages_alloc(3, 0, MIGRATE_MOVABLE, 0, &z);
+
+	(void)unused;
+	cr_assert_not_null(p);
+	pthread_barrier_wait(&barrier);
+	pages_free(p, 3);
+	pages_thread_exit();
+	return NULL;
+}
+
+Test(buddy, at_most_four_buddies_a_cpu)
+{
+	pthread_t threads[50];
+
+	pthread_barrier_init(&barrier, NULL, 50);
+	for (int i = 0; i < 50; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, get_and_meet, NULL), 0);
+	for (int i = 0; i < 50; i++)
+		pthread_join(threads[i], NULL);
+	cr_assert_leq(snapshot().nr_buddies, 8);
+	cr_assert_eq(zone().nr_used, 0);
+	check();
+}
+
+struct shared {
+	_Atomic(void *) p[64];
+	_Atomic unsigned n[64];
+};
+
+/* Each run carries its length in its first word; whoever takes it from the table checks and frees it. */
+static void *exchange(void *arg)
+{
+	struct shared *s = arg;
+	unsigned seed = (unsigned)(uintptr_t)&seed;
+
+	for (int i = 0; i < 20000; i++) {
+		unsigned slot = (unsigned)rand_r(&seed) % 64, n = 1 + (unsigned)rand_r(&seed) % 40;
+		uintptr_t *p = NULL;
+		bool z;
+
+		if (rand_r(&seed) % 2) {
+			p = pages_alloc(n, 0, (enum migratetype)(rand_r(&seed) % 3), 0, &z);
+			cr_assert_not_null(p);
+			cr_assert(!z || (!p[0] && !p[n * 512 - 1]));
+			p[0] = n;
+			p[n * 512 - 1] = (uintptr_t)p;
+		}
+		p = atomic_exchange(&s->p[slot], p);
+		if (p) {
+			cr_assert_eq(p[p[0] * 512 - 1], (uintptr_t)p);
+			pages_free(p, (unsigned)p[0]);
+		}
+		if (i % 1000 == 0)
+			pages_purge();
+		if (i % 777 == 0)
+			pages_thread_exit();
+	}
+	pages_thread_exit();
+	return NULL;
+}
+
+Test(buddy, many_threads_exchange_runs)
+{
+	static struct shared s;
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, exchange, &s), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < 64; i++)
+		if (s.p[i])
+			pages_free(s.p[i], (unsigned)*(uintptr_t *)s.p[i]);
+	check();
+	cr_assert_eq(zone().nr_used, 0, "%zu blocks left", zone().nr_used);
+}
+
+/* --- random, against the memory itself ------------------------------------------------------------ */
+
+static void play(unsigned seed)
+{
+	static struct {
+		uint32_t *p;
+		unsigned n;
+	} held[300];
+
+	srand(seed);
+	for (uint32_t step = 1; step < 20000; step++) {
+		unsigned i = (unsigned)rand() % 300, n = 1 + (unsigned)rand() % (rand() % 8 ? 20 : PAGEBLOCK_PAGES);
+
+		if (held[i].p) {
+			for (unsigned k = 0; k < held[i].n; k++)
+				cr_assert_eq(held[i].p[k * 1024], held[i].p[0]);
+			pages_free(held[i].p, held[i].n);
+			held[i].p = NULL;
+		} else {
+			held[i].p = get(n, (enum migratetype)(rand() % 3));
+			if (!held[i].p)
+				continue;
+			held[i].n = n;
+			if (rand() % 3 == 0 && pages_extend(held[i].p, n, 3, &zeroed))
+				held[i].n += 3;
+			for (unsigned k = 0; k < held[i].n; k++)
+				held[i].p[k * 1024] = step;
+		}
+		if (step % 500 == 0)
+			pages_purge();
+		if (step % 50 == 0)
+			check();
+	}
+	for (unsigned i = 0; i < 300; i++)
+		if (held[i].p)
+			pages_free(held[i].p, held[i].n);
+	check();
+	cr_assert_eq(zone().nr_used, 0);
+}
+
+Test(buddy, random_runs)
+{
+	play(5);
+}
+
+Test(buddy, random_runs_while_the_kernel_refuses)
+{
+	for (unsigned n = 1; n < 12; n++) {
+		fake_fail_at(FAKE_ALL & ~(1u << FAKE_UNMAP), n * 7, n % 2);
+		play(n);
+	}
+}
+
+Test(buddy, fork_leaves_the_childs_only_thread_everything)
+{
+	void *p = get(10, MIGRATE_MOVABLE), *q;
+
+	in_thread(get_ten_and_exit, NULL);
+	pages_fork_prepare();
+	pages_fork_done(true);
+	q = get(10, MIGRATE_MOVABLE);
+	cr_assert_not_null(q);
+	pages_free(p, 10);
+	pages_free(q, 10);
+	check();
+	pages_fork_prepare();
+	pages_fork_done(false);
+	check();
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* In the mode that BSLAB_CONF names; what is asserted holds in all of them unless it says otherwise. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fake_os.h"
+#include "os/bug.h"
+#include "page/buddy.h"
+#include "slab/percpu.h"
+#include "slab/sheaf.h"
+
+static struct kmem_cache *c;
+
+static void setup(void)
+{
+	char fault[160];
+
+	cr_assert(options_parse(&bslab_options, getenv("BSLAB_CONF") ? getenv("BSLAB_CONF") : "", fault, sizeof fault));
+	percpu_boot();
+	c = cache_of(size_class(64));
+}
+
+TestSuite(percpu, .init = setup);
+
+static struct cache_info snapshot(void)
+{
+	struct cache_info info;
+
+	cr_assert(cache_snapshot(c->class, &info));
+	return info;
+}
+
+/* The paths of malloc/fast.h. */
+static void *get(void)
+{
+	void *obj = percpu_pop(c->class, RSEQ_MM_CID);
+
+	return obj ? obj : percpu_alloc_slow(c, 0);
+}
+
+static void put(void *obj)
+{
+	if (!percpu_push(c->class, obj, RSEQ_MM_CID))
+		percpu_free_slow(c, obj);
+}
+
+static size_t nr_cached(void)
+{
+	unsigned nr_areas;
+
+	return percpu_nr_cached(c->class, &nr_areas);
+}
+
+Test(percpu, mode_is_the_one_asked_for)
+{
+	if (bslab_options.index == INDEX_AUTO)
+		cr_skip("BSLAB_CONF names no index");
+	if (bslab_options.index != INDEX_THREAD && percpu_mode() == INDEX_THREAD)
+		cr_skip("no rseq here");
+	if (bslab_options.index == INDEX_MM_CID && percpu_mode() == INDEX_CPU_ID)
+		cr_skip("no mm_cid here");
+	cr_assert_eq(percpu_mode(), bslab_options.index);
+}
+
+Test(percpu, first_pop_is_empty_and_first_push_full)
+{
+	cr_assert_null(percpu_pop(c->class, RSEQ_MM_CID));
+	cr_assert_not(percpu_push(c->class, &c, RSEQ_MM_CID));
+	cr_assert_eq(nr_cached(), 0);
+}
+
+Test(percpu, class_zero_is_always_full_and_empty)
+{
+	put(get());
+	cr_assert_not(percpu_push(0, &c, RSEQ_MM_CID));
+	cr_assert_null(percpu_pop(0, RSEQ_MM_CID));
+}
+
+Test(percpu, last_in_first_out)
+{
+	void *a = get(), *b = get();
+
+	cr_assert(a && b && a != b);
+	put(a);
+	put(b);
+	cr_assert_eq(get(), b);
+	cr_assert_eq(get(), a);
+}
+
+Test(percpu, objects_are_distinct_over_many_sheaves)
+{
+	static uint64_t *held[5000];
+
+	for (size_t i = 0; i < 5000; i++) {
+		held[i] = get();
+		cr_assert_not_null(held[i]);
+		memset(held[i], 0, 64);
+		held[i][0] = i;
+	}
+	for (size_t i = 0; i < 5000; i++)
+		cr_assert_eq(held[i][0], i);
+	for (size_t i = 0; i < 5000; i++)
+		put(held[i]);
+	cr_assert_leq(nr_cached() * 64, 128 * KIB);
+	cr_assert_leq(snapshot().nr_barn_objects * 64, 512 * KIB);
+	percpu_drain();
+	cr_assert_eq(nr_cached(), 0);
+	barn_drain(c);
+	cache_shrink(c);
+	cr_assert_eq(snapshot().nr_slabs, 0, "%zu slabs left", snapshot().nr_slabs);
+}
+
+Test(percpu, drained_caches_go_on)
+{
+	for (int i = 0; i < 100; i++) {
+		void *a = get(), *b = get();
+
+		put(a);
+		percpu_drain();
+		cr_assert_eq(nr_cached(), 0);
+		put(b);
+	}
+}
+
+Test(percpu, freed_twice_in_a_row)
+{
+	void *a = get();
+
+	bug_set_fatal(false);
+	fake.capture = true;
+	put(a);
+	put(a);
+	cr_assert_not_null(strstr(fake.text, "bslab: double free of "));
+	cr_assert_eq(get(), a);
+	cr_assert_neq(get(), a);
+}
+
+Test(percpu, check_mode_has_no_caches)
+{
+	void *a = get();
+
+	bslab_options.check = true;
+	put(a);
+	percpu_drain();
+	a = percpu_alloc_slow(c, 0);
+	cr_assert_not_null(a);
+}
+
+Test(percpu, no_memory_is_null)
+{
+	fake_fail_at(FAKE_ALL, 1, true);
+	cr_assert_null(get());
+	fake_fail_at(0, 0, false);
+	cr_assert_not_null(get());
+}
+
+/* --- threads ---------------------------------------------------------------------------------- */
+
+static void thread_end(void)
+{
+	percpu_thread_exit();
+	pages_thread_exit();
+}
+
+static void *get_and_put(void *arg)
+{
+	uint64_t *held[100];
+	unsigned seed = (unsigned)(uintptr_t)held;
+	int n = 0;
+
+	for (int i = 0; i < 100000; i++) {
+		if (n < 100 && rand_r(&seed) % 2) {
+			held[n] = get();
+			cr_assert_not_null(held[n]);
+			*held[n++] = (uint64_t)(uintptr_t)held;
+		} else if (n) {
+			n--;
+			cr_assert_eq(*held[n], (uint64_t)(uintptr_t)held, "another thread has this object too");
+			put(held[n]);
+		}
+		if (arg && i % 5000 == 0)
+			percpu_drain();
+	}
+	while (n)
+		put(held[--n]);
+	thread_end();
+	return NULL;
+}
+
+static void hammer(void *drain)
+{
+	pthread_t threads[6];
+
+	for (int i = 0; i < 6; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, get_and_put, drain), 0);
+	for (int i = 0; i < 6; i++)
+		pthread_join(threads[i], NULL);
+	percpu_drain();
+	barn_drain(c);
+	cache_shrink(c);
+	cr_assert_eq(nr_cached(), 0);
+	cr_assert_eq(snapshot().nr_slabs, 0, "%zu slabs left", snapshot().nr_slabs);
+}
+
+Test(percpu, threads)
+{
+	hammer(NULL);
+}
+
+Test(percpu, threads_that_drain_each_other)
+{
+	hammer(c);
+}
+
+Test(percpu, threads_that_drain_without_the_barrier)
+{
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	for (int i = 0; i < 3; i++)
+		put(get());
+	percpu_drain();
+	fake_fail_at(0, 0, false);
+	hammer(NULL);
+}
+
+static void *get_put_exit(void *unused)
+{
+	(void)unused;
+	put(get());
+	thread_end();
+	return NULL;
+}
+
+/* More threads than there are slots, one after the other. */
+Test(percpu, ten_thousand_threads_come_and_go)
+{
+	unsigned nr_areas;
+
+	for (int i = 0; i < 10000; i++) {
+		pthread_t thread;
+
+		cr_assert_eq(pthread_create(&thread, NULL, get_put_exit, NULL), 0);
+		pthread_join(thread, NULL);
+	}
+	percpu_nr_cached(c->class, &nr_areas);
+	cr_assert_leq(nr_areas, 64);
+	cr_assert_leq(snapshot().nr_slabs, 4);
+}
+
+/* --- fork ---------------------------------------------------------------------------------------- */
+
+Test(percpu, the_child_of_fork_uses_what_others_left)
+{
+	pthread_t threads[4];
+	pid_t pid;
+	int status;
+
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, get_and_put, NULL), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	put(get());
+	percpu_fork_prepare();
+	pid = fork();
+	percpu_fork_done(pid == 0);
+	if (pid == 0) {
+		for (int i = 0; i < 2000; i++)
+			put(get());
+		percpu_drain();
+		barn_drain(c);
+		cache_shrink(c);
+		_exit(snapshot().nr_slabs == 0 && nr_cached() == 0 ? 0 : 1);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "status %#x", (unsigned)status);
+	put(get());
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+
+#include "fake_os.h"
+#include "slab/sheaf.h"
+
+static struct kmem_cache *c;
+
+static void setup(void)
+{
+	c = cache_of(size_class(64));
+}
+
+TestSuite(sheaf, .init = setup);
+
+static struct cache_info snapshot(void)
+{
+	struct cache_info info;
+
+	cr_assert(cache_snapshot(c->class, &info));
+	return info;
+}
+
+/* What the sequences rely on: both words around the slots are odd, and what is between them is even. */
+static void expect_sentinels(struct sheaf *s)
+{
+	cr_assert((uintptr_t)s->slot[-1] & 1, "no sentinel below slot 0");
+	cr_assert((uintptr_t)s->slot[s->capacity] & 1, "no sentinel above the last slot");
+	for (unsigned i = 0; i < s->capacity; i++)
+		cr_assert_eq((uintptr_t)s->slot[i] & 1, 0);
+}
+
+/* A sheaf to the brim, as one that a CPU could push no more to. */
+static struct sheaf *full_sheaf(void)
+{
+	struct sheaf *s = barn_exchange_empty(c, NULL, 0);
+
+	cr_assert_not_null(s);
+	while (s->nr < s->capacity)
+		s->nr += (uint16_t)slab_take(c, s->slot + s->nr, s->capacity - s->nr, 0);
+	return s;
+}
+
+/* Objects that are not home: in barns or held by the test. */
+static size_t nr_out(void)
+{
+	struct cache_info i = snapshot();
+
+	return i.nr_slabs * i.nr_objects_per_slab - i.nr_free;
+}
+
+Test(sheaf, comes_with_objects_and_sentinels)
+{
+	struct sheaf *s = barn_exchange_empty(c, NULL, 0);
+
+	cr_assert_not_null(s);
+	cr_assert(s->nr >= 1 && s->nr <= s->capacity);
+	expect_sentinels(s);
+}
+
+Test(sheaf, is_found_from_its_top)
+{
+	struct sheaf *s = full_sheaf();
+
+	for (unsigned nr = 0; nr <= s->capacity; nr++) {
+		s->nr = 9999;
+		cr_assert_eq(sheaf_of_top(sheaf_top(s, nr)), s);
+		cr_assert_eq(s->nr, nr);
+	}
+}
+
+Test(sheaf, shared_sentinels_belong_to_no_sheaf)
+{
+	void *none[2] = {(void *)1, (void *)1};
+
+	cr_assert_null(sheaf_of_top(&none[1]));
+}
+
+Test(sheaf, exchanging_a_full_one_loses_no_object)
+{
+	struct sheaf *full = full_sheaf(), *s;
+	size_t out = nr_out();
+
+	s = barn_exchange_full(c, full);
+	cr_assert_not_null(s);
+	cr_assert_lt(s->nr, s->capacity, "no room for the object that is being freed");
+	expect_sentinels(s);
+	cr_assert_eq(nr_out(), out);
+	cr_assert_eq(snapshot().nr_barn_objects + s->nr, out);
+}
+
+Test(sheaf, exchanging_an_empty_one_takes_from_the_barn_first)
+{
+	struct sheaf *s = barn_exchange_full(c, full_sheaf()), *t;
+	size_t out = nr_out(), in_barn = snapshot().nr_barn_objects;
+
+	cr_assert_gt(in_barn, 0);
+	barn_put(c, s);
+	t = barn_exchange_empty(c, NULL, 0);
+	cr_assert_not_null(t);
+	cr_assert_geq(t->nr, 1);
+	cr_assert_eq(nr_out(), out, "the slabs gave objects while the barn had some");
+}
+
+Test(sheaf, the_barn_is_bounded)
+{
+	static struct sheaf *s[500];
+
+	for (int i = 0; i < 500; i++)
+		s[i] = full_sheaf();
+	for (int i = 0; i < 500; i++)
+		barn_put(c, s[i]);
+	cr_assert_leq(snapshot().nr_barn_objects * 64, 512 * KIB);
+	barn_drain(c);
+	cache_shrink(c);
+	cr_assert_eq(snapshot().nr_full_sheaves + snapshot().nr_empty_sheaves, 0);
+	cr_assert_eq(snapshot().nr_slabs, 0);
+}
+
+Test(sheaf, grows_with_visits_up_to_a_bound)
+{
+	size_t first = snapshot().sheaf_capacity, last = first;
+	struct sheaf *s;
+
+	for (int i = 0; i < 1000; i++) {
+		s = full_sheaf();
+		expect_sentinels(s);
+		cr_assert_geq(snapshot().sheaf_capacity, last);
+		last = snapshot().sheaf_capacity;
+		barn_put(c, barn_exchange_full(c, s));
+	}
+	cr_assert_gt(last, first);
+	cr_assert_leq(last * 64, 128 * KIB);
+	barn_drain(c);
+	cr_assert_eq(snapshot().sheaf_capacity, first);
+}
+
+Test(sheaf, no_class_holds_more_than_the_bound)
+{
+	for (unsigned class = 1; class < NR_CLASSES; class++) {
+		c = cache_of(class);
+		for (int i = 0; i < 200; i++)
+			barn_put(c, barn_exchange_full(c, full_sheaf()));
+		cr_assert(snapshot().sheaf_capacity * class_size(class) <= 128 * KIB || snapshot().sheaf_capacity <= 6,
+			  "class %u: %zu", class, snapshot().sheaf_capacity);
+		barn_drain(c);
+		cache_shrink(c);
+		cr_assert_eq(snapshot().nr_slabs, 0, "class %u keeps %zu slabs", class, snapshot().nr_slabs);
+	}
+}
+
+Test(sheaf, no_pages_is_null)
+{
+	fake_fail_at(FAKE_ALL, 1, true);
+	cr_assert_null(barn_exchange_empty(c, NULL, 0));
+	cr_assert_leq(snapshot().nr_empty_sheaves, 1);
+	fake_fail_at(0, 0, false);
+	cr_assert_not_null(barn_exchange_empty(c, NULL, 0));
+}

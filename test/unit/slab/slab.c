@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_os.h"
+#include "os/bug.h"
+#include "page/buddy.h"
+#include "page/zone.h"
+#include "slab/slab.h"
+
+#define MAX_OBJECTS 2000
+
+static void *objects[MAX_OBJECTS];
+
+static struct cache_info snapshot(unsigned class)
+{
+	struct cache_info info;
+
+	cr_assert(cache_snapshot(class, &info));
+	return info;
+}
+
+static void take_all(struct kmem_cache *c, void **out, unsigned n)
+{
+	for (unsigned done = 0, got; done < n; done += got) {
+		got = slab_take(c, out + done, n - done, 0);
+		cr_assert_gt(got, 0);
+		cr_assert_leq(got, n - done);
+	}
+}
+
+static int by_address(const void *a, const void *b)
+{
+	uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void expect_disjoint(void **sorted, unsigned n, size_t size)
+{
+	qsort(sorted, n, sizeof *sorted, by_address);
+	for (unsigned i = 1; i < n; i++)
+		cr_assert_geq((char *)sorted[i] - (char *)sorted[i - 1], (ptrdiff_t)size);
+}
+
+Test(cache, geometry_of_every_class)
+{
+	for (unsigned class = 1; class < NR_CLASSES; class++) {
+		struct kmem_cache *c = cache_of(class);
+		size_t bytes = (size_t)c->nr_pages << PAGE_SHIFT;
+
+		cr_assert_eq(c->size, class_size(class));
+		cr_assert_eq(c->class, class);
+		cr_assert_geq(c->nr_objects, 4);
+		cr_assert_leq(c->nr_objects, MAX_SLAB_OBJECTS);
+		cr_assert_leq(c->nr_pages, 64);
+		cr_assert_leq((size_t)c->nr_objects * c->size, bytes);
+		cr_assert_leq(bytes - (size_t)c->nr_objects * c->size, bytes / 8, "class %u", class);
+		cr_assert_eq(c->nr_words, (c->nr_objects + 63) / 64);
+	}
+}
+
+Test(slab, take_and_give_of_every_class)
+{
+	for (unsigned class = 1; class < NR_CLASSES; class++) {
+		struct kmem_cache *c = cache_of(class);
+		unsigned n = 3 * c->nr_objects + 1 < MAX_OBJECTS ? 3u * c->nr_objects + 1 : MAX_OBJECTS;
+
+		take_all(c, objects, n);
+		expect_disjoint(objects, n, c->size);
+		for (unsigned i = 0; i < n; i++) {
+			struct slab *s = slab_of(map_lookup((uintptr_t)objects[i]));
+
+			cr_assert_eq(desc_class(map_lookup((uintptr_t)objects[i])), class);
+			cr_assert_eq(slab_check_object(s, (uintptr_t)objects[i]), OBJECT_GOOD);
+			memset(objects[i], 0x5a, c->size);
+		}
+		slab_give(c, objects, n);
+		cache_shrink(c);
+		cr_assert_eq(snapshot(class).nr_slabs, 0);
+	}
+	zone_purge(0);
+	struct zone_info zone;
+	zone_snapshot(&zone);
+	cr_assert_eq(zone.nr_used, 0, "%zu blocks left", zone.nr_used);
+}
+
+Test(slab, lowest_address_comes_last)
+{
+	struct kmem_cache *c = cache_of(size_class(64));
+	unsigned n = slab_take(c, objects, 10, 0);
+
+	cr_assert_eq(n, 10);
+	for (unsigned i = 1; i < n; i++)
+		cr_assert_eq((char *)objects[i - 1] - (char *)objects[i], 64);
+}
+
+Test(slab, one_slab_at_a_time)
+{
+	struct kmem_cache *c = cache_of(size_class(64));
+
+	for (unsigned i = 0; i < c->nr_objects; i++)
+		cr_assert_eq(slab_take(c, &objects[i], 1, 0), 1);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 1);
+	cr_assert_eq(snapshot(c->class).nr_partial, 0);
+	slab_give(c, objects, 1);
+	cr_assert_eq(snapshot(c->class).nr_partial, 1);
+	cr_assert_eq(snapshot(c->class).nr_free, 1);
+	cr_assert_eq(slab_take(c, objects, 1, 0), 1);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 1);
+}
+
+Test(slab, the_last_empty_slab_stays_until_a_shrink)
+{
+	struct kmem_cache *c = cache_of(size_class(1000));
+
+	take_all(c, objects, 3u * c->nr_objects);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 3);
+	slab_give(c, objects, 3u * c->nr_objects);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 1);
+	cache_shrink(c);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 0);
+}
+
+Test(slab, no_memory_is_zero_objects)
+{
+	struct kmem_cache *c = cache_of(size_class(32768));
+
+	fake_fail_at(FAKE_ALL, 1, true);
+	cr_assert_eq(slab_take(c, objects, 4, 0), 0);
+	fake_fail_at(0, 0, false);
+	cr_assert_gt(slab_take(c, objects, 4, 0), 0);
+}
+
+/* --- what is not an object ------------------------------------------------------------------ */
+
+static void warn(void)
+{
+	bug_set_fatal(false);
+	fake.capture = true;
+	fake.text[0] = '\0';
+}
+
+static void expect_line(const char *what, void *p, const char *rest)
+{
+	char line[256];
+
+	snprintf(line, sizeof line, "bslab: %s of %p%s\n", what, p, rest);
+	cr_assert_str_eq(fake.text, line);
+}
+
+Test(slab, double_free_in_one_call, .init = warn)
+{
+	struct kmem_cache *c = cache_of(size_class(64));
+	void *twice[2];
+
+	take_all(c, twice, 1);
+	twice[1] = twice[0];
+	slab_give(c, twice, 2);
+	expect_line("double free", twice[0], "");
+}
+
+Test(slab, double_free_in_two_calls, .init = warn)
+{
+	struct kmem_cache *c = cache_of(size_class(64));
+
+	take_all(c, objects, 2);
+	slab_give(c, objects, 1);
+	slab_give(c, objects, 1);
+	expect_line("double free", objects[0], "");
+	slab_give(c, objects + 1, 1);
+	cache_shrink(c);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 0, "the count of free objects went wrong");
+}
+
+Test(slab, double_free_after_the_slab_is_gone, .init = warn)
+{
+	struct kmem_cache *c = cache_of(size_class(64));
+
+	take_all(c, objects, 1);
+	slab_give(c, objects, 1);
+	cache_shrink(c);
+	slab_give(c, objects, 1);
+	expect_line("double free", objects[0], "");
+}
+
+Test(slab, inside_an_object, .init = warn)
+{
+	struct kmem_cache *c = cache_of(size_class(64));
+	void *inside;
+
+	take_all(c, objects, 1);
+	inside = (char *)objects[0] + 16;
+	cr_assert_eq(slab_check_object(slab_of(map_lookup((uintptr_t)inside)), (uintptr_t)inside), OBJECT_INTERIOR);
+	cr_assert_eq(slab_object_base(slab_of(map_lookup((uintptr_t)inside)), (uintptr_t)inside), (uintptr_t)objects[0]);
+	slab_give(c, &inside, 1);
+	expect_line("invalid free", inside, ": not the start of an object");
+}
+
+Test(slab, behind_the_last_object, .init = warn)
+{
+	struct kmem_cache *c = cache_of(size_class(1000));
+	struct slab *s;
+	uintptr_t behind;
+
+	take_all(c, objects, 1);
+	s = slab_of(map_lookup((uintptr_t)objects[0]));
+	behind = s->base + (uintptr_t)c->nr_objects * c->size;
+	if (behind < s->base + ((uintptr_t)c->nr_pages << PAGE_SHIFT))
+		cr_assert_eq(slab_check_object(s, behind), OBJECT_INTERIOR);
+	else
+		cr_skip("the class leaves no gap");
+}
+
+/* Each address of a slab against the division that object_index() saves. */
+Test(slab, every_address_of_every_class)
+{
+	for (unsigned class = 1; class < NR_CLASSES; class++) {
+		struct kmem_cache *c = cache_of(class);
+		struct slab *s;
+
+		take_all(c, objects, 1);
+		s = slab_of(map_lookup((uintptr_t)objects[0]));
+		for (uintptr_t at = 0; at < (uintptr_t)c->nr_pages << PAGE_SHIFT; at++)
+			cr_assert_eq(slab_object_base(s, s->base + at), s->base + at / c->size * c->size);
+	}
+}
+
+/* --- threads ------------------------------------------------------------------------------------- */
+
+#define NR_THREADS 4
+
+/* Takes and gives in odd batches; each object carries its holder while it is held. */
+static void *take_and_give(void *arg)
+{
+	struct kmem_cache *c = arg;
+	void *held[400];
+	unsigned seed = (unsigned)(uintptr_t)held, n = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		unsigned want = 1 + (unsigned)rand_r(&seed) % 40, k;
+
+		if (n + want <= 400 && rand_r(&seed) % 2) {
+			want = slab_take(c, held + n, want, 0);
+			cr_assert_gt(want, 0);
+			for (k = n; k < n + want; k++)
+				*(void **)held[k] = held;
+			n += want;
+		} else if (n) {
+			want = want < n ? want : n;
+			for (k = n - want; k < n; k++)
+				cr_assert_eq(*(void **)held[k], held, "another thread has this object too");
+			n -= want;
+			slab_give(c, held + n, want);
+		}
+		if (i % 500 == 0)
+			cache_shrink(c);
+	}
+	slab_give(c, held, n);
+	pages_thread_exit();
+	return NULL;
+}
+
+static void hammer(size_t size)
+{
+	struct kmem_cache *c = cache_of(size_class(size));
+	pthread_t threads[NR_THREADS];
+
+	for (int i = 0; i < NR_THREADS; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, take_and_give, c), 0);
+	for (int i = 0; i < NR_THREADS; i++)
+		pthread_join(threads[i], NULL);
+	cache_shrink(c);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 0, "%zu slabs left", snapshot(c->class).nr_slabs);
+}
+
+Test(slab, threads_on_small_objects)
+{
+	hammer(16);
+}
+
+Test(slab, threads_on_slabs_of_four_objects)
+{
+	hammer(32768);
+}
