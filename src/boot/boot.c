@@ -8,7 +8,7 @@
 #define MIN_CHUNK (256 * KIB)
 #define MAX_CHUNK MIB /* below a huge page, so that metadata never becomes one */
 
-static char first_chunk[FIRST_CHUNK] __attribute__((aligned(4096)));
+static char first_chunk[FIRST_CHUNK] __attribute__((aligned(64)));
 
 /* All under the meta lock. used <= mapped. */
 static struct {

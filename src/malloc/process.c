@@ -35,6 +35,26 @@ static void read_options(void)
 		bug_caller("%s", fault);
 }
 
+static void fork_prepare(void);
+static void fork_parent(void);
+static void fork_child(void);
+static void thread_exit(void *unused);
+
+/*
+ * What libc calls us back for. Registered at the first allocation, so that a
+ * process that never allocates pays for nothing, and earlier than most others:
+ * prepare handlers of fork run last registered first, so ours enclose theirs.
+ * These calls may allocate themselves (musl): we are ready by now.
+ */
+static void register_callbacks(void)
+{
+	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	if (pthread_key_create(&thread_key, thread_exit) == 0)
+		atomic_store_explicit(&thread_key_made, true, memory_order_release);
+	if (bslab_options.stats)
+		atexit(bslab_malloc_stats);
+}
+
 static void boot(void)
 {
 	read_options();
@@ -44,6 +64,7 @@ static void boot(void)
 	atomic_store(&boot_state, BOOTED);
 	if (!bslab_options.check)
 		bslab_hot.small_limit = SMALL_MAX + 1;
+	register_callbacks();
 }
 
 static cold_path void boot_once(void)
@@ -120,27 +141,6 @@ static void fork_parent(void)
 static void fork_child(void)
 {
 	fork_done(true);
-}
-
-/* --- load and end --------------------------------------------------------------------------- */
-
-/*
- * Early among the constructors, so that the handlers of fork enclose everyone
- * else's: prepare handlers run last registered first.
- */
-__attribute__((constructor(101))) static void process_start(void)
-{
-	process_boot();
-	pthread_atfork(fork_prepare, fork_parent, fork_child);
-	if (pthread_key_create(&thread_key, thread_exit) == 0)
-		atomic_store_explicit(&thread_key_made, true, memory_order_release);
-	process_hook_thread();
-}
-
-__attribute__((destructor(101))) static void process_end(void)
-{
-	if (bslab_options.stats)
-		bslab_malloc_stats();
 }
 
 const char *bslab_index_mode(void)

@@ -468,7 +468,7 @@ void percpu_fork_done(bool child)
 		lock_drop_nested(&percpu.lock);
 		return;
 	}
-	own = current_slot();
+	own = percpu.nr_slots ? current_slot() : 0;
 	percpu.nr_free_slots = 0;
 	for (slot = 0; slot < percpu.nr_slots; slot++) {
 		struct percpu_area *a = area_load(slot);

@@ -42,19 +42,27 @@ cat >"$T/bits.smt2" <<END
 (get-value (x y))
 END
 
-# Quantifiers, arrays and functions.
+# Quantifiers (the inverse of a product in a group), arrays and functions.
 cat >"$T/theories.smt2" <<'END'
 (declare-sort E)
 (declare-fun op (E E) E)
 (declare-fun inv (E) E)
 (declare-const e E)
-(assert (forall ((x E) (y E) (z E)) (! (= (op x (op y z)) (op (op x y) z)) :pattern ((op x (op y z))) :pattern ((op (op x y) z)))))
+(assert (forall ((x E) (y E) (z E)) (! (= (op x (op y z)) (op (op x y) z)) :pattern ((op (op x y) z)))))
 (assert (forall ((x E)) (! (= (op e x) x) :pattern ((op e x)))))
+(assert (forall ((x E)) (! (= (op x e) x) :pattern ((op x e)))))
 (assert (forall ((x E)) (! (= (op (inv x) x) e) :pattern ((inv x)))))
+(assert (forall ((x E)) (! (= (op x (inv x)) e) :pattern ((inv x)))))
 (push)
 (declare-const k E)
-(assert (not (= (op k (inv k)) e)))
-(set-option :timeout 20000)
+(declare-const l E)
+(assert (not (= (inv (op k l)) (op (inv l) (inv k)))))
+(check-sat)
+(pop)
+(push)
+(declare-fun k (Int) E)
+(assert (not (= (inv (op (op (op (op (k 1) (k 2)) (k 3)) (k 4)) (k 5)))
+	(op (inv (k 5)) (op (inv (k 4)) (op (inv (k 3)) (op (inv (k 2)) (inv (k 1)))))))))
 (check-sat)
 (pop)
 (declare-const m (Array Int Int))
@@ -63,6 +71,13 @@ cat >"$T/theories.smt2" <<'END'
 (assert (= n (store (store m i 7) (+ i 1) (select m (- i 1)))))
 (assert (> (select n (+ i 1)) (+ (select n i) 3)))
 (assert (= (select m 5) (* 2 i)))
+(check-sat)
+(declare-fun f (Int) Int)
+(declare-fun g (Int Int) Int)
+(assert (forall ((x Int)) (! (=> (> x 0) (= (f x) (+ (f (- x 1)) (g x x)))) :pattern ((f x)))))
+(assert (= (f 0) 0))
+(assert (forall ((x Int) (y Int)) (! (and (>= (g x y) x) (<= (g x y) (+ y 1))) :pattern ((g x y)))))
+(assert (not (and (>= (f 900) 405450) (<= (f 900) 406350))))
 (check-sat)
 END
 
