@@ -186,6 +186,7 @@ void large_free(struct vm_area *a)
 		blocks_free(a->first, a->nr_blocks);
 	} else {
 		mapping_uncount(a);
+		zone_note_unmapped(a->size >> PAGE_SHIFT);
 		if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
 			/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
 			os_purge((void *)a->map_addr, a->map_size);
@@ -261,15 +262,17 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 	return map != NULL;
 }
 
-/* From pageblocks to a mapping of its own: the pages move, the blocks go back to the zone clean. */
-static bool blocks_to_mapping(struct vm_area *a, size_t size)
+/*
+ * Moves a range out of its region into a mapping of its own and grows it to size. Zero pages stay behind. Moving out
+ * keeps the region one mapping; growing then is what mremap does best. On failure all is as it was.
+ */
+static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_size, size_t size)
 {
-	size_t old_size = a->size, map_size, at;
-	uintptr_t old_addr = a->addr;
+	size_t map_size;
 	char *moved, *map;
 
 	size = align_up(size, os_page_size());
-	if (align_up(old_size, os_page_size()) != old_size || a->align > os_page_size() ||
+	if (size < old_size || old_addr % os_page_size() || old_size % os_page_size() ||
 	    __builtin_add_overflow(size, guard_size(), &map_size))
 		return false;
 	moved = os_move_pages((void *)old_addr, old_size);
@@ -283,13 +286,9 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 			os_unmap(map + old_size, map_size - old_size);
 		return false;
 	}
-	for (at = 0; at < old_size; at += PAGEBLOCK_SIZE)
-		pageblock_set_dirty(map_pageblock(old_addr + at), 0,
-				    (unsigned)(min_size(old_size - at, PAGEBLOCK_SIZE) >> PAGE_SHIFT), false);
-	zone_free(a->first, a->nr_blocks);
 	a->first = NULL;
+	a->size = size;
 	mapping_set(a, map, map_size, 0);
-	area_set_size(a, size);
 	guards_set(a, true);
 	os_name(map, map_size, "bslab:large");
 	lock_take(&large.lock, RANK_LARGE);
@@ -298,6 +297,37 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 	large.info.mapped_bytes += size;
 	lock_drop(&large.lock, RANK_LARGE);
 	return true;
+}
+
+static bool blocks_to_mapping(struct vm_area *a, size_t size)
+{
+	struct pageblock *first = a->first;
+	size_t old_size = a->size, at;
+	uintptr_t old_addr = a->addr;
+	unsigned nr_blocks = a->nr_blocks;
+
+	if (a->align > os_page_size() || !range_to_mapping(a, old_addr, old_size, size))
+		return false;
+	for (at = 0; at < old_size; at += PAGEBLOCK_SIZE)
+		pageblock_set_dirty(map_pageblock(old_addr + at), 0,
+				    (unsigned)(min_size(old_size - at, PAGEBLOCK_SIZE) >> PAGE_SHIFT), false);
+	zone_free(first, nr_blocks);
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.bytes += a->size - old_size;
+	lock_drop(&large.lock, RANK_LARGE);
+	return true;
+}
+
+void *large_adopt(void *addr, size_t old_size, size_t size)
+{
+	struct vm_area *a = area_get();
+
+	if (!a)
+		return NULL;
+	if (range_to_mapping(a, (uintptr_t)addr, old_size, size))
+		return area_publish(a);
+	boot_pool_put(&vm_area_pool, a);
+	return NULL;
 }
 
 void *large_resize(struct vm_area *a, size_t size)

@@ -38,6 +38,12 @@ void large_free(struct vm_area *a);
 /* The block's address at its new size, contents kept; NULL when it cannot be had without copying. */
 void *large_resize(struct vm_area *a, size_t size);
 
+/*
+ * Makes a large block out of a page run by moving its pages. The run's pages are zero afterwards and still the
+ * caller's to free. NULL when the kernel refuses: the run is then as it was.
+ */
+void *large_adopt(void *addr, size_t old_size, size_t size);
+
 static inline struct vm_area *large_of(page_desc_t d)
 {
 	return desc_type(d) == PAGE_LARGE && !desc_class(d) ? desc_pointer(d) : NULL;

@@ -10,6 +10,7 @@
 #include "malloc/internal.h"
 #include "os/os.h"
 #include "page/buddy.h"
+#include "page/zone.h"
 
 void *bslab_malloc(size_t size)
 {
@@ -85,6 +86,25 @@ static bool run_resize(char *ptr, size_t old_size, size_t size)
 	return true;
 }
 
+/*
+ * From here on moving a run's pages to a mapping of its own costs less than copying them to fresh ones: two system
+ * calls against a fault and a copy for each page. To a process that takes such memory back again and again it is
+ * kept warm instead, and copied to.
+ */
+#define MIN_ADOPT (256 * KIB)
+
+static void *run_adopt(void *ptr, size_t old_size, size_t size)
+{
+	void *p;
+
+	if (old_size < MIN_ADOPT || size <= old_size || zone_learned_pages() >= size >> PAGE_SHIFT)
+		return NULL;
+	p = large_adopt(ptr, old_size, size);
+	if (p)
+		pages_free_clean(ptr, (unsigned)(old_size >> PAGE_SHIFT));
+	return p;
+}
+
 static void *realloc_live(void *ptr, size_t old_size, size_t size)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
@@ -99,6 +119,8 @@ static void *realloc_live(void *ptr, size_t old_size, size_t size)
 			return p;
 	} else if (run_resize(ptr, old_size, size)) {
 		return ptr;
+	} else if ((p = run_adopt(ptr, old_size, size))) {
+		return p;
 	}
 	return move_block(ptr, old_size, size);
 }

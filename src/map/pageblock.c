@@ -121,6 +121,22 @@ static unsigned take_dirty(struct pageblock *b, unsigned index, unsigned nr_page
 	return nr_dirty;
 }
 
+/*
+ * Of the first free page blocks of each fitting order, the smallest that is warm, or else the smallest: a page that
+ * was touched before costs nothing, a fresh one a fault.
+ */
+static unsigned choose_free(const struct pageblock *b, unsigned nr_pages, unsigned fitting)
+{
+	unsigned orders, index;
+
+	for (orders = b->nr_dirty_free ? fitting : 0; orders; orders &= orders - 1) {
+		index = b->head[__builtin_ctz(orders)] - 1u;
+		if (pageblock_nr_dirty(b, index, nr_pages) * 2 >= nr_pages)
+			return index;
+	}
+	return b->head[__builtin_ctz(fitting)] - 1u;
+}
+
 int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty)
 {
 	unsigned order = order_of(nr_pages), fitting, index;
@@ -131,7 +147,7 @@ int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order
 	fitting = b->orders & ~((1u << order) - 1);
 	if (!fitting)
 		return -1;
-	index = b->head[__builtin_ctz(fitting)] - 1u;
+	index = choose_free(b, nr_pages, fitting);
 	read_links(b, index, &l);
 	unlink_free(b, index, l);
 	link_range(b, index + nr_pages, index + (1u << l.order));

@@ -74,8 +74,8 @@ void pageblock_init_free(struct pageblock *b);
 void pageblock_fini_free(struct pageblock *b);
 
 /*
- * Takes nr_pages aligned to 2^align_order pages: the index of the first, or -1. The rest of the block that was
- * split goes back to the lists. *nr_dirty is how many of the pages may be non-zero; all are marked dirty.
+ * Takes nr_pages aligned to 2^align_order pages, dirty ones if it can: the index of the first, or -1. The rest of
+ * the block that was split goes back to the lists. *nr_dirty is how many of the pages may be non-zero; all are marked dirty.
  */
 int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty);
 /* Takes a free page block that the walk below found. */

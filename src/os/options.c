@@ -9,7 +9,7 @@ struct options bslab_options = {
     .index = INDEX_AUTO,
     .guard = true,
     .region_size = GIB,
-    .dirty_size = 32 * MIB,
+    .dirty_size = MIB,
     .large_size = 256 * MIB,
 };
 

@@ -78,6 +78,28 @@ static struct pageblock *block_find(struct buddy *b, enum migratetype type, unsi
 	return NULL;
 }
 
+/* How far a search for warm pages goes before fresh ones are taken. */
+#define MAX_WARM_SEARCH 16
+
+/* A block of the type in which the order fits and some free pages are dirty; the fullest of those looked at. */
+static struct pageblock *block_find_warm(struct buddy *b, enum migratetype type, unsigned order, int *nr_looks)
+{
+	unsigned f, orders;
+	struct hlist_node *n;
+
+	for (f = 0; f < NR_FULLNESS; f++)
+		for (orders = b->orders[type][f] & ~((1u << order) - 1); orders; orders &= orders - 1)
+			for (n = b->area[type][f][__builtin_ctz(orders)].first; n; n = n->next) {
+				struct pageblock *blk = container_of(n, struct pageblock, node);
+
+				if (blk->nr_dirty_free >> order)
+					return blk;
+				if (--*nr_looks == 0)
+					return NULL;
+			}
+	return NULL;
+}
+
 static void block_set_owner(struct pageblock *blk, struct buddy *b)
 {
 	atomic_store_explicit(&blk->owner, b, memory_order_release);
@@ -130,6 +152,8 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	b->nr_free -= q->nr_pages;
 	b->nr_dirty_free -= nr_dirty;
 	b->count.nr_allocs++;
+	if (nr_dirty < q->nr_pages)
+		zone_note_fresh(q->nr_pages - nr_dirty);
 	*q->zeroed = nr_dirty == 0;
 	return (void *)(pageblock_address(blk) + ((size_t)index << PAGE_SHIFT));
 }
@@ -313,14 +337,38 @@ static bool adopt_orphan(struct buddy *b)
 
 /* --- allocation ------------------------------------------------------------ */
 
+/* Warm pages in a block of the type, or in any block while the buddy is small; NULL where the zone has warmer. */
+static struct pageblock *find_warm_first(struct buddy *b, const struct request *q, bool *zone_is_warmer)
+{
+	unsigned order = request_order(q), t;
+	int nr_looks = MAX_WARM_SEARCH;
+	struct pageblock *blk = NULL;
+
+	if (b->nr_dirty_free >= q->nr_pages) {
+		blk = block_find_warm(b, q->type, order, &nr_looks);
+		if (b->nr_blocks < MIN_GROUPED_BLOCKS)
+			for (t = 0; t < 2 && !blk && nr_looks; t++)
+				blk = block_find_warm(b, fallbacks[q->type][t], order, &nr_looks);
+	}
+	*zone_is_warmer = !blk && zone_has_dirty();
+	return blk;
+}
+
 static void *alloc_own(struct buddy *b, const struct request *q)
 {
 	unsigned order = request_order(q);
 	struct pageblock *blk;
+	bool zone_is_warmer;
 	void *p = NULL;
 
 	lock_take(&b->lock, RANK_BUDDY);
-	blk = block_find(b, q->type, order);
+	blk = find_warm_first(b, q, &zone_is_warmer);
+	if (zone_is_warmer) {
+		lock_drop(&b->lock, RANK_BUDDY);
+		return NULL;
+	}
+	if (!blk)
+		blk = block_find(b, q->type, order);
 	if (!blk)
 		blk = fallback_find(b, q->type, order);
 	if (blk)
@@ -392,7 +440,7 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 		p = alloc_own(b, &q);
 		if (!p && adopt_orphan(b))
 			p = alloc_own(b, &q);
-		if (!p && !(flags & PAGES_NOWAIT))
+		if (!p && !(flags & PAGES_NOWAIT && !zone_has_dirty()))
 			p = alloc_new_block(b, &q);
 		if (!p)
 			p = alloc_steal(b, &q);
@@ -442,22 +490,36 @@ static bool free_locked(struct buddy *b, struct pageblock *blk, unsigned index, 
 
 static size_t buddy_purge(struct buddy *b);
 
-void pages_free(void *addr, unsigned nr_pages)
+static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 {
 	struct pageblock *blk = map_pageblock((uintptr_t)addr);
 	struct buddy *b = owner_lock(blk);
-	bool whole = free_locked(b, blk, page_index(addr), nr_pages);
-	size_t nr_dirty = b->nr_dirty_free;
+	size_t nr_dirty;
+	bool whole;
 
+	if (!dirty)
+		pageblock_set_dirty(blk, page_index(addr), nr_pages, false);
+	whole = free_locked(b, blk, page_index(addr), nr_pages);
+	nr_dirty = b->nr_dirty_free;
 	b->count.nr_frees++;
 	b->count.nr_remote_frees += b != thread_state.buddy;
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (whole) {
 		zone_free(blk, 1);
 		zone_balance();
-	} else if (unlikely(nr_dirty > zone_high_pages())) {
+	} else if (unlikely(nr_dirty > zone_high_partial_pages())) {
 		buddy_purge(b);
 	}
+}
+
+void pages_free(void *addr, unsigned nr_pages)
+{
+	free_pages(addr, nr_pages, true);
+}
+
+void pages_free_clean(void *addr, unsigned nr_pages)
+{
+	free_pages(addr, nr_pages, false);
 }
 
 bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)

@@ -18,7 +18,10 @@
  *    at once, and nothing waits for a thread that sleeps. The lock is held for
  *    some dozen stores, never across a system call.
  *
- * 4. When no block of the type fits (Linux: fallbacks[][], try_to_claim_block()):
+ * 4. Warm pages come before fresh ones: of the first blocks that fit, one with
+ *    dirty free pages; then a dirty block of the zone; then the fullest.
+ *
+ * 5. When no block of the type fits (Linux: fallbacks[][], try_to_claim_block()):
  *      a. a buddy of few blocks takes from another type's block: grouping pays
  *         only where there are blocks to keep apart;
  *      b. else a block of another type of which most is free is claimed, that is
@@ -70,6 +73,8 @@ enum pages_flags {
  */
 void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed);
 void pages_free(void *addr, unsigned nr_pages);
+/* The same for pages that read as zero: their contents were moved away. */
+void pages_free_clean(void *addr, unsigned nr_pages);
 /* Grows a run in place. Its new pages have no descriptors yet. */
 bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed);
 

@@ -8,6 +8,8 @@
 
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
 #define PURGE_BATCH 64
+#define DECAY_MS 2000
+#define MIN_PARTIAL_DIRTY (8 * MIB)
 
 static struct {
 	struct lock lock;
@@ -15,6 +17,9 @@ static struct {
 	size_t nr_used;	       /* blocks handed out */
 	size_t nr_dirty_pages; /* in free blocks */
 	size_t dirty_floor;    /* 0: as the options say */
+	size_t nr_purged;      /* pages purged and not yet asked for again */
+	size_t nr_learned;
+	uint64_t learned_at_ms; /* last refault or decay */
 	struct zone_info count; /* the counters in it */
 } zone;
 
@@ -92,6 +97,29 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 	zone.nr_dirty_pages -= nr_dirty;
 	zone.nr_used += n;
 	return nr_dirty;
+}
+
+static void learn(size_t nr_clean)
+{
+	size_t nr_refaults = min_size(nr_clean, zone.nr_purged);
+
+	if (!nr_refaults)
+		return;
+	zone.nr_purged -= nr_refaults;
+	zone.nr_learned += 2 * nr_refaults;
+	zone.nr_learned = min_size(zone.nr_learned, zone.nr_used << PAGEBLOCK_ORDER);
+	zone.learned_at_ms = os_coarse_clock_ms();
+}
+
+static void forget(void)
+{
+	uint64_t now;
+
+	if (!zone.nr_learned)
+		return;
+	now = os_coarse_clock_ms();
+	for (; zone.nr_learned && now - zone.learned_at_ms >= DECAY_MS; zone.learned_at_ms += DECAY_MS)
+		zone.nr_learned /= 2;
 }
 
 static void give_blocks(struct region *r, unsigned index, unsigned n)
@@ -178,6 +206,7 @@ struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, siz
 	r = find_blocks(nr_blocks, &index);
 	if (r) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
+		learn(((size_t)nr_blocks << PAGEBLOCK_ORDER) - *nr_dirty);
 		b = region_block(r, index);
 		zone.count.nr_allocs++;
 	}
@@ -202,12 +231,18 @@ bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_stat
 	return ok;
 }
 
+bool zone_has_dirty(void)
+{
+	return __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED) >= PAGEBLOCK_PAGES / 2;
+}
+
 void zone_free(struct pageblock *first, unsigned nr_blocks)
 {
 	struct region *r = first->region;
 
 	lock_take(&zone.lock, RANK_ZONE);
 	give_blocks(r, region_index(r, first), nr_blocks);
+	forget();
 	zone.count.nr_frees++;
 	lock_drop(&zone.lock, RANK_ZONE);
 }
@@ -267,15 +302,43 @@ size_t zone_purge(size_t nr_keep)
 			nr_purged += nr_pages;
 	}
 	zone.count.nr_purged_pages += nr_purged;
+	zone.nr_purged += nr_purged;
 	lock_drop(&zone.lock, RANK_ZONE);
 	return nr_purged;
+}
+
+void zone_note_unmapped(size_t nr_pages)
+{
+	lock_take(&zone.lock, RANK_ZONE);
+	zone.nr_purged += nr_pages;
+	forget();
+	lock_drop(&zone.lock, RANK_ZONE);
+}
+
+void zone_note_fresh(size_t nr_pages)
+{
+	if (likely(!__atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
+		return;
+	lock_take(&zone.lock, RANK_ZONE);
+	learn(nr_pages);
+	lock_drop(&zone.lock, RANK_ZONE);
+}
+
+size_t zone_learned_pages(void)
+{
+	return __atomic_load_n(&zone.nr_learned, __ATOMIC_RELAXED);
 }
 
 size_t zone_high_pages(void)
 {
 	size_t floor = zone.dirty_floor ? zone.dirty_floor : bslab_options.dirty_size;
 
-	return (floor >> PAGE_SHIFT) + (zone.nr_used << PAGEBLOCK_ORDER) / 8;
+	return (floor >> PAGE_SHIFT) + (zone.nr_used << PAGEBLOCK_ORDER) / 16 + zone.nr_learned;
+}
+
+size_t zone_high_partial_pages(void)
+{
+	return zone_high_pages() + (MIN_PARTIAL_DIRTY >> PAGE_SHIFT) + (zone.nr_used << PAGEBLOCK_ORDER) / 8;
 }
 
 static size_t low_pages(void)

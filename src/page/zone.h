@@ -11,8 +11,15 @@
  * 3. Watermarks, in pages: when the dirty free pages pass the high one, blocks
  *    are purged (MADV_DONTNEED) until they are below the low one:
  *
- *        high = bslab_options.dirty_size + 1/8 of the pages in use
+ *        high = bslab_options.dirty_size + 1/16 of the pages in use + learned
  *        low  = 3/4 of high
+ *
+ *    `learned` is how much the process has shown to take back: clean pages
+ *    handed out while as many were purged not long before would not have
+ *    faulted had they been kept (Linux: refaults, mm/workingset.c). Twice their
+ *    number is added; each DECAY_MS without such a refault halves it. A
+ *    loop over large blocks soon keeps them; a program that frees a large
+ *    buffer for good gives it back at once.
  *
  *    A purge isolates the blocks, drops the lock for the system call, and puts
  *    them back. The upper floors start it with zone_balance(), holding nothing.
@@ -26,6 +33,8 @@
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
 /* The blocks right behind a range, if they are free. */
 bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
+/* Is there a free block with warm pages? A hint, read without the lock. */
+bool zone_has_dirty(void);
 /* Their pages' dirty bits say what has to be given back. */
 void zone_free(struct pageblock *first, unsigned nr_blocks);
 
@@ -35,8 +44,14 @@ void zone_balance(void);
 size_t zone_purge(size_t nr_keep);
 void zone_set_dirty_floor(size_t size_bytes);
 
-/* The share of the high watermark that one buddy's dirty free pages may take. */
 size_t zone_high_pages(void);
+/* Pages given back otherwise, and fresh pages handed out by the buddies: the zone learns from both. */
+void zone_note_unmapped(size_t nr_pages);
+void zone_note_fresh(size_t nr_pages);
+/* Pages that the process has shown to take back soon. */
+size_t zone_learned_pages(void);
+/* The same for the dirty free pages of partly used blocks, which small objects need back soon. */
+size_t zone_high_partial_pages(void);
 
 struct zone_info {
 	size_t nr_regions, nr_reserved, nr_committed, nr_used, nr_free, nr_dirty_blocks; /* pageblocks but the first */

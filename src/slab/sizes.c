@@ -13,6 +13,16 @@
 	    RANGE((from) / 8 * 14, (from) / 8 * 15, (class) + 6),                                  \
 	    RANGE((from) / 8 * 15, (from) * 2, (class) + 7)
 
+/* The half step behind a power of two, and sixteen steps less that to the next. */
+#define STEP16(from, i, class) RANGE((from) / 16 * (16 + (i)), (from) / 16 * (17 + (i)), (class) + 1 + (i))
+#define DOUBLING16(from, class)                                                                    \
+	RANGE((from), (from) / 32 * 33, (class)), RANGE((from) / 32 * 33, (from) / 16 * 17, (class) + 1), \
+	    STEP16(from, 1, class), STEP16(from, 2, class), STEP16(from, 3, class), STEP16(from, 4, class), \
+	    STEP16(from, 5, class), STEP16(from, 6, class), STEP16(from, 7, class), STEP16(from, 8, class), \
+	    STEP16(from, 9, class), STEP16(from, 10, class), STEP16(from, 11, class),              \
+	    STEP16(from, 12, class), STEP16(from, 13, class), STEP16(from, 14, class),             \
+	    STEP16(from, 15, class)
+
 const uint8_t bslab_size_class[SMALL_MAX / 8 + 1] = {
     [0] = 1, /* malloc(0) is an object of its own */
     [1] = 1,
@@ -27,18 +37,27 @@ const uint8_t bslab_size_class[SMALL_MAX / 8 + 1] = {
     DOUBLING(128, 10),
     DOUBLING(256, 18),
     DOUBLING(512, 26),
-    DOUBLING(1024, 34),
-    DOUBLING(2048, 42),
-    DOUBLING(4096, 50),
-    DOUBLING(8192, 58),
-    DOUBLING(16384, 66),
+    DOUBLING16(1024, 34),
+    DOUBLING16(2048, 51),
+    DOUBLING16(4096, 68),
+    DOUBLING16(8192, 85),
+    DOUBLING16(16384, 102),
 };
 
 size_t class_size(unsigned class)
 {
+	size_t base;
+	unsigned step;
+
 	if (class <= 1)
 		return 8 * class;
 	if (class <= 9)
 		return 16 * (class - 1);
-	return (128ul << (class - 10) / 8) / 8 * (8 + 1 + (class - 10) % 8);
+	if (class <= 33) {
+		base = 128ul << (class - 10) / 8;
+		return base / 8 * (9 + (class - 10) % 8);
+	}
+	base = 1024ul << (class - 34) / 17;
+	step = (class - 34) % 17;
+	return step ? base / 16 * (16 + step) : base / 32 * 33;
 }

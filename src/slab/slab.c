@@ -19,28 +19,16 @@ static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap wo
  */
 #define RECIPROCAL_SHIFT 40
 
-/* One bitmap word's worth of objects up to 1 KiB; above, at least 8 or, from 8 KiB, 4 objects. */
-static unsigned min_slab_pages(size_t size)
+/*
+ * A slab is what fits into 2^order pages, so that the buddies split without
+ * odd rests; pages behind the last object go back to them. The order gives one
+ * bitmap word's worth of objects up to 1 KiB, above it 8 or, from 8 KiB, 4.
+ */
+static unsigned slab_order(size_t size)
 {
 	size_t nr_objects = size <= KIB ? 64 : size <= 8 * KIB ? 8 : 4;
 
-	return (unsigned)((nr_objects * size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
-}
-
-/* The smallest number of pages that loses at most 1/32 behind the last object, or else the one that loses least. */
-static unsigned slab_pages(size_t size)
-{
-	unsigned min = min_slab_pages(size), best = min, p;
-
-	for (p = min; p <= 2 * min && p <= 64; p++) {
-		size_t waste = (p << PAGE_SHIFT) % size, best_waste = (best << PAGE_SHIFT) % size;
-
-		if (waste * best < best_waste * p)
-			best = p;
-		if ((best << PAGE_SHIFT) % size * 32 <= best << PAGE_SHIFT)
-			break;
-	}
-	return best;
+	return order_of((nr_objects * size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
 }
 
 static void cache_setup(struct kmem_cache *c, unsigned class)
@@ -48,8 +36,8 @@ static void cache_setup(struct kmem_cache *c, unsigned class)
 	size_t size = class_size(class);
 
 	c->class = (uint8_t)class;
-	c->nr_pages = (uint16_t)slab_pages(size);
-	c->nr_objects = (uint16_t)min_size(((size_t)c->nr_pages << PAGE_SHIFT) / size, MAX_SLAB_OBJECTS);
+	c->nr_objects = (uint16_t)min_size((BSLAB_PAGE_SIZE << slab_order(size)) / size, MAX_SLAB_OBJECTS);
+	c->nr_pages = (uint16_t)((c->nr_objects * size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
 	c->nr_words = (uint8_t)((c->nr_objects + 63) / 64);
 	c->reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size;
 	c->migratetype = c->nr_objects >= 32 ? MIGRATE_UNMOVABLE : MIGRATE_RECLAIMABLE;

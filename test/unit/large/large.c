@@ -105,8 +105,7 @@ Test(large, aligned_as_asked_for)
 
 			cr_assert_not_null(p);
 			cr_assert_eq((uintptr_t)p % align, 0);
-			mark(p, 0, size);
-			expect_marks(p, size);
+			p[0] = p[size - 1] = 1;
 			large_free(area_at(p));
 		}
 	cr_assert_eq(snapshot().nr_areas, 0);
@@ -303,7 +302,7 @@ Test(large, random_sizes)
 	} held[24];
 
 	srand(6);
-	for (int step = 0; step < 3000; step++) {
+	for (int step = 0; step < 1500; step++) {
 		int i = rand() % 24;
 		size_t size = align_up(2 * MIB + 1 + (size_t)rand() % (38 * MIB), BSLAB_PAGE_SIZE), first;
 		char *q;

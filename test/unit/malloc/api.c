@@ -167,7 +167,7 @@ Test(api, calloc_is_zero_where_free_left_something)
 /* --- aligned ---------------------------------------------------------------------------------- */
 
 /* The first block of a size comes by the slow path, most others by the fast one. */
-Test(api, every_alignment_of_many_sizes)
+static void for_every_alignment(void (*release)(void *p, size_t align, size_t size))
 {
 	for (size_t align = 1; align <= 64 * MIB; align *= 2)
 		for (size_t size = 0; size < 5 * MIB; size = size < 40 ? size + 1 : size * 2 + 7) {
@@ -178,8 +178,38 @@ Test(api, every_alignment_of_many_sizes)
 				expect_block(p[i], size, align);
 			}
 			for (int i = 0; i < 3; i++)
-				bslab_free_aligned_sized(p[i], align, size);
+				release(p[i], align, size);
 		}
+}
+
+static void release_plain(void *p, size_t align, size_t size)
+{
+	(void)align;
+	(void)size;
+	bslab_free(p);
+}
+
+Test(api, every_alignment_of_many_sizes)
+{
+	for_every_alignment(release_plain);
+}
+
+Test(api, sized_free_of_every_alignment)
+{
+	for_every_alignment(bslab_free_aligned_sized);
+}
+
+Test(api, no_bytes_aligned_to_pages)
+{
+	for (size_t align = 8192; align <= 4 * MIB; align *= 2) {
+		void *a = bslab_aligned_alloc(align, 0), *b = bslab_aligned_alloc(align, 0);
+
+		expect_block(a, 1, align);
+		expect_block(b, 1, align);
+		cr_assert_neq(a, b);
+		bslab_free(a);
+		bslab_free(b);
+	}
 }
 
 /* Each is the first of its size in its process' life and in a row of them. */

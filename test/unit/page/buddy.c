@@ -463,7 +463,7 @@ Test(buddy, many_threads_exchange_runs)
 
 /* --- random, against the memory itself ------------------------------------------------------------ */
 
-static void play(unsigned seed)
+static void play(unsigned seed, uint32_t nr_steps)
 {
 	static struct {
 		uint32_t *p;
@@ -471,7 +471,7 @@ static void play(unsigned seed)
 	} held[300];
 
 	srand(seed);
-	for (uint32_t step = 1; step < 20000; step++) {
+	for (uint32_t step = 1; step < nr_steps; step++) {
 		unsigned i = (unsigned)rand() % 300, n = 1 + (unsigned)rand() % (rand() % 8 ? 20 : PAGEBLOCK_PAGES);
 
 		if (held[i].p) {
@@ -494,23 +494,25 @@ static void play(unsigned seed)
 		if (step % 50 == 0)
 			check();
 	}
-	for (unsigned i = 0; i < 300; i++)
+	for (unsigned i = 0; i < 300; i++) {
 		if (held[i].p)
 			pages_free(held[i].p, held[i].n);
+		held[i].p = NULL;
+	}
 	check();
 	cr_assert_eq(zone().nr_used, 0);
 }
 
 Test(buddy, random_runs)
 {
-	play(5);
+	play(5, 20000);
 }
 
 Test(buddy, random_runs_while_the_kernel_refuses)
 {
 	for (unsigned n = 1; n < 12; n++) {
 		fake_fail_at(FAKE_ALL & ~(1u << FAKE_UNMAP), n * 7, n % 2);
-		play(n);
+		play(n, 2000);
 	}
 }
 

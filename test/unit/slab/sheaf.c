@@ -24,7 +24,7 @@ static struct cache_info snapshot(void)
 /* What the sequences rely on: both words around the slots are odd, and what is between them is even. */
 static void expect_sentinels(struct sheaf *s)
 {
-	cr_assert((uintptr_t)s->slot[-1] & 1, "no sentinel below slot 0");
+	cr_assert(s->low_sentinel & 1, "no sentinel below slot 0");
 	cr_assert((uintptr_t)s->slot[s->capacity] & 1, "no sentinel above the last slot");
 	for (unsigned i = 0; i < s->capacity; i++)
 		cr_assert_eq((uintptr_t)s->slot[i] & 1, 0);

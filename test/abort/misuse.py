@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs `misuse CASE` for each misuse and compares what it says, exactly, and how it ends.
+
+usage: misuse.py PROGRAM [CASE ...]
+
+Each case runs by default (must abort), with on_error=warn (must say the same and go on), and both again with
+check=yes. BSLAB_CONF from outside comes first, so that it can choose the index mode.
+"""
+import os
+import re
+import signal
+import subprocess
+import sys
+
+# {block} and {pointer} stand for the addresses that the program prints, {hex} for any.
+DOUBLE = "bslab: double free of {block}"
+FREED = "bslab: invalid {call} of {block}: freed before, or never allocated"
+INSIDE = "bslab: invalid {call} of {pointer}: inside a block of {size} bytes at {block}"
+FOREIGN = "bslab: invalid {call} of {pointer}: not a pointer from bslab"
+SIZED = "bslab: sized free of {hex}: asked for {size} bytes aligned to {align}, but the block has {have}"
+MIB = 1 << 20
+
+
+def line(text, **fields):
+    for key, value in fields.items():
+        text = text.replace("{%s}" % key, str(value))
+    return text
+
+
+# What by default finds late, when objects come home, the check=yes column may word like a prompt finding.
+CASES = {
+    "double_free_small": [DOUBLE],
+    "double_free_run": [line(FREED, call="free")],
+    "double_free_blocks": [line(FREED, call="free")],
+    "double_free_mapping": [line(FOREIGN.replace("{pointer}", "{block}"), call="free")],
+    "double_free_interleaved": [DOUBLE],
+    "double_free_after_trim": [DOUBLE],
+    "double_free_slab_gone": [line(FREED, call="free")],
+    "realloc_freed_small": [line(FREED, call="realloc")],
+    "realloc_freed_run": [line(FREED, call="realloc")],
+    "realloc_freed_mapping": [line(FOREIGN.replace("{pointer}", "{block}"), call="realloc")],
+    "usable_size_freed": [line(FREED, call="malloc_usable_size")],
+    "interior_small": ["bslab: invalid free of {pointer}: not the start of an object",
+                       line(INSIDE, call="free", size=208)],
+    "interior_odd": ["bslab: invalid free of {pointer}: not the start of an object",
+                     line(INSIDE, call="free", size=208)],
+    "interior_run": [line(INSIDE, call="free", size=102400)],
+    "interior_run_first_page": [line(INSIDE, call="free", size=102400)],
+    "interior_blocks": [line(INSIDE, call="free", size=5 * MIB)],
+    "interior_blocks_first_page": [line(INSIDE, call="free", size=5 * MIB)],
+    "interior_mapping": [line(INSIDE, call="free", size=512 * MIB)],
+    "realloc_interior_small": [line(INSIDE, call="realloc", size=208)],
+    "realloc_interior_run": [line(INSIDE, call="realloc", size=102400)],
+    "usable_size_interior": [line(INSIDE, call="malloc_usable_size", size=208)],
+    "stack_pointer": [line(FOREIGN, call="free")],
+    "static_pointer": [line(FOREIGN, call="free")],
+    "foreign_mapping": [line(FOREIGN, call="free")],
+    "wild_low": [line(FOREIGN, call="free")],
+    "wild_high": [line(FOREIGN, call="free")],
+    "wild_noncanonical": [line(FOREIGN, call="free")],
+    "wild_ours": ["bslab: invalid free of {pointer}: freed before, or never allocated"],
+    "realloc_stack": [line(FOREIGN, call="realloc")],
+    "sized_too_large": [line(SIZED, size=1000, align=1, have=112)],
+    "sized_too_small": [line(SIZED, size=10, align=1, have=1024)],
+    "sized_run_too_large": [line(SIZED, size=200000, align=1, have=102400)],
+    "sized_misaligned": [line(SIZED, size=48, align=64, have=48)],
+    "sized_bad_alignment": [line(SIZED, size=48, align=0, have=48)],
+    "sized_odd_alignment": [line(SIZED, size=48, align=24, have=48)],
+}
+
+ERRNOS = """malloc NULL ENOMEM
+malloc NULL ENOMEM
+calloc NULL ENOMEM
+realloc NULL ENOMEM
+reallocarray NULL ENOMEM
+aligned_alloc NULL EINVAL
+aligned_alloc NULL EINVAL
+memalign NULL EINVAL
+pvalloc NULL ENOMEM
+posix_memalign EINVAL
+posix_memalign ENOMEM
+malloc(0) pointer 0
+went on
+"""
+
+OPTIONS = {
+    "index=numa": "bslab: BSLAB_CONF: bad value 'numa' for 'index'",
+    "colour=red": "bslab: BSLAB_CONF: unknown option 'colour'",
+    "region=3M": "bslab: BSLAB_CONF: bad value '3M' for 'region'",
+    "dirty=99999999999999999999": "bslab: BSLAB_CONF: bad value '99999999999999999999' for 'dirty'",
+    "check": "bslab: BSLAB_CONF: bad value '' for 'check'",
+}
+
+failures = 0
+total = 0
+
+
+def fail(name, why, run):
+    global failures
+    failures += 1
+    print(f"FAIL {name}: {why}\n  status {run.returncode}\n  stdout {run.stdout!r}\n  stderr {run.stderr!r}")
+
+
+def start(program, case, conf):
+    base = os.environ.get("BSLAB_CONF", "")
+    env = dict(os.environ, BSLAB_CONF=",".join(filter(None, [base, conf])))
+    return subprocess.run([program, case], env=env, capture_output=True, text=True, errors="replace", timeout=60)
+
+
+def matches(template, text, addresses):
+    pattern = re.escape(template).replace(r"\{hex\}", "0x[0-9a-f]+")
+    for name, address in addresses.items():
+        pattern = pattern.replace(r"\{%s\}" % name, address)
+    return re.fullmatch(pattern, text)
+
+
+def check_misuse(program, case, conf):
+    global total
+    total += 1
+    run = start(program, case, conf)
+    name = f"{case} [{conf}]"
+    warn = "on_error=warn" in conf
+    addresses = dict(re.findall(r"^(block|pointer) (0x[0-9a-f]+|\(nil\))$", run.stdout, re.M))
+    lines = run.stderr.splitlines()
+    if not lines or not run.stderr.endswith("\n"):
+        return fail(name, "no line on stderr", run)
+    if not any(matches(t, lines[0], addresses) for t in CASES[case]):
+        return fail(name, f"the line is not {CASES[case]}", run)
+    if len(lines) != 1 and not (warn and case == "interior_odd"):
+        return fail(name, "more than one line", run)
+    if warn and (run.returncode != 0 or not run.stdout.endswith("went on\n")):
+        return fail(name, "did not go on", run)
+    if not warn and run.returncode != -signal.SIGABRT:
+        return fail(name, "was not ended by SIGABRT", run)
+    if "got a block" in run.stdout:
+        return fail(name, "gave a block for a bad pointer", run)
+
+
+def check_options(program):
+    global total
+    for conf, message in OPTIONS.items():
+        total += 2
+        run = start(program, "nothing", conf)
+        if run.returncode != -signal.SIGABRT or run.stderr != message + "\n":
+            fail(conf, f"not {message!r} and SIGABRT", run)
+        run = start(program, "nothing", "on_error=warn," + conf)
+        if run.returncode != 0 or run.stderr != message + "\n" or run.stdout != "went on\n":
+            fail(conf, f"not {message!r} and on", run)
+
+
+def main():
+    global total
+    program, cases = sys.argv[1], sys.argv[2:] or list(CASES)
+    for case in cases:
+        for conf in "", "on_error=warn", "check=yes", "check=yes,on_error=warn":
+            check_misuse(program, case, conf)
+    if len(sys.argv) == 2:
+        check_options(program)
+        total += 2
+        for conf in "", "check=yes":
+            run = start(program, "errnos", conf)
+            if (run.returncode, run.stdout, run.stderr) != (0, ERRNOS, ""):
+                fail("errnos", "not as documented", run)
+    print(f"{total - failures} passed, {failures} failed")
+    return failures != 0
+
+
+sys.exit(main())
