@@ -32,6 +32,7 @@ struct hot {
 	uintptr_t root[NR_SECTIONS];	       /* map: biased pointer to a section's descriptors, or 0 */
 };
 
-extern struct hot bslab_hot __attribute__((visibility("hidden")));
+/* At the start of a page: boot/boot.c says why. */
+extern struct hot bslab_hot __attribute__((visibility("hidden"), aligned(4096)));
 
 #endif

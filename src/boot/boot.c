@@ -5,6 +5,7 @@
 
 /* Enough for the metadata of a small process: some thirty sheaves and slabs. */
 #define FIRST_CHUNK (48 * KIB)
+#define HOT_LINES 192
 #define MIN_CHUNK (256 * KIB)
 #define MAX_CHUNK MIB /* below a huge page, so that metadata never becomes one */
 
@@ -46,17 +47,34 @@ static bool boot_grow(size_t size)
 	return true;
 }
 
+/*
+ * Keeps what fits into a page off the first cache lines of pages. The first
+ * words of bslab_hot and of the size table stand there, every call loads them,
+ * and a load whose address agrees in its low twelve bits with that of a store
+ * just before, to a sheaf's slot or top, waits for that store. Seen: 15 ns for
+ * a malloc and a free that take 5.
+ */
+static char *boot_place(char *p, size_t size, size_t align)
+{
+	p = (char *)align_up((uintptr_t)p, align);
+	if (size > BSLAB_PAGE_SIZE - HOT_LINES || align > HOT_LINES)
+		return p;
+	if ((uintptr_t)p % BSLAB_PAGE_SIZE < HOT_LINES || (uintptr_t)p % BSLAB_PAGE_SIZE + size > BSLAB_PAGE_SIZE)
+		p = (char *)align_up((uintptr_t)p + 1 - HOT_LINES, BSLAB_PAGE_SIZE) + HOT_LINES;
+	return p;
+}
+
 static void *boot_alloc_locked(size_t size, size_t align)
 {
 	for (;;) {
-		char *p = (char *)align_up((uintptr_t)boot.next, align);
+		char *p = boot_place(boot.next, size, align);
 
 		if (boot.next && size <= (size_t)(boot.end - boot.next) && p + size <= boot.end) {
 			boot.next = p + size;
 			boot.used += size;
 			return p;
 		}
-		if (!boot_grow(size + align))
+		if (!boot_grow(size + align + BSLAB_PAGE_SIZE))
 			return NULL;
 	}
 }

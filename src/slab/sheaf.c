@@ -24,10 +24,12 @@
 #define MAX_EMPTY_SHEAVES 2
 #define MIN_CAPACITY 6u
 #define FIRST_CAPACITY 20u
+#define FIRST_SHEAF_BYTES (16 * KIB)
+#define MIN_FIRST_CAPACITY 2u
 #define GROW_VISITS 4
 #define HYSTERESIS 32
 
-_Static_assert(CAPACITY(1) == FIRST_CAPACITY && CAPACITY(0) < MIN_CAPACITY, "the first size holds any first sheaf");
+_Static_assert(CAPACITY(1) == FIRST_CAPACITY, "the smallest sheaf in use holds any first one");
 
 static struct boot_pool sheaf_pool[NR_SHEAF_SIZES];
 
@@ -87,13 +89,20 @@ struct sheaf *sheaf_of_top(void **top)
 
 /* --- barns ------------------------------------------------------------------------ */
 
+static uint16_t first_capacity(const struct barn *b)
+{
+	size_t n = min_size(FIRST_SHEAF_BYTES / b->object_size, FIRST_CAPACITY);
+
+	return (uint16_t)max_size(n, MIN_FIRST_CAPACITY);
+}
+
 void barn_setup(struct barn *b, size_t object_size)
 {
 	size_t max = min_size(MAX_SHEAF_BYTES / object_size, CAPACITY(NR_SHEAF_SIZES - 1));
 
 	b->object_size = (uint16_t)object_size;
 	b->max_capacity = (uint16_t)max_size(max, MIN_CAPACITY);
-	b->capacity = (uint16_t)min_size(b->max_capacity, FIRST_CAPACITY);
+	b->capacity = first_capacity(b);
 }
 
 static bool barn_has_room(const struct barn *b)
@@ -109,7 +118,7 @@ static void barn_count_visit(struct barn *b)
 	if (b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
 		return;
 	b->nr_visits = 0;
-	b->capacity = (uint16_t)min_size(b->max_capacity, CAPACITY(pool_index(b->capacity) + 1));
+	b->capacity = (uint16_t)min_size(b->max_capacity, 2 * b->capacity);
 }
 
 static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
@@ -261,7 +270,7 @@ void barn_drain(struct kmem_cache *c)
 	empty = b->empty;
 	b->full = b->empty = NULL;
 	b->nr_full = b->nr_empty = 0;
-	b->capacity = (uint16_t)min_size(b->capacity, FIRST_CAPACITY);
+	b->capacity = first_capacity(b);
 	lock_drop(&b->lock, RANK_BARN);
 	while ((s = full)) {
 		full = s->next;

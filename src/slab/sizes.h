@@ -24,7 +24,8 @@
 #define NR_CLASSES 119 /* class 0 is "not a slab": no object has it */
 
 /* Class of a size in units of 8 bytes, rounded up; for sizes up to SMALL_MAX. */
-extern const uint8_t bslab_size_class[SMALL_MAX / 8 + 1] __attribute__((visibility("hidden")));
+extern const uint8_t bslab_size_class[SMALL_MAX / 8 + 1]
+    __attribute__((visibility("hidden"), aligned(4096))); /* boot/boot.c says why */
 
 static force_inline unsigned size_class(size_t size)
 {

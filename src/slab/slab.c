@@ -242,7 +242,15 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
 	return done;
 }
 
+#define MAX_KEPT_PAGES 8
+
 /* --- giving back ---------------------------------------------------------------- */
+
+/* The last partial slab stays if it is small: the next refill would make a new one. */
+static bool slab_is_kept(const struct kmem_cache *c)
+{
+	return c->partial.first == c->partial.last && c->nr_pages <= MAX_KEPT_PAGES;
+}
 
 /* Puts the slab where it belongs after bits were set in it. */
 static void slab_settle(struct kmem_cache *c, struct slab *s)
@@ -253,9 +261,8 @@ static void slab_settle(struct kmem_cache *c, struct slab *s)
 	if (s->cache == c) {
 		if (atomic_load(&s->state) == SLAB_FULL && slab_has_free(s))
 			partial_add(c, s, true);
-		/* The last partial slab stays: the next refill would make a new one. */
 		if (atomic_load(&s->state) == SLAB_PARTIAL && atomic_load(&s->nr_free) == c->nr_objects &&
-		    c->partial.first != c->partial.last) {
+		    !slab_is_kept(c)) {
 			partial_del(c, s, SLAB_DEAD);
 			c->nr_slabs--;
 			dead = true;
