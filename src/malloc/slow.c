@@ -80,9 +80,10 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 	void *p = NULL;
 
 	process_boot();
+	size += !size; /* a block of its own, at any alignment */
 	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
 	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
-		size = align_up(size ? size : 1, align);
+		size = align_up(size, align);
 	if (likely(size <= PTRDIFF_MAX)) {
 		p = alloc_once(size, align, 0, zeroed);
 		if (unlikely(!p)) {

@@ -147,7 +147,8 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	unsigned nr_dirty;
 	int index = pageblock_alloc(blk, q->nr_pages, q->align_order, &nr_dirty);
 
-	bslab_assert(index >= 0 && lock_is_held(&b->lock));
+	bslab_assert(index >= 0 && lock_is_held(&b->lock) && blk->state == PAGEBLOCK_BUDDY);
+	bslab_assert(pageblock_is_valid(blk));
 	block_relist(b, blk, true);
 	b->nr_free -= q->nr_pages;
 	b->nr_dirty_free -= nr_dirty;
@@ -436,6 +437,7 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 	struct buddy *b = buddy_self();
 	void *p = NULL;
 
+	bslab_assert(nr_pages > 0 && nr_pages <= PAGEBLOCK_PAGES);
 	if (b) {
 		p = alloc_own(b, &q);
 		if (!p && adopt_orphan(b))
@@ -480,6 +482,7 @@ static bool free_locked(struct buddy *b, struct pageblock *blk, unsigned index, 
 	b->nr_free += nr_pages;
 	b->nr_dirty_free -= blk->nr_dirty_free;
 	pageblock_free(blk, index, nr_pages);
+	bslab_assert(pageblock_is_valid(blk));
 	b->nr_dirty_free += blk->nr_dirty_free;
 	block_relist(b, blk, was_listed);
 	if (blk->nr_free < PAGEBLOCK_PAGES || b == &highatomic)

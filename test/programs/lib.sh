@@ -219,10 +219,10 @@ mapped() {
 	done
 }
 
-# Ends the server last started, the only one at a time, and insists that it ends well.
+# stop SIGNAL: ends the server last started, the only one at a time, and insists that it ends well.
 stop() {
 	local i rc=0
-	kill -s "${1:-TERM}" "$pid" || fail "the server had ended before it was stopped"
+	kill -s "$1" "$pid" || fail "the server had ended before it was stopped"
 	for ((i = 0; i < 300; i++)); do
 		kill -0 "$pid" 2>/dev/null || break
 		sleep 0.1

@@ -12,6 +12,6 @@ for who in glibc bslab; do
 	await listens "$port"
 	mapped $who "$pid"
 	capture $who load /usr/bin/python3 "$here/input/memcached.py" "$port" "$(amount 4000 25000)"
-	stop
+	stop TERM
 done
 agree load

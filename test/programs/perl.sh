@@ -12,6 +12,7 @@ compare work perl "$here/input/work.pl" "$(amount 1 4)"
 
 # Perl's own documentation, as text: Debian's package ships every module with its manual in it.
 find /usr/share/perl/5* -name '*.pm' -size "$(amount +40k +0)" | sort >"$T/modules"
+# shellcheck disable=SC2016 # perl's variables
 compare manuals xargs -a "$T/modules" perl -MPod::Text -e '
 	for (@ARGV) {
 		my $p = Pod::Text->new(width => 72);

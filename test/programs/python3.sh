@@ -14,9 +14,9 @@ sees_lib "${settings[@]}" $python -c 'print(open("/proc/self/maps").read())'
 	fail "Python does not use malloc for its objects"
 
 quickly=(
-	test_array test_bytes test_capi test_ctypes test_deque test_dict test_exceptions test_fork1 test_gc test_generators
+	test_array test_bytes test_ctypes test_deque test_dict test_exceptions test_fork1 test_gc test_generators
 	test_json test_list test_mmap test_pickle test_re test_set test_sort test_string test_sys test_thread
-	test_threadedtempfile test_unicode test_weakref test_zlib
+	test_threadedtempfile test_unicode test_zlib
 )
 
 # Not run, though they can: they wait on clocks and sockets for minutes, and test little that the others do not.

@@ -59,7 +59,7 @@ for who in glibc bslab; do
 	mapped $who "$pid"
 	capture $who fill fill
 	capture $who content content
-	stop
+	stop TERM
 
 	start $who again "${server[@]}"
 	await ready
@@ -67,7 +67,7 @@ for who in glibc bslab; do
 	capture $who reloaded content
 	capture $who bench bench
 	capture $who flushed "${cli[@]}" flushall
-	stop
+	stop TERM
 	cmp "$log/content.$who.out" "$log/reloaded.$who.out" >&2 || fail "the data changed over a restart under $who"
 done
 for what in fill content reloaded flushed; do agree $what; done

@@ -9,7 +9,7 @@ loads tar xz
 # What every Debian has: its tools and, in the full set, their libraries; several blocks for each of the threads of xz.
 files=(/usr/bin)
 [ -n "${PROGRAMS_QUICK:-}" ] || files+=(/usr/lib/x86_64-linux-gnu)
-find "${files[@]}" -maxdepth 1 -type f -size -8M | LC_ALL=C sort | sed -n "1,$(amount 230 900)p" >"$T/list"
+find "${files[@]}" -maxdepth 1 -type f -size -8M | LC_ALL=C sort | sed -n "1,$(amount 130 900)p" >"$T/list"
 
 pack() {
 	under "$who" tar --create --file=all.tar --files-from="$T/list" --sort=name --mtime=@0 --owner=0 --group=0 2>/dev/null

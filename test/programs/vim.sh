@@ -106,7 +106,7 @@ session() {
 		"${tmux[@]}" has-session -t edit 2>/dev/null || break
 		sleep 0.05
 	done
-	! "${tmux[@]}" has-session -t edit 2>/dev/null
+	if "${tmux[@]}" has-session -t edit 2>/dev/null; then echo "vim did not end" >&2; return 1; fi
 	sha256sum edited.c
 }
 

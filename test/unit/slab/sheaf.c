@@ -135,6 +135,31 @@ Test(sheaf, grows_with_visits_up_to_a_bound)
 	cr_assert_eq(snapshot().sheaf_capacity, first);
 }
 
+/* malloc_trim() makes new sheaves small again while a CPU still works on a large one. */
+Test(sheaf, exchanging_a_large_one_after_a_drain)
+{
+	struct sheaf *full = NULL, *s;
+	size_t out;
+
+	for (int i = 0; i < 200; i++) {
+		full = full_sheaf();
+		if (i < 199)
+			barn_put(c, barn_exchange_full(c, full));
+	}
+	barn_drain(c);
+	out = nr_out();
+	cr_assert_gt(full->capacity, 2 * snapshot().sheaf_capacity);
+	s = barn_exchange_full(c, full);
+	cr_assert_not_null(s);
+	cr_assert_lt(s->nr, s->capacity, "%u objects in a sheaf for %u", s->nr, s->capacity);
+	expect_sentinels(s);
+	cr_assert_leq(nr_out(), out);
+	barn_put(c, s);
+	barn_drain(c);
+	cache_shrink(c);
+	cr_assert_eq(snapshot().nr_slabs, 0);
+}
+
 Test(sheaf, no_class_holds_more_than_the_bound)
 {
 	for (unsigned class = 1; class < NR_CLASSES; class++) {
