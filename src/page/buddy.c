@@ -14,6 +14,8 @@
 #define MIN_BUDDIES 8
 /* Free page blocks isolated together for one round of purging. */
 #define PURGE_BATCH 32
+/* 64 KiB: below that a system call costs more than the pages are worth, unless the program asks for it. */
+#define MIN_AUTO_PURGE_ORDER 4
 
 /* Linux: fallbacks[MIGRATE_TYPES][MIGRATE_PCPTYPES - 1] */
 static const enum migratetype fallbacks[MIGRATE_HIGHATOMIC][2] = {
@@ -153,7 +155,7 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	b->nr_free -= q->nr_pages;
 	b->nr_dirty_free -= nr_dirty;
 	b->count.nr_allocs++;
-	if (nr_dirty < q->nr_pages)
+	if (nr_dirty < q->nr_pages && q->type == MIGRATE_MOVABLE)
 		zone_note_fresh(q->nr_pages - nr_dirty);
 	*q->zeroed = nr_dirty == 0;
 	return (void *)(pageblock_address(blk) + ((size_t)index << PAGE_SHIFT));
@@ -438,6 +440,8 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 	void *p = NULL;
 
 	bslab_assert(nr_pages > 0 && nr_pages <= PAGEBLOCK_PAGES);
+	if (!(flags & PAGES_NOWAIT))
+		zone_tick();
 	if (b) {
 		p = alloc_own(b, &q);
 		if (!p && adopt_orphan(b))
@@ -491,7 +495,7 @@ static bool free_locked(struct buddy *b, struct pageblock *blk, unsigned index, 
 	return true;
 }
 
-static size_t buddy_purge(struct buddy *b);
+static size_t buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order);
 
 static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 {
@@ -510,8 +514,11 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	if (whole) {
 		zone_free(blk, 1);
 		zone_balance();
-	} else if (unlikely(nr_dirty > zone_high_partial_pages())) {
-		buddy_purge(b);
+	} else {
+		zone_tick();
+	}
+	if (unlikely(nr_dirty > zone_high_partial_pages())) {
+		buddy_purge(b, zone_high_partial_pages() / 2, MIN_AUTO_PURGE_ORDER);
 	}
 }
 
@@ -555,15 +562,15 @@ static unsigned min_purge_order(void)
 	return ilog2(os_page_size() >> PAGE_SHIFT);
 }
 
-/* Takes the dirty free page blocks of one pageblock out of the lists. */
-static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct isolated *out, unsigned max)
+/* Takes the dirty free page blocks from min_order on of one pageblock out of the lists. */
+static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct isolated *out, unsigned min_order)
 {
 	unsigned n = 0, order, link, next;
 
 	b->nr_free -= blk->nr_free;
 	b->nr_dirty_free -= blk->nr_dirty_free;
-	for (order = NR_ORDERS; order-- > min_purge_order();)
-		for (link = blk->head[order]; link && n < max; link = next) {
+	for (order = NR_ORDERS; order-- > min_order;)
+		for (link = blk->head[order]; link && n < PURGE_BATCH; link = next) {
 			next = pageblock_next_free(blk, link);
 			if (!pageblock_nr_dirty(blk, link - 1, 1u << order))
 				continue;
@@ -577,17 +584,28 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 	return n;
 }
 
+static bool has_dirty_order(const struct pageblock *blk, unsigned min_order)
+{
+	unsigned order, link;
+
+	for (order = NR_ORDERS; blk->nr_dirty_free && order-- > min_order;)
+		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link))
+			if (pageblock_nr_dirty(blk, link - 1, 1u << order))
+				return true;
+	return false;
+}
+
 /* The emptiest first: their pages come back in the largest pieces. */
-static struct pageblock *find_dirty_block(struct buddy *b)
+static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 {
 	unsigned f, t, o;
 	struct hlist_node *n;
 
 	for (f = NR_FULLNESS; f-- > 0;)
 		for (t = 0; t < MIGRATE_HIGHATOMIC; t++)
-			for (o = NR_ORDERS; b->orders[t][f] && o-- > min_purge_order();)
+			for (o = NR_ORDERS; b->orders[t][f] && o-- > min_order;)
 				for (n = b->area[t][f][o].first; n; n = n->next)
-					if (container_of(n, struct pageblock, node)->nr_dirty_free)
+					if (has_dirty_order(container_of(n, struct pageblock, node), min_order))
 						return container_of(n, struct pageblock, node);
 	return NULL;
 }
@@ -608,7 +626,8 @@ static bool purge_isolated(const struct isolated *i)
 	return ok;
 }
 
-static size_t buddy_purge(struct buddy *b)
+/* Down to nr_keep dirty pages, in pieces of at least min_order. */
+static size_t buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
 {
 	struct isolated batch[PURGE_BATCH];
 	size_t nr_purged = 0;
@@ -619,8 +638,8 @@ static size_t buddy_purge(struct buddy *b)
 		struct pageblock *blk;
 
 		lock_take(&b->lock, RANK_BUDDY);
-		blk = find_dirty_block(b);
-		n = blk ? isolate_block(b, blk, batch, PURGE_BATCH) : 0;
+		blk = b->nr_dirty_free > nr_keep ? find_dirty_block(b, min_order) : NULL;
+		n = blk ? isolate_block(b, blk, batch, min_order) : 0;
 		lock_drop(&b->lock, RANK_BUDDY);
 		if (!n)
 			break;
@@ -632,6 +651,7 @@ static size_t buddy_purge(struct buddy *b)
 		}
 	}
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
+	zone_note_unmapped(nr_purged);
 	return nr_purged;
 }
 
@@ -642,7 +662,7 @@ size_t pages_purge(void)
 
 	/* Buddies are never removed, so the list is walked without the lock once its head is read. */
 	for (b = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); b; b = b->next)
-		n += buddy_purge(b);
+		n += buddy_purge(b, 0, min_purge_order());
 	return n;
 }
 

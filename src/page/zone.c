@@ -8,8 +8,9 @@
 
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
 #define PURGE_BATCH 64
-#define DECAY_MS 2000
-#define MIN_PARTIAL_DIRTY (8 * MIB)
+#define DECAY_MS 250
+/* Page allocations and frees between two looks at the clock. */
+#define TICK_EVENTS 16
 
 static struct {
 	struct lock lock;
@@ -19,7 +20,9 @@ static struct {
 	size_t dirty_floor;    /* 0: as the options say */
 	size_t nr_purged;      /* pages purged and not yet asked for again */
 	size_t nr_learned;
-	uint64_t learned_at_ms; /* last refault or decay */
+	uint64_t learned_at_ms; /* last refault, use of what was kept, or decay */
+	bool used_warm;	       /* since then, something that was kept was taken */
+	_Atomic uint32_t nr_events;
 	struct zone_info count; /* the counters in it */
 } zone;
 
@@ -99,14 +102,17 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 	return nr_dirty;
 }
 
+/* Fresh pages were handed out where purged ones could have been; or none were, since they had been kept. */
 static void learn(size_t nr_clean)
 {
 	size_t nr_refaults = min_size(nr_clean, zone.nr_purged);
 
-	if (!nr_refaults)
+	if (!nr_refaults) {
+		zone.used_warm |= !nr_clean;
 		return;
+	}
 	zone.nr_purged -= nr_refaults;
-	zone.nr_learned += 2 * nr_refaults;
+	zone.nr_learned += nr_refaults;
 	zone.nr_learned = min_size(zone.nr_learned, zone.nr_used << PAGEBLOCK_ORDER);
 	zone.learned_at_ms = os_coarse_clock_ms();
 }
@@ -118,6 +124,10 @@ static void forget(void)
 	if (!zone.nr_learned)
 		return;
 	now = os_coarse_clock_ms();
+	if (zone.used_warm) {
+		zone.used_warm = false;
+		zone.learned_at_ms = now;
+	}
 	for (; zone.nr_learned && now - zone.learned_at_ms >= DECAY_MS; zone.learned_at_ms += DECAY_MS)
 		zone.nr_learned /= 2;
 }
@@ -338,7 +348,7 @@ size_t zone_high_pages(void)
 
 size_t zone_high_partial_pages(void)
 {
-	return zone_high_pages() + (MIN_PARTIAL_DIRTY >> PAGE_SHIFT) + (zone.nr_used << PAGEBLOCK_ORDER) / 8;
+	return zone_high_pages() + (zone.nr_used << PAGEBLOCK_ORDER) / 16;
 }
 
 static size_t low_pages(void)
@@ -351,6 +361,17 @@ void zone_balance(void)
 {
 	if (unlikely(__atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED) > zone_high_pages()))
 		zone_purge(low_pages());
+}
+
+void zone_tick(void)
+{
+	if (likely(!zone_learned_pages()) ||
+	    atomic_fetch_add_explicit(&zone.nr_events, 1, memory_order_relaxed) % TICK_EVENTS)
+		return;
+	lock_take(&zone.lock, RANK_ZONE);
+	forget();
+	lock_drop(&zone.lock, RANK_ZONE);
+	zone_balance();
 }
 
 void zone_set_dirty_floor(size_t size_bytes)

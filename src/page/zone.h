@@ -16,8 +16,8 @@
  *
  *    `learned` is how much the process has shown to take back: clean pages
  *    handed out while as many were purged not long before would not have
- *    faulted had they been kept (Linux: refaults, mm/workingset.c). Twice their
- *    number is added; each DECAY_MS without such a refault halves it. A
+ *    faulted had they been kept (Linux: refaults, mm/workingset.c). Their
+ *    number is added; each DECAY_MS in which nothing of that is used halves it. A
  *    loop over large blocks soon keeps them; a program that frees a large
  *    buffer for good gives it back at once.
  *
@@ -40,12 +40,14 @@ void zone_free(struct pageblock *first, unsigned nr_blocks);
 
 /* Purges down to the low watermark if the high one is passed. Call with no lock held. */
 void zone_balance(void);
+/* Lets what was learned decay, and purges; call now and then, with no lock held. */
+void zone_tick(void);
 /* Purges until at most nr_keep pages are dirty; how many were given back. */
 size_t zone_purge(size_t nr_keep);
 void zone_set_dirty_floor(size_t size_bytes);
 
 size_t zone_high_pages(void);
-/* Pages given back otherwise, and fresh pages handed out by the buddies: the zone learns from both. */
+/* Pages given back otherwise, and fresh pages of runs handed out by the buddies: the zone learns from both. */
 void zone_note_unmapped(size_t nr_pages);
 void zone_note_fresh(size_t nr_pages);
 /* Pages that the process has shown to take back soon. */

@@ -146,6 +146,8 @@ static void partial_del(struct kmem_cache *c, struct slab *s, enum slab_state st
 
 /* --- taking -------------------------------------------------------------------- */
 
+#define NR_CHOICES 8
+
 struct taken {
 	uintptr_t base;
 	unsigned n;
@@ -179,6 +181,27 @@ static void take_bits(struct slab *s, unsigned max, struct taken *t)
 	atomic_fetch_sub(&s->nr_free, (int32_t)t->n);
 }
 
+/*
+ * The fullest of the first few: what is taken from it leaves the emptier ones to come free. Only of slabs with few
+ * objects, where a whole slab is not far from empty and pages are dear.
+ */
+static struct slab *partial_choose(struct kmem_cache *c)
+{
+	struct slab *best = container_of(c->partial.first, struct slab, node), *s;
+	struct list_node *n = best->node.next;
+	int i;
+
+	if (c->migratetype == MIGRATE_UNMOVABLE)
+		return best;
+	for (i = 1; n && i < NR_CHOICES; i++, n = n->next) {
+		s = container_of(n, struct slab, node);
+		if (atomic_load_explicit(&s->nr_free, memory_order_relaxed) <
+		    atomic_load_explicit(&best->nr_free, memory_order_relaxed))
+			best = s;
+	}
+	return best;
+}
+
 static bool take_from_partial(struct kmem_cache *c, unsigned max, struct taken *t)
 {
 	struct slab *s;
@@ -188,7 +211,7 @@ static bool take_from_partial(struct kmem_cache *c, unsigned max, struct taken *
 		lock_drop(&c->lock, RANK_CACHE);
 		return false;
 	}
-	s = container_of(c->partial.first, struct slab, node);
+	s = partial_choose(c);
 	take_bits(s, max, t);
 	if (!slab_has_free(s)) {
 		partial_del(c, s, SLAB_FULL);
