@@ -4,6 +4,8 @@
  * that no C++ library is needed. Operator new asks the program's new-handler
  * until it succeeds; without one it throws std::bad_alloc through libstdc++'s or
  * libc++'s own helper, found weakly: a program that has operators new has one.
+ * A new-handler that throws out of a nothrow form ends the program, since C has
+ * no catch.
  */
 #include "bslab/bslab.h"
 

@@ -9,7 +9,9 @@
 
 #include "malloc/fast.h"
 
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmissing-attributes"
+#endif
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT void *malloc(size_t size)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "large/large.h"
 
+#include <string.h>
+
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "os/lock.h"
@@ -13,6 +15,9 @@ static struct {
 	struct list areas;
 	struct large_info info;
 } large;
+
+/* More than any address space has, and small enough to calculate with. */
+#define MAX_SIZE ((size_t)1 << (ADDRESS_BITS - 1))
 
 static struct boot_pool vm_area_pool;
 
@@ -49,6 +54,7 @@ static void area_withdraw(struct vm_area *a)
 
 /* --- pageblocks -------------------------------------------------------------- */
 
+/* size is at most MAX_SIZE, so the number fits. */
 static unsigned blocks_of(size_t size)
 {
 	return (unsigned)((size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT);
@@ -62,7 +68,6 @@ static void blocks_mark(struct vm_area *a, size_t from)
 	for (at = align_down(from, PAGEBLOCK_SIZE); at < a->size; at += PAGEBLOCK_SIZE) {
 		struct pageblock *b = map_pageblock(a->addr + at);
 
-		b->large = a;
 		pageblock_set_dirty(b, 0, (unsigned)(min_size(a->size - at, PAGEBLOCK_SIZE) >> PAGE_SHIFT), true);
 	}
 }
@@ -166,7 +171,7 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 	struct vm_area *a;
 	bool fits_zone = size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
 
-	if (size > (size_t)1 << (ADDRESS_BITS - 1) || align > (size_t)1 << (ADDRESS_BITS - 1))
+	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
 	a = area_get();
 	if (!a)
@@ -280,10 +285,9 @@ static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_s
 		return false;
 	map = os_remap(moved, old_size, map_size);
 	if (!map || !map_ensure((uintptr_t)map, BSLAB_PAGE_SIZE)) {
-		if (!os_move_pages_to(map ? map : moved, old_size, (void *)old_addr))
-			bug_abort("mremap: cannot restore the block at %p", (void *)old_addr);
-		if (map)
-			os_unmap(map + old_size, map_size - old_size);
+		/* The old range is still mapped, empty: copying back needs nothing of the kernel. */
+		memcpy((void *)old_addr, map ? map : moved, old_size);
+		os_unmap(map ? map : moved, map ? map_size : old_size);
 		return false;
 	}
 	a->first = NULL;
@@ -320,7 +324,7 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 
 void *large_adopt(void *addr, size_t old_size, size_t size)
 {
-	struct vm_area *a = area_get();
+	struct vm_area *a = size <= MAX_SIZE ? area_get() : NULL;
 
 	if (!a)
 		return NULL;
@@ -335,6 +339,8 @@ void *large_resize(struct vm_area *a, size_t size)
 	uintptr_t old_addr = a->addr;
 	bool ok;
 
+	if (size > MAX_SIZE)
+		return NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
 	if (a->first && blocks_resize(a, size))
 		return (void *)a->addr;

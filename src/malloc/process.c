@@ -89,18 +89,18 @@ void process_boot(void)
 static void thread_exit(void *unused)
 {
 	(void)unused;
-	/* Later destructors may allocate again, which hooks the thread's end again. */
-	thread_state.exit_hooked = 0;
+	/* First: later destructors, and libc's own clean-up, allocate and free again. */
+	thread_state.exit_hooked = THREAD_ENDED;
 	percpu_thread_exit();
 	pages_thread_exit();
 }
 
 void process_hook_thread(void)
 {
-	if (likely(thread_state.exit_hooked) || (!thread_state.buddy && !thread_state.index) ||
+	if (likely(thread_state.exit_hooked != THREAD_UNKNOWN) || (!thread_state.buddy && !thread_state.index) ||
 	    !atomic_load_explicit(&thread_key_made, memory_order_acquire))
 		return;
-	thread_state.exit_hooked = 1; /* first: pthread_setspecific() may call calloc() */
+	thread_state.exit_hooked = THREAD_HOOKED; /* first: pthread_setspecific() may call calloc() */
 	pthread_setspecific(thread_key, &thread_state);
 }
 

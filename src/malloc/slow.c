@@ -75,6 +75,9 @@ void perturb_set(int byte)
 	bslab_hot.small_limit = byte || bslab_options.check ? 0 : SMALL_MAX + 1;
 }
 
+/* Beyond any address space: not worth a reclaim. */
+#define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
+
 void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 {
 	void *p = NULL;
@@ -84,7 +87,7 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
 	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
 		size = align_up(size, align);
-	if (likely(size <= PTRDIFF_MAX)) {
+	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
 		p = alloc_once(size, align, 0, zeroed);
 		if (unlikely(!p)) {
 			reclaim(0);
@@ -239,7 +242,7 @@ bool size_is_plausible(void *ptr, size_t size, size_t align)
 		bug_caller("sized free of %p: %z is no alignment", ptr, align);
 		return false;
 	}
-	want = align > 16 ? align_up(size, align) : size;
+	want = align > 16 ? align_up(size + !size, align) : size;
 	/* realloc() leaves a small block in place down to half its size. */
 	if (size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
 		return true;

@@ -45,13 +45,11 @@ enum migratetype {
 
 struct buddy;
 struct region;
-struct vm_area;
 
 struct pageblock {
 	struct hlist_node node;	      /* in owner->area[migratetype][fullness][max order] */
 	_Atomic(struct buddy *) owner; /* read without lock; changes only under the old owner's lock */
 	struct region *region;	      /* constant once the block is present */
-	struct vm_area *large;	      /* state LARGE */
 	uint32_t number;	      /* address >> PAGEBLOCK_SHIFT, constant */
 	uint8_t state;		      /* enum pageblock_state */
 	uint8_t migratetype;

@@ -100,11 +100,6 @@ void *os_move_pages(void *addr, size_t size)
 	    SYS(SYS_mremap, addr, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0));
 }
 
-bool os_move_pages_to(void *addr, size_t size, void *target)
-{
-	return map_result(SYS(SYS_mremap, addr, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target, 0)) != NULL;
-}
-
 static int advise(void *addr, size_t size, int advice)
 {
 	return (int)SYS(SYS_madvise, addr, size, advice, 0, 0, 0);
@@ -129,8 +124,8 @@ int os_guard(void *addr, size_t size)
 
 int os_unguard(void *addr, size_t size)
 {
-	if (advise(addr, size, MADV_GUARD_REMOVE) == 0)
-		return 0;
+	/* Both: the guard may have been set by mprotect although the kernel knows the other way (locked memory). */
+	advise(addr, size, MADV_GUARD_REMOVE);
 	return os_commit(addr, size);
 }
 

@@ -27,8 +27,6 @@ int os_unmap(void *addr, size_t size);
 void *os_remap(void *addr, size_t old_size, size_t new_size);
 /* Moves pages to a place of the kernel's choice and leaves zero pages behind (MREMAP_DONTUNMAP). NULL when refused. */
 void *os_move_pages(void *addr, size_t size);
-/* Moves pages over an existing range of the same size. */
-bool os_move_pages_to(void *addr, size_t size, void *target);
 
 /* --- pages -------------------------------------------------------------- */
 

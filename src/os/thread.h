@@ -13,11 +13,17 @@
 
 struct buddy;
 
+enum thread_life {
+	THREAD_UNKNOWN, /* holds nothing that must be given back */
+	THREAD_HOOKED,	/* pthread's destructor will run */
+	THREAD_ENDED,	/* it has run: the thread's last calls leave nothing behind */
+};
+
 struct thread_state {
 	uint64_t rseq_cs; /* written by the sequences, never read */
 	struct buddy *buddy; /* this thread's page source, NULL until it needs one */
 	uint32_t index;	     /* slot of a cache per thread; 0: none */
-	uint32_t exit_hooked; /* pthread's destructor will run */
+	uint32_t exit_hooked; /* enum thread_life */
 };
 
 _Static_assert(offsetof(struct thread_state, index) - offsetof(struct thread_state, rseq_cs) ==

@@ -135,6 +135,7 @@ struct request {
 	enum migratetype type;
 	unsigned flags;
 	bool *zeroed;
+	size_t *nr_fresh; /* out: pages of a run that will fault */
 };
 
 static unsigned request_order(const struct request *q)
@@ -155,8 +156,8 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	b->nr_free -= q->nr_pages;
 	b->nr_dirty_free -= nr_dirty;
 	b->count.nr_allocs++;
-	if (nr_dirty < q->nr_pages && q->type == MIGRATE_MOVABLE)
-		zone_note_fresh(q->nr_pages - nr_dirty);
+	if (q->type == MIGRATE_MOVABLE)
+		*q->nr_fresh = q->nr_pages - nr_dirty;
 	*q->zeroed = nr_dirty == 0;
 	return (void *)(pageblock_address(blk) + ((size_t)index << PAGE_SHIFT));
 }
@@ -221,7 +222,7 @@ static struct buddy *buddy_create(void)
 
 	if (b) {
 		b->next = threads.all;
-		threads.all = b;
+		__atomic_store_n(&threads.all, b, __ATOMIC_RELEASE); /* read without the lock by reports and purges */
 		threads.nr_buddies++;
 	}
 	return b;
@@ -233,7 +234,6 @@ static struct buddy *orphan_pop(void)
 
 	if (b) {
 		threads.orphans = b->next_orphan;
-		b->is_orphan = false;
 	}
 	return b;
 }
@@ -252,6 +252,12 @@ static struct buddy *buddy_attach(void)
 	struct buddy *b;
 
 	lock_take(&threads.lock, RANK_THREAD);
+	if (thread_state.exit_hooked == THREAD_ENDED) {
+		/* The last calls of a thread that nobody will tell us about again: a guest of any buddy. */
+		b = threads.all ? threads.all : buddy_create();
+		lock_drop(&threads.lock, RANK_THREAD);
+		return b;
+	}
 	b = orphan_pop();
 	if (b)
 		b->count.nr_adoptions++;
@@ -280,7 +286,6 @@ void pages_thread_exit(void)
 	thread_state.buddy = NULL;
 	lock_take(&threads.lock, RANK_THREAD);
 	if (--b->nr_users == 0) {
-		b->is_orphan = true;
 		b->next_orphan = threads.orphans;
 		threads.orphans = b;
 	}
@@ -435,7 +440,8 @@ static void *alloc_reserve(const struct request *q)
 
 void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed)
 {
-	struct request q = {nr_pages, align_order, type, flags, zeroed};
+	size_t nr_fresh = 0;
+	struct request q = {nr_pages, align_order, type, flags, zeroed, &nr_fresh};
 	struct buddy *b = buddy_self();
 	void *p = NULL;
 
@@ -455,6 +461,7 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 		p = alloc_from_anyone(&q);
 	if (!p && (flags & (PAGES_NOWAIT | PAGES_HIGHATOMIC)))
 		p = alloc_reserve(&q);
+	zone_note_fresh(nr_fresh);
 	return p;
 }
 
@@ -517,9 +524,9 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	} else {
 		zone_tick();
 	}
-	if (unlikely(nr_dirty > zone_high_partial_pages())) {
+	if (unlikely(nr_dirty > zone_high_partial_pages()) &&
+	    nr_dirty / 2 >= __atomic_load_n(&b->refused_at, __ATOMIC_RELAXED))
 		buddy_purge(b, zone_high_partial_pages() / 2, MIN_AUTO_PURGE_ORDER);
-	}
 }
 
 void pages_free(void *addr, unsigned nr_pages)
@@ -610,11 +617,11 @@ static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 	return NULL;
 }
 
-/* Purges what was isolated and gives it back to its owner, who may have changed meanwhile. */
-static bool purge_isolated(const struct isolated *i)
+/* Purges what was isolated, if `try`, and gives it back to its owner, who may have changed meanwhile. */
+static bool purge_isolated(const struct isolated *i, bool try)
 {
 	uintptr_t start = pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT);
-	bool ok = os_purge((void *)start, BSLAB_PAGE_SIZE << i->order) == 0, whole;
+	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << i->order) == 0, whole;
 	struct buddy *b = owner_lock(i->blk);
 
 	if (ok)
@@ -644,12 +651,12 @@ static size_t buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
 		if (!n)
 			break;
 		for (i = 0; i < n; i++) {
-			if (purge_isolated(&batch[i]))
-				nr_purged += 1u << batch[i].order;
-			else
-				ok = false;
+			ok = purge_isolated(&batch[i], ok);
+			nr_purged += ok ? 1u << batch[i].order : 0;
 		}
 	}
+	/* After a refusal (locked memory) not again before there is twice as much to gain. */
+	__atomic_store_n(&b->refused_at, ok ? 0 : b->nr_dirty_free, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
 	zone_note_unmapped(nr_purged);
 	return nr_purged;
@@ -754,8 +761,7 @@ void pages_fork_done(bool child)
 		for (b = threads.all; b; b = b->next) {
 			lock_reset(&b->lock);
 			b->nr_users = b == thread_state.buddy;
-			b->is_orphan = !b->nr_users;
-			if (b->is_orphan) {
+			if (!b->nr_users) {
 				b->next_orphan = threads.orphans;
 				threads.orphans = b;
 			}

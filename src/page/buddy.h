@@ -53,10 +53,10 @@ struct buddy {
 	uint32_t nr_users;
 	struct buddy *next;	   /* all buddies; never removed */
 	struct buddy *next_orphan; /* without user, with blocks */
-	bool is_orphan;
 	/* Under lock: */
 	uint32_t nr_blocks;
 	size_t nr_free, nr_dirty_free; /* pages */
+	size_t refused_at; /* dirty free pages when the kernel last refused to take them */
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */
 	struct hlist area[NR_MIGRATETYPES][NR_FULLNESS][NR_ORDERS];

@@ -18,6 +18,7 @@ static struct {
 	size_t nr_used;	       /* blocks handed out */
 	size_t nr_dirty_pages; /* in free blocks */
 	size_t dirty_floor;    /* 0: as the options say */
+	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
 	size_t nr_purged;      /* pages purged and not yet asked for again */
 	size_t nr_learned;
 	uint64_t learned_at_ms; /* last refault, use of what was kept, or decay */
@@ -89,6 +90,8 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 		struct pageblock *b = region_block(r, i);
 
 		b->state = (uint8_t)state;
+		if (state == PAGEBLOCK_ISOLATE)
+			b->migratetype = MIGRATE_ISOLATE;
 		if (bit_is_set(r->dirty, i)) {
 			nr_dirty += block_dirty_pages(b);
 			r->nr_dirty--;
@@ -103,7 +106,7 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 }
 
 /* Fresh pages were handed out where purged ones could have been; or none were, since they had been kept. */
-static void learn(size_t nr_clean)
+static void learn(size_t nr_clean, uint64_t now)
 {
 	size_t nr_refaults = min_size(nr_clean, zone.nr_purged);
 
@@ -114,22 +117,26 @@ static void learn(size_t nr_clean)
 	zone.nr_purged -= nr_refaults;
 	zone.nr_learned += nr_refaults;
 	zone.nr_learned = min_size(zone.nr_learned, zone.nr_used << PAGEBLOCK_ORDER);
-	zone.learned_at_ms = os_coarse_clock_ms();
+	zone.learned_at_ms = now;
 }
 
-static void forget(void)
+/* now: 0 when there was nothing to forget. */
+static void forget(uint64_t now)
 {
-	uint64_t now;
-
-	if (!zone.nr_learned)
+	if (!zone.nr_learned || !now)
 		return;
-	now = os_coarse_clock_ms();
 	if (zone.used_warm) {
 		zone.used_warm = false;
 		zone.learned_at_ms = now;
 	}
 	for (; zone.nr_learned && now - zone.learned_at_ms >= DECAY_MS; zone.learned_at_ms += DECAY_MS)
 		zone.nr_learned /= 2;
+}
+
+/* Read before the lock is taken: it is a system call. 0 when nobody needs to know. */
+static uint64_t clock_if(size_t needed)
+{
+	return needed ? os_coarse_clock_ms() : 0;
 }
 
 static void give_blocks(struct region *r, unsigned index, unsigned n)
@@ -166,8 +173,10 @@ static bool commit_more(struct region *r, unsigned n)
 	return true;
 }
 
-/* Enough uncommitted room behind the free blocks at the region's committed end? */
-static bool commit_tail(struct region *r, unsigned n, unsigned *index)
+enum tail { TAIL_TOO_SHORT, TAIL_REFUSED, TAIL_FREE };
+
+/* Frees n blocks at the region's end: those that are free before its committed end, and more behind it. */
+static enum tail commit_tail(struct region *r, unsigned n, unsigned *index)
 {
 	unsigned start = r->nr_committed;
 
@@ -175,8 +184,10 @@ static bool commit_tail(struct region *r, unsigned n, unsigned *index)
 		start--;
 	*index = start;
 	if (start + n > r->nr_blocks)
-		return false;
-	return start + n <= r->nr_committed || commit_more(r, start + n - r->nr_committed);
+		return TAIL_TOO_SHORT;
+	if (start + n <= r->nr_committed || commit_more(r, start + n - r->nr_committed))
+		return TAIL_FREE;
+	return TAIL_REFUSED;
 }
 
 static struct region *find_blocks(unsigned n, unsigned *index)
@@ -190,15 +201,22 @@ static struct region *find_blocks(unsigned n, unsigned *index)
 	for (r = zone.regions; r; r = r->next)
 		if (r->nr_free >= n && (i = bits_find_run(r->free, r->nr_committed, n)) >= 0)
 			goto found;
+	/* Where the kernel refuses to commit, another region would be refused too, and its address space lost. */
 	for (r = zone.regions; r; r = r->next)
-		if (commit_tail(r, n, index))
+		switch (commit_tail(r, n, index)) {
+		case TAIL_FREE:
 			return r;
+		case TAIL_REFUSED:
+			return NULL;
+		case TAIL_TOO_SHORT:
+			break;
+		}
 	r = region_create(n);
 	if (!r)
 		return NULL;
 	r->next = zone.regions;
 	zone.regions = r;
-	return commit_tail(r, n, index) ? r : NULL;
+	return commit_tail(r, n, index) == TAIL_FREE ? r : NULL;
 found:
 	*index = (unsigned)i;
 	return r;
@@ -208,6 +226,7 @@ found:
 
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
 {
+	uint64_t now = clock_if(__atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED));
 	struct pageblock *b = NULL;
 	struct region *r;
 	unsigned index;
@@ -216,7 +235,7 @@ struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, siz
 	r = find_blocks(nr_blocks, &index);
 	if (r) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
-		learn(((size_t)nr_blocks << PAGEBLOCK_ORDER) - *nr_dirty);
+		learn(((size_t)nr_blocks << PAGEBLOCK_ORDER) - *nr_dirty, now);
 		b = region_block(r, index);
 		zone.count.nr_allocs++;
 	}
@@ -248,11 +267,12 @@ bool zone_has_dirty(void)
 
 void zone_free(struct pageblock *first, unsigned nr_blocks)
 {
+	uint64_t now = clock_if(zone_learned_pages());
 	struct region *r = first->region;
 
 	lock_take(&zone.lock, RANK_ZONE);
 	give_blocks(r, region_index(r, first), nr_blocks);
-	forget();
+	forget(now);
 	zone.count.nr_frees++;
 	lock_drop(&zone.lock, RANK_ZONE);
 }
@@ -275,6 +295,12 @@ static struct region *find_purge(unsigned *index, unsigned *n)
 		return r;
 	}
 	return NULL;
+}
+
+/* After a refusal (locked memory) not again before there is twice as much to gain. */
+static void note_refusal(bool refused)
+{
+	zone.refused_at = refused ? zone.nr_dirty_pages : 0;
 }
 
 static bool purge_blocks(struct region *r, unsigned index, unsigned n)
@@ -308,6 +334,7 @@ size_t zone_purge(size_t nr_keep)
 		give_blocks(r, index, n);
 		zone.count.nr_purge_calls++;
 		zone.count.nr_purge_failures += !ok;
+		note_refusal(!ok);
 		if (ok)
 			nr_purged += nr_pages;
 	}
@@ -319,18 +346,25 @@ size_t zone_purge(size_t nr_keep)
 
 void zone_note_unmapped(size_t nr_pages)
 {
+	uint64_t now = clock_if(zone_learned_pages());
+
+	if (!nr_pages)
+		return;
 	lock_take(&zone.lock, RANK_ZONE);
 	zone.nr_purged += nr_pages;
-	forget();
+	forget(now);
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
 void zone_note_fresh(size_t nr_pages)
 {
-	if (likely(!__atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
+	uint64_t now;
+
+	if (likely(!nr_pages || !__atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
 		return;
+	now = os_coarse_clock_ms();
 	lock_take(&zone.lock, RANK_ZONE);
-	learn(nr_pages);
+	learn(nr_pages, now);
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
@@ -359,17 +393,22 @@ static size_t low_pages(void)
 /* Reads without the lock: a stale value only shifts the purge by one free. */
 void zone_balance(void)
 {
-	if (unlikely(__atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED) > zone_high_pages()))
+	size_t nr_dirty = __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED);
+
+	if (unlikely(nr_dirty > zone_high_pages()) && nr_dirty / 2 >= zone.refused_at)
 		zone_purge(low_pages());
 }
 
 void zone_tick(void)
 {
+	uint64_t now;
+
 	if (likely(!zone_learned_pages()) ||
 	    atomic_fetch_add_explicit(&zone.nr_events, 1, memory_order_relaxed) % TICK_EVENTS)
 		return;
+	now = os_coarse_clock_ms();
 	lock_take(&zone.lock, RANK_ZONE);
-	forget();
+	forget(now);
 	lock_drop(&zone.lock, RANK_ZONE);
 	zone_balance();
 }
@@ -396,18 +435,6 @@ void zone_snapshot(struct zone_info *info)
 	info->nr_dirty_pages = zone.nr_dirty_pages;
 	info->high_pages = zone_high_pages();
 	info->low_pages = low_pages();
-	lock_drop(&zone.lock, RANK_ZONE);
-}
-
-void zone_for_each_block(void (*f)(struct pageblock *b, void *arg), void *arg)
-{
-	struct region *r;
-	unsigned i;
-
-	lock_take(&zone.lock, RANK_ZONE);
-	for (r = zone.regions; r; r = r->next)
-		for (i = 0; i < r->nr_committed; i++)
-			f(region_block(r, i), arg);
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 

@@ -61,8 +61,6 @@ struct zone_info {
 	uint64_t nr_purged_pages, nr_purge_calls, nr_purge_failures, nr_allocs, nr_frees, nr_commits;
 };
 void zone_snapshot(struct zone_info *info);
-/* Calls f for each committed block, under the zone lock. */
-void zone_for_each_block(void (*f)(struct pageblock *b, void *arg), void *arg);
 
 void zone_fork_prepare(void);
 void zone_fork_done(bool child);

@@ -34,7 +34,7 @@ static uintptr_t region_hint(size_t size)
 {
 	uintptr_t below = lowest_base ? lowest_base : align_down((uintptr_t)&bslab_hot, GIB) - GIB;
 
-	return below > size ? align_down(below - size, size) : 0;
+	return below > size && below < (uintptr_t)1 << ADDRESS_BITS ? align_down(below - size, size) : 0;
 }
 
 static void *region_reserve(size_t *size, size_t min)

@@ -20,6 +20,7 @@ static struct {
 	struct lock lock; /* RANK_THREAD: everything but mode */
 	enum index_mode mode;
 	struct percpu_area *orphans; /* areas with objects and without an index */
+	struct percpu_area *spare;   /* the same without objects */
 	unsigned nr_slots;	     /* entries of bslab_hot.area[] in use, from 0 */
 	uint32_t next_slot, nr_free_slots;
 	uint32_t *free_slots;
@@ -112,7 +113,7 @@ void percpu_boot(void)
 	if (percpu.mode == INDEX_CPU_ID)
 		bslab_hot.rseq_offset_cpu = __rseq_offset;
 	if (percpu.mode != INDEX_THREAD)
-		percpu.nr_slots = min_size(nr_cpus + 1, NR_CPU_SLOTS);
+		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
 	for (i = 0; i < NR_CLASSES; i++)
 		none_area.top[i] = NONE_TOP;
 	for (i = 0; i < percpu.nr_slots; i++)
@@ -133,11 +134,11 @@ static void area_store(unsigned slot, struct percpu_area *a)
 
 static struct percpu_area *area_get(void)
 {
-	struct percpu_area *a = percpu.orphans;
+	struct percpu_area **list = percpu.orphans ? &percpu.orphans : &percpu.spare, *a = *list;
 	unsigned i;
 
 	if (a) {
-		percpu.orphans = a->next_orphan;
+		*list = a->next_orphan;
 		return a;
 	}
 	a = boot_alloc(sizeof *a, 64);
@@ -146,10 +147,10 @@ static struct percpu_area *area_get(void)
 	return a;
 }
 
-static void area_orphan(struct percpu_area *a)
+static void area_keep(struct percpu_area **list, struct percpu_area *a)
 {
-	a->next_orphan = percpu.orphans;
-	percpu.orphans = a;
+	a->next_orphan = *list;
+	*list = a;
 }
 
 /* Thread mode: a slot for this thread, 0 when all are taken. */
@@ -167,7 +168,8 @@ static bool area_create(void)
 {
 	unsigned slot;
 
-	if (bslab_options.check)
+	/* A thread that has ended would take a slot for good. */
+	if (bslab_options.check || (percpu.mode == INDEX_THREAD && thread_state.exit_hooked == THREAD_ENDED))
 		return false;
 	lock_take(&percpu.lock, RANK_THREAD);
 	slot = percpu.mode == INDEX_THREAD ? (thread_state.index ? thread_state.index : slot_get()) : current_slot();
@@ -176,10 +178,12 @@ static bool area_create(void)
 	if (!(percpu.mode == INDEX_THREAD && !slot) && (!area_load(slot) || area_load(slot) == &none_area)) {
 		struct percpu_area *a = area_get();
 
-		if (a)
+		if (a) {
 			area_store(slot, a);
-		else if (percpu.mode == INDEX_THREAD)
+		} else if (percpu.mode == INDEX_THREAD) {
+			percpu.free_slots[percpu.nr_free_slots++] = slot;
 			slot = 0;
+		}
 	}
 	if (percpu.mode == INDEX_THREAD)
 		thread_state.index = slot;
@@ -208,6 +212,7 @@ static struct sheaf *orphan_sheaf(unsigned class)
 
 static void install(struct kmem_cache *c, struct sheaf *s)
 {
+	atomic_thread_fence(memory_order_release); /* reports read sheaves of other CPUs */
 	if (!swap_top(c->class, NONE_TOP, sheaf_top(s, s->nr)))
 		barn_put(c, s);
 }
@@ -300,13 +305,15 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 	int i;
 
 	for (i = 0; i < MAX_TRIES; i++) {
-		void **top = current_top(c->class);
+		void **top = current_top(c->class), *below;
 
 		if (!top)
 			break;
+		/* Read before push() writes above the top: the object is ours, so only a second free can have put it there. */
+		below = __atomic_load_n(&top[-1], __ATOMIC_RELAXED);
 		if (push(c->class, obj))
 			return;
-		if (top[-1] == obj) {
+		if (below == obj) {
 			bug_caller("double free of %p", obj);
 			return;
 		}
@@ -368,7 +375,8 @@ static void drain_own(void)
 	unsigned class;
 
 	for (class = 1; class < NR_CLASSES; class++) {
-		void **top = current_top(class);
+		struct percpu_area *a = area_load(current_slot());
+		void **top = a ? __atomic_load_n(&a->top[class], __ATOMIC_RELAXED) : NULL;
 		struct sheaf *s;
 
 		if (!top || top == NONE_TOP || !swap_top(class, top, NONE_TOP))
@@ -392,7 +400,7 @@ static void drain_orphans(void)
 		list = a->next_orphan;
 		area_empty(a);
 		lock_take(&percpu.lock, RANK_THREAD);
-		area_orphan(a);
+		area_keep(&percpu.spare, a);
 		lock_drop(&percpu.lock, RANK_THREAD);
 	}
 }
@@ -407,12 +415,13 @@ void percpu_drain(void)
 		drain_own();
 	} else {
 		list = areas_detach();
-		os_barrier_rseq();
+		while (os_barrier_rseq() != 0) /* it did a moment ago: short of memory now */
+			os_yield();
 		while ((a = list)) {
 			list = a->next_orphan;
 			area_empty(a);
 			lock_take(&percpu.lock, RANK_THREAD);
-			area_orphan(a);
+			area_keep(&percpu.spare, a);
 			lock_drop(&percpu.lock, RANK_THREAD);
 		}
 	}
@@ -476,7 +485,7 @@ void percpu_fork_done(bool child)
 		if (slot == own)
 			continue;
 		if (a && a != &none_area) {
-			area_orphan(a);
+			area_keep(&percpu.orphans, a);
 			area_store(slot, &none_area);
 		}
 		if (percpu.mode == INDEX_THREAD && slot)

@@ -206,10 +206,10 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 	return refill(c, larger ? larger : empty, pages_flags);
 }
 
-/* Moves the top, which was freed last and is warm. */
+/* Moves the top, which was freed last and is warm. `to` may be smaller: its class was set back to small. */
 static void split(struct sheaf *from, struct sheaf *to)
 {
-	unsigned n = (unsigned)min_size(from->nr / 2, HYSTERESIS), keep = from->nr - n;
+	unsigned n = (unsigned)min_size(min_size(from->nr, to->capacity) / 2, HYSTERESIS), keep = from->nr - n;
 
 	memcpy(to->slot, from->slot + keep, n * sizeof(void *));
 	to->nr = (uint16_t)n;

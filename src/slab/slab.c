@@ -127,10 +127,16 @@ static bool slab_has_free(const struct slab *s)
 	return false;
 }
 
+/* The word names the class too: see 5 in slab.h. */
+static uint32_t slab_state(const struct kmem_cache *c, enum slab_state state)
+{
+	return state == SLAB_DEAD ? SLAB_DEAD : (uint32_t)c->class << 2 | state;
+}
+
 static void partial_add(struct kmem_cache *c, struct slab *s, bool at_tail)
 {
 	bslab_assert(lock_is_held(&c->lock));
-	atomic_store(&s->state, SLAB_PARTIAL);
+	atomic_store(&s->state, slab_state(c, SLAB_PARTIAL));
 	if (at_tail)
 		list_add_tail(&c->partial, &s->node);
 	else
@@ -141,7 +147,7 @@ static void partial_del(struct kmem_cache *c, struct slab *s, enum slab_state st
 {
 	bslab_assert(lock_is_held(&c->lock));
 	list_del(&c->partial, &s->node);
-	atomic_store(&s->state, state);
+	atomic_store(&s->state, slab_state(c, state));
 }
 
 /* --- taking -------------------------------------------------------------------- */
@@ -281,15 +287,13 @@ static void slab_settle(struct kmem_cache *c, struct slab *s)
 	bool dead = false;
 
 	lock_take(&c->lock, RANK_CACHE);
-	if (s->cache == c) {
-		if (atomic_load(&s->state) == SLAB_FULL && slab_has_free(s))
-			partial_add(c, s, true);
-		if (atomic_load(&s->state) == SLAB_PARTIAL && atomic_load(&s->nr_free) == c->nr_objects &&
-		    !slab_is_kept(c)) {
-			partial_del(c, s, SLAB_DEAD);
-			c->nr_slabs--;
-			dead = true;
-		}
+	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) && slab_has_free(s))
+		partial_add(c, s, true);
+	if (atomic_load(&s->state) == slab_state(c, SLAB_PARTIAL) && atomic_load(&s->nr_free) == c->nr_objects &&
+	    !slab_is_kept(c)) {
+		partial_del(c, s, SLAB_DEAD);
+		c->nr_slabs--;
+		dead = true;
 	}
 	lock_drop(&c->lock, RANK_CACHE);
 	if (dead)
@@ -313,7 +317,7 @@ static void give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint6
 	if (unlikely(old & mask))
 		report_double_free(s, word, old & mask);
 	nr_free = atomic_fetch_add(&s->nr_free, n) + n;
-	if (atomic_load(&s->state) == SLAB_FULL || nr_free == c->nr_objects)
+	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) || nr_free == c->nr_objects)
 		slab_settle(c, s);
 }
 

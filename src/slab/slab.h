@@ -27,9 +27,12 @@
  *
  * 4. nr_free is raised after the bits are set and lowered after they are
  *    taken, so nr_free == nr_objects under the lock means that all objects are
- *    home and nobody is in the middle of bringing one: the slab may go. Headers
- *    are type-stable, so a giver that comes late looks at a header, if not at
- *    its own slab's, and checks the cache and the bits again under the lock.
+ *    home and nobody is in the middle of bringing one: the slab may go.
+ *
+ * 5. Headers are type-stable: a giver that comes late looks at a header, if not
+ *    at its own slab's. The state is therefore one word with the class: a word
+ *    that names a class comes and goes only under that cache's lock, so whoever
+ *    holds the lock and reads it has a slab of this cache before him.
  */
 #ifndef BSLAB_SLAB_H
 #define BSLAB_SLAB_H
@@ -81,7 +84,7 @@ struct slab {
 	_Atomic(struct kmem_cache *) cache;
 	uintptr_t base;
 	_Atomic int32_t nr_free; /* may lag behind the bits; see 4 above */
-	_Atomic uint32_t state;	 /* enum slab_state */
+	_Atomic uint32_t state;	 /* class << 2 | enum slab_state; 0 when DEAD */
 	_Atomic uint64_t free[];
 };
 
