@@ -4,12 +4,13 @@
  * that no C++ library is needed. Operator new asks the program's new-handler
  * until it succeeds; without one it throws std::bad_alloc through libstdc++'s or
  * libc++'s own helper, found weakly: a program that has operators new has one.
- * A new-handler that throws out of a nothrow form ends the program, since C has
- * no catch.
+ * C cannot catch what a new-handler throws, so the nothrow forms leave that to the C++
+ * library's own, which call the throwing forms, here, and catch.
  */
+#define _GNU_SOURCE
 #include "bslab/bslab.h"
 
-#include <errno.h>
+#include <dlfcn.h>
 
 #include "malloc/fast.h"
 #include "os/bug.h"
@@ -21,11 +22,17 @@ typedef void (*new_handler)(void);
 /* std::get_new_handler() and std::__throw_bad_alloc() */
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
+#pragma weak dlsym
+
+static new_handler current_handler(void)
+{
+	return _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
+}
 
 /* Runs the handler once; false when there is none. The handler may throw. */
 static bool run_new_handler(void)
 {
-	new_handler handler = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
+	new_handler handler = current_handler();
 
 	if (!handler)
 		return false;
@@ -46,18 +53,53 @@ static cold_path void *new_retry(size_t size, size_t align, bool throws)
 	bug_abort("operator new: out of memory for %z bytes, and no C++ library to throw bad_alloc", size);
 }
 
-static force_inline void *new_block(size_t size, bool throws)
+/* The C++ library's nothrow form, or NULL: no handler, no library behind us, or a static program without dlsym. */
+static void *library_form(const char *name)
+{
+	return current_handler() && dlsym ? dlsym(RTLD_NEXT, name) : NULL;
+}
+
+static cold_path void *nothrow_retry(size_t size, const void *tag)
+{
+	void *(*form)(size_t, const void *) = (void *(*)(size_t, const void *))library_form("_ZnwmRKSt9nothrow_t");
+
+	return form ? form(size, tag) : new_retry(size, 0, false);
+}
+
+static cold_path void *nothrow_aligned_retry(size_t size, size_t align, const void *tag)
+{
+	void *(*form)(size_t, size_t, const void *) =
+	    (void *(*)(size_t, size_t, const void *))library_form("_ZnwmSt11align_val_tRKSt9nothrow_t");
+
+	return form ? form(size, align, tag) : new_retry(size, align, false);
+}
+
+static force_inline void *new_block(size_t size)
 {
 	void *p = malloc_fast(size);
 
-	return likely(p != NULL) ? p : new_retry(size, 0, throws);
+	return likely(p != NULL) ? p : new_retry(size, 0, true);
 }
 
-static force_inline void *new_aligned(size_t size, size_t align, bool throws)
+static force_inline void *new_aligned(size_t size, size_t align)
 {
 	void *p = bslab_aligned_alloc(align, size);
 
-	return likely(p != NULL) ? p : new_retry(size, align, throws);
+	return likely(p != NULL) ? p : new_retry(size, align, true);
+}
+
+static force_inline void *new_nothrow(size_t size, const void *tag)
+{
+	void *p = malloc_fast(size);
+
+	return likely(p != NULL) ? p : nothrow_retry(size, tag);
+}
+
+static force_inline void *new_aligned_nothrow(size_t size, size_t align, const void *tag)
+{
+	void *p = bslab_aligned_alloc(align, size);
+
+	return likely(p != NULL) ? p : nothrow_aligned_retry(size, align, tag);
 }
 
 /* operator new(size_t), new[], and with std::nothrow_t const & */
@@ -86,46 +128,42 @@ EXPORT void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const v
 
 void *_Znwm(size_t size)
 {
-	return new_block(size, true);
+	return new_block(size);
 }
 
 void *_Znam(size_t size)
 {
-	return new_block(size, true);
+	return new_block(size);
 }
 
 void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag)
 {
-	(void)tag;
-	return new_block(size, false);
+	return new_nothrow(size, tag);
 }
 
 void *_ZnamRKSt9nothrow_t(size_t size, const void *tag)
 {
-	(void)tag;
-	return new_block(size, false);
+	return new_nothrow(size, tag);
 }
 
 void *_ZnwmSt11align_val_t(size_t size, size_t align)
 {
-	return new_aligned(size, align, true);
+	return new_aligned(size, align);
 }
 
 void *_ZnamSt11align_val_t(size_t size, size_t align)
 {
-	return new_aligned(size, align, true);
+	return new_aligned(size, align);
 }
 
 void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag)
 {
-	(void)tag;
-	return new_aligned(size, align, false);
+	return new_aligned_nothrow(size, align, tag);
 }
 
 void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag)
 {
-	(void)tag;
-	return new_aligned(size, align, false);
+	return new_aligned_nothrow(size, align, tag);
 }
 
 void _ZdlPv(void *ptr)

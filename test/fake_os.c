@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,22 @@
 #include "os/os.h"
 
 struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX};
+
+/* Held by each call that looks at the page table: floors above hold different locks when they come here. */
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void unlock_table(pthread_mutex_t **lock)
+{
+	pthread_mutex_unlock(*lock);
+}
+
+static pthread_mutex_t *lock_table(void)
+{
+	pthread_mutex_lock(&table_lock);
+	return &table_lock;
+}
+
+#define WITH_TABLE pthread_mutex_t *held __attribute__((cleanup(unlock_table), unused)) = lock_table()
 
 static char *window;
 static uint8_t *table; /* enum fake_state of each page */
@@ -153,6 +170,12 @@ static void *find_range(size_t size, size_t align, uintptr_t hint)
 	return NULL;
 }
 
+uintptr_t fake_window(void)
+{
+	window_open();
+	return (uintptr_t)window;
+}
+
 enum fake_state fake_page(const void *addr)
 {
 	return table[page_of("fake_page", (void *)align_down((uintptr_t)addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE)];
@@ -182,6 +205,7 @@ size_t fake_mappings(void)
 
 void *os_reserve(size_t size, size_t align, uintptr_t hint)
 {
+	WITH_TABLE;
 	void *p;
 
 	if (fails(FAKE_RESERVE))
@@ -194,6 +218,7 @@ void *os_reserve(size_t size, size_t align, uintptr_t hint)
 
 int os_commit(void *addr, size_t size)
 {
+	WITH_TABLE;
 	expect("os_commit", addr, size, is_mapped);
 	if (fails(FAKE_COMMIT))
 		return -ENOMEM;
@@ -203,6 +228,7 @@ int os_commit(void *addr, size_t size)
 
 void *os_map(size_t size)
 {
+	WITH_TABLE;
 	void *p;
 
 	if (fails(FAKE_MAP))
@@ -215,6 +241,7 @@ void *os_map(size_t size)
 
 int os_unmap(void *addr, size_t size)
 {
+	WITH_TABLE;
 	size = align_up(size, BSLAB_PAGE_SIZE);
 	expect("os_unmap", addr, size, is_mapped);
 	if (fails(FAKE_UNMAP))
@@ -234,6 +261,7 @@ static void *move_range(void *addr, size_t size, void *target)
 
 void *os_remap(void *addr, size_t old_size, size_t new_size)
 {
+	WITH_TABLE;
 	size_t first = page_of("os_remap", addr, old_size), old_pages = old_size / BSLAB_PAGE_SIZE;
 	char *p = addr;
 
@@ -256,6 +284,7 @@ void *os_remap(void *addr, size_t old_size, size_t new_size)
 
 void *os_move_pages(void *addr, size_t size)
 {
+	WITH_TABLE;
 	void *p;
 
 	expect("os_move_pages", addr, size, is_usable);
@@ -269,18 +298,11 @@ void *os_move_pages(void *addr, size_t size)
 	return p;
 }
 
-bool os_move_pages_to(void *addr, size_t size, void *target)
-{
-	expect("os_move_pages_to", addr, size, is_usable);
-	expect("os_move_pages_to", target, size, is_usable);
-	move_range(addr, size, target);
-	return true;
-}
-
 /* --- os.h: pages ------------------------------------------------------------------------- */
 
 int os_purge(void *addr, size_t size)
 {
+	WITH_TABLE;
 	expect("os_purge", addr, size, is_committed);
 	if ((uintptr_t)addr % fake.page_size || size % fake.page_size)
 		breach("os_purge", addr, size);
@@ -291,12 +313,14 @@ int os_purge(void *addr, size_t size)
 
 int os_populate(void *addr, size_t size)
 {
+	WITH_TABLE;
 	expect("os_populate", addr, size, is_usable);
 	return fails(FAKE_POPULATE) ? -EPERM : 0;
 }
 
 int os_guard(void *addr, size_t size)
 {
+	WITH_TABLE;
 	expect("os_guard", addr, size, is_committed);
 	if (fails(FAKE_GUARD))
 		return -ENOMEM;
@@ -306,6 +330,7 @@ int os_guard(void *addr, size_t size)
 
 int os_unguard(void *addr, size_t size)
 {
+	WITH_TABLE;
 	expect("os_unguard", addr, size, is_committed);
 	set_range(addr, size, FAKE_COMMITTED);
 	return 0;
@@ -313,11 +338,13 @@ int os_unguard(void *addr, size_t size)
 
 void os_no_huge_pages(void *addr, size_t size)
 {
+	WITH_TABLE;
 	expect("os_no_huge_pages", addr, align_up(size, BSLAB_PAGE_SIZE), is_mapped);
 }
 
 void os_name(void *addr, size_t size, const char *name)
 {
+	WITH_TABLE;
 	(void)name;
 	expect("os_name", addr, align_up(size, BSLAB_PAGE_SIZE), is_mapped);
 }
@@ -351,6 +378,7 @@ const char *os_env(const char *name)
 
 int os_barrier_rseq(void)
 {
+	WITH_TABLE;
 	static bool registered;
 
 	if (fails(FAKE_BARRIER))

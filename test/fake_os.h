@@ -47,6 +47,8 @@ extern struct fake_os fake;
 
 /* The n-th call (1 is the next) of the kinds in the mask fails; with forever, all later ones too. n = 0: none fails. */
 void fake_fail_at(unsigned kinds, size_t n, bool forever);
+/* Where the window begins. */
+uintptr_t fake_window(void);
 /* What a page is. */
 enum fake_state fake_page(const void *addr);
 /* How many pages of the window are in a state. */

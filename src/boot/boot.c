@@ -5,7 +5,7 @@
 
 /* Enough for the metadata of a small process: some thirty sheaves and slabs. */
 #define FIRST_CHUNK (48 * KIB)
-#define HOT_LINES 192
+#define HOT_LINES 256
 #define MIN_CHUNK (256 * KIB)
 #define MAX_CHUNK MIB /* below a huge page, so that metadata never becomes one */
 

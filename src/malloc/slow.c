@@ -50,9 +50,14 @@ static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
 	return large_alloc(size, align, zeroed);
 }
 
+static uint64_t nr_given_back(void)
+{
+	return zone_nr_given_back() + pages_nr_given_back();
+}
+
 size_t reclaim(size_t nr_keep)
 {
-	size_t n;
+	uint64_t before = nr_given_back();
 	unsigned class;
 
 	percpu_drain();
@@ -62,8 +67,9 @@ size_t reclaim(size_t nr_keep)
 		barn_drain(&bslab_caches[class]);
 		cache_shrink(&bslab_caches[class]);
 	}
-	n = pages_purge();
-	return n + zone_purge(nr_keep);
+	pages_purge();
+	zone_purge(nr_keep);
+	return (size_t)(nr_given_back() - before);
 }
 
 /* 0, or the byte whose complement new blocks are filled with. */

@@ -502,7 +502,7 @@ static bool free_locked(struct buddy *b, struct pageblock *blk, unsigned index, 
 	return true;
 }
 
-static size_t buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order);
+static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order);
 
 static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 {
@@ -634,7 +634,7 @@ static bool purge_isolated(const struct isolated *i, bool try)
 }
 
 /* Down to nr_keep dirty pages, in pieces of at least min_order. */
-static size_t buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
+static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
 {
 	struct isolated batch[PURGE_BATCH];
 	size_t nr_purged = 0;
@@ -659,17 +659,26 @@ static size_t buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
 	__atomic_store_n(&b->refused_at, ok ? 0 : b->nr_dirty_free, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
 	zone_note_unmapped(nr_purged);
-	return nr_purged;
 }
 
+/* Buddies are never removed, so their list is walked without the lock once its head is read. */
 size_t pages_purge(void)
 {
+	uint64_t before = pages_nr_given_back();
 	struct buddy *b;
-	size_t n = 0;
 
-	/* Buddies are never removed, so the list is walked without the lock once its head is read. */
 	for (b = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); b; b = b->next)
-		n += buddy_purge(b, 0, min_purge_order());
+		buddy_purge(b, 0, min_purge_order());
+	return (size_t)(pages_nr_given_back() - before);
+}
+
+uint64_t pages_nr_given_back(void)
+{
+	struct buddy *b;
+	uint64_t n = 0;
+
+	for (b = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); b; b = b->next)
+		n += __atomic_load_n(&b->count.nr_purged_pages, __ATOMIC_RELAXED);
 	return n;
 }
 

@@ -83,6 +83,8 @@ unsigned pages_reserve_highatomic(unsigned nr_blocks);
 
 /* Gives the pages of partly used blocks back to the OS; how many. */
 size_t pages_purge(void);
+/* Pages given back so far, by all buddies. */
+uint64_t pages_nr_given_back(void);
 /* This thread ends: its buddy is for others to adopt. */
 void pages_thread_exit(void);
 

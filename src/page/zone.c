@@ -277,9 +277,10 @@ void zone_free(struct pageblock *first, unsigned nr_blocks)
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
-/* The highest run of dirty free blocks, so that the low addresses stay warm. */
-static struct region *find_purge(unsigned *index, unsigned *n)
+/* The highest dirty free blocks in a row, so that the low addresses stay warm; no more than hold nr_pages. */
+static struct region *find_purge(size_t nr_pages, unsigned *index, unsigned *n)
 {
+	size_t nr_found = 0;
 	struct region *r;
 	unsigned i;
 
@@ -289,8 +290,10 @@ static struct region *find_purge(unsigned *index, unsigned *n)
 		i = r->nr_committed;
 		while (!bit_is_set(r->dirty, i - 1))
 			i--;
-		for (*n = 0; i && *n < PURGE_BATCH && bit_is_set(r->dirty, i - 1); i--)
+		for (*n = 0; i && *n < PURGE_BATCH && nr_found < nr_pages && bit_is_set(r->dirty, i - 1); i--) {
+			nr_found += block_dirty_pages(region_block(r, i - 1));
 			++*n;
+		}
 		*index = i;
 		return r;
 	}
@@ -323,7 +326,7 @@ size_t zone_purge(size_t nr_keep)
 	lock_take(&zone.lock, RANK_ZONE);
 	while (ok && zone.nr_dirty_pages > nr_keep) {
 		unsigned index, n;
-		struct region *r = find_purge(&index, &n);
+		struct region *r = find_purge(zone.nr_dirty_pages - nr_keep, &index, &n);
 
 		if (!r)
 			break;
@@ -371,6 +374,11 @@ void zone_note_fresh(size_t nr_pages)
 size_t zone_learned_pages(void)
 {
 	return __atomic_load_n(&zone.nr_learned, __ATOMIC_RELAXED);
+}
+
+uint64_t zone_nr_given_back(void)
+{
+	return __atomic_load_n(&zone.count.nr_purged_pages, __ATOMIC_RELAXED);
 }
 
 size_t zone_high_pages(void)

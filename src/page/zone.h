@@ -47,6 +47,8 @@ size_t zone_purge(size_t nr_keep);
 void zone_set_dirty_floor(size_t size_bytes);
 
 size_t zone_high_pages(void);
+/* Pages given back so far. */
+uint64_t zone_nr_given_back(void);
 /* Pages given back otherwise, and fresh pages of runs handed out by the buddies: the zone learns from both. */
 void zone_note_unmapped(size_t nr_pages);
 void zone_note_fresh(size_t nr_pages);

@@ -21,6 +21,7 @@ static struct {
 	enum index_mode mode;
 	struct percpu_area *orphans; /* areas with objects and without an index */
 	struct percpu_area *spare;   /* the same without objects */
+	struct percpu_area *limbo;   /* detached, and sequences may still be at work in them */
 	unsigned nr_slots;	     /* entries of bslab_hot.area[] in use, from 0 */
 	uint32_t next_slot, nr_free_slots;
 	uint32_t *free_slots;
@@ -362,12 +363,34 @@ static struct percpu_area *areas_detach(void)
 		a = area_load(slot);
 		if (a && a != &none_area) {
 			area_store(slot, &none_area);
+			a->slot = slot;
 			a->next_orphan = taken;
 			taken = a;
 		}
 	}
+	while ((a = percpu.limbo)) {
+		percpu.limbo = a->next_orphan;
+		a->next_orphan = taken;
+		taken = a;
+	}
 	lock_drop(&percpu.lock, RANK_THREAD);
 	return taken;
+}
+
+/* Undoes areas_detach() without touching an area: sequences may still be at work in it. */
+static void areas_reattach(struct percpu_area *list)
+{
+	struct percpu_area *a;
+
+	lock_take(&percpu.lock, RANK_THREAD);
+	while ((a = list)) {
+		list = a->next_orphan;
+		if (area_load(a->slot) == &none_area)
+			area_store(a->slot, a);
+		else
+			area_keep(&percpu.limbo, a);
+	}
+	lock_drop(&percpu.lock, RANK_THREAD);
 }
 
 static void drain_own(void)
@@ -415,8 +438,10 @@ void percpu_drain(void)
 		drain_own();
 	} else {
 		list = areas_detach();
-		while (os_barrier_rseq() != 0) /* it did a moment ago: short of memory now */
-			os_yield();
+		if (os_barrier_rseq() != 0) { /* it worked a moment ago: short of memory now */
+			areas_reattach(list);
+			return;
+		}
 		while ((a = list)) {
 			list = a->next_orphan;
 			area_empty(a);

@@ -36,6 +36,7 @@
 struct percpu_area {
 	void **top[NR_CLASSES];
 	struct percpu_area *next_orphan;
+	unsigned slot; /* it was detached from; under the lock of slab/percpu.c */
 };
 
 /* Chooses the index mode; after this the slow paths work. */

@@ -294,7 +294,7 @@ static void sized_odd_alignment(void)
 
 /* --- errno ---------------------------------------------------------------------------------------------------- */
 
-static volatile size_t huge = SIZE_MAX;
+static volatile size_t huge = SIZE_MAX; /* huge - 2 and huge + 1 are no powers of two */
 
 static void result(const char *call, const void *p)
 {
@@ -313,8 +313,8 @@ static void errnos(void)
 	result("calloc", bslab_calloc(huge / 2, 3));
 	result("realloc", bslab_realloc(hidden(bslab_malloc(10)), huge / 2 + 1));
 	result("reallocarray", bslab_reallocarray(hidden(bslab_malloc(10)), huge / 2, 3));
-	result("aligned_alloc", bslab_aligned_alloc(3, 10));
-	result("aligned_alloc", bslab_aligned_alloc(0, 10));
+	result("aligned_alloc", bslab_aligned_alloc(huge - 2, 10));
+	result("aligned_alloc", bslab_aligned_alloc(huge + 1, 10));
 	result("memalign", bslab_memalign(huge, 10));
 	result("pvalloc", bslab_pvalloc(huge));
 	e = bslab_posix_memalign(&p, 3, 10);

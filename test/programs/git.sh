@@ -26,7 +26,8 @@ history() {
 			xargs -r perl -i -pe 's/\bthe\b/"the[" . '"$i"' . "]"/e if ($. + '"$i"') % 17 == 0; close ARGV if eof'
 		if ((i % 10 == 0)); then
 			mkdir -p "moved$i"
-			git ls-files '*.pm' | awk -v i="$i" 'NR % 50 == i % 50' | xargs -r -I{} git mv {} "moved$i/" 2>/dev/null
+			# shellcheck disable=SC2016 # the parameters of the inner shell
+			git ls-files '*.pm' | awk -v i="$i" 'NR % 50 == i % 50' | under "$who" xargs -r sh -c 'exec git mv -k "$@" "$0"' "moved$i"
 		fi
 		under "$who" git add -A
 		under "$who" git commit -q -m "change $i"

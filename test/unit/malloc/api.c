@@ -21,7 +21,7 @@ static void setup(void)
 TestSuite(api, .init = setup);
 
 /* Kept from the compiler, which knows that these are too large. */
-static volatile size_t huge = SIZE_MAX, largest = PTRDIFF_MAX;
+static volatile size_t huge = SIZE_MAX, largest = PTRDIFF_MAX, half_space = (size_t)1 << 47, zero = 0, forty_eight = 48;
 
 static size_t natural_alignment(size_t size)
 {
@@ -127,8 +127,8 @@ Test(api, impossible_sizes)
 	expect_enomem(bslab_reallocarray(NULL, huge, 2));
 	expect_enomem(bslab_aligned_alloc(64, huge));
 	expect_enomem(bslab_aligned_alloc(64, largest - 10));
-	expect_enomem(bslab_aligned_alloc((size_t)1 << 63, 1));
-	expect_enomem(bslab_aligned_alloc((size_t)1 << 47, 1));
+	expect_enomem(bslab_aligned_alloc(largest + 1, 1));
+	expect_enomem(bslab_aligned_alloc(half_space, 1));
 	expect_enomem(bslab_memalign(4096, huge));
 	expect_enomem(bslab_valloc(huge));
 	expect_enomem(bslab_pvalloc(huge));
@@ -244,10 +244,10 @@ Test(api, posix_memalign_returns_its_errors)
 
 Test(api, bad_alignments)
 {
-	cr_assert_null(bslab_aligned_alloc(0, 8));
+	cr_assert_null(bslab_aligned_alloc(zero, 8));
 	cr_assert_eq(errno, EINVAL);
 	errno = 0;
-	cr_assert_null(bslab_aligned_alloc(48, 8));
+	cr_assert_null(bslab_aligned_alloc(forty_eight, 8));
 	cr_assert_eq(errno, EINVAL);
 	errno = 0;
 	cr_assert_null(bslab_memalign((size_t)-1, 8));
@@ -329,6 +329,22 @@ Test(api, trim_gives_back_once)
 	cr_assert_eq(bslab_malloc_trim(0), 1);
 	cr_assert_eq(bslab_malloc_trim(0), 0);
 	cr_assert_eq(bslab_mallinfo2().keepcost, 0);
+}
+
+/* With a low threshold, what trimming sets free is given back on the way: it counts too. */
+Test(api, trim_counts_all_that_it_gives_back)
+{
+	static char *p[3000];
+
+	bslab_mallopt(M_TRIM_THRESHOLD, 0);
+	for (int i = 0; i < 3000; i++) {
+		p[i] = bslab_malloc(1000);
+		memset(p[i], 1, 1000);
+	}
+	for (int i = 0; i < 3000; i++)
+		bslab_free(p[i]);
+	cr_assert_eq(bslab_malloc_trim(0), 1);
+	cr_assert_eq(bslab_malloc_trim(0), 0);
 }
 
 Test(api, mallopt)

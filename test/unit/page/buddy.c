@@ -10,6 +10,7 @@
 #include "os/thread.h"
 #include "page/buddy.h"
 #include "page/zone.h"
+#include "page/blocks.h"
 
 static void setup(void)
 {
@@ -56,7 +57,7 @@ static void check(void)
 	struct pages_info i = snapshot();
 	size_t sums[3] = {0}, listed = 0;
 
-	zone_for_each_block(check_block, sums);
+	for_each_block(check_block, sums);
 	for (unsigned t = 0; t < NR_MIGRATETYPES; t++)
 		for (unsigned o = 0; o < NR_ORDERS; o++)
 			listed += i.free_area[t][o] << o;

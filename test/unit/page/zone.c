@@ -6,6 +6,7 @@
 #include "fake_os.h"
 #include "os/options.h"
 #include "page/zone.h"
+#include "page/blocks.h"
 
 static void setup(void)
 {
@@ -37,7 +38,7 @@ static void check(void)
 	struct zone_info i = snapshot();
 	size_t nr_blocks = 0;
 
-	zone_for_each_block(counter, &nr_blocks);
+	for_each_block(counter, &nr_blocks);
 	cr_assert_eq(i.nr_committed, nr_blocks);
 	cr_assert_eq(i.nr_committed, i.nr_used + i.nr_free, "%zu != %zu + %zu", i.nr_committed, i.nr_used, i.nr_free);
 	cr_assert_leq(i.nr_dirty_blocks, i.nr_free);
@@ -194,6 +195,18 @@ Test(zone, balance_goes_from_the_high_to_the_low_watermark)
 	cr_assert_leq(i.nr_dirty_pages, i.low_pages);
 	cr_assert_gt(i.nr_purged_pages, 0);
 	check();
+}
+
+Test(zone, purges_no_block_more_than_it_must)
+{
+	struct pageblock *b = zone_alloc(12, PAGEBLOCK_LARGE, &ignored);
+
+	for (int n = 0; n < 12; n++)
+		write_block(b + n);
+	zone_free(b, 12);
+	zone_purge(7 * PAGEBLOCK_PAGES);
+	cr_assert_eq(snapshot().nr_dirty_pages, 7 * PAGEBLOCK_PAGES, "%zu blocks left of 7",
+		     snapshot().nr_dirty_pages / PAGEBLOCK_PAGES);
 }
 
 Test(zone, dirty_floor_moves_the_watermarks)

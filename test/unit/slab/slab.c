@@ -115,7 +115,7 @@ Test(slab, one_slab_at_a_time)
 
 Test(slab, the_last_empty_slab_stays_until_a_shrink)
 {
-	struct kmem_cache *c = cache_of(size_class(1000));
+	struct kmem_cache *c = cache_of(size_class(64));
 
 	take_all(c, objects, 3u * c->nr_objects);
 	cr_assert_eq(snapshot(c->class).nr_slabs, 3);

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# fastpath.sh LIBRARY: counts the instructions of malloc and free when nothing goes wrong, from the entry to the first ret,
+# sentinel tests and the restartable sequence included. Fails when there are more than allowed, or when the path calls or
+# jumps: what falls through is then not the fast path.
+set -u
+lib=${1?"usage: fastpath.sh LIBRARY"}
+
+disassembly() { # disassembly SYMBOL: its instructions, one a line
+	local start
+	start=$(nm -D --defined-only "$lib" | awk -v s="$1" '{ sub(/@.*/, "", $3) } $3 == s { print "0x" $1; exit }')
+	[ -n "$start" ] || { echo "$lib has no $1" >&2; return 1; }
+	objdump -d --no-show-raw-insn --start-address="$start" --stop-address=$((start + 1024)) "$lib" |
+		awk '/^ +[0-9a-f]+:/ { sub(/^ +[0-9a-f]+:\t/, ""); print }'
+}
+
+failed=0
+check() { # check SYMBOL LIMIT
+	local text count
+	text=$(disassembly "$1") || { failed=1; return; }
+	count=$(awk '
+		/^(nop|xchg +%ax,%ax|data16|cs nop|endbr64|bti|paciasp)/ { next }
+		{ n++ }
+		/^(notrack |bnd )?(jmp|call|b |bl |br |blr )/ { print "jumps: " $0; exit }
+		/^(repz |bnd )?ret/ { print n; exit }' <<<"$text")
+	if ! [[ $count =~ ^[0-9]+$ ]]; then
+		echo "FAIL $1: ${count:-no ret}"
+	elif [ "$count" -gt "$2" ]; then
+		echo "FAIL $1: $count instructions, at most $2"
+	else
+		echo "ok   $1: $count instructions, at most $2"
+		return
+	fi
+	sed -n '1,40s/^/    /p' <<<"$text"
+	failed=1
+}
+
+check malloc 20
+check bslab_malloc 20
+check _Znwm 22 # keeps the size for the new-handler
+check free 26
+check bslab_free 26
+check cfree 26
+check _ZdlPv 26
+exit $failed
