@@ -53,7 +53,10 @@ static cold_path void *new_retry(size_t size, size_t align, bool throws)
 	bug_abort("operator new: out of memory for %z bytes, and no C++ library to throw bad_alloc", size);
 }
 
-/* The C++ library's nothrow form, or NULL: no handler, no library behind us, or a static program without dlsym. */
+/*
+ * The C++ library's nothrow form, or NULL: no handler, no library behind us, or a static program without dlsym, where
+ * a handler that throws out of a nothrow form ends the program.
+ */
 static void *library_form(const char *name)
 {
 	return current_handler() && dlsym ? dlsym(RTLD_NEXT, name) : NULL;

@@ -113,8 +113,10 @@ static void new_handler()
 	std::set_new_handler(handler_that_throws);
 	EXPECT(throws_bad_alloc([] { return ::operator new(huge, std::align_val_t(64)); }));
 	EXPECT(nr_handler_calls == 7);
+#ifndef STATIC_PROGRAM // there nobody finds the C++ library's own form, which catches
 	std::set_new_handler(handler_that_throws);
 	EXPECT(!::operator new(huge, std::nothrow)); // noexcept: what the handler throws ends here
+#endif
 	std::set_new_handler(nullptr);
 }
 
