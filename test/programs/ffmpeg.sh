@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Models: heavily threaded encoders and decoders: aligned frames of megabytes handed from thread to thread and reused
 # Packages: ffmpeg
-# Limit: 600
 . "$(dirname "$0")/lib.sh"
 
 loads ffmpeg

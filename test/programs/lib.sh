@@ -14,7 +14,7 @@
 # A script says in its head what it models and, for `run` and for the lines below, in these fields:
 #   # Packages: Debian packages to install where missing
 #   # Quick: yes            belongs to the quick subset
-#   # Limit: SECONDS        to be ended after that long (default 300)
+#   # Limit: SECONDS        to be ended after that long, which only a program that hangs takes (default 600)
 
 set -euE -o pipefail
 umask 022
@@ -171,6 +171,7 @@ sees_lib() {
 
 # Once per script: the loader gives libc's own calls of malloc to the library, and not only a place in memory.
 check_preload() {
+	under bslab cat /dev/null 2>"$log/preload" || fail "not even cat runs with this library"
 	under bslab LD_DEBUG=bindings cat /dev/null 2>&1 | grep -F "to $lib " | grep malloc >/dev/null ||
 		fail "LD_PRELOAD=$lib does not take: malloc is not bound to it"
 }
@@ -223,7 +224,7 @@ mapped() {
 stop() {
 	local i rc=0
 	kill -s "$1" "$pid" || fail "the server had ended before it was stopped"
-	for ((i = 0; i < 300; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		kill -0 "$pid" 2>/dev/null || break
 		sleep 0.1
 	done

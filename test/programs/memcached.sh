@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Models: a server of four threads with glibc's malloc for its connections and a slab allocator of its own for its items
+# Models: a server of four threads with malloc for its connections and a slab allocator of its own for its items
 # Packages: memcached python3
 # Quick: yes
 . "$(dirname "$0")/lib.sh"

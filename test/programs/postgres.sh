@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Models: a process for each connection, memory contexts over malloc, shared memory beside it, compiled queries (LLVM)
 # Packages: postgresql-15 postgresql-client-15
-# Limit: 600
 . "$(dirname "$0")/lib.sh"
 
 bin=/usr/lib/postgresql/15/bin

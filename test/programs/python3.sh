@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Models: CPython's own test suite with every object on malloc: threads, fork, signals, foreign libraries, broken pointers' nets
+# Models: CPython's own test suite with every object on malloc: threads, fork, signals, foreign functions
 # Packages: python3.11 libpython3.11-testsuite
 # Quick: yes
-# Limit: 1500
+# Limit: 2400
 . "$(dirname "$0")/lib.sh"
 
 python=/usr/bin/python3.11

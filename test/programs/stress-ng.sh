@@ -9,7 +9,7 @@ loads stress-ng
 # A count of operations and not of seconds, so that a slow machine does the same; the time is only a bound, and reaching it
 # shows in the count; a bound on the live blocks, so that the worst case is a gigabyte. The output compared is each stressor and how many operations it did.
 stress() {
-	under "$who" stress-ng --verify --timeout 100 --metrics-brief --no-rand-seed --oom-avoid --temp-path . "$@" >all 2>&1 || { cat all; return 1; }
+	under "$who" stress-ng --verify --timeout 200 --metrics-brief --no-rand-seed --oom-avoid --temp-path . "$@" >all 2>&1 || { cat all; return 1; }
 	cat all >&2
 	grep -q 'successful run completed' all
 	awk '$2 == "metrc:" && $5 ~ /^[0-9]+$/ { print $4, $5 }' all

@@ -9,11 +9,11 @@ loads tar xz
 # What every Debian has: its tools and, in the full set, their libraries; several blocks for each of the threads of xz.
 files=(/usr/bin)
 [ -n "${PROGRAMS_QUICK:-}" ] || files+=(/usr/lib/x86_64-linux-gnu)
-find "${files[@]}" -maxdepth 1 -type f -size -8M | LC_ALL=C sort | sed -n "1,$(amount 130 900)p" | sed 's|^/||' >"$T/list"
+find "${files[@]}" -maxdepth 1 -type f -size -8M | LC_ALL=C sort | sed -n "1,$(amount 130 400)p" | sed 's|^/||' >"$T/list"
 
 pack() {
 	under "$who" tar --create --file=all.tar --directory=/ --files-from="$T/list" --sort=name --mtime=@0 --owner=0 --group=0
-	under "$who" xz -T2 -k --block-size=8MiB -"$(amount 2 6)" all.tar
+	under "$who" xz -T2 -k --block-size=8MiB -"$(amount 2 5)" all.tar
 	under "$who" xz -T1 -k -c -1 --format=lzma all.tar >all.tar.lzma
 	under "$who" xz -l --robot all.tar.xz
 	rm all.tar

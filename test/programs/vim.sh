@@ -12,7 +12,7 @@ perl -e 'printf "int f%d(const char *s, int n) { return n %% %d + (int)s[%d]; } 
 # No configuration but this; a fixed size, and nothing on the screen that tells the time.
 cat >"$T/vimrc" <<'END'
 set nocompatible noswapfile nobackup viminfo= encoding=utf-8 hlsearch incsearch number undolevels=1000 shortmess=atIF
-set noruler noshowcmd laststatus=2 statusline=%f\ %l/%L nomore lazyredraw
+set noruler noshowcmd laststatus=2 statusline=%f\ %l/%L\ after\ step\ %{get(g:,'step',0)} nomore lazyredraw
 syntax on
 filetype plugin on
 set omnifunc=syntaxcomplete#Complete
@@ -28,24 +28,25 @@ export TMUX_TMPDIR=$T
 keys() { "${tmux[@]}" send-keys -t edit "$@"; }
 typed() { "${tmux[@]}" send-keys -t edit -l "$1"; }
 
-# Waits until vim has done all it was sent, which it says by writing a file; then the screen is what it shows.
+# Waits until vim has done all it was sent, which its status line says, and until the screen no longer changes.
 step=0
 screen() {
-	local i
+	local i before='' now=''
 	step=$((step + 1))
 	keys Escape
-	typed ":call writefile([], 'done$step')"
+	typed ":let step = $step | redrawstatus! | redraw!"
 	keys Enter
-	for ((i = 0; i < 600; i++)); do
-		[ ! -e "done$step" ] || break
-		sleep 0.05
+	for ((i = 0; i < 1200; i++)); do
+		now=$("${tmux[@]}" capture-pane -p -t edit)
+		if [[ $now = *"after step $step"* && $now = "$before" ]]; then
+			printf -- '--- screen %d\n%s\n' $step "$now"
+			return
+		fi
+		before=$now
+		sleep 0.1
 	done
-	[ -e "done$step" ] || { echo "vim does not answer at step $step" >&2; return 1; }
-	typed ":redraw!"
-	keys Enter
-	sleep 0.3
-	echo "--- screen $step"
-	"${tmux[@]}" capture-pane -p -t edit
+	echo "vim does not answer at step $step" >&2
+	return 1
 }
 
 session() {
@@ -59,7 +60,7 @@ session() {
 	vim=$("${tmux[@]}" display-message -p -t edit '#{pane_pid}')
 	mapped "$who" "$vim" "$("${tmux[@]}" display-message -p '#{pid}')"
 
-	typed ':%s/\v<f(\d+)>/func_\1_\=submatch(1)/g'
+	typed ':%s/\v<f(\d+)>/\="func_" . submatch(1) * 3/g'
 	keys Enter
 	typed ':%s/\<s\>/text/g'
 	keys Enter
@@ -102,7 +103,7 @@ session() {
 	screen
 	typed ':only! | write | qall!'
 	keys Enter
-	for _ in {1..200}; do
+	for _ in {1..1200}; do
 		"${tmux[@]}" has-session -t edit 2>/dev/null || break
 		sleep 0.05
 	done
