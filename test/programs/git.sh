@@ -5,7 +5,8 @@
 . "$(dirname "$0")/lib.sh"
 
 loads git
-export GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=c GIT_COMMITTER_EMAIL=c@example.org
+# On a slow machine, and only there, git would say how far it is.
+export GIT_PROGRESS_DELAY=100000 GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=c GIT_COMMITTER_EMAIL=c@example.org
 git config --global init.defaultBranch main
 git config --global advice.detachedHead false
 git config --global pack.threads 2
@@ -74,8 +75,8 @@ merges() {
 	under "$who" git checkout -q -b side HEAD~10
 	git ls-files '*.pm' | sed -n 1,40p | xargs perl -i -pe 's/^=head1/=head1 Side:/'
 	under "$who" git commit -q -a -m side
-	under "$who" git merge -q -m merged -X theirs main 2>&1
-	under "$who" git rebase -q main 2>&1 || { under "$who" git status --short; under "$who" git rebase --abort; }
+	under "$who" git merge -q -m merged -X theirs main
+	under "$who" git rebase -q main || { under "$who" git status --short; under "$who" git rebase --abort; }
 	under "$who" git rev-parse HEAD 'HEAD^{tree}'
 }
 
