@@ -58,7 +58,9 @@ static force_inline void *percpu_pop(unsigned class, const int index_offset)
 		__builtin_unreachable(); /* so that callers test once */
 	return obj;
 empty:
-	return NULL;
+	/* gcc 12 may take an output's register for unset on the label's path, and then drops what stands there. */
+	__asm__ volatile("" : "=r"(obj) : "0"(NULL));
+	return obj;
 }
 
 static force_inline bool percpu_push(unsigned class, void *obj, const int index_offset)
