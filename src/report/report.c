@@ -18,10 +18,10 @@ static void take_class(struct heap_report *r, unsigned class)
 		return;
 	cached = percpu_nr_cached(class, &r->nr_areas);
 	c->nr_cached = cached + c->cache.nr_barn_objects;
-	nr_objects = c->cache.nr_slabs * c->cache.nr_objects_per_slab;
+	nr_objects = c->cache.nr_objects;
 	nr_free = c->cache.nr_free + c->nr_cached;
 	c->nr_used = minus(nr_objects, nr_free);
-	r->slab_pages += c->cache.nr_slabs * c->cache.nr_pages_per_slab;
+	r->slab_pages += c->cache.nr_pages;
 	r->small_used += c->nr_used * c->cache.size;
 	r->small_free += nr_free * c->cache.size;
 	r->nr_small_free += nr_free;
@@ -93,14 +93,14 @@ static void text_caches(const struct heap_report *r, void (*put)(const char *, v
 {
 	unsigned class;
 
-	LINE("%s", "size used cached objects slabs partial pages/slab sheaf refills drains");
+	LINE("%s", "size used cached objects slabs partial pages sheaf refills drains");
 	for (class = 1; class < NR_CLASSES; class++) {
 		const struct class_report *c = &r->class[class];
 
 		if (c->cache.size)
 			LINE("%z %z %z %z %z %z %z %z %z %z", c->cache.size, c->nr_used, c->nr_cached,
-			     c->cache.nr_slabs * c->cache.nr_objects_per_slab, c->cache.nr_slabs, c->cache.nr_partial,
-			     c->cache.nr_pages_per_slab, c->cache.sheaf_capacity, (size_t)c->cache.nr_refills,
+			     c->cache.nr_objects, c->cache.nr_slabs, c->cache.nr_partial,
+			     c->cache.nr_pages, c->cache.sheaf_capacity, (size_t)c->cache.nr_refills,
 			     (size_t)c->cache.nr_drains);
 	}
 }
@@ -125,7 +125,7 @@ static void xml_caches(const struct heap_report *r, void (*put)(const char *, vo
 		if (c->cache.size)
 			LINE("  <size from=\"%z\" to=\"%z\" used=\"%z\" cached=\"%z\" total=\"%z\" slabs=\"%z\"/>",
 			     class_size(class - 1) + 1, c->cache.size, c->nr_used, c->nr_cached,
-			     c->cache.nr_slabs * c->cache.nr_objects_per_slab, c->cache.nr_slabs);
+			     c->cache.nr_objects, c->cache.nr_slabs);
 	}
 	LINE("%s", "</sizes>");
 }

@@ -19,16 +19,38 @@ static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap wo
  */
 #define RECIPROCAL_SHIFT 40
 
+static size_t pages_for(size_t bytes)
+{
+	return (bytes + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
 /*
  * A slab is what fits into 2^order pages, so that the buddies split without
- * odd rests; pages behind the last object go back to them. The order gives one
- * bitmap word's worth of objects up to 1 KiB, above it 8 or, from 8 KiB, 4.
+ * odd rests; pages behind the last object go back to them. The largest slabs
+ * have one bitmap word's worth of objects up to 1 KiB, above it 8 or, from
+ * 8 KiB, 4, or up to four times as many where a smaller slab loses more than
+ * 1/64 behind its last object; the smallest have one page, or one object.
  */
-static unsigned slab_order(size_t size)
+static unsigned objects_in(size_t size, unsigned order)
+{
+	return (unsigned)min_size((BSLAB_PAGE_SIZE << order) / size, MAX_SLAB_OBJECTS);
+}
+
+static size_t lost_in(size_t size, unsigned order)
+{
+	size_t bytes = objects_in(size, order) * size;
+
+	return (pages_for(bytes) << PAGE_SHIFT) - bytes;
+}
+
+static unsigned full_order(size_t size)
 {
 	size_t nr_objects = size <= KIB ? 64 : size <= 8 * KIB ? 8 : 4;
+	unsigned first = order_of(pages_for(nr_objects * size)), order = first;
 
-	return order_of((nr_objects * size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
+	while (order < first + 2 && order < MAX_SLAB_ORDER && lost_in(size, order) > (BSLAB_PAGE_SIZE << order) / 64)
+		order++;
+	return order;
 }
 
 static void cache_setup(struct kmem_cache *c, unsigned class)
@@ -36,11 +58,10 @@ static void cache_setup(struct kmem_cache *c, unsigned class)
 	size_t size = class_size(class);
 
 	c->class = (uint8_t)class;
-	c->nr_objects = (uint16_t)min_size((BSLAB_PAGE_SIZE << slab_order(size)) / size, MAX_SLAB_OBJECTS);
-	c->nr_pages = (uint16_t)((c->nr_objects * size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
-	c->nr_words = (uint8_t)((c->nr_objects + 63) / 64);
+	c->first_order = (uint8_t)order_of(pages_for(size));
+	c->full_order = (uint8_t)full_order(size);
 	c->reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size;
-	c->migratetype = c->nr_objects >= 32 ? MIGRATE_UNMOVABLE : MIGRATE_RECLAIMABLE;
+	c->migratetype = objects_in(size, c->full_order) >= 32 ? MIGRATE_UNMOVABLE : MIGRATE_RECLAIMABLE;
 	barn_setup(&c->barn, size);
 	__atomic_store_n(&c->size, (uint32_t)size, __ATOMIC_RELEASE);
 }
@@ -70,58 +91,93 @@ uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
 
 /* --- slabs come and go -------------------------------------------------------- */
 
-static size_t slab_header_size(const struct kmem_cache *c)
+static unsigned nr_words_for(unsigned nr_objects)
 {
-	return sizeof(struct slab) + c->nr_words * sizeof(uint64_t);
+	return (nr_objects + 63) / 64;
 }
 
-static void slab_init(struct slab *s, struct kmem_cache *c, void *pages)
+static unsigned slab_nr_objects(const struct slab *s)
+{
+	return atomic_load_explicit(&s->nr_objects, memory_order_relaxed);
+}
+
+static unsigned slab_nr_words(const struct slab *s)
+{
+	return nr_words_for(slab_nr_objects(s));
+}
+
+static size_t slab_nr_pages(const struct slab *s)
+{
+	return pages_for((size_t)slab_nr_objects(s) * s->cache->size);
+}
+
+static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigned nr_objects)
 {
 	unsigned w;
 
 	s->cache = c;
 	s->base = (uintptr_t)pages;
-	for (w = 0; w < c->nr_words; w++) {
-		unsigned rest = c->nr_objects - w * 64u;
+	atomic_store_explicit(&s->nr_objects, (uint16_t)nr_objects, memory_order_relaxed);
+	for (w = 0; w < nr_words_for(nr_objects); w++) {
+		unsigned rest = nr_objects - w * 64u;
 
 		atomic_store_explicit(&s->free[w], rest >= 64 ? ~0ull : (1ull << rest) - 1, memory_order_relaxed);
 	}
-	atomic_store_explicit(&s->nr_free, c->nr_objects, memory_order_relaxed);
+	atomic_store_explicit(&s->nr_free, (int16_t)nr_objects, memory_order_relaxed);
 	atomic_store_explicit(&s->state, SLAB_DEAD, memory_order_relaxed); /* until it is on the list */
-	map_set_range(s->base, c->nr_pages, desc_of_pointer(s, PAGE_NONE, c->class));
+	map_set_range(s->base, slab_nr_pages(s), desc_of_pointer(s, PAGE_NONE, c->class));
+}
+
+/* How many objects the next slab has: see 6 in slab.h. A stale count only makes it another size. */
+static unsigned next_nr_objects(const struct kmem_cache *c)
+{
+	size_t nr_present = __atomic_load_n(&c->nr_objects, __ATOMIC_RELAXED);
+	unsigned order = c->first_order;
+
+	while (order < c->full_order && objects_in(c->size, order + 1) <= nr_present)
+		order++;
+	return objects_in(c->size, order);
 }
 
 static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 {
-	struct slab *s = boot_pool_get(&slab_pool[c->nr_words], slab_header_size(c), 8);
+	unsigned nr_objects = next_nr_objects(c), nr_words = nr_words_for(nr_objects);
+	struct slab *s = boot_pool_get(&slab_pool[nr_words], sizeof *s + nr_words * sizeof(uint64_t), 8);
 	bool zeroed;
 	void *pages;
 
 	if (!s)
 		return NULL;
-	pages = pages_alloc(c->nr_pages, 0, (enum migratetype)c->migratetype, pages_flags, &zeroed);
+	pages = pages_alloc(pages_for((size_t)nr_objects * c->size), 0, (enum migratetype)c->migratetype, pages_flags,
+			    &zeroed);
 	if (!pages) {
-		boot_pool_put(&slab_pool[c->nr_words], s);
+		boot_pool_put(&slab_pool[nr_words], s);
 		return NULL;
 	}
-	slab_init(s, c, pages);
+	slab_init(s, c, pages, nr_objects);
 	return s;
 }
 
 /* Unlinked and DEAD: nobody else uses it. */
 static void slab_destroy(struct slab *s)
 {
-	struct kmem_cache *c = s->cache;
+	pages_free((void *)s->base, slab_nr_pages(s));
+	boot_pool_put(&slab_pool[slab_nr_words(s)], s);
+}
 
-	pages_free((void *)s->base, c->nr_pages);
-	boot_pool_put(&slab_pool[c->nr_words], s);
+static void count_slab(struct kmem_cache *c, const struct slab *s, int by)
+{
+	bslab_assert(lock_is_held(&c->lock));
+	c->nr_slabs += (uint32_t)by;
+	c->nr_pages += (size_t)by * slab_nr_pages(s);
+	__atomic_store_n(&c->nr_objects, c->nr_objects + (size_t)by * slab_nr_objects(s), __ATOMIC_RELAXED);
 }
 
 static bool slab_has_free(const struct slab *s)
 {
 	unsigned w;
 
-	for (w = 0; w < s->cache->nr_words; w++)
+	for (w = 0; w < slab_nr_words(s); w++)
 		if (atomic_load(&s->free[w]))
 			return true;
 	return false;
@@ -156,7 +212,7 @@ static void partial_del(struct kmem_cache *c, struct slab *s, enum slab_state st
 
 struct taken {
 	uintptr_t base;
-	unsigned n;
+	unsigned n, nr_words;
 	uint64_t mask[MAX_SLAB_WORDS];
 };
 
@@ -176,7 +232,8 @@ static void take_bits(struct slab *s, unsigned max, struct taken *t)
 
 	t->base = s->base;
 	t->n = 0;
-	for (w = 0; w < s->cache->nr_words; w++) {
+	t->nr_words = slab_nr_words(s);
+	for (w = 0; w < t->nr_words; w++) {
 		uint64_t mask = t->n < max ? lowest_bits(atomic_load(&s->free[w]), max - t->n) : 0;
 
 		t->mask[w] = mask;
@@ -184,7 +241,7 @@ static void take_bits(struct slab *s, unsigned max, struct taken *t)
 			atomic_fetch_and(&s->free[w], ~mask);
 		t->n += (unsigned)__builtin_popcountll(mask);
 	}
-	atomic_fetch_sub(&s->nr_free, (int32_t)t->n);
+	atomic_fetch_sub(&s->nr_free, (int16_t)t->n);
 }
 
 /*
@@ -235,7 +292,7 @@ static bool add_new_slab(struct kmem_cache *c, unsigned pages_flags)
 	if (!s)
 		return false;
 	lock_take(&c->lock, RANK_CACHE);
-	c->nr_slabs++;
+	count_slab(c, s, 1);
 	partial_add(c, s, false);
 	lock_drop(&c->lock, RANK_CACHE);
 	return true;
@@ -246,7 +303,7 @@ static void put_pointers(const struct kmem_cache *c, const struct taken *t, void
 {
 	unsigned w, i = t->n;
 
-	for (w = 0; w < c->nr_words; w++) {
+	for (w = 0; w < t->nr_words; w++) {
 		uint64_t mask = t->mask[w];
 
 		for (; mask; mask &= mask - 1)
@@ -276,9 +333,9 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
 /* --- giving back ---------------------------------------------------------------- */
 
 /* The last partial slab stays if it is small: the next refill would make a new one. */
-static bool slab_is_kept(const struct kmem_cache *c)
+static bool slab_is_kept(const struct kmem_cache *c, const struct slab *s)
 {
-	return c->partial.first == c->partial.last && c->nr_pages <= MAX_KEPT_PAGES;
+	return c->partial.first == c->partial.last && slab_nr_pages(s) <= MAX_KEPT_PAGES;
 }
 
 /* Puts the slab where it belongs after bits were set in it. */
@@ -289,10 +346,9 @@ static void slab_settle(struct kmem_cache *c, struct slab *s)
 	lock_take(&c->lock, RANK_CACHE);
 	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) && slab_has_free(s))
 		partial_add(c, s, true);
-	if (atomic_load(&s->state) == slab_state(c, SLAB_PARTIAL) && atomic_load(&s->nr_free) == c->nr_objects &&
-	    !slab_is_kept(c)) {
+	if (atomic_load(&s->state) == slab_state(c, SLAB_PARTIAL) && (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s) && !slab_is_kept(c, s)) {
 		partial_del(c, s, SLAB_DEAD);
-		c->nr_slabs--;
+		count_slab(c, s, -1);
 		dead = true;
 	}
 	lock_drop(&c->lock, RANK_CACHE);
@@ -312,12 +368,12 @@ static void report_double_free(struct slab *s, unsigned word, uint64_t bits)
 static void give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint64_t mask)
 {
 	uint64_t old = atomic_fetch_or(&s->free[word], mask);
-	int32_t n = __builtin_popcountll(mask & ~old), nr_free;
+	int n = __builtin_popcountll(mask & ~old), nr_free;
 
 	if (unlikely(old & mask))
 		report_double_free(s, word, old & mask);
-	nr_free = atomic_fetch_add(&s->nr_free, n) + n;
-	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) || nr_free == c->nr_objects)
+	nr_free = atomic_fetch_add(&s->nr_free, (int16_t)n) + n;
+	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) || nr_free == (int)slab_nr_objects(s))
 		slab_settle(c, s);
 }
 
@@ -366,7 +422,7 @@ void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 			continue;
 		}
 		index = object_index(c, addr - s->base);
-		if (unlikely(index >= c->nr_objects || s->base + (uintptr_t)index * c->size != addr)) {
+		if (unlikely(index >= slab_nr_objects(s) || s->base + (uintptr_t)index * c->size != addr)) {
 			bug_caller("invalid free of %p: not the start of an object", objects[i]);
 			continue;
 		}
@@ -382,7 +438,7 @@ enum object_fault slab_check_object(struct slab *s, uintptr_t addr)
 	struct kmem_cache *c = s->cache;
 	unsigned index = object_index(c, addr - s->base);
 
-	if (index >= c->nr_objects || s->base + (uintptr_t)index * c->size != addr)
+	if (index >= slab_nr_objects(s) || s->base + (uintptr_t)index * c->size != addr)
 		return OBJECT_INTERIOR;
 	return atomic_load(&s->free[index / 64]) >> (index % 64) & 1 ? OBJECT_FREE : OBJECT_GOOD;
 }
@@ -399,10 +455,10 @@ void cache_shrink(struct kmem_cache *c)
 		struct slab *s = container_of(n, struct slab, node);
 
 		next = n->next;
-		if (atomic_load(&s->nr_free) != c->nr_objects)
+		if ((unsigned)atomic_load(&s->nr_free) != slab_nr_objects(s))
 			continue;
 		partial_del(c, s, SLAB_DEAD);
-		c->nr_slabs--;
+		count_slab(c, s, -1);
 		list_add(&dead, n);
 	}
 	lock_drop(&c->lock, RANK_CACHE);
@@ -421,10 +477,10 @@ bool cache_snapshot(unsigned class, struct cache_info *info)
 	if (!__atomic_load_n(&c->size, __ATOMIC_ACQUIRE))
 		return false;
 	info->size = c->size;
-	info->nr_objects_per_slab = c->nr_objects;
-	info->nr_pages_per_slab = c->nr_pages;
 	lock_take(&c->lock, RANK_CACHE);
 	info->nr_slabs = c->nr_slabs;
+	info->nr_objects = c->nr_objects;
+	info->nr_pages = c->nr_pages;
 	for (n = c->partial.first; n; n = n->next) {
 		info->nr_partial++;
 		info->nr_free += (size_t)atomic_load(&container_of(n, struct slab, node)->nr_free);

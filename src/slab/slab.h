@@ -33,6 +33,10 @@
  *    at its own slab's. The state is therefore one word with the class: a word
  *    that names a class comes and goes only under that cache's lock, so whoever
  *    holds the lock and reads it has a slab of this cache before him.
+ *
+ * 6. Slabs grow with their cache: a new one has no more objects than all the
+ *    others together. A program uses a few objects of many classes, and a slab
+ *    that is mostly free holds pages that nobody else can use.
  */
 #ifndef BSLAB_SLAB_H
 #define BSLAB_SLAB_H
@@ -44,6 +48,7 @@
 #include "slab/sizes.h"
 
 #define MAX_SLAB_OBJECTS 512
+#define MAX_SLAB_ORDER 6
 #define MAX_SLAB_WORDS (MAX_SLAB_OBJECTS / 64)
 
 struct sheaf;
@@ -62,13 +67,13 @@ struct kmem_cache {
 	/* Constant once size is set: */
 	uint32_t size;	     /* bytes per object; 0: not set up yet */
 	uint64_t reciprocal; /* ceil(2^40 / size): object_index() */
-	uint16_t nr_objects; /* per slab */
-	uint16_t nr_pages;   /* per slab */
-	uint8_t class, nr_words;
+	uint8_t class;
+	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
 	uint8_t migratetype;
 	/* Under lock: */
 	struct lock lock;
 	uint32_t nr_slabs;
+	size_t nr_objects, nr_pages; /* of all slabs */
 	struct list partial;
 	struct barn barn;
 } __cacheline_aligned;
@@ -83,8 +88,9 @@ struct slab {
 	struct list_node node; /* in cache->partial; first, so that a pooled header keeps the rest */
 	_Atomic(struct kmem_cache *) cache;
 	uintptr_t base;
-	_Atomic int32_t nr_free; /* may lag behind the bits; see 4 above */
-	_Atomic uint32_t state;	 /* class << 2 | enum slab_state; 0 when DEAD */
+	_Atomic int16_t nr_free; /* may lag behind the bits; see 4 above */
+	_Atomic uint16_t nr_objects;
+	_Atomic uint32_t state; /* class << 2 | enum slab_state; 0 when DEAD */
 	_Atomic uint64_t free[];
 };
 
@@ -122,8 +128,9 @@ static force_inline struct slab *slab_of(page_desc_t d)
 void cache_shrink(struct kmem_cache *c);
 
 struct cache_info {
-	size_t size, nr_objects_per_slab, nr_pages_per_slab;
-	size_t nr_slabs, nr_partial, nr_free; /* objects free in slabs */
+	size_t size;
+	size_t nr_slabs, nr_objects, nr_pages; /* nr_objects: free or not */
+	size_t nr_partial, nr_free; /* objects free in slabs */
 	size_t nr_full_sheaves, nr_empty_sheaves, nr_barn_objects, sheaf_capacity;
 	uint64_t nr_refills, nr_drains;
 };

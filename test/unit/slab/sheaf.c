@@ -46,7 +46,7 @@ static size_t nr_out(void)
 {
 	struct cache_info i = snapshot();
 
-	return i.nr_slabs * i.nr_objects_per_slab - i.nr_free;
+	return i.nr_objects - i.nr_free;
 }
 
 Test(sheaf, comes_with_objects_and_sentinels)

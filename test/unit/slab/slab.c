@@ -46,30 +46,59 @@ static void expect_disjoint(void **sorted, unsigned n, size_t size)
 		cr_assert_geq((char *)sorted[i] - (char *)sorted[i - 1], (ptrdiff_t)size);
 }
 
+static void expect_good_slab(const struct kmem_cache *c, const struct cache_info *before, const struct cache_info *now)
+{
+	size_t nr_objects = now->nr_objects - before->nr_objects;
+	size_t bytes = (now->nr_pages - before->nr_pages) << PAGE_SHIFT;
+
+	cr_assert_leq(nr_objects, MAX_SLAB_OBJECTS);
+	cr_assert_leq(bytes, BSLAB_PAGE_SIZE << MAX_SLAB_ORDER);
+	cr_assert_leq(nr_objects * c->size, bytes);
+	cr_assert_lt(bytes - nr_objects * c->size, BSLAB_PAGE_SIZE, "class %u holds a page for nothing", c->class);
+	cr_assert(nr_objects <= before->nr_objects || nr_objects == 1 || bytes == BSLAB_PAGE_SIZE,
+		  "class %u more than doubled", c->class);
+}
+
+/* Takes objects until the cache has had `n`, one slab after the other, and so of all its sizes of slabs. */
+static unsigned grow(struct kmem_cache *c, unsigned n)
+{
+	struct cache_info before, now = snapshot(c->class);
+	unsigned done = 0;
+
+	while (done < n && done + MAX_SLAB_OBJECTS <= MAX_OBJECTS) {
+		before = now;
+		take_all(c, objects + done++, 1);
+		now = snapshot(c->class);
+		expect_good_slab(c, &before, &now);
+		take_all(c, objects + done, (unsigned)now.nr_free);
+		done += (unsigned)now.nr_free;
+	}
+	return done;
+}
+
 Test(cache, geometry_of_every_class)
 {
 	for (unsigned class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_of(class);
-		size_t bytes = (size_t)c->nr_pages << PAGE_SHIFT;
+		struct cache_info i;
 
 		cr_assert_eq(c->size, class_size(class));
 		cr_assert_eq(c->class, class);
-		cr_assert_geq(c->nr_objects, 4);
-		cr_assert_leq(c->nr_objects, MAX_SLAB_OBJECTS);
-		cr_assert_leq(c->nr_pages, 64);
-		cr_assert_leq((size_t)c->nr_objects * c->size, bytes);
-		cr_assert_leq(bytes - (size_t)c->nr_objects * c->size, bytes / 8, "class %u", class);
-		cr_assert_eq(c->nr_words, (c->nr_objects + 63) / 64);
+		grow(c, 600);
+		i = snapshot(class);
+		cr_assert_leq((i.nr_pages << PAGE_SHIFT) - i.nr_objects * c->size, (i.nr_pages << PAGE_SHIFT) / 8);
 	}
 }
+
+/* 64 bytes: 64 objects in a page, and slabs of more are not made. */
+#define PER_SLAB 64u
 
 Test(slab, take_and_give_of_every_class)
 {
 	for (unsigned class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_of(class);
-		unsigned n = 3 * c->nr_objects + 1 < MAX_OBJECTS ? 3u * c->nr_objects + 1 : MAX_OBJECTS;
+		unsigned n = grow(c, 300);
 
-		take_all(c, objects, n);
 		expect_disjoint(objects, n, c->size);
 		for (unsigned i = 0; i < n; i++) {
 			struct slab *s = slab_of(map_lookup((uintptr_t)objects[i]));
@@ -102,7 +131,7 @@ Test(slab, one_slab_at_a_time)
 {
 	struct kmem_cache *c = cache_of(size_class(64));
 
-	for (unsigned i = 0; i < c->nr_objects; i++)
+	for (unsigned i = 0; i < PER_SLAB; i++)
 		cr_assert_eq(slab_take(c, &objects[i], 1, 0), 1);
 	cr_assert_eq(snapshot(c->class).nr_slabs, 1);
 	cr_assert_eq(snapshot(c->class).nr_partial, 0);
@@ -117,9 +146,9 @@ Test(slab, the_last_empty_slab_stays_until_a_shrink)
 {
 	struct kmem_cache *c = cache_of(size_class(64));
 
-	take_all(c, objects, 3u * c->nr_objects);
+	take_all(c, objects, 3 * PER_SLAB);
 	cr_assert_eq(snapshot(c->class).nr_slabs, 3);
-	slab_give(c, objects, 3u * c->nr_objects);
+	slab_give(c, objects, 3 * PER_SLAB);
 	cr_assert_eq(snapshot(c->class).nr_slabs, 1);
 	cache_shrink(c);
 	cr_assert_eq(snapshot(c->class).nr_slabs, 0);
@@ -202,14 +231,17 @@ Test(slab, inside_an_object, .init = warn)
 
 Test(slab, behind_the_last_object, .init = warn)
 {
-	struct kmem_cache *c = cache_of(size_class(1000));
+	struct kmem_cache *c = cache_of(size_class(1100));
+	uintptr_t behind, end;
+	struct cache_info i;
 	struct slab *s;
-	uintptr_t behind;
 
 	take_all(c, objects, 1);
 	s = slab_of(map_lookup((uintptr_t)objects[0]));
-	behind = s->base + (uintptr_t)c->nr_objects * c->size;
-	if (behind < s->base + ((uintptr_t)c->nr_pages << PAGE_SHIFT))
+	i = snapshot(c->class);
+	behind = s->base + i.nr_objects * c->size;
+	end = s->base + (i.nr_pages << PAGE_SHIFT);
+	if (behind < end)
 		cr_assert_eq(slab_check_object(s, behind), OBJECT_INTERIOR);
 	else
 		cr_skip("the class leaves no gap");
@@ -220,11 +252,9 @@ Test(slab, every_address_of_every_class)
 {
 	for (unsigned class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_of(class);
-		struct slab *s;
+		struct slab *s = slab_of(map_lookup((uintptr_t)objects[grow(c, 300) - 1]));
 
-		take_all(c, objects, 1);
-		s = slab_of(map_lookup((uintptr_t)objects[0]));
-		for (uintptr_t at = 0; at < (uintptr_t)c->nr_pages << PAGE_SHIFT; at++)
+		for (uintptr_t at = 0; at < BSLAB_PAGE_SIZE << c->full_order; at++)
 			cr_assert_eq(slab_object_base(s, s->base + at), s->base + at / c->size * c->size);
 	}
 }
