@@ -23,6 +23,14 @@
 	    STEP16(from, 12, class), STEP16(from, 13, class), STEP16(from, 14, class),             \
 	    STEP16(from, 15, class)
 
+/* Thirty-two steps. */
+#define STEP32(from, i, class) RANGE((from) / 32 * (32 + (i)), (from) / 32 * (33 + (i)), (class) + (i))
+#define STEPS32(from, i, class)                                                                    \
+	STEP32(from, i, class), STEP32(from, (i) + 1, class), STEP32(from, (i) + 2, class), STEP32(from, (i) + 3, class)
+#define DOUBLING32(from, class)                                                                    \
+	STEPS32(from, 0, class), STEPS32(from, 4, class), STEPS32(from, 8, class), STEPS32(from, 12, class), \
+	    STEPS32(from, 16, class), STEPS32(from, 20, class), STEPS32(from, 24, class), STEPS32(from, 28, class)
+
 const uint8_t bslab_size_class[SMALL_MAX / 8 + 1] = {
     [0] = 1, /* malloc(0) is an object of its own */
     [1] = 1,
@@ -39,9 +47,9 @@ const uint8_t bslab_size_class[SMALL_MAX / 8 + 1] = {
     DOUBLING(512, 26),
     DOUBLING16(1024, 34),
     DOUBLING16(2048, 51),
-    DOUBLING16(4096, 68),
-    DOUBLING16(8192, 85),
-    DOUBLING16(16384, 102),
+    DOUBLING32(4096, 68),
+    DOUBLING16(8192, 100),
+    DOUBLING16(16384, 117),
 };
 
 size_t class_size(unsigned class)
@@ -57,7 +65,10 @@ size_t class_size(unsigned class)
 		base = 128ul << (class - 10) / 8;
 		return base / 8 * (9 + (class - 10) % 8);
 	}
-	base = 1024ul << (class - 34) / 17;
-	step = (class - 34) % 17;
+	if (class >= 68 && class < 100)
+		return 4096 + 128 * (class - 67);
+	class -= class < 68 ? 34 : 100 - 3 * 17; /* as if all had seventeen classes */
+	base = 1024ul << class / 17;
+	step = class % 17;
 	return step ? base / 16 * (16 + step) : base / 32 * 33;
 }

@@ -3,6 +3,8 @@
  * Size classes: 8, then steps of 16 up to 128, then eight steps to each
  * doubling up to 1 KiB, then sixteen up to 32 KiB, the first of which is cut in
  * two: a buffer of 2^k bytes with a small header is what programs ask for most.
+ * From 4 to 8 KiB there are thirty-two, for a page with its header: databases
+ * hold little else.
  *
  * Waste: a request in (2^k, 2^(k+1)] is rounded up by less than a step of
  * 2^(k-3), and is more than 2^k: less than 1/8 of it, from 1 KiB on 1/16, and
@@ -21,7 +23,7 @@
 #include "base/base.h"
 
 #define SMALL_MAX (32 * KIB)
-#define NR_CLASSES 119 /* class 0 is "not a slab": no object has it */
+#define NR_CLASSES 134 /* class 0 is "not a slab": no object has it */
 
 /* Class of a size in units of 8 bytes, rounded up; for sizes up to SMALL_MAX. */
 extern const uint8_t bslab_size_class[SMALL_MAX / 8 + 1]
