@@ -403,6 +403,8 @@ uint64_t os_coarse_clock_ms(void)
 {
 	struct timespec now;
 
+	if (fake.clock_ms)
+		return fake.clock_ms;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }

@@ -38,6 +38,7 @@ struct fake_os {
 	unsigned nr_cpus;
 	size_t address_space_limit;
 	const char *env;	/* value of BSLAB_CONF */
+	uint64_t clock_ms;	/* 0: that of the machine */
 	bool capture;		/* os_write() goes to text[] */
 	size_t nr_calls[NR_FAKE_CALLS];
 	size_t nr_failed;

@@ -8,6 +8,7 @@
 #include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "page/buddy.h"
 #include "page/zone.h"
 
 static struct {
@@ -92,6 +93,7 @@ static void blocks_free(struct pageblock *first, unsigned n)
 {
 	zone_free(first, n);
 	zone_balance();
+	pages_tick();
 }
 
 /* --- own mappings -------------------------------------------------------------- */

@@ -16,6 +16,8 @@
 #define PURGE_BATCH 32
 /* 64 KiB: below that a system call costs more than the pages are worth, unless the program asks for it. */
 #define MIN_AUTO_PURGE_ORDER 4
+/* Page allocations and frees between two looks at the clock. */
+#define TICK_EVENTS 16
 
 /* Linux: fallbacks[MIGRATE_TYPES][MIGRATE_PCPTYPES - 1] */
 static const enum migratetype fallbacks[MIGRATE_HIGHATOMIC][2] = {
@@ -156,8 +158,10 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	b->nr_free -= q->nr_pages;
 	b->nr_dirty_free -= nr_dirty;
 	b->count.nr_allocs++;
-	if (q->type == MIGRATE_MOVABLE)
+	if (q->type == MIGRATE_MOVABLE) {
 		*q->nr_fresh = q->nr_pages - nr_dirty;
+		b->nr_recycled += nr_dirty;
+	}
 	*q->zeroed = nr_dirty == 0;
 	return (void *)(pageblock_address(blk) + ((size_t)index << PAGE_SHIFT));
 }
@@ -343,6 +347,28 @@ static bool adopt_orphan(struct buddy *b)
 	return found;
 }
 
+/* Buddies are never removed, so their list is walked without the lock once its head is read. */
+#define for_each_buddy(b) for ((b) = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); (b); (b) = (b)->next)
+
+void pages_tick(void)
+{
+	struct buddy *b = thread_state.buddy;
+	uint32_t nr_events = b ? atomic_load_explicit(&b->nr_events, memory_order_relaxed) + 1 : 0;
+	size_t n = 0;
+
+	if (b)
+		atomic_store_explicit(&b->nr_events, nr_events, memory_order_relaxed);
+	if (nr_events % TICK_EVENTS || !zone_window_is_over())
+		return;
+	for_each_buddy(b) {
+		lock_take(&b->lock, RANK_BUDDY);
+		n += b->nr_recycled;
+		b->nr_recycled = 0;
+		lock_drop(&b->lock, RANK_BUDDY);
+	}
+	zone_next_window(n);
+}
+
 /* --- allocation ------------------------------------------------------------ */
 
 /* Warm pages in a block of the type, or in any block while the buddy is small; NULL where the zone has warmer. */
@@ -447,7 +473,7 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 
 	bslab_assert(nr_pages > 0 && nr_pages <= PAGEBLOCK_PAGES);
 	if (!(flags & PAGES_NOWAIT))
-		zone_tick();
+		pages_tick();
 	if (b) {
 		p = alloc_own(b, &q);
 		if (!p && adopt_orphan(b))
@@ -508,25 +534,24 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 {
 	struct pageblock *blk = map_pageblock((uintptr_t)addr);
 	struct buddy *b = owner_lock(blk);
-	size_t nr_dirty;
+	size_t nr_dirty, high;
 	bool whole;
 
 	if (!dirty)
 		pageblock_set_dirty(blk, page_index(addr), nr_pages, false);
 	whole = free_locked(b, blk, page_index(addr), nr_pages);
 	nr_dirty = b->nr_dirty_free;
+	high = zone_high_partial_pages(((size_t)b->nr_blocks << PAGEBLOCK_ORDER) - b->nr_free);
 	b->count.nr_frees++;
 	b->count.nr_remote_frees += b != thread_state.buddy;
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (whole) {
 		zone_free(blk, 1);
 		zone_balance();
-	} else {
-		zone_tick();
 	}
-	if (unlikely(nr_dirty > zone_high_partial_pages()) &&
-	    nr_dirty / 2 >= __atomic_load_n(&b->refused_at, __ATOMIC_RELAXED))
-		buddy_purge(b, zone_high_partial_pages() / 2, MIN_AUTO_PURGE_ORDER);
+	pages_tick();
+	if (unlikely(nr_dirty > high) && nr_dirty / 2 >= __atomic_load_n(&b->refused_at, __ATOMIC_RELAXED))
+		buddy_purge(b, high / 2, MIN_AUTO_PURGE_ORDER);
 }
 
 void pages_free(void *addr, unsigned nr_pages)
@@ -550,6 +575,7 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 		block_relist(b, blk, true);
 		b->nr_free -= nr_more;
 		b->nr_dirty_free -= nr_dirty;
+		b->nr_recycled += nr_dirty;
 		*zeroed = nr_dirty == 0;
 	}
 	lock_drop(&b->lock, RANK_BUDDY);
@@ -661,13 +687,12 @@ static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
 	zone_note_unmapped(nr_purged);
 }
 
-/* Buddies are never removed, so their list is walked without the lock once its head is read. */
 size_t pages_purge(void)
 {
 	uint64_t before = pages_nr_given_back();
 	struct buddy *b;
 
-	for (b = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); b; b = b->next)
+	for_each_buddy(b)
 		buddy_purge(b, 0, min_purge_order());
 	return (size_t)(pages_nr_given_back() - before);
 }
@@ -677,7 +702,7 @@ uint64_t pages_nr_given_back(void)
 	struct buddy *b;
 	uint64_t n = 0;
 
-	for (b = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); b; b = b->next)
+	for_each_buddy(b)
 		n += __atomic_load_n(&b->count.nr_purged_pages, __ATOMIC_RELAXED);
 	return n;
 }
@@ -742,7 +767,7 @@ void pages_snapshot(struct pages_info *info)
 	struct buddy *b;
 
 	*info = (struct pages_info){0};
-	for (b = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); b; b = b->next)
+	for_each_buddy(b)
 		snapshot_buddy(b, info);
 	if (highatomic.nr_blocks)
 		snapshot_buddy(&highatomic, info);

@@ -56,6 +56,8 @@ struct buddy {
 	/* Under lock: */
 	uint32_t nr_blocks;
 	size_t nr_free, nr_dirty_free; /* pages */
+	size_t nr_recycled; /* warm pages of runs handed out in this window; see 3 in zone.h */
+	_Atomic uint32_t nr_events; /* since the last look at the clock; need not be exact */
 	size_t refused_at; /* dirty free pages when the kernel last refused to take them */
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */
@@ -85,6 +87,8 @@ unsigned pages_reserve_highatomic(unsigned nr_blocks);
 size_t pages_purge(void);
 /* Pages given back so far, by all buddies. */
 uint64_t pages_nr_given_back(void);
+/* Begins the zone's next window when it is time; call where pages or blocks come and go, holding no lock. */
+void pages_tick(void);
 /* This thread ends: its buddy is for others to adopt. */
 void pages_thread_exit(void);
 

@@ -8,9 +8,9 @@
 
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
 #define PURGE_BATCH 64
-#define DECAY_MS 250
-/* Page allocations and frees between two looks at the clock. */
-#define TICK_EVENTS 16
+#define WINDOW_MS 128
+/* Pages that can be faulted in within a millisecond. */
+#define FAULTS_PER_MS 512
 
 static struct {
 	struct lock lock;
@@ -19,11 +19,12 @@ static struct {
 	size_t nr_dirty_pages; /* in free blocks */
 	size_t dirty_floor;    /* 0: as the options say */
 	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
-	size_t nr_purged;      /* pages purged and not yet asked for again */
 	size_t nr_learned;
-	uint64_t learned_at_ms; /* last refault, use of what was kept, or decay */
-	bool used_warm;	       /* since then, something that was kept was taken */
-	_Atomic uint32_t nr_events;
+	/* In this window: */
+	uint64_t window_at_ms;
+	size_t nr_purged;   /* pages purged and not yet asked for again, those of earlier windows fading */
+	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
+	size_t nr_peak;	    /* the most blocks handed out */
 	struct zone_info count; /* the counters in it */
 } zone;
 
@@ -102,41 +103,27 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 	r->nr_free -= n;
 	zone.nr_dirty_pages -= nr_dirty;
 	zone.nr_used += n;
+	zone.nr_peak = max_size(zone.nr_peak, zone.nr_used);
 	return nr_dirty;
 }
 
-/* Fresh pages were handed out where purged ones could have been; or none were, since they had been kept. */
-static void learn(size_t nr_clean, uint64_t now)
+/* See 3 in zone.h. */
+static void learn(size_t nr_recycled, uint64_t window_ms)
 {
-	size_t nr_refaults = min_size(nr_clean, zone.nr_purged);
+	size_t nr_in_use = zone.nr_peak << PAGEBLOCK_ORDER, share;
 
-	if (!nr_refaults) {
-		zone.used_warm |= !nr_clean;
-		return;
-	}
-	zone.nr_purged -= nr_refaults;
-	zone.nr_learned += nr_refaults;
-	zone.nr_learned = min_size(zone.nr_learned, zone.nr_used << PAGEBLOCK_ORDER);
-	zone.learned_at_ms = now;
+	zone.nr_recycled += nr_recycled;
+	share = nr_in_use * zone.nr_recycled / (FAULTS_PER_MS * window_ms);
+	zone.nr_learned = max_size(zone.nr_learned, min_size(share, nr_in_use));
 }
 
-/* now: 0 when there was nothing to forget. */
-static void forget(uint64_t now)
+/* How many of the clean pages handed out would be warm had they not been purged. */
+static size_t take_purged(size_t nr_clean)
 {
-	if (!zone.nr_learned || !now)
-		return;
-	if (zone.used_warm) {
-		zone.used_warm = false;
-		zone.learned_at_ms = now;
-	}
-	for (; zone.nr_learned && now - zone.learned_at_ms >= DECAY_MS; zone.learned_at_ms += DECAY_MS)
-		zone.nr_learned /= 2;
-}
+	size_t n = min_size(nr_clean, zone.nr_purged);
 
-/* Read before the lock is taken: it is a system call. 0 when nobody needs to know. */
-static uint64_t clock_if(size_t needed)
-{
-	return needed ? os_coarse_clock_ms() : 0;
+	zone.nr_purged -= n;
+	return n;
 }
 
 static void give_blocks(struct region *r, unsigned index, unsigned n)
@@ -226,7 +213,6 @@ found:
 
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
 {
-	uint64_t now = clock_if(__atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED));
 	struct pageblock *b = NULL;
 	struct region *r;
 	unsigned index;
@@ -235,7 +221,7 @@ struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, siz
 	r = find_blocks(nr_blocks, &index);
 	if (r) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
-		learn(((size_t)nr_blocks << PAGEBLOCK_ORDER) - *nr_dirty, now);
+		learn(*nr_dirty + take_purged(((size_t)nr_blocks << PAGEBLOCK_ORDER) - *nr_dirty), WINDOW_MS);
 		b = region_block(r, index);
 		zone.count.nr_allocs++;
 	}
@@ -267,12 +253,10 @@ bool zone_has_dirty(void)
 
 void zone_free(struct pageblock *first, unsigned nr_blocks)
 {
-	uint64_t now = clock_if(zone_learned_pages());
 	struct region *r = first->region;
 
 	lock_take(&zone.lock, RANK_ZONE);
 	give_blocks(r, region_index(r, first), nr_blocks);
-	forget(now);
 	zone.count.nr_frees++;
 	lock_drop(&zone.lock, RANK_ZONE);
 }
@@ -349,25 +333,19 @@ size_t zone_purge(size_t nr_keep)
 
 void zone_note_unmapped(size_t nr_pages)
 {
-	uint64_t now = clock_if(zone_learned_pages());
-
 	if (!nr_pages)
 		return;
 	lock_take(&zone.lock, RANK_ZONE);
 	zone.nr_purged += nr_pages;
-	forget(now);
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
 void zone_note_fresh(size_t nr_pages)
 {
-	uint64_t now;
-
 	if (likely(!nr_pages || !__atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
 		return;
-	now = os_coarse_clock_ms();
 	lock_take(&zone.lock, RANK_ZONE);
-	learn(nr_pages, now);
+	learn(take_purged(nr_pages), WINDOW_MS);
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
@@ -381,16 +359,21 @@ uint64_t zone_nr_given_back(void)
 	return __atomic_load_n(&zone.count.nr_purged_pages, __ATOMIC_RELAXED);
 }
 
-size_t zone_high_pages(void)
+static size_t floor_pages(void)
 {
 	size_t floor = zone.dirty_floor ? zone.dirty_floor : bslab_options.dirty_size;
 
-	return (floor >> PAGE_SHIFT) + (zone.nr_used << PAGEBLOCK_ORDER) / 16 + zone.nr_learned;
+	return (floor >> PAGE_SHIFT) + zone_learned_pages();
 }
 
-size_t zone_high_partial_pages(void)
+size_t zone_high_pages(void)
 {
-	return zone_high_pages() + (zone.nr_used << PAGEBLOCK_ORDER) / 16;
+	return floor_pages() + (zone.nr_used << PAGEBLOCK_ORDER) / 16;
+}
+
+size_t zone_high_partial_pages(size_t nr_in_use)
+{
+	return floor_pages() + nr_in_use / 8;
 }
 
 static size_t low_pages(void)
@@ -407,16 +390,22 @@ void zone_balance(void)
 		zone_purge(low_pages());
 }
 
-void zone_tick(void)
+bool zone_window_is_over(void)
 {
-	uint64_t now;
+	return os_coarse_clock_ms() - __atomic_load_n(&zone.window_at_ms, __ATOMIC_RELAXED) >= WINDOW_MS;
+}
 
-	if (likely(!zone_learned_pages()) ||
-	    atomic_fetch_add_explicit(&zone.nr_events, 1, memory_order_relaxed) % TICK_EVENTS)
-		return;
-	now = os_coarse_clock_ms();
+void zone_next_window(size_t nr_recycled)
+{
+	uint64_t now = os_coarse_clock_ms();
+
 	lock_take(&zone.lock, RANK_ZONE);
-	forget(now);
+	zone.nr_learned /= 2;
+	learn(nr_recycled, max_size(now - zone.window_at_ms, WINDOW_MS));
+	__atomic_store_n(&zone.window_at_ms, now, __ATOMIC_RELAXED);
+	zone.nr_recycled = 0;
+	zone.nr_purged /= 2;
+	zone.nr_peak = zone.nr_used;
 	lock_drop(&zone.lock, RANK_ZONE);
 	zone_balance();
 }

@@ -14,12 +14,14 @@
  *        high = bslab_options.dirty_size + 1/16 of the pages in use + learned
  *        low  = 3/4 of high
  *
- *    `learned` is how much the process has shown to take back: clean pages
- *    handed out while as many were purged not long before would not have
- *    faulted had they been kept (Linux: refaults, mm/workingset.c). Their
- *    number is added; each DECAY_MS in which nothing of that is used halves it. A
- *    loop over large blocks soon keeps them; a program that frees a large
- *    buffer for good gives it back at once.
+ *    `learned` follows from how fast pages go round: clean pages handed out while
+ *    as many were purged not long before, which would not have faulted had they
+ *    been kept (Linux: refaults, mm/workingset.c), and warm pages of runs and
+ *    large blocks, which would have faulted had they not. Did all of them fault,
+ *    that would take a share of the time; the same share of the pages in use may
+ *    be kept. So a loop over large buffers soon keeps them all, a program that
+ *    frees a large buffer for good gives it back at once, and one that takes it
+ *    now and then pays the lesser of the two costs. Measured over WINDOW_MS.
  *
  *    A purge isolates the blocks, drops the lock for the system call, and puts
  *    them back. The upper floors start it with zone_balance(), holding nothing.
@@ -40,8 +42,12 @@ void zone_free(struct pageblock *first, unsigned nr_blocks);
 
 /* Purges down to the low watermark if the high one is passed. Call with no lock held. */
 void zone_balance(void);
-/* Lets what was learned decay, and purges; call now and then, with no lock held. */
-void zone_tick(void);
+/*
+ * Windows of the measurement. The caller asks now and then whether one is over, adds up the warm pages that partly
+ * used blocks handed out in it, and begins the next with their number, holding no lock.
+ */
+bool zone_window_is_over(void);
+void zone_next_window(size_t nr_recycled);
 /* Purges until at most nr_keep pages are dirty; how many were given back. */
 size_t zone_purge(size_t nr_keep);
 void zone_set_dirty_floor(size_t size_bytes);
@@ -55,7 +61,7 @@ void zone_note_fresh(size_t nr_pages);
 /* Pages that the process has shown to take back soon. */
 size_t zone_learned_pages(void);
 /* The same for the dirty free pages of partly used blocks, which small objects need back soon. */
-size_t zone_high_partial_pages(void);
+size_t zone_high_partial_pages(size_t nr_in_use);
 
 struct zone_info {
 	size_t nr_regions, nr_reserved, nr_committed, nr_used, nr_free, nr_dirty_blocks; /* pageblocks but the first */

@@ -219,6 +219,55 @@ Test(zone, dirty_floor_moves_the_watermarks)
 	cr_assert_eq(snapshot().high_pages, 0);
 }
 
+static void turn_over(unsigned nr_blocks)
+{
+	struct pageblock *b = zone_alloc(nr_blocks, PAGEBLOCK_LARGE, &ignored);
+
+	for (unsigned i = 0; i < nr_blocks; i++)
+		write_block(b + i);
+	zone_free(b, nr_blocks);
+	zone_balance();
+}
+
+/* A loop over a buffer above the watermark: after some rounds it finds its pages warm. */
+Test(zone, learns_to_keep_what_comes_back)
+{
+	uint64_t nr_purged;
+
+	fake.clock_ms = 1000;
+	turn_over(8);
+	cr_assert_eq(zone_learned_pages(), 0, "once is no sign");
+	cr_assert_gt(snapshot().nr_purged_pages, 0);
+	for (int i = 0; i < 100; i++)
+		turn_over(8);
+	nr_purged = snapshot().nr_purged_pages;
+	for (int i = 0; i < 100; i++)
+		turn_over(8);
+	cr_assert_eq(snapshot().nr_purged_pages, nr_purged);
+	check();
+	for (int i = 0; i < 16; i++) {
+		fake.clock_ms += 128;
+		cr_assert(zone_window_is_over());
+		zone_next_window(0);
+		cr_assert_not(zone_window_is_over());
+	}
+	cr_assert_eq(zone_learned_pages(), 0, "nothing came back for two seconds");
+	cr_assert_leq(snapshot().nr_dirty_pages, snapshot().high_pages);
+}
+
+/* What comes back now and then costs less to fault in than to keep. */
+Test(zone, does_not_keep_what_comes_back_seldom)
+{
+	fake.clock_ms = 1000;
+	for (int i = 0; i < 50; i++) {
+		turn_over(8);
+		fake.clock_ms += 1000;
+		if (zone_window_is_over())
+			zone_next_window(0);
+	}
+	cr_assert_lt(zone_learned_pages(), 8 * PAGEBLOCK_PAGES / 16);
+}
+
 Test(zone, refused_commit_is_null_and_not_for_ever)
 {
 	fake_fail_at(1u << FAKE_COMMIT, 1, true);
