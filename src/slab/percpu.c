@@ -209,6 +209,58 @@ static struct sheaf *orphan_sheaf(unsigned class)
 	return s;
 }
 
+/* --- what rests goes home --------------------------------------------------------------------- */
+
+#define REAP_MS 100
+/* Visits of slow paths between two looks at the clock. */
+#define REAP_VISITS 16
+
+static void sheaf_empty(struct kmem_cache *c, struct sheaf *s)
+{
+	slab_give(c, s->slot, s->nr);
+	s->nr = 0;
+	barn_put(c, s);
+}
+
+/* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
+static void reap(struct percpu_area *a)
+{
+	unsigned class;
+
+	for (class = 1; class < NR_CLASSES; class++) {
+		struct kmem_cache *c = &bslab_caches[class];
+		void **top = __atomic_load_n(&a->top[class], __ATOMIC_RELAXED);
+		bool rests = top == __atomic_load_n(&a->seen[class], __ATOMIC_RELAXED);
+
+		if (rests && top != NONE_TOP && swap_top(class, top, NONE_TOP))
+			sheaf_empty(c, sheaf_of_top(top));
+		__atomic_store_n(&a->seen[class], top, __ATOMIC_RELAXED);
+		if (__atomic_load_n(&c->size, __ATOMIC_ACQUIRE) && !barn_was_visited(c)) {
+			barn_drain(c);
+			cache_shrink(c);
+		}
+	}
+}
+
+/* Other threads of this CPU may do the same at the same time; counts and times need not be exact. */
+static void reap_if_due(void)
+{
+	struct percpu_area *a = area_load(current_slot());
+	uint32_t nr_visits = __atomic_load_n(&a->nr_visits, __ATOMIC_RELAXED);
+	uint64_t now;
+
+	if (a == &none_area)
+		return;
+	__atomic_store_n(&a->nr_visits, nr_visits + 1, __ATOMIC_RELAXED);
+	if (likely(nr_visits % REAP_VISITS))
+		return;
+	now = os_coarse_clock_ms();
+	if (now - __atomic_load_n(&a->looked_at_ms, __ATOMIC_RELAXED) < REAP_MS)
+		return;
+	__atomic_store_n(&a->looked_at_ms, now, __ATOMIC_RELAXED);
+	reap(a);
+}
+
 /* --- slow paths ------------------------------------------------------------------------------ */
 
 static void install(struct kmem_cache *c, struct sheaf *s)
@@ -261,6 +313,7 @@ static void *alloc_from_new_sheaf(struct kmem_cache *c, struct sheaf *s, unsigne
 		return NULL;
 	obj = s->slot[--s->nr];
 	install(c, s);
+	reap_if_due();
 	return obj;
 }
 
@@ -299,6 +352,7 @@ static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj
 	}
 	s->slot[s->nr++] = obj;
 	install(c, s);
+	reap_if_due();
 }
 
 void percpu_free_slow(struct kmem_cache *c, void *obj)
@@ -342,13 +396,8 @@ static void area_empty(struct percpu_area *a)
 		struct sheaf *s = sheaf_of_top(a->top[class]);
 
 		a->top[class] = NONE_TOP;
-		if (s) {
-			struct kmem_cache *c = cache_of(class);
-
-			slab_give(c, s->slot, s->nr);
-			s->nr = 0;
-			barn_put(c, s);
-		}
+		if (s)
+			sheaf_empty(&bslab_caches[class], s);
 	}
 }
 
@@ -400,14 +449,9 @@ static void drain_own(void)
 	for (class = 1; class < NR_CLASSES; class++) {
 		struct percpu_area *a = area_load(current_slot());
 		void **top = a ? __atomic_load_n(&a->top[class], __ATOMIC_RELAXED) : NULL;
-		struct sheaf *s;
 
-		if (!top || top == NONE_TOP || !swap_top(class, top, NONE_TOP))
-			continue;
-		s = sheaf_of_top(top);
-		slab_give(cache_of(class), s->slot, s->nr);
-		s->nr = 0;
-		barn_put(cache_of(class), s);
+		if (top && top != NONE_TOP && swap_top(class, top, NONE_TOP))
+			sheaf_empty(&bslab_caches[class], sheaf_of_top(top));
 	}
 }
 

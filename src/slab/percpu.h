@@ -24,6 +24,11 @@
  *    until every sequence that may have loaded it has been restarted
  *    (membarrier, PRIVATE_EXPEDITED_RSEQ). A cache per thread can be emptied
  *    only by its thread, or after it ended.
+ *
+ * 5. What rests goes home. Now and then a slow path looks over its CPU's area and
+ *    the barns: a sheaf whose top stands where it stood REAP_MS before, and a
+ *    barn without a visit since, are emptied (Linux: cache_reap(), mm/slab.c).
+ *    So a class that was hot once does not hold its pages for good.
  */
 #ifndef BSLAB_PERCPU_H
 #define BSLAB_PERCPU_H
@@ -35,6 +40,9 @@
 
 struct percpu_area {
 	void **top[NR_CLASSES];
+	void **seen[NR_CLASSES]; /* top at the last look for sheaves that rest */
+	uint64_t looked_at_ms;
+	uint32_t nr_visits; /* of slow paths */
 	struct percpu_area *next_orphan;
 	unsigned slot; /* it was detached from; under the lock of slab/percpu.c */
 };

@@ -115,6 +115,7 @@ static bool barn_has_room(const struct barn *b)
 static void barn_count_visit(struct barn *b)
 {
 	bslab_assert(lock_is_held(&b->lock));
+	__atomic_store_n(&b->was_visited, true, __ATOMIC_RELAXED);
 	if (b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
 		return;
 	b->nr_visits = 0;
@@ -258,6 +259,11 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 		slab_give(c, s->slot, s->nr);
 		retire(s);
 	}
+}
+
+bool barn_was_visited(struct kmem_cache *c)
+{
+	return __atomic_exchange_n(&c->barn.was_visited, false, __ATOMIC_RELAXED);
 }
 
 void barn_drain(struct kmem_cache *c)

@@ -59,6 +59,7 @@ struct barn {
 	uint16_t nr_full, nr_empty;
 	uint16_t capacity, max_capacity; /* of sheaves from now on, at most */
 	uint16_t object_size, nr_visits; /* nr_visits: since the capacity last grew */
+	bool was_visited;
 	struct sheaf *full, *empty;
 	uint64_t nr_refills, nr_drains; /* to and from slabs, whole sheaves */
 };

@@ -250,6 +250,35 @@ Test(percpu, ten_thousand_threads_come_and_go)
 	cr_assert_leq(snapshot().nr_slabs, 4);
 }
 
+/* A class that was hot holds nothing some time after, without any call that says so. */
+Test(percpu, what_rests_goes_home)
+{
+	struct kmem_cache *other = cache_of(size_class(256));
+	static void *held[4000];
+	int i, look;
+
+	if (bslab_options.check)
+		cr_skip("nothing is cached");
+	fake.clock_ms = 1000;
+	for (i = 0; i < 4000; i++)
+		held[i] = get();
+	for (i = 0; i < 4000; i++)
+		put(held[i]);
+	cr_assert_gt(nr_cached() + snapshot().nr_barn_objects, 0);
+	for (look = 0; look < 3; look++) {
+		fake.clock_ms += 100;
+		/* Visits of slow paths by another class. */
+		for (i = 0; i < 4000; i++)
+			cr_assert_not_null(held[i] = percpu_alloc_slow(other, 0));
+		for (i = 0; i < 4000; i++)
+			percpu_free_slow(other, held[i]);
+	}
+	cr_assert_eq(nr_cached(), 0);
+	cr_assert_eq(snapshot().nr_barn_objects, 0);
+	cr_assert_eq(snapshot().nr_slabs, 0);
+	hammer(NULL);
+}
+
 /* --- fork ---------------------------------------------------------------------------------------- */
 
 Test(percpu, the_child_of_fork_uses_what_others_left)
