@@ -63,7 +63,7 @@ static void boot(void)
 		pages_reserve_highatomic((unsigned)((bslab_options.reserve_size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT));
 	atomic_store(&boot_state, BOOTED);
 	if (!bslab_options.check)
-		bslab_hot.small_limit = SMALL_MAX + 1;
+		__atomic_store_n(&bslab_hot.small_limit, SMALL_MAX + 1, __ATOMIC_RELEASE); /* behind what fast paths read */
 	register_callbacks();
 }
 

@@ -14,7 +14,7 @@
 #define MIN_BUDDIES 8
 /* Free page blocks isolated together for one round of purging. */
 #define PURGE_BATCH 32
-/* 64 KiB: below that a system call costs more than the pages are worth, unless the program asks for it. */
+/* 64 KiB, the largest page of a machine: below that a system call costs more than the pages are worth, unless asked for. */
 #define MIN_AUTO_PURGE_ORDER 4
 /* Page allocations and frees between two looks at the clock. */
 #define TICK_EVENTS 16

@@ -18,7 +18,10 @@ static force_inline void cpu_relax(void)
 	__asm__ volatile("yield" ::: "memory");
 }
 
-/* Labels as on x86-64. The signature is "brk #0x45e0". */
+/*
+ * Labels as on x86-64. The signature is "brk #0x45e0". tbnz reaches 32 KiB, far enough within a function; were the
+ * compiler to move a label's code to another section, the linker would say so.
+ */
 #define RSEQ_DESCRIPTOR(failed)                                                                            \
 	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
 	".balign 32\n\t"                                                                           \
@@ -26,7 +29,7 @@ static force_inline void cpu_relax(void)
 	".quad 1f, 2f - 1f, 4f\n\t"                                                                \
 	".popsection\n\t"                                                                          \
 	".pushsection .text.rseq_abort, \"ax\"\n\t"                                                \
-	".long 0xd428bc00\n\t"                                                                     \
+	".inst 0xd428bc00\n\t"                                                                     \
 	"4: b %l[" #failed "]\n\t"                                                                              \
 	".popsection\n\t"
 #define RSEQ_ENTER                                                                                 \
