@@ -8,7 +8,8 @@
 
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
 #define PURGE_BATCH 64
-#define WINDOW_MS 128
+#define WINDOW_MS 32
+#define DECAY 2
 /* Pages that can be faulted in within a millisecond. */
 #define FAULTS_PER_MS 512
 
@@ -400,7 +401,7 @@ void zone_next_window(size_t nr_recycled)
 	uint64_t now = os_coarse_clock_ms();
 
 	lock_take(&zone.lock, RANK_ZONE);
-	zone.nr_learned /= 2;
+	zone.nr_learned -= (zone.nr_learned + DECAY - 1) / DECAY;
 	learn(nr_recycled, max_size(now - zone.window_at_ms, WINDOW_MS));
 	__atomic_store_n(&zone.window_at_ms, now, __ATOMIC_RELAXED);
 	zone.nr_recycled = 0;

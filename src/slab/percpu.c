@@ -211,7 +211,7 @@ static struct sheaf *orphan_sheaf(unsigned class)
 
 /* --- what rests goes home --------------------------------------------------------------------- */
 
-#define REAP_MS 100
+#define REAP_MS 40
 /* Visits of slow paths between two looks at the clock. */
 #define REAP_VISITS 16
 
