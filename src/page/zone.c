@@ -108,14 +108,29 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 	return nr_dirty;
 }
 
-/* See 3 in zone.h. */
-static void learn(size_t nr_recycled, uint64_t window_ms)
+/* Pages to keep, going by this window's measurement; before it is over, as if the rest of it brought nothing. */
+static size_t share_to_keep(uint64_t elapsed_ms)
 {
-	size_t nr_in_use = zone.nr_peak << PAGEBLOCK_ORDER, share;
+	size_t nr_in_use = zone.nr_peak << PAGEBLOCK_ORDER;
+
+	return min_size(nr_in_use, nr_in_use * zone.nr_recycled / (FAULTS_PER_MS * max_size(elapsed_ms, WINDOW_MS)));
+}
+
+/* See 3 in zone.h. Ends the window when it is time; each one halves what was learned, unless it supports it. */
+static void learn(size_t nr_recycled, uint64_t now)
+{
+	uint64_t elapsed = now - zone.window_at_ms;
 
 	zone.nr_recycled += nr_recycled;
-	share = nr_in_use * zone.nr_recycled / (FAULTS_PER_MS * window_ms);
-	zone.nr_learned = max_size(zone.nr_learned, min_size(share, nr_in_use));
+	if (elapsed >= WINDOW_MS)
+		zone.nr_learned >>= min_size(elapsed / WINDOW_MS, 63);
+	zone.nr_learned = max_size(zone.nr_learned, share_to_keep(elapsed));
+	if (elapsed < WINDOW_MS)
+		return;
+	__atomic_store_n(&zone.window_at_ms, now, __ATOMIC_RELAXED);
+	zone.nr_recycled = 0;
+	zone.nr_purged /= 2;
+	zone.nr_peak = zone.nr_used;
 }
 
 /* How many of the clean pages handed out would be warm had they not been purged. */
@@ -214,6 +229,8 @@ found:
 
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
 {
+	bool may_recycle = zone_has_dirty() || __atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED);
+	uint64_t now = may_recycle ? os_coarse_clock_ms() : 0; /* a system call: not under the lock */
 	struct pageblock *b = NULL;
 	struct region *r;
 	unsigned index;
@@ -222,7 +239,8 @@ struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, siz
 	r = find_blocks(nr_blocks, &index);
 	if (r) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
-		learn(*nr_dirty + take_purged(((size_t)nr_blocks << PAGEBLOCK_ORDER) - *nr_dirty), WINDOW_MS);
+		if (may_recycle)
+			learn(*nr_dirty + take_purged(((size_t)nr_blocks << PAGEBLOCK_ORDER) - *nr_dirty), now);
 		b = region_block(r, index);
 		zone.count.nr_allocs++;
 	}
@@ -343,10 +361,13 @@ void zone_note_unmapped(size_t nr_pages)
 
 void zone_note_fresh(size_t nr_pages)
 {
+	uint64_t now;
+
 	if (likely(!nr_pages || !__atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
 		return;
+	now = os_coarse_clock_ms();
 	lock_take(&zone.lock, RANK_ZONE);
-	learn(take_purged(nr_pages), WINDOW_MS);
+	learn(take_purged(nr_pages), now);
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
@@ -401,12 +422,7 @@ void zone_next_window(size_t nr_recycled)
 	uint64_t now = os_coarse_clock_ms();
 
 	lock_take(&zone.lock, RANK_ZONE);
-	zone.nr_learned -= (zone.nr_learned + DECAY - 1) / DECAY;
-	learn(nr_recycled, max_size(now - zone.window_at_ms, WINDOW_MS));
-	__atomic_store_n(&zone.window_at_ms, now, __ATOMIC_RELAXED);
-	zone.nr_recycled = 0;
-	zone.nr_purged /= 2;
-	zone.nr_peak = zone.nr_used;
+	learn(nr_recycled, now);
 	lock_drop(&zone.lock, RANK_ZONE);
 	zone_balance();
 }
