@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
 #include "fake_os.h"
+#include "os/options.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -63,6 +64,16 @@ static void window_open(void)
 		abort();
 	}
 	window = (char *)align_up((uintptr_t)p, align);
+}
+
+/* The floors below boot find the defaults, as after boot. */
+#pragma weak bslab_options
+#pragma weak bslab_option_defaults
+
+static void __attribute__((constructor)) set_options(void)
+{
+	if (&bslab_option_defaults)
+		bslab_options = bslab_option_defaults;
 }
 
 void fake_fail_at(unsigned kinds, size_t n, bool forever)

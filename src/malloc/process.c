@@ -28,6 +28,7 @@ static void read_options(void)
 	char fault[160];
 	bool good = true;
 
+	bslab_options = bslab_option_defaults;
 	if (text)
 		good = options_parse(&bslab_options, text, fault, sizeof fault);
 	bug_set_fatal(!bslab_options.warn);

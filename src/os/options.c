@@ -5,7 +5,9 @@
 
 #include "os/bug.h"
 
-struct options bslab_options = {
+/* Copied at boot: were they initialised here, each process would copy the page that they stand in. */
+struct options bslab_options;
+const struct options bslab_option_defaults = {
     .index = INDEX_AUTO,
     .guard = true,
     .region_size = GIB,

@@ -24,7 +24,8 @@ struct options {
 	size_t large_size;   /* from here on a block is a mapping of its own */
 };
 
-extern struct options bslab_options;
+extern struct options bslab_options; /* all zero before boot */
+extern const struct options bslab_option_defaults;
 
 /* Parses text over the values in o. On a fault formats one line into fault and returns false; good pairs still count. */
 bool options_parse(struct options *o, const char *text, char *fault, size_t fault_size);

@@ -23,7 +23,7 @@ static force_inline void cpu_relax(void)
  * compiler to move a label's code to another section, the linker would say so.
  */
 #define RSEQ_DESCRIPTOR(failed)                                                                            \
-	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
+	".pushsection .data.rel.ro.rseq_cs, \"aw\"\n\t"                                              \
 	".balign 32\n\t"                                                                           \
 	"3: .long 0, 0\n\t"                                                                        \
 	".quad 1f, 2f - 1f, 4f\n\t"                                                                \
