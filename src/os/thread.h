@@ -23,7 +23,8 @@ struct thread_state {
 	uint64_t rseq_cs; /* written by the sequences, never read */
 	struct buddy *buddy; /* this thread's page source, NULL until it needs one */
 	uint32_t index;	     /* slot of a cache per thread; 0: none */
-	uint32_t exit_hooked; /* enum thread_life */
+	uint16_t exit_hooked; /* enum thread_life */
+	uint16_t nr_page_events; /* counted to look at the clock now and then */
 };
 
 _Static_assert(offsetof(struct thread_state, index) - offsetof(struct thread_state, rseq_cs) ==

@@ -350,15 +350,14 @@ static bool adopt_orphan(struct buddy *b)
 /* Buddies are never removed, so their list is walked without the lock once its head is read. */
 #define for_each_buddy(b) for ((b) = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); (b); (b) = (b)->next)
 
+static void buddy_balance(struct buddy *b);
+
 void pages_tick(void)
 {
-	struct buddy *b = thread_state.buddy;
-	uint32_t nr_events = b ? atomic_load_explicit(&b->nr_events, memory_order_relaxed) + 1 : 0;
+	struct buddy *b;
 	size_t n = 0;
 
-	if (b)
-		atomic_store_explicit(&b->nr_events, nr_events, memory_order_relaxed);
-	if (nr_events % TICK_EVENTS || !zone_window_is_over())
+	if (likely(++thread_state.nr_page_events % TICK_EVENTS) || !zone_window_is_over())
 		return;
 	for_each_buddy(b) {
 		lock_take(&b->lock, RANK_BUDDY);
@@ -367,6 +366,8 @@ void pages_tick(void)
 		lock_drop(&b->lock, RANK_BUDDY);
 	}
 	zone_next_window(n);
+	for_each_buddy(b)
+		buddy_balance(b);
 }
 
 /* --- allocation ------------------------------------------------------------ */
@@ -528,20 +529,21 @@ static bool free_locked(struct buddy *b, struct pageblock *blk, unsigned index, 
 	return true;
 }
 
-static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order);
+static size_t buddy_high_pages(const struct buddy *b)
+{
+	return zone_high_partial_pages(((size_t)b->nr_blocks << PAGEBLOCK_ORDER) - b->nr_free);
+}
 
 static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 {
 	struct pageblock *blk = map_pageblock((uintptr_t)addr);
 	struct buddy *b = owner_lock(blk);
-	size_t nr_dirty, high;
-	bool whole;
+	bool over, whole;
 
 	if (!dirty)
 		pageblock_set_dirty(blk, page_index(addr), nr_pages, false);
 	whole = free_locked(b, blk, page_index(addr), nr_pages);
-	nr_dirty = b->nr_dirty_free;
-	high = zone_high_partial_pages(((size_t)b->nr_blocks << PAGEBLOCK_ORDER) - b->nr_free);
+	over = b->nr_dirty_free > buddy_high_pages(b);
 	b->count.nr_frees++;
 	b->count.nr_remote_frees += b != thread_state.buddy;
 	lock_drop(&b->lock, RANK_BUDDY);
@@ -550,8 +552,8 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 		zone_balance();
 	}
 	pages_tick();
-	if (unlikely(nr_dirty > high) && nr_dirty / 2 >= __atomic_load_n(&b->refused_at, __ATOMIC_RELAXED))
-		buddy_purge(b, high / 2, MIN_AUTO_PURGE_ORDER);
+	if (unlikely(over))
+		buddy_balance(b);
 }
 
 void pages_free(void *addr, unsigned nr_pages)
@@ -579,6 +581,7 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 		*zeroed = nr_dirty == 0;
 	}
 	lock_drop(&b->lock, RANK_BUDDY);
+	zone_note_fresh(ok ? nr_more - nr_dirty : 0);
 	return ok;
 }
 
@@ -685,6 +688,19 @@ static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
 	__atomic_store_n(&b->refused_at, ok ? 0 : b->nr_dirty_free, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
 	zone_note_unmapped(nr_purged);
+}
+
+/* Purges if there are more dirty pages than the watermark allows. Call with no lock held. */
+static void buddy_balance(struct buddy *b)
+{
+	size_t nr_dirty, high;
+
+	lock_take(&b->lock, RANK_BUDDY);
+	nr_dirty = b->nr_dirty_free;
+	high = buddy_high_pages(b);
+	lock_drop(&b->lock, RANK_BUDDY);
+	if (nr_dirty > high && nr_dirty / 2 >= __atomic_load_n(&b->refused_at, __ATOMIC_RELAXED))
+		buddy_purge(b, high / 2, MIN_AUTO_PURGE_ORDER);
 }
 
 size_t pages_purge(void)

@@ -57,7 +57,6 @@ struct buddy {
 	uint32_t nr_blocks;
 	size_t nr_free, nr_dirty_free; /* pages */
 	size_t nr_recycled; /* warm pages of runs handed out in this window; see 3 in zone.h */
-	_Atomic uint32_t nr_events; /* since the last look at the clock; need not be exact */
 	size_t refused_at; /* dirty free pages when the kernel last refused to take them */
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */

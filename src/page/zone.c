@@ -9,7 +9,6 @@
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
 #define PURGE_BATCH 64
 #define WINDOW_MS 32
-#define DECAY 2
 /* Pages that can be faulted in within a millisecond. */
 #define FAULTS_PER_MS 512
 
@@ -104,7 +103,8 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 	r->nr_free -= n;
 	zone.nr_dirty_pages -= nr_dirty;
 	zone.nr_used += n;
-	zone.nr_peak = max_size(zone.nr_peak, zone.nr_used);
+	if (state != PAGEBLOCK_ISOLATE)
+		zone.nr_peak = max_size(zone.nr_peak, zone.nr_used);
 	return nr_dirty;
 }
 
@@ -119,8 +119,11 @@ static size_t share_to_keep(uint64_t elapsed_ms)
 /* See 3 in zone.h. Ends the window when it is time; each one halves what was learned, unless it supports it. */
 static void learn(size_t nr_recycled, uint64_t now)
 {
-	uint64_t elapsed = now - zone.window_at_ms;
+	/* `now` was read before the lock was taken, and another thread may have ended a window since. */
+	uint64_t elapsed = now > zone.window_at_ms ? now - zone.window_at_ms : 0;
 
+	if (!now) /* a seccomp filter refused the clock: then nothing is kept beyond the floor */
+		return;
 	zone.nr_recycled += nr_recycled;
 	if (elapsed >= WINDOW_MS)
 		zone.nr_learned >>= min_size(elapsed / WINDOW_MS, 63);
@@ -225,12 +228,25 @@ found:
 	return r;
 }
 
+/* Whether blocks come round shows when large ones are taken; buddies count the pages of runs. 0: nothing to learn. */
+static uint64_t learning_clock(enum pageblock_state state)
+{
+	if (state != PAGEBLOCK_LARGE || !(zone_has_dirty() || __atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
+		return 0;
+	return os_coarse_clock_ms(); /* a system call: not under the lock */
+}
+
+static void learn_blocks(unsigned nr_blocks, size_t nr_dirty, uint64_t now)
+{
+	if (now)
+		learn(nr_dirty + take_purged(((size_t)nr_blocks << PAGEBLOCK_ORDER) - nr_dirty), now);
+}
+
 /* --- calls --------------------------------------------------------------- */
 
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
 {
-	bool may_recycle = zone_has_dirty() || __atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED);
-	uint64_t now = may_recycle ? os_coarse_clock_ms() : 0; /* a system call: not under the lock */
+	uint64_t now = learning_clock(state);
 	struct pageblock *b = NULL;
 	struct region *r;
 	unsigned index;
@@ -239,8 +255,7 @@ struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, siz
 	r = find_blocks(nr_blocks, &index);
 	if (r) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
-		if (may_recycle)
-			learn(*nr_dirty + take_purged(((size_t)nr_blocks << PAGEBLOCK_ORDER) - *nr_dirty), now);
+		learn_blocks(nr_blocks, *nr_dirty, now);
 		b = region_block(r, index);
 		zone.count.nr_allocs++;
 	}
@@ -252,6 +267,7 @@ bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_stat
 {
 	struct region *r = last->region;
 	unsigned index = region_index(r, last) + 1, end;
+	uint64_t now = learning_clock(state);
 	bool ok;
 
 	lock_take(&zone.lock, RANK_ZONE);
@@ -259,8 +275,10 @@ bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_stat
 	ok = end - index >= nr_blocks;
 	if (!ok && end == r->nr_committed && index + nr_blocks <= r->nr_blocks)
 		ok = commit_more(r, index + nr_blocks - end);
-	if (ok)
+	if (ok) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
+		learn_blocks(nr_blocks, *nr_dirty, now);
+	}
 	lock_drop(&zone.lock, RANK_ZONE);
 	return ok;
 }

@@ -11,8 +11,8 @@ extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
 /* Both sentinels of a sheaf without slots. */
-static void *none_words[2] = {(void *)1, (void *)1};
-#define NONE_TOP (&none_words[1])
+static void *const none_words[2] = {(void *)1, (void *)1};
+#define NONE_TOP ((void **)&none_words[1]) /* never written: it is full */
 
 static struct percpu_area none_area;
 
@@ -223,7 +223,7 @@ static void sheaf_empty(struct kmem_cache *c, struct sheaf *s)
 }
 
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
-static void reap(struct percpu_area *a)
+static void reap(struct percpu_area *a, uint64_t now)
 {
 	unsigned class;
 
@@ -235,9 +235,9 @@ static void reap(struct percpu_area *a)
 		if (rests && top != NONE_TOP && swap_top(class, top, NONE_TOP))
 			sheaf_empty(c, sheaf_of_top(top));
 		__atomic_store_n(&a->seen[class], top, __ATOMIC_RELAXED);
-		if (__atomic_load_n(&c->size, __ATOMIC_ACQUIRE) && !barn_was_visited(c)) {
+		if (barn_has_rested(c, now, REAP_MS)) {
 			barn_drain(c);
-			cache_shrink(c);
+			cache_shrink_kept(c);
 		}
 	}
 }
@@ -246,19 +246,20 @@ static void reap(struct percpu_area *a)
 static void reap_if_due(void)
 {
 	struct percpu_area *a = area_load(current_slot());
-	uint32_t nr_visits = __atomic_load_n(&a->nr_visits, __ATOMIC_RELAXED);
+	uint32_t nr_visits;
 	uint64_t now;
 
-	if (a == &none_area)
+	if (!a || a == &none_area)
 		return;
-	__atomic_store_n(&a->nr_visits, nr_visits + 1, __ATOMIC_RELAXED);
+	nr_visits = __atomic_load_n(&a->nr_visits, __ATOMIC_RELAXED) + 1;
+	__atomic_store_n(&a->nr_visits, nr_visits, __ATOMIC_RELAXED);
 	if (likely(nr_visits % REAP_VISITS))
 		return;
 	now = os_coarse_clock_ms();
 	if (now - __atomic_load_n(&a->looked_at_ms, __ATOMIC_RELAXED) < REAP_MS)
 		return;
 	__atomic_store_n(&a->looked_at_ms, now, __ATOMIC_RELAXED);
-	reap(a);
+	reap(a, now);
 }
 
 /* --- slow paths ------------------------------------------------------------------------------ */

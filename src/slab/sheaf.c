@@ -112,10 +112,16 @@ static bool barn_has_room(const struct barn *b)
 	return b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES));
 }
 
-static void barn_count_visit(struct barn *b)
+/* There may be something to empty again: see barn_has_rested(). */
+static void note_visit(struct barn *b)
 {
 	bslab_assert(lock_is_held(&b->lock));
 	__atomic_store_n(&b->was_visited, true, __ATOMIC_RELAXED);
+}
+
+static void barn_count_visit(struct barn *b)
+{
+	note_visit(b);
 	if (b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
 		return;
 	b->nr_visits = 0;
@@ -247,6 +253,7 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 	struct barn *b = &c->barn;
 
 	lock_take(&b->lock, RANK_BARN);
+	note_visit(b);
 	if (!s->nr) {
 		s = keep_empty(b, s);
 	} else if (barn_has_room(b)) {
@@ -261,9 +268,20 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 	}
 }
 
-bool barn_was_visited(struct kmem_cache *c)
+bool barn_has_rested(struct kmem_cache *c, uint64_t now_ms, uint64_t rest_ms)
 {
-	return __atomic_exchange_n(&c->barn.was_visited, false, __ATOMIC_RELAXED);
+	struct barn *b = &c->barn;
+	uint64_t visited_at = __atomic_load_n(&b->visited_at_ms, __ATOMIC_RELAXED);
+
+	if (__atomic_load_n(&b->was_visited, __ATOMIC_RELAXED)) {
+		__atomic_store_n(&b->was_visited, false, __ATOMIC_RELAXED);
+		__atomic_store_n(&b->visited_at_ms, now_ms, __ATOMIC_RELAXED);
+		return false;
+	}
+	if (!visited_at || now_ms < visited_at + rest_ms)
+		return false;
+	__atomic_store_n(&b->visited_at_ms, 0, __ATOMIC_RELAXED);
+	return true;
 }
 
 void barn_drain(struct kmem_cache *c)

@@ -57,8 +57,10 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full);
 /* Takes a sheaf that nobody works on, in whatever state. */
 void barn_put(struct kmem_cache *c, struct sheaf *s);
-/* Since the last call of this. */
-bool barn_was_visited(struct kmem_cache *c);
+/*
+ * True once when nobody came to the barn for `rest_ms`. To be asked now and then, by whatever CPU; `now_ms` is not 0.
+ */
+bool barn_has_rested(struct kmem_cache *c, uint64_t now_ms, uint64_t rest_ms);
 /* Everything in the barn goes back to the slabs; sheaves start small again. */
 void barn_drain(struct kmem_cache *c);
 void barn_snapshot(struct barn *b, struct cache_info *info);

@@ -244,6 +244,15 @@ static void take_bits(struct slab *s, unsigned max, struct taken *t)
 	atomic_fetch_sub(&s->nr_free, (int16_t)t->n);
 }
 
+/* By the share of objects that are free: slabs of a cache differ in size. */
+static bool slab_is_fuller(const struct slab *a, const struct slab *b)
+{
+	int a_free = atomic_load_explicit(&a->nr_free, memory_order_relaxed);
+	int b_free = atomic_load_explicit(&b->nr_free, memory_order_relaxed);
+
+	return a_free * (int)slab_nr_objects(b) < b_free * (int)slab_nr_objects(a);
+}
+
 /*
  * The fullest of the first few: what is taken from it leaves the emptier ones to come free. Only of slabs with few
  * objects, where a whole slab is not far from empty and pages are dear.
@@ -258,8 +267,7 @@ static struct slab *partial_choose(struct kmem_cache *c)
 		return best;
 	for (i = 1; n && i < NR_CHOICES; i++, n = n->next) {
 		s = container_of(n, struct slab, node);
-		if (atomic_load_explicit(&s->nr_free, memory_order_relaxed) <
-		    atomic_load_explicit(&best->nr_free, memory_order_relaxed))
+		if (slab_is_fuller(s, best))
 			best = s;
 	}
 	return best;
@@ -466,6 +474,25 @@ void cache_shrink(struct kmem_cache *c)
 		next = n->next;
 		slab_destroy(container_of(n, struct slab, node));
 	}
+}
+
+/* It is the last partial slab, and so the first: see slab_is_kept(). */
+void cache_shrink_kept(struct kmem_cache *c)
+{
+	struct slab *s = NULL;
+
+	lock_take(&c->lock, RANK_CACHE);
+	if (c->partial.first)
+		s = container_of(c->partial.first, struct slab, node);
+	if (s && (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s)) {
+		partial_del(c, s, SLAB_DEAD);
+		count_slab(c, s, -1);
+	} else {
+		s = NULL;
+	}
+	lock_drop(&c->lock, RANK_CACHE);
+	if (s)
+		slab_destroy(s);
 }
 
 bool cache_snapshot(unsigned class, struct cache_info *info)

@@ -59,7 +59,8 @@ struct barn {
 	uint16_t nr_full, nr_empty;
 	uint16_t capacity, max_capacity; /* of sheaves from now on, at most */
 	uint16_t object_size, nr_visits; /* nr_visits: since the capacity last grew */
-	bool was_visited;
+	bool was_visited;   /* since the last look for barns that rest */
+	uint64_t visited_at_ms; /* last look that found it visited; 0 once it was emptied */
 	struct sheaf *full, *empty;
 	uint64_t nr_refills, nr_drains; /* to and from slabs, whole sheaves */
 };
@@ -125,8 +126,10 @@ static force_inline struct slab *slab_of(page_desc_t d)
 	return desc_pointer(d);
 }
 
-/* Frees the slabs that are wholly free. */
+/* Frees the slabs that are wholly free; walks the partial list. */
 void cache_shrink(struct kmem_cache *c);
+/* Frees the one that is kept for the next refill. */
+void cache_shrink_kept(struct kmem_cache *c);
 
 struct cache_info {
 	size_t size;

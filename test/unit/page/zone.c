@@ -255,6 +255,40 @@ Test(zone, learns_to_keep_what_comes_back)
 	cr_assert_leq(snapshot().nr_dirty_pages, snapshot().high_pages);
 }
 
+/* The clock is read before the lock is taken: a thread may come with a time before the last window's end. */
+Test(zone, a_late_thread_does_not_make_it_forget)
+{
+	size_t nr_learned;
+
+	fake.clock_ms = 1000;
+	for (int i = 0; i < 200; i++)
+		turn_over(8);
+	fake.clock_ms = 2000;
+	zone_next_window(1 << 20);
+	nr_learned = zone_learned_pages();
+	cr_assert_gt(nr_learned, 0);
+	fake.clock_ms = 1999;
+	zone_next_window(0);
+	cr_assert_eq(zone_learned_pages(), nr_learned);
+	fake.clock_ms = 2031;
+	cr_assert_not(zone_window_is_over());
+}
+
+/* Pageblocks for pages are no large blocks: the buddies count what comes round in them. */
+Test(zone, learns_nothing_from_blocks_of_pages)
+{
+	fake.clock_ms = 1000;
+	for (int i = 0; i < 100; i++) {
+		struct pageblock *b = zone_alloc(8, PAGEBLOCK_BUDDY, &ignored);
+
+		for (int n = 0; n < 8; n++)
+			write_block(b + n);
+		zone_free(b, 8);
+		zone_balance();
+	}
+	cr_assert_eq(zone_learned_pages(), 0);
+}
+
 /* What comes back now and then costs less to fault in than to keep. */
 Test(zone, does_not_keep_what_comes_back_seldom)
 {

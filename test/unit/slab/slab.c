@@ -154,6 +154,25 @@ Test(slab, the_last_empty_slab_stays_until_a_shrink)
 	cr_assert_eq(snapshot(c->class).nr_slabs, 0);
 }
 
+/* A small slab that is half free is emptier than a large one of which the same number is free. */
+Test(slab, the_fullest_by_share_serves_first)
+{
+	struct kmem_cache *c = cache_of(size_class(2048));
+	unsigned n = grow(c, 40), i;
+	void *first = objects[0], *last = objects[n - 1], *p;
+
+	cr_assert_neq(slab_of(map_lookup((uintptr_t)first)), slab_of(map_lookup((uintptr_t)last)));
+	slab_give(c, &first, 1); /* one of two */
+	slab_give(c, &last, 1);	 /* one of eight */
+	cr_assert_eq(slab_take(c, &p, 1, 0), 1);
+	cr_assert_eq(p, last);
+	for (i = 0; i < n; i++)
+		if (objects[i] != first)
+			slab_give(c, &objects[i], 1);
+	cache_shrink(c);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 0);
+}
+
 Test(slab, no_memory_is_zero_objects)
 {
 	struct kmem_cache *c = cache_of(size_class(32768));
