@@ -75,7 +75,7 @@ def call(line, env):
 def parse(text):
     samples = {}
     for row in text.splitlines():
-        name, _, wall, _, _, minor, _, rss, status = row.split("\t")
+        name, _, wall, _, _, minor, _, rss, status, _ = row.split("\t")
         samples.setdefault(name, []).append(
             Run(int(wall), int(minor), int(rss), int(status)))
     return samples

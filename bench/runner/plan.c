@@ -83,6 +83,10 @@ static const char *read_option(plan *out, char **argv, int *at)
         out->input = value;
         return NULL;
     }
+    if (strcmp(option, "--stdout") == 0) {
+        out->output = value;
+        return NULL;
+    }
     return fail("unknown option", option);
 }
 
@@ -102,7 +106,7 @@ const char *read_plan(plan *out, int argc, char **argv, char **environment)
     }
     if (at + 1 >= argc || out->variant_count == 0)
         return "usage: bench-runner [--runs N] [--warmup N] [--timeout SECONDS] "
-               "[--stdin FILE] NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...";
+               "[--stdin FILE] [--stdout FILE] NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...";
     out->command = argv + at + 1;
     for (int i = 0; i < out->variant_count; i++)
         if (!build_environment(out, i, environment))

@@ -1,11 +1,13 @@
 /*
  * Usage: bench-runner [--runs N] [--warmup N] [--timeout SECONDS]
- *                     [--stdin FILE] NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...
+ *                     [--stdin FILE] [--stdout FILE] NAME=[PRELOAD]...
+ *                     -- PROGRAM [ARGUMENT]...
  *
  * Runs PROGRAM (a path) N times for each NAME, in rounds which each start at
- * another NAME, its output thrown away, and then prints one line per run:
+ * another NAME, its output thrown away or appended to the file, and then prints
+ * one line per run:
  *   name round wall_ns user_ns system_ns minor_faults major_faults
- *   peak_rss_kb status
+ *   peak_rss_kb status voluntary_switches
  * A run past the timeout (60) is killed, and its status is 137.
  * The tables are made by the Python beside it.
  */
@@ -36,7 +38,9 @@ static int redirect(const plan *what)
     const char *input = what->input ? what->input : "/dev/null";
     int results = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     int in = open(input, O_RDONLY);
-    int out = open("/dev/null", O_WRONLY);
+    int out = what->output ? open(what->output,
+                                  O_WRONLY | O_CREAT | O_APPEND, 0666)
+                           : open("/dev/null", O_WRONLY);
 
     if (results < 0 || in < 0 || out < 0 || dup2(in, STDIN_FILENO) < 0 ||
         dup2(out, STDOUT_FILENO) < 0) {
@@ -75,11 +79,11 @@ static void print_samples(const plan *what, int results)
 
     for (int i = 0; i < what->runs * count; i++) {
         const sample *s = &samples[i];
-        dprintf(results, "%s\t%d\t%lld\t%lld\t%lld\t%ld\t%ld\t%ld\t%d\n",
+        dprintf(results, "%s\t%d\t%lld\t%lld\t%lld\t%ld\t%ld\t%ld\t%d\t%ld\n",
                 what->variants[s->variant].name, i / count,
                 (long long)s->wall_ns, (long long)s->user_ns,
                 (long long)s->system_ns, s->minor_faults, s->major_faults,
-                s->peak_rss_kb, exit_code(s->status));
+                s->peak_rss_kb, exit_code(s->status), s->voluntary_switches);
     }
 }
 

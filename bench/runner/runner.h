@@ -18,7 +18,7 @@ typedef struct plan {
     int timeout; /* seconds for one run */
     int variant_count;
     variant variants[MAX_VARIANTS];
-    const char *input; /* NULL: /dev/null */
+    const char *input, *output; /* NULL: /dev/null */
     char **command;
 } plan;
 
@@ -27,6 +27,7 @@ typedef struct sample {
     int64_t user_ns, system_ns;
     long minor_faults, major_faults;
     long peak_rss_kb;
+    long voluntary_switches;
     int status; /* as wait4 gives it */
     int variant;
 } sample;

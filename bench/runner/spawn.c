@@ -93,5 +93,6 @@ int run_once(const plan *what, int variant_index, sample *out)
     out->minor_faults = usage.ru_minflt;
     out->major_faults = usage.ru_majflt;
     out->peak_rss_kb = usage.ru_maxrss;
+    out->voluntary_switches = usage.ru_nvcsw;
     return 0;
 }

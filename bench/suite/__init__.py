@@ -1,0 +1,1 @@
+"""The suite: workloads, how they are measured, and what is made of it."""
