@@ -42,9 +42,13 @@ static void *run_alloc(size_t size, size_t align, unsigned flags, bool *zeroed)
 
 static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
 {
+	struct kmem_cache *c;
+
 	*zeroed = false;
-	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE)
-		return percpu_alloc_slow(cache_of(size_class(size)), flags);
+	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE) {
+		c = cache_of(size_class(size));
+		return c ? percpu_alloc_slow(c, flags) : NULL;
+	}
 	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
 		return run_alloc(size, align, flags, zeroed);
 	return large_alloc(size, align, zeroed);
@@ -62,10 +66,12 @@ size_t reclaim(size_t nr_keep)
 
 	percpu_drain();
 	for (class = 1; class < NR_CLASSES; class++) {
-		if (!bslab_caches[class].size)
+		struct kmem_cache *c = cache_if_used(class);
+
+		if (!c)
 			continue;
-		barn_drain(&bslab_caches[class]);
-		cache_shrink(&bslab_caches[class]);
+		barn_drain(c);
+		cache_shrink(c);
 	}
 	pages_purge();
 	zone_purge(nr_keep);

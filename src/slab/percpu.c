@@ -228,10 +228,12 @@ static void reap(struct percpu_area *a, uint64_t now)
 	unsigned class;
 
 	for (class = 1; class < NR_CLASSES; class++) {
-		struct kmem_cache *c = &bslab_caches[class];
+		struct kmem_cache *c = cache_if_used(class);
 		void **top = __atomic_load_n(&a->top[class], __ATOMIC_RELAXED);
 		bool rests = top == __atomic_load_n(&a->seen[class], __ATOMIC_RELAXED);
 
+		if (!c)
+			continue;
 		if (rests && top != NONE_TOP && swap_top(class, top, NONE_TOP))
 			sheaf_empty(c, sheaf_of_top(top));
 		__atomic_store_n(&a->seen[class], top, __ATOMIC_RELAXED);
@@ -398,7 +400,7 @@ static void area_empty(struct percpu_area *a)
 
 		a->top[class] = NONE_TOP;
 		if (s)
-			sheaf_empty(&bslab_caches[class], s);
+			sheaf_empty(cache_of(class), s);
 	}
 }
 
@@ -452,7 +454,7 @@ static void drain_own(void)
 		void **top = a ? __atomic_load_n(&a->top[class], __ATOMIC_RELAXED) : NULL;
 
 		if (top && top != NONE_TOP && swap_top(class, top, NONE_TOP))
-			sheaf_empty(&bslab_caches[class], sheaf_of_top(top));
+			sheaf_empty(cache_of(class), sheaf_of_top(top));
 	}
 }
 

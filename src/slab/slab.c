@@ -6,7 +6,8 @@
 #include "page/buddy.h"
 #include "slab/sheaf.h"
 
-struct kmem_cache bslab_caches[NR_CLASSES];
+static struct kmem_cache *caches[NR_CLASSES];
+static struct lock caches_lock; /* RANK_CACHE: making one */
 
 static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
 
@@ -53,28 +54,40 @@ static unsigned full_order(size_t size)
 	return order;
 }
 
-static void cache_setup(struct kmem_cache *c, unsigned class)
+static struct kmem_cache *cache_create(unsigned class)
 {
+	struct kmem_cache *c = boot_alloc(sizeof *c, _Alignof(struct kmem_cache));
 	size_t size = class_size(class);
 
+	if (!c)
+		return NULL;
+	c->size = (uint32_t)size;
 	c->class = (uint8_t)class;
 	c->first_order = (uint8_t)order_of(pages_for(size));
 	c->full_order = (uint8_t)full_order(size);
 	c->reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size;
 	c->migratetype = objects_in(size, c->full_order) >= 32 ? MIGRATE_UNMOVABLE : MIGRATE_RECLAIMABLE;
 	barn_setup(&c->barn, size);
-	__atomic_store_n(&c->size, (uint32_t)size, __ATOMIC_RELEASE);
+	return c;
+}
+
+struct kmem_cache *cache_if_used(unsigned class)
+{
+	return __atomic_load_n(&caches[class], __ATOMIC_ACQUIRE);
 }
 
 struct kmem_cache *cache_of(unsigned class)
 {
-	struct kmem_cache *c = &bslab_caches[class];
+	struct kmem_cache *c = cache_if_used(class);
 
-	if (unlikely(!__atomic_load_n(&c->size, __ATOMIC_ACQUIRE))) {
-		lock_take(&c->lock, RANK_CACHE);
-		if (!c->size)
-			cache_setup(c, class);
-		lock_drop(&c->lock, RANK_CACHE);
+	if (unlikely(!c)) {
+		lock_take(&caches_lock, RANK_CACHE);
+		c = caches[class];
+		if (!c) {
+			c = cache_create(class);
+			__atomic_store_n(&caches[class], c, __ATOMIC_RELEASE);
+		}
+		lock_drop(&caches_lock, RANK_CACHE);
 	}
 	return c;
 }
@@ -497,11 +510,11 @@ void cache_shrink_kept(struct kmem_cache *c)
 
 bool cache_snapshot(unsigned class, struct cache_info *info)
 {
-	struct kmem_cache *c = &bslab_caches[class];
+	struct kmem_cache *c = cache_if_used(class);
 	struct list_node *n;
 
 	*info = (struct cache_info){0};
-	if (!__atomic_load_n(&c->size, __ATOMIC_ACQUIRE))
+	if (!c)
 		return false;
 	info->size = c->size;
 	lock_take(&c->lock, RANK_CACHE);
@@ -521,10 +534,12 @@ void slab_fork_prepare(void)
 {
 	unsigned i;
 
-	for (i = 0; i < NR_CLASSES; i++) {
-		lock_take_nested(&bslab_caches[i].lock);
-		lock_take_nested(&bslab_caches[i].barn.lock);
-	}
+	lock_take_nested(&caches_lock);
+	for (i = 0; i < NR_CLASSES; i++)
+		if (caches[i]) {
+			lock_take_nested(&caches[i]->lock);
+			lock_take_nested(&caches[i]->barn.lock);
+		}
 }
 
 void slab_fork_done(bool child)
@@ -532,8 +547,10 @@ void slab_fork_done(bool child)
 	unsigned i;
 
 	for (i = 0; i < NR_CLASSES; i++) {
-		struct kmem_cache *c = &bslab_caches[i];
+		struct kmem_cache *c = caches[i];
 
+		if (!c)
+			continue;
 		if (child) {
 			lock_reset(&c->barn.lock);
 			lock_reset(&c->lock);
@@ -542,4 +559,8 @@ void slab_fork_done(bool child)
 			lock_drop_nested(&c->lock);
 		}
 	}
+	if (child)
+		lock_reset(&caches_lock);
+	else
+		lock_drop_nested(&caches_lock);
 }

@@ -66,8 +66,8 @@ struct barn {
 };
 
 struct kmem_cache {
-	/* Constant once size is set: */
-	uint32_t size;	     /* bytes per object; 0: not set up yet */
+	/* Constant: */
+	uint32_t size;	     /* bytes per object */
 	uint64_t reciprocal; /* ceil(2^40 / size): object_index() */
 	uint8_t class;
 	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
@@ -96,10 +96,13 @@ struct slab {
 	_Atomic uint64_t free[];
 };
 
-extern struct kmem_cache bslab_caches[NR_CLASSES];
-
-/* The cache of a class, set up at its first use. */
+/*
+ * The cache of a class, made at its first use; NULL when there is no memory. A process uses few of them, and so
+ * touches fewer pages than a table of them has.
+ */
 struct kmem_cache *cache_of(unsigned class);
+/* NULL for a class never used. */
+struct kmem_cache *cache_if_used(unsigned class);
 
 /*
  * Takes up to n objects; out[0] has the highest address of those taken from one slab, so that a stack filled in
