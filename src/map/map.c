@@ -5,8 +5,6 @@
 #include "os/lock.h"
 #include "os/os.h"
 
-struct hot bslab_hot;
-
 /* What one root entry leads to. */
 struct section {
 	_Atomic page_desc_t desc[SECTION_PAGES];
@@ -44,7 +42,8 @@ bool map_ensure(uintptr_t addr, size_t size)
 		return false;
 	lock_take(&map_lock, RANK_MAP);
 	for (i = first; ok && i <= last; i++)
-		if (!bslab_hot.root[i])
+		/* Not a plain read, which would fault the entry's page in once more than the write does.  */
+		if (!__atomic_fetch_or(&bslab_hot.root[i], 0, __ATOMIC_RELAXED))
 			ok = section_create(i);
 	lock_drop(&map_lock, RANK_MAP);
 	return ok;
