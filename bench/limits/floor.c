@@ -1,15 +1,13 @@
 /*
  * libfloor.so: the least that a malloc and a free behind the usual two calls can cost. It is no allocator.
  *
- * Each size class is a stack of blocks in an array; malloc pops, free pushes, and nothing is checked: not whether a
- * stack is empty or full, not where a pointer comes from. A block's class is a part of its address, so free reads no
- * header, and the blocks themselves are never touched. The stacks belong to the one thread that the process has:
- * reached through a thread-local array, as an allocator would reach its cache, but only the first thread's are filled,
- * so a second thread that calls malloc dies. A program that holds more than STACK blocks of one class, or mallocs past
- * them, dies as well.
+ * Each size class is a stack of blocks in an array; malloc pops, free pushes, and nothing is checked but NULL: not
+ * whether a stack is empty or full, not where a pointer comes from. A block's class is a part of its address, so free
+ * reads no header, and the blocks themselves are never touched. The stacks belong to the one thread that the process
+ * has: reached through a thread-local array, as an allocator would reach its cache, but only the first thread's are
+ * filled, so a second thread that calls malloc dies. A program that holds more than STACK blocks of one class dies too.
  *
- * What remains is what nobody can leave out: two calls, a size made into a class, a load of a pointer, a store of one.
- * An allocator that measures below this has not been measured.
+ * What remains is what nobody can leave out: two calls, a size made into a class, a pointer loaded, a pointer stored.
  *
  * The idea of an empty-bodied bound beside real allocators is that of the "null" or "bump" entries in published
  * comparisons; a bump pointer would not do here, since it takes fresh memory and its price is the page fault.
@@ -24,15 +22,19 @@
 #define EXPORT __attribute__((visibility("default")))
 
 enum {
-    FINE = 16, FINE_LIMIT = 1024,      /* classes of 16, 32, ... 1024 bytes: 1..64 */
-    COARSE = 1024, COARSE_LIMIT = 33 * 1024, /* of 2, 3, ... 33 KiB: 66..97 */
+    FINE = 16,
+    FINE_LIMIT = 1024, /* classes 1..64: 16, 32, ... 1024 bytes */
+    COARSE = 1024,
+    COARSE_LIMIT = 33 * 1024, /* classes 66..97: 2, 3, ... 33 KiB */
     FIRST_COARSE = FINE_LIMIT / FINE,
-    BIG = 127, CLASSES = 128,
-    STACK = 2048,                      /* blocks in each class */
-    SHIFT = 27, PAGE = 4096
+    BIG = 127,
+    CLASSES = 128,
+    STACK = 2048, /* blocks in each class */
+    SHIFT = 27,   /* each class has 128 MiB of addresses */
+    PAGE = 4096
 };
 
-static const size_t room = (size_t)CLASSES << SHIFT; /* each class has 128 MiB of addresses */
+static const size_t room = (size_t)CLASSES << SHIFT;
 
 static __thread void **tops[CLASSES] __attribute__((tls_model("initial-exec")));
 static char *base, *big_next;
@@ -102,7 +104,6 @@ static void *big(size_t alignment, size_t size)
 
     if (size > (size_t)(base + room - block))
         return NULL;
-    /* The size before the block, for realloc. */
     big_next = block + (size + PAGE - 1) / PAGE * PAGE + PAGE;
     return block;
 }

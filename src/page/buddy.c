@@ -14,7 +14,10 @@
 #define MIN_BUDDIES 8
 /* Free page blocks isolated together for one round of purging. */
 #define PURGE_BATCH 32
-/* 64 KiB, the largest page of a machine: below that a system call costs more than the pages are worth, unless asked for. */
+/*
+ * 64 KiB, the largest page of a machine: below that a system call costs more than the pages are worth, unless far too
+ * many are dirty, or they are asked for.
+ */
 #define MIN_AUTO_PURGE_ORDER 4
 /* Page allocations and frees between two looks at the clock. */
 #define TICK_EVENTS 16
@@ -543,7 +546,7 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	if (!dirty)
 		pageblock_set_dirty(blk, page_index(addr), nr_pages, false);
 	whole = free_locked(b, blk, page_index(addr), nr_pages);
-	over = b->nr_dirty_free > buddy_high_pages(b);
+	over = b->nr_dirty_free > buddy_high_pages(b) && b->nr_dirty_free >= b->retry_at;
 	b->count.nr_frees++;
 	b->count.nr_remote_frees += b != thread_state.buddy;
 	lock_drop(&b->lock, RANK_BUDDY);
@@ -684,23 +687,36 @@ static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
 			nr_purged += ok ? 1u << batch[i].order : 0;
 		}
 	}
-	/* After a refusal (locked memory) not again before there is twice as much to gain. */
-	__atomic_store_n(&b->refused_at, ok ? 0 : b->nr_dirty_free, __ATOMIC_RELAXED);
+	lock_take(&b->lock, RANK_BUDDY);
+	if (!ok) /* locked memory, for one */
+		b->retry_at = 2 * b->nr_dirty_free;
+	else
+		b->retry_at = b->nr_dirty_free > nr_keep ? b->nr_dirty_free + b->nr_dirty_free / 8 : 0;
+	lock_drop(&b->lock, RANK_BUDDY);
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
 	zone_note_unmapped(nr_purged);
+}
+
+/* Where the watermark is passed by far, memory is in pieces, between the last objects of many slabs. */
+static unsigned auto_purge_order(size_t nr_dirty, size_t high)
+{
+	unsigned order = nr_dirty <= 2 * high ? MIN_AUTO_PURGE_ORDER : nr_dirty <= 4 * high ? MIN_AUTO_PURGE_ORDER / 2 : 0;
+
+	return order > min_purge_order() ? order : min_purge_order();
 }
 
 /* Purges if there are more dirty pages than the watermark allows. Call with no lock held. */
 static void buddy_balance(struct buddy *b)
 {
-	size_t nr_dirty, high;
+	size_t nr_dirty, high, retry_at;
 
 	lock_take(&b->lock, RANK_BUDDY);
 	nr_dirty = b->nr_dirty_free;
 	high = buddy_high_pages(b);
+	retry_at = b->retry_at;
 	lock_drop(&b->lock, RANK_BUDDY);
-	if (nr_dirty > high && nr_dirty / 2 >= __atomic_load_n(&b->refused_at, __ATOMIC_RELAXED))
-		buddy_purge(b, high / 2, MIN_AUTO_PURGE_ORDER);
+	if (nr_dirty > high && nr_dirty >= retry_at)
+		buddy_purge(b, high / 2, auto_purge_order(nr_dirty, high));
 }
 
 size_t pages_purge(void)

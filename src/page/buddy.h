@@ -57,7 +57,7 @@ struct buddy {
 	uint32_t nr_blocks;
 	size_t nr_free, nr_dirty_free; /* pages */
 	size_t nr_recycled; /* warm pages of runs handed out in this window; see 3 in zone.h */
-	size_t refused_at; /* dirty free pages when the kernel last refused to take them */
+	size_t retry_at; /* dirty free pages from which another purge is worth trying, after one that fell short */
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */
 	struct hlist area[NR_MIGRATETYPES][NR_FULLNESS][NR_ORDERS];

@@ -188,6 +188,28 @@ Test(buddy, purges_in_pages_of_the_machine)
 	check();
 }
 
+/* Half of the pages, none beside another: below a multiple of the watermark they stay, above it they go. */
+Test(buddy, pieces_are_given_back_when_there_are_far_too_many)
+{
+	enum { NR = 16 * PAGEBLOCK_PAGES, FLOOR = 256 };
+	static char *p[NR];
+	size_t nr_calls;
+
+	bslab_options.dirty_size = FLOOR * BSLAB_PAGE_SIZE;
+	for (int i = 0; i < NR; i++)
+		p[i] = get(1, MIGRATE_UNMOVABLE);
+	for (int i = 0; i < NR; i += 2) {
+		nr_calls = fake.nr_calls[FAKE_PURGE];
+		pages_free(p[i], 1);
+		cr_assert_leq(snapshot().nr_dirty_free, 4 * (FLOOR + NR / 8) * 9 / 8 + 1);
+		cr_assert_leq(fake.nr_calls[FAKE_PURGE] - nr_calls, NR);
+	}
+	cr_assert_gt(snapshot().count.nr_purged_pages, 0);
+	/* What fell short is not tried again at each free. */
+	cr_assert_leq(fake.nr_calls[FAKE_PURGE], NR / 2);
+	check();
+}
+
 /* --- migratetypes ------------------------------------------------------------------------ */
 
 /* More blocks than one that does not keep types apart. */

@@ -1,0 +1,276 @@
+"""What was measured, read back from the raw file, and the figures made of it: medians, spreads, ratios."""
+
+import math
+import statistics
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional
+
+from . import limits, rawfile
+
+US = "bslab"
+WORSE = 1.10  # a row that is worse than this is listed as a loss
+TIME, MEMORY = "time_ns", "peak_rss_kb"
+
+
+@dataclass
+class Row:
+    """One workload: its description, and for each allocator a sample (a dict) per round."""
+
+    about: dict
+    samples: Dict[str, Dict[int, dict]] = field(default_factory=dict)
+    attempts: Dict[tuple, float] = field(default_factory=dict)  # (allocator, round) -> outside load of what is kept
+    failed: Dict[str, str] = field(default_factory=dict)
+    missing: Optional[str] = None
+    seconds: Dict[str, float] = field(default_factory=dict)  # by allocator, of all its measurements
+    measured: Dict[str, int] = field(default_factory=dict)  # how many measurements that were
+
+    @property
+    def name(self):
+        return self.about["name"]
+
+    def kept(self, allocator):
+        """By round; nothing of an allocator that failed in any."""
+        return {} if allocator in self.failed else self.samples.get(allocator, {})
+
+    def values(self, allocator, key):
+        """By round, where the sample has it."""
+        found = {turn: sample.get(key) for turn, sample in self.kept(allocator).items()}
+        return {turn: value for turn, value in found.items() if value is not None}
+
+    def figures(self, allocator, name):
+        found = {turn: sample.get("figures", {}).get(name) for turn, sample in self.kept(allocator).items()}
+        return {turn: value for turn, value in found.items() if value is not None}
+
+    def figure_names(self):
+        names = {}
+        for by_round in self.samples.values():
+            for sample in by_round.values():
+                names.update(dict.fromkeys(sample.get("figures", {})))
+        return list(names)
+
+    def rounds(self):
+        """How many all allocators that did not fail have made."""
+        counts = [len(by_round) for name, by_round in self.samples.items()
+                  if by_round and name not in self.failed and name != limits.FLOOR]
+        return min(counts, default=0)
+
+    def done(self, allocator, turn):
+        """Whether there is nothing to measure any more."""
+        return allocator in self.failed or turn in self.samples.get(allocator, {})
+
+    def cost(self, participants):
+        """Seconds of one round, as far as is known."""
+        return sum(self.seconds[name] / self.measured[name] for name in participants if self.measured.get(name))
+
+
+@dataclass
+class Results:
+    start: dict
+    rows: Dict[str, Row] = field(default_factory=dict)  # by name, in the order of the report
+    events: List[dict] = field(default_factory=list)  # "note": warnings worth showing
+    seconds: float = 0.0  # spent
+
+    def allocators(self):
+        """Names, in the order of the columns; the floor is none."""
+        return [a["name"] for a in self.start.get("allocators", []) if a["name"] != limits.FLOOR]
+
+    def compared(self):
+        """The rows with samples that are compared, the limits left out."""
+        return [row for row in self.rows.values() if row.samples and row.about["group"] != "limits"]
+
+    def groups(self):
+        return list(dict.fromkeys(row.about["group"] for row in self.compared()))
+
+
+def load(path):
+    return build(rawfile.read(path))
+
+
+def build(records):
+    results = Results(start={})
+    for record in records:
+        HANDLERS.get(record["kind"], lambda *_: None)(results, record)
+    return results
+
+
+def take_start(results, record):
+    """The first start has the arguments; one that resumed only adds to the story."""
+    if not results.start:
+        results.start = record
+
+
+def take_workload(results, record):
+    row = results.rows.setdefault(record["name"], Row(record))
+    row.about, row.missing = record, None
+
+
+def take_sample(results, record):
+    """Of a round that was repeated because of load from outside, the attempt with the least of it is kept."""
+    row = results.rows.get(record["workload"])
+    if row is None:
+        return
+    name, turn = record["allocator"], record["round"]
+    results.seconds += record["seconds"]
+    row.seconds[name] = row.seconds.get(name, 0.0) + record["seconds"]
+    row.measured[name] = row.measured.get(name, 0) + 1
+    outside = record.get("outside", 0.0)
+    if outside <= row.attempts.get((name, turn), math.inf):
+        row.samples.setdefault(name, {})[turn] = record["sample"]
+        row.attempts[name, turn] = outside
+
+
+def take_failure(results, record):
+    row = results.rows.get(record["workload"])
+    results.seconds += record.get("seconds", 0.0)
+    if row is not None:
+        row.failed[record["allocator"]] = record["reason"]
+
+
+def take_missing(results, record):
+    row = results.rows.get(record["workload"])
+    if row is not None:
+        row.missing = record["reason"]
+
+
+def take_spent(results, record):
+    """Time that went into no sample: preparing, and a try that was too long."""
+    results.seconds += record["seconds"]
+
+
+HANDLERS = {"start": take_start, "workload": take_workload, "sample": take_sample, "failure": take_failure,
+            "missing": take_missing, "spent": take_spent,
+            "note": lambda results, record: results.events.append(record)}
+
+
+# Figures.
+
+
+def median(values):
+    values = list(values)
+    return statistics.median(values) if values else None
+
+
+def spread(values):
+    """Half the interquartile range over the median, None with fewer than three: 0.02 is plus-minus 2%."""
+    values = list(values)
+    if len(values) < 3:
+        return None
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2 / middle if middle else None
+
+
+def geometric_mean(values):
+    values = [value for value in values if value and value > 0]
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else None
+
+
+def best(row, names, key):
+    """The name with the lowest median, or None."""
+    medians = {name: median(row.values(name, key).values()) for name in names}
+    present = [name for name in names if medians[name] is not None]
+    return min(present, key=medians.get) if present else None
+
+
+def ratios(row, name, base, key):
+    """Within each round that both have: what slows a machine for longer than a round falls on both sides."""
+    mine, theirs = row.values(name, key), row.values(base, key)
+    return [mine[turn] / theirs[turn] for turn in sorted(mine) if theirs.get(turn)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    ratio: Optional[float] = None  # to the best of the row
+    spread: Optional[float] = None
+    value: Optional[float] = None  # the median itself
+    failed: Optional[str] = None
+
+
+def cell(row, name, base, key):
+    if name in row.failed:
+        return Cell(failed=row.failed[name])
+    value = median(row.values(name, key).values())
+    if value is None or base is None:
+        return Cell()
+    each = ratios(row, name, base, key)
+    return Cell(median(each), spread(each), value)
+
+
+def cells(row, names, key):
+    """Name -> Cell, against the best of all the names."""
+    base = best(row, names, key)
+    return {name: cell(row, name, base, key) for name in names}
+
+
+def compares(row, key):
+    return row.about.get("compares_time" if key == TIME else "compares_memory", True)
+
+
+def mean_rows(rows, names, key):
+    """The rows that a mean may take: compared, and measured under every allocator, else the means are of different
+    things."""
+    return [row for row in rows if compares(row, key) and all(row.values(name, key) for name in names)]
+
+
+def means(rows, names, key):
+    """Name -> geometric mean of its ratios to the best of each row, and how many rows took part."""
+    taken = mean_rows(rows, names, key)
+    each = [cells(row, names, key) for row in taken]
+    return {name: geometric_mean(row[name].ratio for row in each) for name in names}, len(taken)
+
+
+def overall(results, names, key):
+    """The geometric mean of the groups' means, so that a group counts once however many rows it has."""
+    by_group = [means([r for r in results.compared() if r.about["group"] == group], names, key)
+                for group in results.groups()]
+    taken = [each for each, rows in by_group if rows]
+    return {name: geometric_mean(each[name] for each in taken) for name in names}, sum(rows for _, rows in by_group)
+
+
+@dataclass(frozen=True)
+class Loss:
+    name: str
+    key: str
+    value: float
+    best: str
+    best_value: float
+    ratio: float
+    spread: Optional[float]
+
+
+def losses(results, us=US, limit=WORSE):
+    """Where we are worse than the limit times the best, the worst first. As shown, with two decimals."""
+    names = results.allocators()
+    found = [loss for row in results.compared() for key in (TIME, MEMORY) if compares(row, key)
+             for loss in [loss_of(row, names, key, us)] if loss and round(loss.ratio, 2) > limit]
+    return sorted(found, key=lambda loss: -loss.ratio)
+
+
+def loss_of(row, names, key, us):
+    first = best(row, names, key)
+    if us not in names or first is None:
+        return None
+    ours = cell(row, us, first, key)
+    if ours.ratio is None:
+        return None
+    return Loss(row.name, key, ours.value, first, median(row.values(first, key).values()), ours.ratio, ours.spread)
+
+
+def noise(row, names, key=TIME):
+    """The largest spread of the row's ratios, or None if there are too few rounds to know."""
+    if not compares(row, key):
+        return None
+    spreads = [c.spread for c in cells(row, names, key).values() if c.spread is not None]
+    return max(spreads, default=None)
+
+
+def live_kib(row, names):
+    """What the program holds: the median of what the samples tell, the same whoever allocates."""
+    told = [limits.live_kib(sample.get("figures", {})) for name in names for sample in row.kept(name).values()]
+    return median(value for value in told if value)
+
+
+def representative(row, name, series):
+    """The curve over time of the sample whose peak RSS is the median one."""
+    found = sorted((sample.get(MEMORY) or 0, turn) for turn, sample in row.kept(name).items()
+                   if sample.get("series", {}).get(series))
+    return row.kept(name)[found[len(found) // 2][1]]["series"][series] if found else None

@@ -1,0 +1,62 @@
+"""Who is measured when, and how often: no measuring here, only arithmetic."""
+
+from dataclasses import dataclass
+from typing import Optional
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Seconds for everything, and the rounds that are worth their time."""
+
+    seconds: Optional[float]  # None: as long as it takes
+    most: int  # rounds of one workload
+    extra: int  # more rounds for a row whose spread is above the limit
+    retry_share: float = 0.15  # of the seconds, for rounds that were disturbed
+
+
+# A little below what is promised: the reports are written and the last measurement ends after it.
+BUDGETS = {"smoke": Budget(None, 1, 0, 0), "quick": Budget(280, 5, 2), "full": Budget(7000, 15, 4)}
+
+
+def budget_for(mode, rounds):
+    """--rounds N is exactly N rounds, whatever they take."""
+    return Budget(None, rounds, 0) if rounds else BUDGETS[mode]
+
+
+def order(participants, turn, place):
+    """The participants of one round of one workload: the first one differs from round to round and row to row."""
+    if not participants:
+        return []
+    start = (turn + place) % len(participants)
+    return participants[start:] + participants[:start]
+
+
+def allot(costs, done, seconds, most):
+    """How many rounds each workload gets in all, if a round costs costs[name] and done[name] are made.
+
+    The next round always goes to the one that has the fewest, so that none has five while another has one that could
+    have had two; of these the cheapest first. One for which no time is left keeps what it has.
+    """
+    rounds = {name: done.get(name, 0) for name in costs}
+    waiting = set(costs)
+    while waiting:
+        name = min(waiting, key=lambda n: (rounds[n], costs[n], n))
+        fits = seconds is None or costs[name] <= seconds
+        if rounds[name] >= most or not fits:
+            waiting.discard(name)
+            continue
+        rounds[name] += 1
+        if seconds is not None:
+            seconds -= costs[name]
+    return rounds
+
+
+def too_long(predicted, seconds_left, workloads_left):
+    """Whether a first round would take more than twice its fair share of the time that is left."""
+    return seconds_left is not None and predicted > 2 * max(seconds_left, 0) / max(workloads_left, 1)
+
+
+def stem(name):
+    """What rows have in common that differ in their last argument: their costs are alike."""
+    head, slash, last = name.rpartition("/")
+    return head if slash and any(c.isdigit() for c in last) else name
