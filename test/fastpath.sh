@@ -36,8 +36,8 @@ check() { # check SYMBOL LIMIT
 }
 
 case $("$objdump" -f "$lib") in # operator new keeps the size for the new-handler
-*aarch64*) malloc=27 new=31 free=34 ;;
-*) malloc=20 new=22 free=26 ;;
+*aarch64*) malloc=27 new=31 free=34 sized=44 ;;
+*) malloc=20 new=22 free=26 sized=34 ;;
 esac
 check malloc $malloc
 check bslab_malloc $malloc
@@ -46,4 +46,5 @@ check free $free
 check bslab_free $free
 check cfree $free
 check _ZdlPv $free
+check _ZdlPvm $sized
 exit $failed

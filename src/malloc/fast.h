@@ -14,6 +14,8 @@
 /* src/malloc/slow.c */
 void *malloc_slow(size_t size) __attribute__((visibility("hidden")));
 void free_slow(void *ptr) __attribute__((visibility("hidden")));
+/* src/malloc/malloc.c */
+void free_sized_slow(void *ptr, size_t size) __attribute__((visibility("hidden")));
 
 static force_inline void *malloc_small(size_t size)
 {
@@ -40,6 +42,20 @@ static force_inline void free_fast(void *ptr)
 	if (likely(class != NULL) && likely(percpu_push(__atomic_load_n(class, __ATOMIC_RELAXED), ptr, RSEQ_MM_CID)))
 		return;
 	free_slow(ptr);
+}
+
+/* What malloc() would take for the size is what the block has; anything else is looked at. */
+static force_inline void free_sized_fast(void *ptr, size_t size)
+{
+	const uint8_t *byte = map_class_byte((uintptr_t)ptr);
+	unsigned class;
+
+	if (likely(byte != NULL) && likely(size <= SMALL_MAX)) {
+		class = __atomic_load_n(byte, __ATOMIC_RELAXED);
+		if (likely(class == size_class(size)) && likely(percpu_push(class, ptr, RSEQ_MM_CID)))
+			return;
+	}
+	free_sized_slow(ptr, size);
 }
 
 #endif

@@ -229,9 +229,14 @@ size_t bslab_malloc_usable_size(void *ptr)
 	return ptr ? block_size(ptr, "malloc_usable_size") : 0;
 }
 
-void bslab_free_sized(void *ptr, size_t size)
+void free_sized_slow(void *ptr, size_t size)
 {
 	bslab_free_aligned_sized(ptr, 1, size);
+}
+
+void bslab_free_sized(void *ptr, size_t size)
+{
+	free_sized_fast(ptr, size);
 }
 
 void bslab_free_aligned_sized(void *ptr, size_t align, size_t size)
