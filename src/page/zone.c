@@ -406,6 +406,11 @@ static size_t floor_pages(void)
 	return (floor >> PAGE_SHIFT) + zone_learned_pages();
 }
 
+size_t zone_in_use(void)
+{
+	return __atomic_load_n(&zone.nr_used, __ATOMIC_RELAXED) << PAGEBLOCK_SHIFT;
+}
+
 size_t zone_high_pages(void)
 {
 	return floor_pages() + (zone.nr_used << PAGEBLOCK_ORDER) / 16;

@@ -53,6 +53,8 @@ size_t zone_purge(size_t nr_keep);
 void zone_set_dirty_floor(size_t size_bytes);
 
 size_t zone_high_pages(void);
+/* Bytes of the blocks handed out; a hint, read without the lock. */
+size_t zone_in_use(void);
 /* Pages given back so far. */
 uint64_t zone_nr_given_back(void);
 /* Pages given back otherwise, and fresh pages of runs handed out by the buddies: the zone learns from both. */

@@ -5,6 +5,7 @@
 
 #include "boot/boot.h"
 #include "os/bug.h"
+#include "page/zone.h"
 
 /*
  * A sheaf of size k takes an odd number of cache lines, 1, 3, 5, 9, ... 65,
@@ -19,6 +20,7 @@
 
 #define MAX_SHEAF_BYTES (128 * KIB)
 #define MAX_BARN_BYTES (256 * KIB)
+#define MAX_BARNS_BYTES (2 * MIB)
 #define MIN_FULL_SHEAVES 4u
 #define MAX_FULL_SHEAVES 16u
 #define MAX_EMPTY_SHEAVES 2
@@ -28,10 +30,14 @@
 #define MIN_FIRST_CAPACITY 2u
 #define GROW_VISITS 4
 #define HYSTERESIS 32
+#define ONE_WAY 4
+#define ONE_WAY_CAPACITY 128u
+#define ONE_WAY_BYTES (64 * KIB)
 
 _Static_assert(CAPACITY(1) == FIRST_CAPACITY, "the smallest sheaf in use holds any first one");
 
 static struct boot_pool sheaf_pool[NR_SHEAF_SIZES];
+static _Atomic size_t barns_bytes; /* of objects in full sheaves, of all classes */
 
 /* The smallest size of sheaf that holds so many objects. */
 static unsigned pool_index(size_t capacity)
@@ -54,6 +60,7 @@ static struct sheaf *sheaf_get(size_t capacity)
 	s->next = NULL;
 	s->capacity = (uint16_t)capacity;
 	s->nr = 0;
+	s->run = 0;
 	s->low_sentinel = (uintptr_t)s | 1;
 	s->slot[capacity] = (void *)((uintptr_t)s | 1);
 	return s;
@@ -109,7 +116,15 @@ static bool barn_has_room(const struct barn *b)
 {
 	size_t max = MAX_BARN_BYTES / ((size_t)b->capacity * b->object_size);
 
-	return b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES));
+	return b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES)) &&
+	       atomic_load_explicit(&barns_bytes, memory_order_relaxed) < MAX_BARNS_BYTES + zone_in_use() / 16;
+}
+
+static void count_bytes(const struct barn *b, const struct sheaf *s, bool in)
+{
+	size_t bytes = (size_t)s->nr * b->object_size;
+
+	atomic_fetch_add_explicit(&barns_bytes, in ? bytes : -bytes, memory_order_relaxed);
 }
 
 /* There may be something to empty again: see barn_has_rested(). */
@@ -119,10 +134,15 @@ static void note_visit(struct barn *b)
 	__atomic_store_n(&b->was_visited, true, __ATOMIC_RELAXED);
 }
 
-static void barn_count_visit(struct barn *b)
+static bool is_one_way(int run)
+{
+	return run > ONE_WAY || run < -ONE_WAY;
+}
+
+static void barn_count_visit(struct barn *b, int run)
 {
 	note_visit(b);
-	if (b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
+	if (is_one_way(run) || b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
 		return;
 	b->nr_visits = 0;
 	b->capacity = (uint16_t)min_size(b->max_capacity, 2 * b->capacity);
@@ -173,6 +193,17 @@ static struct sheaf *pop_empty(struct barn *b)
 	return s;
 }
 
+/* The row of visits that this one belongs to; s is the sheaf with which the CPU comes. */
+static int run_out(const struct sheaf *s)
+{
+	return s && s->run < 0 ? (s->run > INT8_MIN ? s->run - 1 : s->run) : -1;
+}
+
+static int run_over(const struct sheaf *s)
+{
+	return s && s->run > 0 ? (s->run < INT8_MAX ? s->run + 1 : s->run) : 1;
+}
+
 static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned pages_flags)
 {
 	if (!s)
@@ -188,13 +219,15 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 {
 	struct barn *b = &c->barn;
 	struct sheaf *full, *larger = NULL;
+	int run = run_out(empty);
 	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
-	barn_count_visit(b);
+	barn_count_visit(b, run);
 	capacity = b->capacity;
 	full = pop(&b->full, &b->nr_full);
 	if (full) {
+		count_bytes(b, full, false);
 		empty = keep_empty(b, empty);
 	} else {
 		b->nr_refills++;
@@ -204,38 +237,55 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 	lock_drop(&b->lock, RANK_BARN);
 	if (full) {
 		retire(empty);
+		full->run = (int8_t)run;
 		return full;
 	}
 	if (!larger && (!empty || empty->capacity < capacity))
 		larger = sheaf_get(capacity);
-	if (larger)
+	if (larger) {
 		retire(empty);
-	return refill(c, larger ? larger : empty, pages_flags);
+		empty = larger;
+	}
+	if (empty)
+		empty->run = (int8_t)run;
+	return refill(c, empty, pages_flags);
 }
 
 /* Moves the top, which was freed last and is warm. `to` may be smaller: its class was set back to small. */
 static void split(struct sheaf *from, struct sheaf *to)
 {
-	unsigned n = (unsigned)min_size(min_size(from->nr, to->capacity) / 2, HYSTERESIS), keep = from->nr - n;
+	unsigned half = min_size(from->nr, to->capacity) / (is_one_way(to->run) ? 8 : 2);
+	unsigned n = (unsigned)min_size(half, HYSTERESIS), keep = from->nr - n;
 
 	memcpy(to->slot, from->slot + keep, n * sizeof(void *));
 	to->nr = (uint16_t)n;
 	from->nr = (uint16_t)keep;
 }
 
+static size_t one_way_capacity(const struct barn *b)
+{
+	return max_size(MIN_CAPACITY, min_size(ONE_WAY_CAPACITY, ONE_WAY_BYTES / b->object_size));
+}
+
 struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 {
 	struct barn *b = &c->barn;
-	struct sheaf *half;
+	struct sheaf *half = NULL;
+	int run = run_over(full);
 	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
-	barn_count_visit(b);
+	barn_count_visit(b, run);
 	capacity = b->capacity;
-	half = pop_empty(b);
+	if (is_one_way(run))
+		capacity = one_way_capacity(b);
+	else
+		half = pop_empty(b);
 	lock_drop(&b->lock, RANK_BARN);
 	if (!half)
 		half = sheaf_get(capacity);
+	if (half)
+		half->run = (int8_t)run;
 	if (!full)
 		return half;
 	if (half) {
@@ -258,6 +308,7 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 		s = keep_empty(b, s);
 	} else if (barn_has_room(b)) {
 		push(&b->full, &b->nr_full, s);
+		count_bytes(b, s, true);
 		s = NULL;
 	}
 	b->nr_drains += s && s->nr;
@@ -298,6 +349,7 @@ void barn_drain(struct kmem_cache *c)
 	lock_drop(&b->lock, RANK_BARN);
 	while ((s = full)) {
 		full = s->next;
+		count_bytes(b, s, false);
 		slab_give(c, s->slot, s->nr);
 		retire(s);
 	}

@@ -20,9 +20,14 @@
  *    visit some dozens of allocations or of frees are ahead before the next,
  *    in whatever order they come. ("Full" sheaves in a barn are these.)
  *
- * 4. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
+ * 4. One way. A CPU that runs over ONE_WAY times in a row frees what others
+ *    allocate and has no use for it: it gets small sheaves and keeps little. Nor
+ *    do visits of such a row, in either direction, make sheaves grow.
+ *
+ * 5. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
  *    (or MIN_CAPACITY objects), and MAX_BARN_BYTES (or MIN_FULL_SHEAVES
- *    sheaves) in its barn.
+ *    sheaves) in its barn; all barns together MAX_BARNS_BYTES and a 16th of the
+ *    pageblocks in use.
  *
  * Invariant of a sheaf that no CPU works on: slot[0 .. nr) are objects.
  */
@@ -34,6 +39,7 @@
 struct sheaf {
 	struct sheaf *next; /* in a barn */
 	uint16_t capacity, nr;
+	int8_t run; /* visits to the barn in a row that its CPU has made: above 0 run over, below 0 run out */
 	uintptr_t low_sentinel;
 	void *slot[]; /* and the high sentinel behind the last */
 };
