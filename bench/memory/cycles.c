@@ -5,8 +5,9 @@
  * and after each shrinking the program works for a while on a small working
  * set, mostly asleep.  What dies is chosen at random in groups of GROUP objects
  * that were made one after another: with 1 what stays is strewn over the whole
- * heap, with 1,024 objects die with their neighbours, as those of a request, a
- * document or a query do.
+ * heap, and hardly a page is empty; with 16,384 (some 3 MB) objects die with
+ * their neighbours, as those of a document, a batch or a query's result do,
+ * and nine pages of ten could be given back.
  *
  * It models batch jobs and servers under load that comes in waves: how much of
  * a peak is kept for the time between, and whether peaks creep upwards.  The

@@ -129,12 +129,14 @@ void working_set_drop(void);
 
 /* rss.c: no stdio and no malloc, so that reading does not change the heap. */
 typedef struct rollup {
-    uint64_t pss_kb, private_dirty_kb, lazy_free_kb;
+    uint64_t rss_kb, pss_kb, private_dirty_kb, lazy_free_kb;
 } rollup;
 
 void heap_begin(void);
 uint64_t heap_kb(void); /* now */
+uint64_t heap_exact_kb(void); /* to the page, and slow */
 uint64_t heap_peak_kb(void); /* as the kernel kept it, between samples too */
+uint64_t process_peak_kb(void); /* the same with the baseline */
 /* /proc/PID/smaps_rollup, which walks the page tables: not in a timed part. */
 rollup read_rollup(int pid);
 

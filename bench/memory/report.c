@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum { MAX_SAMPLES = 1000, MAX_FIGURES = 24 };
@@ -94,16 +93,14 @@ static void put_series(const char *name, bool live)
 /* The peak of the whole process, but for the tables, which are not its heap. */
 static uint64_t peak_without_tables_kb(void)
 {
-    struct rusage usage;
-    uint64_t tables_kb = table_bytes() / 1024;
+    uint64_t tables_kb = table_bytes() / 1024, peak_kb = process_peak_kb();
 
-    getrusage(RUSAGE_SELF, &usage);
-    uint64_t peak_kb = (uint64_t)usage.ru_maxrss;
     return peak_kb > tables_kb ? peak_kb - tables_kb : peak_kb;
 }
 
 void report_send(void)
 {
+    report_figure("live MB", megabytes(peak_live_bytes / 1024));
     put("{\"peak_rss_kb\": %llu, ",
         (unsigned long long)peak_without_tables_kb());
     if (time_per_operation >= 0)

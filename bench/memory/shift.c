@@ -15,7 +15,7 @@
  */
 #include "memory.h"
 
-enum { SAMPLES_PER_PHASE = 40, SURVIVOR_IN = 20, MEAN_SMALL = 64 };
+enum { SAMPLES_PER_PHASE = 40, SURVIVOR_IN = 200, MEAN_SMALL = 64 };
 
 typedef struct bag {
     slot *slots;

@@ -1,7 +1,7 @@
 /*
- * HTTP/1.1 over connections that stay open: pages /0.html and up, evenly, and half of them asked for in compressed form,
+ * HTTP/1.1 over connections that stay open: pages /0.html and up, evenly, half of them asked for in compressed form,
  * which comes in chunks.  What a web server does for each request (pools made and freed, buffers of the compressor) is
- * what loads its allocator.
+ * what loads its allocator.  After wrk and ab, which ask for one page only.
  */
 #include "load.h"
 

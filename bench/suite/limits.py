@@ -57,8 +57,9 @@ def has_floor(name):
     return bool(FLOOR_ROWS.search(name))
 
 
-def live_kib(figures):
-    """What a sample's figures say of live memory, in KiB, or None."""
+def live_kib(sample):
+    """What a sample (as data) says of live memory, at its peak, in KiB, or None: a figure, or a curve over time."""
+    figures, curve = sample.get("figures", {}), sample.get("series", {}).get("live", [])
     found = [value * KIB[match.group(1).lower()] for match, value in
              ((LIVE.match(name), value) for name, value in figures.items()) if match]
-    return max(found) if found else None
+    return max(found + [kib for _, kib in curve], default=None)

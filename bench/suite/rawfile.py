@@ -1,5 +1,6 @@
 """Every sample as one line of JSON, written at once: what was measured is never lost, and never measured twice."""
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ class RawFile:
         self.path, self.tell, self.write = Path(path), tell, write
         self.pending, self.in_trouble = bytearray(), False
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: another run writes there
         if self.ends_within_a_line():
             self.pending += b"\n"
 

@@ -14,11 +14,11 @@ TIME, MEMORY = "time_ns", "peak_rss_kb"
 
 @dataclass
 class Row:
-    """One workload: its description, and for each allocator a sample (a dict) per round."""
+    """One workload: its description, and the samples (dicts) by round, attempt and allocator."""
 
     about: dict
-    samples: Dict[str, Dict[int, dict]] = field(default_factory=dict)
-    attempts: Dict[tuple, float] = field(default_factory=dict)  # (allocator, round) -> outside load of what is kept
+    tries: Dict[int, Dict[int, Dict[str, dict]]] = field(default_factory=dict)
+    outside: Dict[tuple, float] = field(default_factory=dict)  # (round, attempt) -> share of the machine others had
     failed: Dict[str, str] = field(default_factory=dict)
     missing: Optional[str] = None
     seconds: Dict[str, float] = field(default_factory=dict)  # by allocator, of all its measurements
@@ -28,9 +28,32 @@ class Row:
     def name(self):
         return self.about["name"]
 
+    def attempt(self, turn):
+        """Of a round that was repeated because of load from outside: the attempt that had the least of it."""
+        return min(self.tries[turn], key=lambda attempt: (self.outside.get((turn, attempt), math.inf), attempt))
+
+    def round(self, turn):
+        """Allocator -> sample; all of one attempt, unless it was interrupted."""
+        chosen = {}
+        for samples in self.tries[turn].values():
+            chosen.update(samples)
+        return {**chosen, **self.tries[turn][self.attempt(turn)]}
+
+    def disturbed(self):
+        """The median over the rounds of the load from outside, or None."""
+        shares = [self.outside[turn, self.attempt(turn)] for turn in self.tries
+                  if (turn, self.attempt(turn)) in self.outside]
+        return median(shares)
+
     def kept(self, allocator):
-        """By round; nothing of an allocator that failed in any."""
-        return {} if allocator in self.failed else self.samples.get(allocator, {})
+        """Samples by round; nothing of an allocator that failed in any."""
+        if allocator in self.failed:
+            return {}
+        rounds = {turn: self.round(turn).get(allocator) for turn in sorted(self.tries)}
+        return {turn: sample for turn, sample in rounds.items() if sample is not None}
+
+    def participants(self):
+        return list(dict.fromkeys(name for turn in sorted(self.tries) for name in self.round(turn)))
 
     def values(self, allocator, key):
         """By round, where the sample has it."""
@@ -42,21 +65,18 @@ class Row:
         return {turn: value for turn, value in found.items() if value is not None}
 
     def figure_names(self):
-        names = {}
-        for by_round in self.samples.values():
-            for sample in by_round.values():
-                names.update(dict.fromkeys(sample.get("figures", {})))
-        return list(names)
+        return list(dict.fromkeys(figure for name in self.participants() for sample in self.kept(name).values()
+                                  for figure in sample.get("figures", {})))
 
     def rounds(self):
         """How many all allocators that did not fail have made."""
-        counts = [len(by_round) for name, by_round in self.samples.items()
-                  if by_round and name not in self.failed and name != limits.FLOOR]
+        counts = [len(self.kept(name)) for name in self.participants()
+                  if name not in self.failed and name != limits.FLOOR]
         return min(counts, default=0)
 
     def done(self, allocator, turn):
         """Whether there is nothing to measure any more."""
-        return allocator in self.failed or turn in self.samples.get(allocator, {})
+        return allocator in self.failed or any(allocator in t for t in self.tries.get(turn, {}).values())
 
     def cost(self, participants):
         """Seconds of one round, as far as is known."""
@@ -76,7 +96,7 @@ class Results:
 
     def compared(self):
         """The rows with samples that are compared, the limits left out."""
-        return [row for row in self.rows.values() if row.samples and row.about["group"] != "limits"]
+        return [row for row in self.rows.values() if row.tries and row.about["group"] != "limits"]
 
     def groups(self):
         return list(dict.fromkeys(row.about["group"] for row in self.compared()))
@@ -89,8 +109,13 @@ def load(path):
 def build(records):
     results = Results(start={})
     for record in records:
-        HANDLERS.get(record["kind"], lambda *_: None)(results, record)
+        take(results, record)
     return results
+
+
+def take(results, record):
+    """One record more; of a kind that is not known, nothing."""
+    HANDLERS.get(record["kind"], lambda *_: None)(results, record)
 
 
 def take_start(results, record):
@@ -105,18 +130,20 @@ def take_workload(results, record):
 
 
 def take_sample(results, record):
-    """Of a round that was repeated because of load from outside, the attempt with the least of it is kept."""
     row = results.rows.get(record["workload"])
+    results.seconds += record["seconds"]
     if row is None:
         return
-    name, turn = record["allocator"], record["round"]
-    results.seconds += record["seconds"]
+    name, turn, attempt = record["allocator"], record["round"], record.get("attempt", 0)
     row.seconds[name] = row.seconds.get(name, 0.0) + record["seconds"]
     row.measured[name] = row.measured.get(name, 0) + 1
-    outside = record.get("outside", 0.0)
-    if outside <= row.attempts.get((name, turn), math.inf):
-        row.samples.setdefault(name, {})[turn] = record["sample"]
-        row.attempts[name, turn] = outside
+    row.tries.setdefault(turn, {}).setdefault(attempt, {})[name] = record["sample"]
+
+
+def take_attempt(results, record):
+    row = results.rows.get(record["workload"])
+    if row is not None:
+        row.outside[record["round"], record["attempt"]] = record["outside"]
 
 
 def take_failure(results, record):
@@ -137,8 +164,8 @@ def take_spent(results, record):
     results.seconds += record["seconds"]
 
 
-HANDLERS = {"start": take_start, "workload": take_workload, "sample": take_sample, "failure": take_failure,
-            "missing": take_missing, "spent": take_spent,
+HANDLERS = {"start": take_start, "workload": take_workload, "sample": take_sample, "attempt": take_attempt,
+            "failure": take_failure, "missing": take_missing, "spent": take_spent,
             "note": lambda results, record: results.events.append(record)}
 
 
@@ -265,7 +292,7 @@ def noise(row, names, key=TIME):
 
 def live_kib(row, names):
     """What the program holds: the median of what the samples tell, the same whoever allocates."""
-    told = [limits.live_kib(sample.get("figures", {})) for name in names for sample in row.kept(name).values()]
+    told = [limits.live_kib(sample) for name in names for sample in row.kept(name).values()]
     return median(value for value in told if value)
 
 

@@ -1,5 +1,6 @@
 """Who is measured when, and how often: no measuring here, only arithmetic."""
 
+import re
 from dataclasses import dataclass
 from typing import Optional
 
@@ -51,12 +52,24 @@ def allot(costs, done, seconds, most):
     return rounds
 
 
-def too_long(predicted, seconds_left, workloads_left):
-    """Whether a first round would take more than twice its fair share of the time that is left."""
-    return seconds_left is not None and predicted > 2 * max(seconds_left, 0) / max(workloads_left, 1)
+# Of the time of the quick mode, per row: the rows of these groups are many and short, or few and long.
+WEIGHTS = {"micro": 0.5, "programs": 3.0}
+CHEAP = 2.0  # seconds for a round: never too long
+
+
+def weight(group):
+    return WEIGHTS.get(group, 1.0)
+
+
+def too_long(predicted, seconds_left, group, groups_left):
+    """Whether a first round takes much more than its share of the time that is left; groups_left: of the rows after."""
+    if seconds_left is None or predicted <= CHEAP:
+        return False
+    share = weight(group) / (weight(group) + sum(map(weight, groups_left)))
+    return predicted > 1.5 * max(seconds_left, 0) * share
 
 
 def stem(name):
     """What rows have in common that differ in their last argument: their costs are alike."""
     head, slash, last = name.rpartition("/")
-    return head if slash and any(c.isdigit() for c in last) else name
+    return head if slash and re.match(r"(\w+:)?\d", last) else name

@@ -1,6 +1,8 @@
 """Threads: what an allocator shares between them, and what it keeps for each. The programs are in bench/threads."""
 
 import os
+import signal
+from pathlib import Path
 
 from . import process
 from .workload import Failed, Missing, Workload
@@ -45,11 +47,26 @@ class Program(Workload):
             return process.run(context, allocator, command, timeout=TIMEOUT[context.mode])
         except Failed as error:
             raise Failed(ENDS.get(str(error), str(error))) from None
+        except BaseException:
+            stop_runner(context)
+            raise
+
+
+def stop_runner(context):
+    """Ends the bench-runner, and the program in its session, that process.run() leaves when it is interrupted."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            mine = int(parent) == os.getpid() and str(context.scratch) in (entry / "cmdline").read_text()
+            if mine and os.getsid(int(entry.name)) == int(entry.name):
+                os.killpg(int(entry.name), signal.SIGKILL)
+        except OSError:  # it has ended meanwhile
+            pass
 
 
 def pipelines():
     for pairs in (1, 4):
-        yield Program(f"pipeline/{pairs}", "threads-pipeline", [pairs], (500_000, 6_000_000, 60_000_000),
+        yield Program(f"pipeline/{pairs}", "threads-pipeline", [pairs], (500_000, 2_000_000, 15_000_000),
                       "producers and consumers: each block is freed by another thread (after xmalloc-test, Lever and "
                       "Boreham 2000)")
 
@@ -65,8 +82,8 @@ def false_sharing():
     for kind, origin in (("active", "cache-thrash"), ("passive", "cache-scratch")):
         for threads in (2, 8):
             yield Program(f"{kind}-sharing/{threads}", "threads-sharing", [kind, threads],
-                          (20_000, 200_000, 2_000_000),
-                          f"small objects written 1,000 times each; {kind} false sharing (after {origin}, Hoard, "
+                          (20_000, 300_000, 4_000_000),
+                          f"small objects counted up 1,000 times each; {kind} false sharing (after {origin}, Hoard, "
                           "ASPLOS 2000)", processors=2)
 
 
@@ -78,7 +95,7 @@ def bursts():
 
 
 def short_lives():
-    yield Program("short/8", "threads-short", [8], (4_000, 50_000, 400_000),
+    yield Program("short/8", "threads-short", [8], (2_000, 15_000, 150_000),
                   "threads come and go by the thousand and leave objects to others (after Larson's generations)")
 
 
@@ -90,12 +107,12 @@ def churns():
 
 
 def sleepers():
-    yield Program("idle/1000", "threads-idle", [1000], (2, 10, 50),
+    yield Program("idle/1000", "threads-idle", [1000], (10, 10, 10),
                   "1,000 threads that allocated a little each and sleep: a thread for each connection",
                   compares_time=False)
     yield Program("sleeping/64", "threads-sleeping", ["active", 64], (1_000_000, 8_000_000, 60_000_000),
                   "one active thread replaces objects of 64 that sleep")
-    yield Program("calls/64", "threads-sleeping", ["calls", 64], (1_000_000, 8_000_000, 60_000_000),
+    yield Program("calls/64", "threads-sleeping", ["calls", 64], (500_000, 3_000_000, 20_000_000),
                   "random calls to 64 threads that sleep, each replacing 200 objects")
 
 

@@ -63,9 +63,9 @@ int main(int argc, char **argv)
     rounds = number(argc, argv, 2, 1, 1L << 30, usage);
     bursts = scratch((size_t)threads * sizeof *bursts);
     pthread_barrier_init(&turn, NULL, (unsigned)threads);
-    int64_t wall = run_crew(threads, work);
+    span took = run_crew(threads, WHERE_ROOM, work);
     for (int i = 0; i < threads; i++)
         made += bursts[i].made;
-    report(wall, made, threads, (figure){0});
+    report(took, made, threads, (figure){0});
     return 0;
 }

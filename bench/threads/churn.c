@@ -43,7 +43,7 @@ int main(int argc, char **argv)
     operations = (operations + PIECE - 1) / PIECE * PIECE;
     atomic_store(&left, operations);
     table = scratch(LIVE * sizeof *table);
-    int64_t wall = run_crew(threads, work);
-    report(wall, (uint64_t)operations, threads, (figure){0});
+    span took = run_crew(threads, WHERE_ROOM, work);
+    report(took, (uint64_t)operations, threads, (figure){0});
     return 0;
 }

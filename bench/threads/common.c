@@ -45,11 +45,11 @@ long number(int argc, char **argv, int index, long low, long high, const char *u
     return value;
 }
 
-int64_t now_ns(void)
+static int64_t now_ns(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
@@ -91,33 +91,78 @@ pthread_t start_thread(void *(*run)(void *), void *argument)
     return thread;
 }
 
+int processors(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+}
+
+span begin_span(void)
+{
+    return (span){now_ns(CLOCK_MONOTONIC), now_ns(CLOCK_PROCESS_CPUTIME_ID)};
+}
+
+span end_span(span began)
+{
+    return (span){now_ns(CLOCK_MONOTONIC) - began.wall, now_ns(CLOCK_PROCESS_CPUTIME_ID) - began.cpu};
+}
+
 static struct {
     crew_work *work;
+    int bound;
     pthread_barrier_t ready, done;
     pthread_t threads[MAX_THREADS];
     int64_t started[MAX_THREADS], stopped[MAX_THREADS];
+    int64_t cpu; /* of one thread's reading at the start; at the end, what passed since */
 } crew;
 
+static void bind_to_processor(int nth)
+{
+    cpu_set_t all, one;
+
+    if (sched_getaffinity(0, sizeof all, &all))
+        return;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &all) || nth-- > 0)
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        sched_setaffinity(0, sizeof one, &one);
+        return;
+    }
+}
+
+/* The barrier picks one thread to read the clock of all. */
 void clock_in(int index)
 {
-    pthread_barrier_wait(&crew.ready);
-    crew.started[index] = now_ns();
+    if (pthread_barrier_wait(&crew.ready) == PTHREAD_BARRIER_SERIAL_THREAD)
+        crew.cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    crew.started[index] = now_ns(CLOCK_MONOTONIC);
 }
 
 void clock_out(int index)
 {
-    crew.stopped[index] = now_ns();
-    pthread_barrier_wait(&crew.done);
+    crew.stopped[index] = now_ns(CLOCK_MONOTONIC);
+    if (pthread_barrier_wait(&crew.done) == PTHREAD_BARRIER_SERIAL_THREAD)
+        crew.cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - crew.cpu;
 }
 
 static void *run_member(void *argument)
 {
-    crew.work((int)(intptr_t)argument);
+    int index = (int)(intptr_t)argument;
+
+    if (crew.bound)
+        bind_to_processor(index % crew.bound);
+    crew.work(index);
     return NULL;
 }
 
-int64_t run_crew(int count, crew_work *work)
+span run_crew(int count, placement where, crew_work *work)
 {
+    int room = processors();
+
+    crew.bound = count > 1 && (where == SPREAD || count <= room) ? room : 0;
     crew.work = work;
     pthread_barrier_init(&crew.ready, NULL, (unsigned)count);
     pthread_barrier_init(&crew.done, NULL, (unsigned)count);
@@ -130,23 +175,17 @@ int64_t run_crew(int count, crew_work *work)
         first = crew.started[i] < first ? crew.started[i] : first;
         last = crew.stopped[i] > last ? crew.stopped[i] : last;
     }
-    return last - first;
+    return (span){last - first, crew.cpu};
 }
 
-static int processors(void)
-{
-    cpu_set_t set;
-
-    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
-}
-
-void report(int64_t wall, uint64_t operations, int active, figure more)
+void report(span took, uint64_t operations, int active, figure more)
 {
     int running = active < processors() ? active : processors();
+    double count = (double)operations;
     char extra[128] = "";
 
     if (more.name)
         snprintf(extra, sizeof extra, ", \"%s\": %.6g", more.name, more.value);
-    dprintf(STDOUT_FILENO, "{\"time_ns\": %.4f, \"figures\": {\"throughput ops/s\": %.0f%s}}\n",
-            (double)wall * running / (double)operations, (double)operations * 1e9 / (double)wall, extra);
+    dprintf(STDOUT_FILENO, "{\"time_ns\": %.4f, \"figures\": {\"throughput ops/s\": %.0f, \"cpu ns\": %.4f%s}}\n",
+            (double)took.wall * running / count, count * 1e9 / (double)took.wall, (double)took.cpu / count, extra);
 }

@@ -8,7 +8,9 @@
  *     time_ns = wall time * min(active threads, processors) / operations
  *
  * where an operation is one malloc with its free: the processor time that one of them may be said to have taken. It
- * stays the same with more threads if the allocator scales perfectly. Throughput is operations by wall time, plainly.
+ * stays the same with more threads if the allocator scales perfectly. "throughput ops/s" is operations by wall time,
+ * plainly; "cpu ns" is the processor time that the process took in that span, per operation, which says whether a
+ * long wall time was work or waiting (or another process on the machine), but counts those who yield as at work.
  *
  * The work is fixed, not the time, so that peak memory is that of the same work under every allocator. What the
  * programs need for themselves comes from mmap, and their threads have small stacks: peak RSS is the allocator's but
@@ -33,8 +35,6 @@ _Noreturn void die(int status, const char *what);
 /* The argument at `index`, a number from low to high; anything else ends the program with its usage. */
 long number(int argc, char **argv, int index, long low, long high, const char *usage);
 
-int64_t now_ns(void);
-
 /* Zeroed, and never in huge pages; the end of the program takes it back. */
 void *scratch(size_t bytes);
 
@@ -44,15 +44,32 @@ long resident_kb(void);
 /* With a stack of 64 KiB. */
 pthread_t start_thread(void *(*run)(void *), void *argument);
 
+/* How many this process may use. */
+int processors(void);
+
+/* Nanoseconds, and of a clock that stands still nothing. */
+typedef struct span {
+    int64_t wall, cpu;
+} span;
+
+span begin_span(void);
+span end_span(span began);
+
 /*
  * Threads 0 to count - 1 of a crew each run work(index), which makes ready what it needs, clocks in, does what is
  * measured, clocks out, and clears up. No one passes clock_in before all are there, nor clock_out.
+ *
+ * SPREAD binds thread i to processor i, modulo their number: threads that are said to work at the same time, or across
+ * from one another, do. Otherwise a scheduler may well run a producer and its consumer by turns on one processor, and
+ * then nothing is handed from cache to cache. WHERE_ROOM does that if there is a processor for each, and else leaves
+ * all to the scheduler.
  */
+typedef enum placement { SPREAD, WHERE_ROOM } placement;
 typedef void crew_work(int index);
 void clock_in(int index);
 void clock_out(int index);
-/* The nanoseconds from the first to clock in to the last to clock out. */
-int64_t run_crew(int count, crew_work *work);
+/* From the first to clock in to the last to clock out. */
+span run_crew(int count, placement where, crew_work *work);
 
 typedef struct figure {
     const char *name; /* "name unit"; NULL: none */
@@ -60,7 +77,7 @@ typedef struct figure {
 } figure;
 
 /* Prints the result; active: how many threads would run at once if there were a processor for each. */
-void report(int64_t wall, uint64_t operations, int active, figure more);
+void report(span took, uint64_t operations, int active, figure more);
 
 static inline uint64_t seed_of(int index)
 {

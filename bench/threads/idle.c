@@ -86,16 +86,16 @@ int main(int argc, char **argv)
     rounds = number(argc, argv, 2, 0, 1L << 30, usage);
     idler *idlers = scratch((size_t)count * sizeof *idlers);
     long before = resident_kb();
-    int64_t began = now_ns();
+    span began = begin_span();
 
     sem_init(&asleep, 0, 0);
     for (int i = 0; i < count; i++)
         start(&idlers[i], i);
     for (long i = 0; i < rounds; i++)
         wake_each(idlers, count);
-    int64_t wall = now_ns() - began;
+    span took = end_span(began);
     double each = (double)(resident_kb() - before) / count;
-    report(wall, (uint64_t)count * (uint64_t)(OBJECTS + rounds * REPLACED), 1, (figure){"per thread KiB", each});
+    report(took, (uint64_t)count * (uint64_t)(OBJECTS + rounds * REPLACED), 1, (figure){"per thread KiB", each});
     end_each(idlers, count);
     return 0;
 }

@@ -63,9 +63,9 @@ static void *serve(void *argument)
     return NULL;
 }
 
-static int64_t run_lines(line *lines, int count)
+static span run_lines(line *lines, int count)
 {
-    int64_t began = now_ns();
+    span began = begin_span();
 
     for (int i = 0; i < count; i++)
         start_thread(serve, &lines[i]);
@@ -73,7 +73,7 @@ static int64_t run_lines(line *lines, int count)
         sem_wait(&finished);
     for (int i = 0; i < count; i++)
         pthread_join(lines[i].thread, NULL);
-    return now_ns() - began;
+    return end_span(began);
 }
 
 static void fill(line *self, int index)
@@ -93,8 +93,8 @@ int main(int argc, char **argv)
     atomic_store(&generations_left, generations - count);
     for (int i = 0; i < count; i++)
         fill(&lines[i], i);
-    int64_t wall = run_lines(lines, count);
-    report(wall, (uint64_t)generations * REPLACED, count, (figure){0});
+    span took = run_lines(lines, count);
+    report(took, (uint64_t)generations * REPLACED, count, (figure){0});
     for (int i = 0; i < count; i++)
         drop_slots(lines[i].slots, SLOTS);
     return 0;

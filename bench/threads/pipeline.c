@@ -6,8 +6,10 @@
  * threads share. The idea is that of xmalloc-test (Lever and Boreham, "malloc() performance in a multithreaded Linux
  * environment", USENIX 2000), here with mixed sizes and a queue which is bounded, so that the live set is as well.
  *
- * Each pair has a ring of 1,024 places, published 32 at a time to spread the queue's own cache misses thin. Who must
- * wait yields the processor: with fewer processors than threads, spinning would only keep the other side from running.
+ * Producers and consumers are bound to processors by turns, so with an even number of processors every block crosses
+ * from one to another. Each pair has a ring of 1,024 places, published 32 at a time to spread the queue's own cache
+ * misses thin. Who must wait yields the processor: with fewer processors than threads, spinning would only keep the
+ * other side from running.
  */
 #include "common.h"
 
@@ -67,7 +69,7 @@ int main(int argc, char **argv)
 
     share = (blocks / (uint64_t)pairs + BATCH - 1) / BATCH * BATCH;
     rings = scratch((size_t)pairs * sizeof *rings);
-    int64_t wall = run_crew(2 * pairs, work);
-    report(wall, share * (uint64_t)pairs, 2 * pairs, (figure){0});
+    span took = run_crew(2 * pairs, SPREAD, work);
+    report(took, share * (uint64_t)pairs, 2 * pairs, (figure){0});
     return 0;
 }

@@ -47,9 +47,9 @@ static void *live(void *argument)
     return NULL;
 }
 
-static int64_t run_threads(place *places, int concurrent, long threads)
+static span run_threads(place *places, int concurrent, long threads)
 {
-    int64_t began = now_ns();
+    span began = begin_span();
 
     for (long i = 0; i < threads; i++) {
         place *self = &places[i % concurrent];
@@ -60,7 +60,7 @@ static int64_t run_threads(place *places, int concurrent, long threads)
     }
     for (int i = 0; i < concurrent; i++)
         pthread_join(places[i].thread, NULL);
-    return now_ns() - began;
+    return end_span(began);
 }
 
 int main(int argc, char **argv)
@@ -71,8 +71,9 @@ int main(int argc, char **argv)
 
     for (int i = 0; i < concurrent; i++)
         places[i].seed = seed_of(i);
-    int64_t wall = run_threads(places, concurrent, threads);
-    report(wall, (uint64_t)threads * OBJECTS, concurrent, (figure){"thread us", (double)wall / (double)threads / 1e3});
+    span took = run_threads(places, concurrent, threads);
+    double each = (double)took.wall / (double)threads / 1e3;
+    report(took, (uint64_t)threads * OBJECTS, concurrent, (figure){"thread us", each});
     for (int i = 0; i < concurrent; i++)
         drop_slots(places[i].objects, places[i].left);
     return 0;

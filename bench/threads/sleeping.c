@@ -100,15 +100,15 @@ static void run_calls(long operations, int count)
     }
 }
 
-static int64_t run(int calls, long operations, int count)
+static span run(int calls, long operations, int count)
 {
-    int64_t began = now_ns();
+    span began = begin_span();
 
     if (calls)
         run_calls(operations, count);
     else
         run_active(operations);
-    return now_ns() - began;
+    return end_span(began);
 }
 
 int main(int argc, char **argv)
@@ -123,8 +123,8 @@ int main(int argc, char **argv)
     table = scratch(live * sizeof *table);
     start_sleepers(count);
     long before = resident_kb();
-    int64_t wall = run(strcmp(argv[1], "calls") == 0, operations, count);
-    report(wall, (uint64_t)operations, 1, (figure){"growth KiB", (double)(resident_kb() - before)});
+    span took = run(strcmp(argv[1], "calls") == 0, operations, count);
+    report(took, (uint64_t)operations, 1, (figure){"growth KiB", (double)(resident_kb() - before)});
     end_sleepers(count);
     drop_slots(table, live);
     return 0;

@@ -206,10 +206,13 @@ static bool write_header(recorder_state *state, const char *program)
     static union {
         trace_header header;
         char page[TRACE_PAGE];
-    } first = {.header = {TRACE_MAGIC, TRACE_VERSION, TRACE_PAGE,
-                          sizeof(trace_record)}};
+    } first;
     trace_header *header = &first.header;
 
+    memcpy(header->magic, TRACE_MAGIC, sizeof header->magic);
+    header->version = TRACE_VERSION;
+    header->header_bytes = TRACE_PAGE;
+    header->record_bytes = sizeof(trace_record);
     header->pid = (uint32_t)getpid();
     header->parent = (uint32_t)getppid();
     header->limit = state->limit;

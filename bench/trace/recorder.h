@@ -96,7 +96,7 @@ static inline void record(record_kind kind, const void *block, size_t size,
     if (__builtin_expect(size >= SIZE_FOLLOWS, 0)) {
         place->size = SIZE_FOLLOWS;
         recorder_own.cursor = place + 2;
-        finish(place + 1, (size & ADDRESS_MASK) |
+        finish(place + 1, (size < ADDRESS_MASK ? size : ADDRESS_MASK) |
                (uint64_t)RECORD_SIZE << KIND_SHIFT);
     } else {
         place->size = (uint32_t)size;

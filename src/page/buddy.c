@@ -140,7 +140,7 @@ struct request {
 	enum migratetype type;
 	unsigned flags;
 	bool *zeroed;
-	size_t *nr_fresh; /* out: pages of a run that will fault */
+	size_t *nr_fresh; /* out: pages that will fault */
 };
 
 static unsigned request_order(const struct request *q)
@@ -161,10 +161,8 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	b->nr_free -= q->nr_pages;
 	b->nr_dirty_free -= nr_dirty;
 	b->count.nr_allocs++;
-	if (q->type == MIGRATE_MOVABLE) {
-		*q->nr_fresh = q->nr_pages - nr_dirty;
-		b->nr_recycled += nr_dirty;
-	}
+	*q->nr_fresh = q->nr_pages - nr_dirty;
+	b->nr_recycled += nr_dirty;
 	*q->zeroed = nr_dirty == 0;
 	return (void *)(pageblock_address(blk) + ((size_t)index << PAGE_SHIFT));
 }

@@ -16,8 +16,8 @@
  *
  *    `learned` follows from how fast pages go round: clean pages handed out while
  *    as many were purged not long before, which would not have faulted had they
- *    been kept (Linux: refaults, mm/workingset.c), and warm pages of runs and
- *    large blocks, which would have faulted had they not. Did all of them fault,
+ *    been kept (Linux: refaults, mm/workingset.c), and warm pages, which would have
+ *    faulted had they not. Did all of them fault,
  *    that would take a share of the time; the same share of the pages in use may
  *    be kept. So a loop over large buffers soon keeps them all, a program that
  *    frees a large buffer for good gives it back at once, and one that takes it
@@ -57,7 +57,7 @@ size_t zone_high_pages(void);
 size_t zone_in_use(void);
 /* Pages given back so far. */
 uint64_t zone_nr_given_back(void);
-/* Pages given back otherwise, and fresh pages of runs handed out by the buddies: the zone learns from both. */
+/* Pages given back otherwise, and fresh pages handed out by the buddies: the zone learns from both. */
 void zone_note_unmapped(size_t nr_pages);
 void zone_note_fresh(size_t nr_pages);
 /* Pages that the process has shown to take back soon. */
