@@ -632,7 +632,10 @@ static bool has_dirty_order(const struct pageblock *blk, unsigned min_order)
 	return false;
 }
 
-/* The emptiest first: their pages come back in the largest pieces. */
+/*
+ * A block not looked at in this round that has dirty pieces of at least min_order; the emptiest first: their pages come
+ * back in the largest pieces.
+ */
 static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 {
 	unsigned f, t, o;
@@ -641,9 +644,15 @@ static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 	for (f = NR_FULLNESS; f-- > 0;)
 		for (t = 0; t < MIGRATE_HIGHATOMIC; t++)
 			for (o = NR_ORDERS; b->orders[t][f] && o-- > min_order;)
-				for (n = b->area[t][f][o].first; n; n = n->next)
-					if (has_dirty_order(container_of(n, struct pageblock, node), min_order))
-						return container_of(n, struct pageblock, node);
+				for (n = b->area[t][f][o].first; n; n = n->next) {
+					struct pageblock *blk = container_of(n, struct pageblock, node);
+
+					if (blk->purge_round == b->purge_round)
+						continue;
+					if (has_dirty_order(blk, min_order))
+						return blk;
+					blk->purge_round = b->purge_round;
+				}
 	return NULL;
 }
 
@@ -671,6 +680,9 @@ static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
 	unsigned n, i;
 	bool ok = true;
 
+	lock_take(&b->lock, RANK_BUDDY);
+	b->purge_round++;
+	lock_drop(&b->lock, RANK_BUDDY);
 	while (ok) {
 		struct pageblock *blk;
 

@@ -57,6 +57,7 @@ struct buddy {
 	uint32_t nr_blocks;
 	size_t nr_free, nr_dirty_free; /* pages */
 	size_t nr_recycled; /* warm pages handed out in this window; see 3 in zone.h */
+	uint16_t purge_round;
 	size_t retry_at; /* dirty free pages from which another purge is worth trying, after one that fell short */
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */
