@@ -31,6 +31,8 @@
 #define GROW_VISITS 4
 #define HYSTERESIS 32
 #define ONE_WAY 4
+#define MIN_DECLINE_BYTES (512 * KIB)
+#define DECLINE_CAPACITY 16u
 #define ONE_WAY_CAPACITY 128u
 #define ONE_WAY_BYTES (64 * KIB)
 
@@ -112,11 +114,21 @@ void barn_setup(struct barn *b, size_t object_size)
 	b->capacity = first_capacity(b);
 }
 
-static bool barn_has_room(const struct barn *b)
+/* See 5 in sheaf.h. Not for the sake of a few pages. */
+static bool is_in_decline(struct kmem_cache *c)
 {
+	size_t free_bytes = cache_free_bytes(c);
+
+	return free_bytes > MIN_DECLINE_BYTES &&
+	       free_bytes > atomic_load_explicit(&c->nr_out, memory_order_relaxed) * c->size;
+}
+
+static bool barn_has_room(struct kmem_cache *c)
+{
+	const struct barn *b = &c->barn;
 	size_t max = MAX_BARN_BYTES / ((size_t)b->capacity * b->object_size);
 
-	return b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES)) &&
+	return !is_in_decline(c) && b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES)) &&
 	       atomic_load_explicit(&barns_bytes, memory_order_relaxed) < MAX_BARNS_BYTES + zone_in_use() / 16;
 }
 
@@ -262,8 +274,12 @@ static void split(struct sheaf *from, struct sheaf *to)
 	from->nr = (uint16_t)keep;
 }
 
-static size_t one_way_capacity(const struct barn *b)
+static size_t one_way_capacity(struct kmem_cache *c)
 {
+	const struct barn *b = &c->barn;
+
+	if (is_in_decline(c))
+		return max_size(MIN_CAPACITY, min_size(DECLINE_CAPACITY, ONE_WAY_BYTES / b->object_size));
 	return max_size(MIN_CAPACITY, min_size(ONE_WAY_CAPACITY, ONE_WAY_BYTES / b->object_size));
 }
 
@@ -278,7 +294,7 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	barn_count_visit(b, run);
 	capacity = b->capacity;
 	if (is_one_way(run))
-		capacity = one_way_capacity(b);
+		capacity = one_way_capacity(c);
 	else
 		half = pop_empty(b);
 	lock_drop(&b->lock, RANK_BARN);
@@ -291,6 +307,8 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	if (half) {
 		split(full, half);
 		barn_put(c, full);
+		if (is_in_decline(c) && __atomic_load_n(&b->nr_full, __ATOMIC_RELAXED))
+			barn_drain(c);
 		return half;
 	}
 	slab_give(c, full->slot, full->nr);
@@ -306,7 +324,7 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 	note_visit(b);
 	if (!s->nr) {
 		s = keep_empty(b, s);
-	} else if (barn_has_room(b)) {
+	} else if (barn_has_room(c)) {
 		push(&b->full, &b->nr_full, s);
 		count_bytes(b, s, true);
 		s = NULL;

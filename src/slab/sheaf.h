@@ -24,7 +24,11 @@
  *    allocate and has no use for it: it gets small sheaves and keeps little. Nor
  *    do visits of such a row, in either direction, make sheaves grow.
  *
- * 5. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
+ * 5. Decline. Once more of a class is free in its slabs than is out, objects in
+ *    sheaves are what keeps slabs from coming free, one object a whole slab. So
+ *    none are put into its barn, and who runs over keeps few.
+ *
+ * 6. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
  *    (or MIN_CAPACITY objects), and MAX_BARN_BYTES (or MIN_FULL_SHEAVES
  *    sheaves) in its barn; all barns together MAX_BARNS_BYTES and a 16th of the
  *    pageblocks in use.

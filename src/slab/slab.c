@@ -346,6 +346,7 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
 		put_pointers(c, &t, out + done);
 		done += t.n;
 	}
+	atomic_fetch_add_explicit(&c->nr_out, done, memory_order_relaxed);
 	return done;
 }
 
@@ -386,7 +387,8 @@ static void report_double_free(struct slab *s, unsigned word, uint64_t bits)
 	}
 }
 
-static void give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint64_t mask)
+/* How many were given: all but those that were free already. */
+static unsigned give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint64_t mask)
 {
 	uint64_t old = atomic_fetch_or(&s->free[word], mask);
 	int n = __builtin_popcountll(mask & ~old), nr_free;
@@ -396,6 +398,7 @@ static void give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint6
 	nr_free = atomic_fetch_add(&s->nr_free, (int16_t)n) + n;
 	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) || nr_free == (int)slab_nr_objects(s))
 		slab_settle(c, s);
+	return (unsigned)n;
 }
 
 /* Groups being collected, found by a hash of slab and word; a clash flushes the older one. */
@@ -412,12 +415,14 @@ static struct group *group_of(struct group *groups, struct slab *s, unsigned wor
 	return &groups[((uintptr_t)s / 16 + word) % NR_GROUPS];
 }
 
-static void group_add(struct kmem_cache *c, struct group *g, struct slab *s, unsigned index)
+/* How many were given to make room for it. */
+static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s, unsigned index)
 {
 	uint64_t bit = 1ull << (index % 64);
+	unsigned nr_given = 0;
 
 	if (g->slab && (g->slab != s || g->word != index / 64)) {
-		give_bits(c, g->slab, g->word, g->mask);
+		nr_given = give_bits(c, g->slab, g->word, g->mask);
 		g->slab = NULL;
 	}
 	if (!g->slab)
@@ -425,12 +430,13 @@ static void group_add(struct kmem_cache *c, struct group *g, struct slab *s, uns
 	if (unlikely(g->mask & bit))
 		bug_caller("double free of %p", (void *)(s->base + (uintptr_t)index * c->size));
 	g->mask |= bit;
+	return nr_given;
 }
 
 void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 {
 	struct group groups[NR_GROUPS] = {0};
-	unsigned i, index;
+	unsigned i, index, nr_given = 0;
 
 	for (i = 0; i < n; i++) {
 		uintptr_t addr = (uintptr_t)objects[i];
@@ -447,11 +453,20 @@ void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 			bug_caller("invalid free of %p: not the start of an object", objects[i]);
 			continue;
 		}
-		group_add(c, group_of(groups, s, index / 64), s, index);
+		nr_given += group_add(c, group_of(groups, s, index / 64), s, index);
 	}
 	for (i = 0; i < NR_GROUPS; i++)
 		if (groups[i].slab)
-			give_bits(c, groups[i].slab, groups[i].word, groups[i].mask);
+			nr_given += give_bits(c, groups[i].slab, groups[i].word, groups[i].mask);
+	atomic_fetch_sub_explicit(&c->nr_out, nr_given, memory_order_relaxed);
+}
+
+size_t cache_free_bytes(struct kmem_cache *c)
+{
+	size_t nr_objects = __atomic_load_n(&c->nr_objects, __ATOMIC_RELAXED);
+	size_t nr_out = atomic_load_explicit(&c->nr_out, memory_order_relaxed);
+
+	return nr_objects > nr_out ? (nr_objects - nr_out) * c->size : 0;
 }
 
 enum object_fault slab_check_object(struct slab *s, uintptr_t addr)

@@ -72,6 +72,7 @@ struct kmem_cache {
 	uint8_t class;
 	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
 	uint8_t migratetype;
+	_Atomic size_t nr_out; /* objects taken from slabs and not yet given back, in use or in sheaves */
 	/* Under lock: */
 	struct lock lock;
 	uint32_t nr_slabs;
@@ -121,6 +122,8 @@ enum object_fault {
 	OBJECT_FREE,
 };
 enum object_fault slab_check_object(struct slab *s, uintptr_t addr);
+/* Bytes of objects free in slabs; a hint. */
+size_t cache_free_bytes(struct kmem_cache *c);
 /* The start of the object that an address is in. */
 uintptr_t slab_object_base(struct slab *s, uintptr_t addr);
 

@@ -250,6 +250,30 @@ Test(percpu, ten_thousand_threads_come_and_go)
 	cr_assert_leq(snapshot().nr_slabs, 4);
 }
 
+/* Freed in random order: what is cached is from slabs all over, and must not keep them. */
+Test(percpu, few_slabs_are_left_when_all_was_freed)
+{
+	enum { NR = 100000 };
+	static void *held[NR];
+	unsigned seed = 1;
+
+	if (bslab_options.check)
+		cr_skip("nothing is cached");
+	fake.clock_ms = 1000; /* and no time passes */
+	for (int i = 0; i < NR; i++)
+		held[i] = get();
+	for (int i = NR - 1; i > 0; i--) {
+		int j = rand_r(&seed) % (i + 1);
+		void *p = held[i];
+
+		held[i] = held[j];
+		held[j] = p;
+	}
+	for (int i = 0; i < NR; i++)
+		put(held[i]);
+	cr_assert_leq(snapshot().nr_slabs, NR / 64 / 8, "%zu slabs are left", snapshot().nr_slabs);
+}
+
 /* A class that was hot holds nothing some time after, without any call that says so. */
 Test(percpu, what_rests_goes_home)
 {
