@@ -63,9 +63,11 @@ def call(line, env):
                           stderr=subprocess.PIPE) as child:
         try:
             out, err = child.communicate(timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            # The program which hangs is its child: end the session of both.
+        except BaseException as error:
+            # The program which runs is its child, in the same session: end both, whatever it was that came up.
             os.killpg(child.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             return "", f"not done after {TIMEOUT} s"
     if child.returncode == 0:
         return out, None

@@ -1,0 +1,1 @@
+"""Whole programs and servers: what the workloads of suite/programs.py and suite/startup.py are made of."""

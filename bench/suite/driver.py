@@ -1,0 +1,577 @@
+"""bench/run: measures the workloads of the suite under the allocators, in turns, and writes it all down."""
+
+import argparse
+import contextlib
+import errno
+import math
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from lib import allocators
+from . import children, groups, limits, load, machine, rawfile, report, results, schedule
+from .progress import Progress, clock
+from .workload import Context, Failed, Missing, Sample
+
+RESULTS = allocators.REPOSITORY / "build" / "bench-results"
+BUILD = allocators.REPOSITORY / "build" / "bench"
+WELL, FAILED, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+USELESS = 4  # after so many repeated rounds in a row that were disturbed as well, no more are
+NOT_IN_MODE = "not in mode"  # how a workload that only --full has says so: nothing is wrong with that
+LEAST_SPACE = 500  # MB, for scratch files
+
+
+# The command line.
+
+
+def parse_arguments(argv):
+    parser = argparse.ArgumentParser(prog="run", description=__doc__.partition(": ")[2], epilog="Exit status: 0; 1 if "
+                                     "something failed; 3 if nothing failed but something could not be measured; 2 "
+                                     "for an error in the arguments; 130 if interrupted. See bench/suite/README.md.")
+    mode = parser.add_mutually_exclusive_group()
+    for name, text in (("quick", "everything within 5 minutes (the default)"), ("full", "within 2 hours"),
+                       ("smoke", "each workload once under bslab and glibc: does it work?")):
+        mode.add_argument(f"--{name}", dest="mode", action="store_const", const=name, help=text)
+    allocators.add_arguments(parser)
+    parser.add_argument("--filter", action="append", default=[], metavar="REGEX",
+                        help="only the workloads whose name it matches; may be repeated")
+    parser.add_argument("--groups", metavar="NAME,...", help=f"only these of {', '.join(groups.KNOWN)}")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="exactly N, instead of what the time allows")
+    parser.add_argument("--pin", type=int, metavar="CPU", help="run the workloads with one thread on this CPU")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="where to write (default: a new one in "
+                        "build/bench-results)")
+    parser.add_argument("--resume", action="store_true", help="go on with what is in --results, or with the newest")
+    parser.add_argument("--noise", type=float, default=10, metavar="PERCENT",
+                        help="a row with a larger spread gets more rounds and a ~ (default: %(default)g)")
+    parser.add_argument("--outside", type=float, default=10, metavar="PERCENT", help="a round during which others "
+                        "had more of the machine is measured again (default: %(default)g)")
+    parser.add_argument("--build", type=Path, default=BUILD, metavar="DIR", help="where bench/ is built")
+    return parser.parse_args(argv)
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def check_arguments(args):
+    if args.pin is not None and args.pin not in os.sched_getaffinity(0):
+        allocators.fail(f"--pin: no CPU {args.pin} here")
+    for pattern in args.filter:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            allocators.fail(f"--filter {pattern}: {error}")
+    args.build = args.build.resolve()
+    if not os.access(args.build / "bench-runner", os.X_OK):
+        allocators.fail(f"no {args.build / 'bench-runner'}: build bench/ first (see bench/README.md)")
+
+
+def saved_arguments(start):
+    """What a run that is resumed was started with."""
+    return {key: start.get(key) for key in ("mode", "groups", "filter", "rounds", "pin", "noise", "outside")}
+
+
+def newest_results():
+    found = sorted(RESULTS.glob(f"*/{rawfile.NAME}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        allocators.fail(f"--resume: nothing in {RESULTS}")
+    return found[-1].parent
+
+
+def choose_directory(args):
+    """Creates it. Without --resume it must not hold results."""
+    if args.resume:
+        directory = args.results or newest_results()
+        if not (directory / rawfile.NAME).exists():
+            allocators.fail(f"--resume: no {directory / rawfile.NAME}")
+        return directory
+    directory = args.results or RESULTS / f"{args.mode}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if (directory / rawfile.NAME).exists():
+        allocators.fail(f"{directory} has results: --resume goes on with them, --results names another directory")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        allocators.fail(f"cannot make {directory}: {error.strerror}")
+    return directory
+
+
+# Allocators.
+
+
+def choose_allocators(args, tell_left_out):
+    """Those that load. One named --add floor would be taken for the limit."""
+    if any(text.startswith(f"{limits.FLOOR}=") for text in args.add):
+        allocators.fail(f"--add: {limits.FLOOR} is the name of the limit; take another")
+    if args.mode == "smoke" and not args.only:
+        added = [text.partition("=")[0] for text in args.add]
+        args.only = ",".join(dict.fromkeys([results.US, "glibc"] + added))
+    chosen = allocators.chosen(args)
+    wanted = args.only.split(",") if args.only else list(allocators.known())
+    present = {allocator.name for allocator in chosen}
+    for name in wanted:
+        if name not in present:
+            tell_left_out(name)
+    return first_ours(chosen)
+
+
+def first_ours(chosen):
+    return sorted(chosen, key=lambda allocator: allocator.name != results.US)
+
+
+def saved_allocators(start):
+    """The same files as before, or none at all: two builds must not share a column."""
+    chosen = []
+    for saved in start["allocators"]:
+        path = saved["path"] if saved["preloaded"] else None
+        allocator = allocators.Allocator(saved["name"], path)
+        if machine.describe_allocator(allocator)["sha256"] != saved["sha256"]:
+            allocators.fail(f"--resume: {saved['name']} ({saved['path']}) has changed since; start anew")
+        if allocators.usable(allocator):
+            chosen.append(allocator)
+    return chosen
+
+
+class Interrupts:
+    """Ctrl-C, SIGTERM and SIGHUP end the run as KeyboardInterrupt, but not in the middle of a line of results."""
+
+    def __init__(self):
+        self.held, self.came = False, False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.handle)
+
+    def handle(self, _number, _frame):
+        if self.held:
+            self.came = True
+        else:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def hold(self):
+        self.held = True
+        try:
+            yield
+        finally:
+            self.held = False
+        if self.came:
+            self.came = False
+            raise KeyboardInterrupt
+
+
+class Suite:
+    """One run: what it measures, what it has, and how it goes on."""
+
+    def __init__(self, args, workloads, chosen, raw, found, progress, interrupts):
+        self.args, self.workloads, self.chosen, self.raw, self.found = args, workloads, chosen, raw, found
+        self.progress, self.interrupts = progress, interrupts
+        self.floor = limits.floor(args.build)
+        self.budget = schedule.budget_for(args.mode, args.rounds)
+        self.began, self.before = time.monotonic(), found.seconds
+        self.contexts, self.short, self.retried, self.useless = {}, set(), 0.0, 0
+        self.targets = {}
+        self.incomplete = False
+
+    # Keeping.
+
+    def keep(self, **record):
+        """Into the file and into the results, in one piece."""
+        with self.interrupts.hold():
+            self.raw.append(record)
+            results.take(self.found, record)
+
+    def tell(self, text):
+        """A line for the reader of the log and of the report."""
+        self.progress.note(text)
+        self.keep(kind="note", text=text)
+
+    # Time.
+
+    def spent(self):
+        """Seconds, those before a resume included."""
+        return self.before + time.monotonic() - self.began
+
+    def seconds_left(self):
+        return None if self.budget.seconds is None else self.budget.seconds - self.spent()
+
+    def fits(self, seconds):
+        left = self.seconds_left()
+        return left is None or seconds <= left
+
+    def row(self, workload):
+        return self.found.rows.get(workload.name)
+
+    def cost(self, workload):
+        row = self.row(workload)
+        return row.cost([a.name for a in self.participants(workload)]) if row else 0.0
+
+    def time_left(self):
+        """What the planned rounds that are not made yet will take, as far as is known."""
+        left = self.seconds_left()
+        if not self.targets:
+            return self.first_rounds_left() if left is None else left
+        planned = sum(self.cost(w) * max(self.targets.get(w.name, 0) - self.row(w).rounds(), 0)
+                      for w in self.workloads if self.row(w))
+        return planned if left is None else min(planned, max(left, 0))
+
+    def first_rounds_left(self):
+        """The workloads that were not begun, as if they were like the others. None: nothing is known yet."""
+        begun = sum(1 for w in self.workloads if self.row(w))
+        return self.spent() / begun * (len(self.workloads) - begun) * (self.args.rounds or 1) if begun else None
+
+    # One measurement.
+
+    def participants(self, workload):
+        if getattr(workload, "without_allocator", False):
+            return [allocators.Allocator("glibc", None)]
+        row = self.row(workload)
+        with_floor = [self.floor] if self.floor and limits.has_floor(workload.name) else []
+        return [a for a in self.chosen + with_floor if not row or a.name not in row.failed]
+
+    @contextlib.contextmanager
+    def pinned(self, workload):
+        """--pin is for one thread: several would only wait for each other."""
+        if self.args.pin is None or is_threaded(workload):
+            yield
+            return
+        everywhere = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {self.args.pin})
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, everywhere)
+
+    def prepared(self, workload, mode):
+        """The context, or None if this cannot be measured here. prepare() is called once for each mode."""
+        if (workload.name, mode) not in self.contexts:
+            self.contexts[workload.name, mode] = self.prepare(workload, mode)
+        return self.contexts[workload.name, mode]
+
+    def prepare(self, workload, mode):
+        scratch, began, reason = None, time.monotonic(), None
+        try:
+            scratch = Path(tempfile.mkdtemp(dir=self.scratch))
+            context = Context(mode=mode, build=self.args.build, scratch=scratch, pin=self.args.pin)
+            workload.prepare(context)
+        except Missing as error:
+            reason = str(error)
+        except Exception as error:  # a workload that is wrong is one row less, and no more
+            reason = explain(error)
+        finally:
+            self.sweep(workload)
+        self.keep(kind="workload", **describe(workload, mode))
+        self.keep(kind="spent", seconds=time.monotonic() - began)
+        if reason:
+            self.keep(kind="missing", workload=workload.name, reason=reason)
+            self.progress.note(f"{workload.name} left out: {reason}")
+            return None
+        return context
+
+    def sweep(self, workload):
+        left = children.end_all()
+        if left and not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # then they had no time to end
+            self.tell(f"{workload.name} left {left} process{'es' if left > 1 else ''} behind; ended")
+
+    def measure(self, workload, context, allocator, turn, attempt):
+        """One sample into the results, or the failure; the seconds it took."""
+        began = time.monotonic()
+        try:
+            with self.pinned(workload):
+                sample = clean(workload.measure(context, allocator))
+        except Exception as error:
+            seconds = time.monotonic() - began
+            self.take_failure(workload, allocator, turn, error, seconds)
+        else:
+            seconds = time.monotonic() - began
+            self.keep(kind="sample", workload=workload.name, allocator=allocator.name, round=turn, attempt=attempt,
+                      seconds=round(seconds, 4), sample=sample)
+        finally:
+            self.sweep(workload)
+        return seconds
+
+    def take_failure(self, workload, allocator, turn, error, seconds):
+        """A disk that is full is nobody's fault: told, and tried again by --resume."""
+        where = f"{workload.name} under {allocator.name}"
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            self.tell(f"{where} skipped: no space on the disk for it")
+            self.incomplete = True
+            return
+        reason = explain(error)
+        self.keep(kind="failure", workload=workload.name, allocator=allocator.name, round=turn, reason=reason,
+                  seconds=round(seconds, 4))
+        self.progress.note(f"{where} failed: {reason}")
+
+    # Rounds.
+
+    def show(self, workload, turn):
+        place = f"round {turn + 1} of up to {max(self.targets.values(), default=self.budget.most)}"
+        self.progress.update(f"{self.args.mode}: {workload.name} ({place})", self.time_left())
+
+    def missing_in(self, workload, turn, place):
+        row = self.row(workload)
+        everyone = schedule.order(self.participants(workload), turn, place)
+        return [a for a in everyone if not row or not row.done(a.name, turn)]
+
+    def attempt(self, workload, context, who, turn, attempt):
+        """Measures each once, one right after the other; the share of the machine that others had meanwhile."""
+        before = load.read()
+        for allocator in who:
+            self.measure(workload, context, allocator, turn, attempt)
+        share = load.outside(before, load.read())
+        self.keep(kind="attempt", workload=workload.name, round=turn, attempt=attempt, outside=round(share, 4))
+        return share
+
+    def one_round(self, workload, turn, place):
+        who = self.missing_in(workload, turn, place)
+        if not who:
+            return
+        self.show(workload, turn)
+        context = self.context_for(workload)
+        if context is None:
+            return
+        who = self.missing_in(workload, turn, place)  # choosing the mode may have measured one
+        share = self.attempt(workload, context, who, turn, 0)
+        if share * 100 > self.args.outside:
+            self.again(workload, context, turn, place, share)
+
+    def again(self, workload, context, turn, place, share):
+        """A disturbed round is repeated once, if there is time; of the two the quieter counts."""
+        cost = self.cost(workload)
+        allowed = self.budget.seconds is None or self.retried + cost <= self.budget.seconds * self.budget.retry_share
+        if self.budget.retry_share == 0 or self.useless >= USELESS or not allowed or not self.fits(cost):
+            return
+        self.retried += cost
+        who = schedule.order(self.participants(workload), turn, place)
+        repeated = self.attempt(workload, context, who, turn, 1)
+        self.progress.note(f"{workload.name}: others took {share:.0%} of the machine in round {turn + 1}; "
+                           f"measured again ({repeated:.0%})")
+        self.useless = self.useless + 1 if repeated * 100 > self.args.outside else 0
+        if self.useless == USELESS:
+            self.tell(f"others keep taking much of the machine ({repeated:.0%}): disturbed rounds are only marked "
+                      "from here on")
+
+    def context_for(self, workload):
+        """In quick mode a workload that would take much more than its share is measured as in smoke mode, and marked.
+
+        Which that is shows only when it is tried, under one allocator; rows that differ in the last argument follow.
+        """
+        row = self.row(workload)
+        if row and row.tries:
+            return self.prepared(workload, row.about["mode"])
+        if self.args.mode != "quick" or self.budget.seconds is None:
+            return self.prepared(workload, self.args.mode)
+        if schedule.stem(workload.name) in self.short:
+            return self.prepared(workload, "smoke")
+        return self.try_out(workload)
+
+    def try_out(self, workload):
+        context = self.prepared(workload, "quick")
+        if context is None:
+            return None
+        who = self.participants(workload)
+        began = time.monotonic()
+        try:
+            with self.pinned(workload):
+                sample = clean(workload.measure(context, who[0]))
+        except Exception as error:
+            self.take_failure(workload, who[0], 0, error, time.monotonic() - began)
+            return context
+        finally:
+            self.sweep(workload)
+        return self.judge(workload, context, who, sample, time.monotonic() - began)
+
+    def judge(self, workload, context, who, sample, seconds):
+        """Keeps the sample of a trial, or gives up the mode it was made in."""
+        left = [w.group for w in self.workloads if not self.row(w)]
+        if not schedule.too_long(seconds * len(who), self.seconds_left(), workload.group, left):
+            self.keep(kind="sample", workload=workload.name, allocator=who[0].name, round=0, attempt=0,
+                      seconds=round(seconds, 4), sample=sample)
+            return context
+        self.short.add(schedule.stem(workload.name))
+        self.keep(kind="spent", seconds=round(seconds, 4))
+        return self.prepared(workload, "smoke")
+
+    def first_rounds(self):
+        skipped = []
+        for place, workload in enumerate(self.workloads):
+            if self.fits(self.cost(workload)):
+                self.one_round(workload, 0, place)
+            elif self.missing_in(workload, 0, place):
+                skipped.append(workload.name)
+        if skipped:
+            self.incomplete = True
+            self.tell(f"no time left for {len(skipped)} workloads: {', '.join(skipped)}")
+
+    def measurable(self):
+        return [(place, w) for place, w in enumerate(self.workloads)
+                if self.row(w) and self.row(w).tries and not self.row(w).missing]
+
+    def allot(self, extra=0, only=None):
+        rows = [w for _, w in self.measurable() if only is None or w.name in only]
+        self.targets = schedule.allot({w.name: self.cost(w) for w in rows},
+                                      {w.name: self.row(w).rounds() for w in rows}, self.seconds_left(),
+                                      self.budget.most + extra)
+
+    def make_rounds(self):
+        """As many as the targets say; a target is what fitted when it was set, so the clock is asked again."""
+        for turn in range(max(self.targets.values(), default=0)):
+            for place, workload in self.measurable():
+                if turn < self.targets.get(workload.name, 0) and self.fits(self.cost(workload)):
+                    self.one_round(workload, turn, place)
+
+    def noisy_rows(self):
+        names = [allocator.name for allocator in self.chosen]
+        spreads = {w.name: results.noise(self.row(w), names) for _, w in self.measurable()}
+        return [name for name, spread in spreads.items() if spread and spread * 100 > self.args.noise]
+
+    def run(self):
+        self.first_rounds()
+        self.allot()
+        self.make_rounds()
+        noisy = self.noisy_rows()
+        if noisy and self.budget.extra:
+            self.progress.note(f"{len(noisy)} rows have a spread above {self.args.noise:g}%: more rounds for them, "
+                               "if there is time")
+            self.allot(self.budget.extra, set(noisy))
+            self.make_rounds()
+            noisy = self.noisy_rows()
+        if noisy:
+            self.tell(f"spread above {self.args.noise:g}%: {', '.join(noisy)}")
+
+    def run_in_scratch(self):
+        """True if it came to its end."""
+        self.scratch = tempfile.mkdtemp(prefix="bslab-bench-")
+        try:
+            if machine.free_megabytes(self.scratch) < LEAST_SPACE:
+                self.tell(f"less than {LEAST_SPACE} MB free in {self.scratch}: some workloads may fail")
+            self.run()
+            return True
+        except KeyboardInterrupt:
+            self.progress.note("interrupted: what was measured is kept; --resume goes on from here")
+            return False
+        finally:
+            children.end_all()
+            self.progress.clear()
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+# Small helpers.
+
+
+def is_threaded(workload):
+    curve = workload.curve[0] if workload.curve else ""
+    return getattr(workload, "threaded", workload.group == "threads" or "thread" in curve)
+
+
+def explain(error):
+    text = str(error).strip()
+    if isinstance(error, (Failed, Missing)):
+        return text or "no reason given"
+    return f"{type(error).__name__}: {text}".splitlines()[0]
+
+
+def clean(sample):
+    """As plain data, None and empty left out. Raises Failed at what is no number."""
+    if not isinstance(sample, Sample):
+        raise Failed(f"measure() returned {type(sample).__name__}")
+    data = {key: value for key, value in asdict(sample).items() if value not in (None, {})}
+    numbers = {key: value for key, value in data.items() if key not in ("figures", "series")}
+    for name, number in {**numbers, **data.get("figures", {})}.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            raise Failed(f"{name}: {number!r} is no number")
+    return data
+
+
+def describe(workload, mode):
+    return {"name": workload.name, "group": workload.group, "models": workload.models, "unit": workload.unit,
+            "curve": list(workload.curve) if workload.curve else None, "mode": mode,
+            "compares_time": workload.compares_time, "compares_memory": workload.compares_memory}
+
+
+def select(workloads, patterns, tell):
+    """Those that any of the patterns matches, and whether one matched nothing."""
+    useless = [p for p in patterns if not any(re.search(p, w.name) for w in workloads)]
+    for pattern in useless:
+        tell(f"--filter {pattern}: no workload has such a name")
+    if patterns:
+        workloads = [w for w in workloads if any(re.search(p, w.name) for p in patterns)]
+    return workloads, bool(useless)
+
+
+def describe_start(args, chosen, left_out):
+    described = [{"name": a.name, "preloaded": a.path is not None, **machine.describe_allocator(a)} for a in chosen]
+    return {"kind": "start", "version": 1, "when": time.strftime("%Y-%m-%d %H:%M:%S %z"), "mode": args.mode,
+            "groups": args.groups, "filter": args.filter, "rounds": args.rounds, "pin": args.pin, "noise": args.noise,
+            "outside": args.outside, "allocators": described, "left_out": left_out,
+            "machine": machine.describe(args.build)}
+
+
+def status_of(found, finished, incomplete, kept):
+    if not finished:
+        return INTERRUPTED
+    if not kept or any(row.failed for row in found.rows.values()):
+        return FAILED
+    missing = [row.missing for row in found.rows.values() if row.missing and NOT_IN_MODE not in row.missing]
+    return INCOMPLETE if incomplete or missing else WELL
+
+
+def open_raw(directory):
+    try:
+        return rawfile.RawFile(directory / rawfile.NAME, allocators.warn)
+    except BlockingIOError:
+        allocators.fail(f"another run writes into {directory}")
+    except OSError as error:
+        allocators.fail(f"cannot write {directory / rawfile.NAME}: {error.strerror}")
+
+
+def main(argv=None):
+    args = parse_arguments(argv)
+    args.mode = args.mode or "quick"
+    interrupts = Interrupts()
+    children.adopt_orphans()
+    try:
+        return run(args, interrupts)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def run(args, interrupts):
+    directory = choose_directory(args)
+    found = results.load(directory / rawfile.NAME) if args.resume else results.Results(start={})
+    if found.start:
+        vars(args).update(saved_arguments(found.start))
+    check_arguments(args)
+    left_out = []
+    chosen = saved_allocators(found.start) if found.start else choose_allocators(args, left_out.append)
+    if not chosen:
+        allocators.fail("no allocator left to compare")
+    wanted = args.groups.split(",") if args.groups else groups.KNOWN
+    workloads, absent = groups.load(wanted, args.build, allocators.warn)
+    workloads, useless = select(workloads, args.filter, allocators.warn)
+    if not workloads:
+        allocators.fail("no workload to measure")
+    raw = open_raw(directory)
+    suite = Suite(args, workloads, chosen, raw, found, Progress(sys.stderr), interrupts)
+    suite.incomplete = bool(absent or useless or left_out)
+    if not found.start:
+        suite.keep(**describe_start(args, chosen, left_out))
+    return measure_and_report(suite, directory)
+
+
+def measure_and_report(suite, directory):
+    began = time.monotonic()
+    finished = suite.run_in_scratch()
+    kept = suite.raw.close()
+    if not kept:
+        allocators.warn(f"the last samples could not be written to {directory / rawfile.NAME} and are lost")
+    written = report.write(suite.found, directory)
+    print(report.summary(suite.found))
+    print(f"\n{clock(time.monotonic() - began)} in {directory}" + (f": {', '.join(written)}" if written else ""))
+    return status_of(suite.found, finished, suite.incomplete, kept and len(written) == 2)

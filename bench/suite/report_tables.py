@@ -1,0 +1,269 @@
+"""The tables of the report, as data; report_markdown and report_html show them."""
+
+from dataclasses import dataclass, field
+from typing import List
+
+from lib import figures
+from . import limits, results
+from .progress import clock
+from .results import MEMORY, TIME
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    kind: str = ""  # "best", "worse" (above 1.10 of it), "failed"
+
+
+@dataclass
+class Table:
+    title: str
+    header: List[str]
+    rows: List[List[Cell]] = field(default_factory=list)
+    note: str = ""
+
+
+def plain(*texts):
+    return [Cell(text) for text in texts]
+
+
+# Numbers.
+
+
+def digits(value):
+    """Three that matter; thousands are not rounded to 1.23e+03."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def megabytes(kib):
+    return digits(kib / 1024)
+
+
+def ratio(value):
+    return f"{value:.2f}" if value < 10 else digits(value)
+
+
+def around(spread):
+    if spread is None:
+        return ""
+    return f" ±{spread * 100:.0f}%"
+
+
+def shown_value(key, value):
+    return figures.show_time(value) if key == TIME else f"{megabytes(value)} MB"
+
+
+def ratio_cell(cell, key):
+    if cell.failed:
+        return Cell("failed", "failed")
+    if cell.ratio is None:
+        return Cell("-")
+    kind = "best" if cell.ratio <= 1.005 else "worse" if round(cell.ratio, 2) > results.WORSE else ""
+    size = "" if key == TIME else f" ({megabytes(cell.value)})"
+    return Cell(ratio(cell.ratio) + around(cell.spread) + size, kind)
+
+
+# Names of rows, with what a reader must know about them.
+
+
+def marks(row, found):
+    names, text = found.allocators(), ""
+    noise = results.noise(row, names)
+    if noise and noise * 100 > found.start.get("noise", 10):
+        text += " ~"
+    disturbed = row.disturbed()
+    if disturbed and disturbed * 100 > found.start.get("outside", 10):
+        text += " !"
+    return text + (" (short)" if row.about.get("mode") == "smoke" != found.start.get("mode") else "")
+
+
+MARKS = ("~: the spread of a ratio is above {noise:g}%. !: others had more than {outside:g}% of the machine. (short): "
+         "measured as in smoke mode, since the time did not suffice for more.")
+
+
+def rows_of(found, group):
+    return [row for row in found.compared() if row.about["group"] == group]
+
+
+# Tables.
+
+
+def allocator_table(found):
+    rows = [plain(a["name"], a.get("package") or "-", a.get("sha256") or "-", a.get("path") or "-")
+            for a in found.start.get("allocators", [])]
+    return Table("Allocators", ["name", "package", "sha256", "file"], rows)
+
+
+def means_table(found, key):
+    names, what = found.allocators(), "time" if key == TIME else "peak RSS"
+    table = Table(f"Geometric means: {what} over the best", ["group", "rows"] + names,
+                  note="Each row's ratio is to the best of all allocators in that row. A row counts if every allocator "
+                       "has it; over all, each group counts once.")
+    for group in found.groups():
+        each, count = results.means(rows_of(found, group), names, key)
+        if count:
+            table.rows.append(plain(group, str(count)) + mean_cells(each, names))
+    each, count = results.overall(found, names, key)
+    if count:
+        table.rows.append(plain("over all", str(count)) + mean_cells(each, names))
+    return table
+
+
+def mean_cells(each, names):
+    lowest = min(value for value in each.values() if value)
+    return [Cell(ratio(each[name]), "best" if each[name] <= lowest * 1.005 else
+                 "worse" if each[name] / lowest > results.WORSE else "") for name in names]
+
+
+def comparison_table(found, group, key):
+    """Rows are workloads, columns allocators."""
+    names = found.allocators()
+    rows = [row for row in rows_of(found, group) if any(row.values(name, key) for name in names)]
+    floor = key == TIME and any(row.values(limits.FLOOR, key) for row in rows)
+    what = "time over the best of all" if key == TIME else "peak RSS over the lowest (MB)"
+    table = Table(f"{group}: {what}", ["workload", "rounds", "best"] + names + (["floor"] if floor else []))
+    for row in rows:
+        table.rows.append(comparison_row(row, found, names, key, floor))
+    return table
+
+
+def comparison_row(row, found, names, key, floor):
+    first = results.best(row, names, key)
+    value = results.median(row.values(first, key).values())
+    unit = f"/{row.about['unit']}" if key == TIME and row.about.get("unit") else ""
+    counts = "" if results.compares(row, key) else " (not compared)"
+    cells = plain(row.name + marks(row, found) + counts, str(row.rounds()),
+                  f"{first} {shown_value(key, value)}{unit}")
+    each = [results.cell(row, name, first, key) for name in names + ([limits.FLOOR] if floor else [])]
+    return cells + [ratio_cell(cell, key) for cell in each[:len(names)]] + \
+        [Cell(ratio(cell.ratio) if cell.ratio else "-") for cell in each[len(names):]]
+
+
+def figures_table(found, group):
+    """What else the workloads tell: percentiles, fragmentation and the like."""
+    names = found.allocators()
+    table = Table(f"{group}: other figures", ["workload: figure"] + names)
+    for row in rows_of(found, group):
+        for figure in row.figure_names():
+            values = [results.median(row.figures(name, figure).values()) for name in names]
+            table.rows.append(plain(f"{row.name}: {figure}", *(digits(v) if v is not None else "-" for v in values)))
+    return table
+
+
+def loss_table(found, us=results.US):
+    table = Table(f"Where {us} is worse than {results.WORSE:.2f} of the best",
+                  ["workload", "figure", us, "best", "ratio"])
+    for loss in results.losses(found, us):
+        row = found.rows[loss.name]
+        table.rows.append(plain(loss.name + marks(row, found), "time" if loss.key == TIME else "peak RSS",
+                                shown_value(loss.key, loss.value),
+                                f"{loss.best} {shown_value(loss.key, loss.best_value)}",
+                                ratio(loss.ratio) + around(loss.spread)))
+    compared = sum(1 for row in found.compared() for key in (TIME, MEMORY)
+                   if results.compares(row, key) and row.values(us, key))
+    table.note = f"{len(table.rows) or 'None'} of {counted(compared, 'comparison')}."
+    return table
+
+
+# Limits.
+
+
+def page_price(found):
+    """Nanoseconds of the kernel's for a fresh page, or None."""
+    row = found.rows.get(limits.PAGE_ROW)
+    return results.median(row.values("glibc", TIME).values()) if row else None
+
+
+def floor_table(found):
+    names = found.allocators()
+    ours = [results.US] if results.US in names else []
+    table = Table("Limits: a pair of calls", ["workload", "floor", "best", "best / floor"] +
+                  [f"{name} / floor" for name in ours],
+                  note="The floor is a bare thread-local stack behind the same two calls, which checks nothing.")
+    for row in found.compared():
+        floor = results.median(row.values(limits.FLOOR, TIME).values())
+        first = results.best(row, names, TIME)
+        if floor and first:
+            best = results.median(row.values(first, TIME).values())
+            mine = [results.median(row.values(name, TIME).values()) for name in ours]
+            table.rows.append(plain(row.name, figures.show_time(floor), f"{first} {figures.show_time(best)}",
+                                    ratio(best / floor), *(ratio(m / floor) if m else "-" for m in mine)))
+    return table
+
+
+def live_table(found):
+    names = found.allocators()
+    table = Table("Limits: memory", ["workload", "live MB"] + names,
+                  note="Peak RSS over what the program itself holds. The program's own pages and libraries are in "
+                       "the peak too, so 1.00 is out of reach for a small one.")
+    for row in found.compared():
+        live = results.live_kib(row, names)
+        if live:
+            peaks = [results.median(row.values(name, MEMORY).values()) for name in names]
+            table.rows.append(plain(row.name, megabytes(live), *(ratio(p / live) if p else "-" for p in peaks)))
+    return table
+
+
+def fault_table(found, least=0.05):
+    """How much of its CPU time a workload must spend on its page faults, if the kernel were all it paid."""
+    names, price = found.allocators(), page_price(found)
+    table = Table("Limits: pages", ["workload"] + names)
+    if not price:
+        return table
+    table.note = (f"A fresh page costs {figures.show_time(price)} here. Page faults times that, as a share of the "
+                  f"CPU time of the process; rows with less than {least:.0%} everywhere are left out, and those "
+                  "in which only starting the process faults. Faults that map a page of a file cost less, so a share "
+                  "may be overstated.")
+    for row in (row for row in found.compared() if results.compares(row, MEMORY)):
+        each = {name: fault_share(row, name, price) for name in names}
+        if any(share and share[1] >= least for share in each.values()):
+            table.rows.append(plain(row.name, *(f"{digits(s[0])} ({s[1]:.0%})" if s else "-" for s in each.values())))
+    return table
+
+
+def fault_share(row, name, price):
+    faults, user, system = (results.median(row.values(name, key).values())
+                            for key in ("minor_faults", "user_ns", "system_ns"))
+    if faults is None or user is None or system is None or user + system == 0:
+        return None
+    return faults, faults * price / (user + system)
+
+
+# What went wrong.
+
+
+def problems(found):
+    """Lines: what failed, was left out, was noisy."""
+    lines = [f"{name} was not measured: it is not installed, or does not load."
+             for name in found.start.get("left_out", [])]
+    for row in found.rows.values():
+        lines += [f"{row.name} under {name} failed: {reason}" for name, reason in row.failed.items()]
+        if row.missing:
+            lines.append(f"{row.name} left out: {row.missing}")
+    return lines + [event["text"] for event in found.events]
+
+
+def rounds_line(found):
+    counts = [row.rounds() for row in found.compared()]
+    if not counts:
+        return "No workload was measured."
+    span = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    shares = [row.disturbed() for row in found.compared() if row.disturbed() is not None]
+    others = f" Others had {results.median(shares):.0%} of the machine meanwhile (median)." if shares else ""
+    return (f"{counted(len(counts), 'workload')}, {span} round{'' if span == '1' else 's'} each, "
+            f"{clock(found.seconds)} of measuring.{others}")
+
+
+def counted(number, what):
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+HOW_TO_READ = (
+    "Each round measures a workload under every allocator, one right after the other, each time beginning with "
+    "another. A figure is the median over the rounds, of the ratio within a round, to the best of all allocators in "
+    "that row (bslab included), so the best has 1.00 and lower is better; ± is half the interquartile range, shown "
+    "from three rounds on. A difference smaller than the spread is none.")
+
+
+def reading_note(found):
+    return MARKS.format(noise=found.start.get("noise", 10), outside=found.start.get("outside", 10))

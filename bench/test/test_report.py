@@ -1,0 +1,82 @@
+import re
+import unittest
+import xml.etree.ElementTree
+
+import here  # noqa: F401
+from suite import charts, report, report_html, report_markdown, results
+from suite.report_html import colours, y_unit
+from test_results import attempt, sample, start, workload
+
+
+def found():
+    names = ("bslab", "glibc", "mine")
+    records = [{**start(*names), "noise": 10, "outside": 10, "left_out": ["tcmalloc"], "machine": {"kernel": "a < b"}}]
+    for x in (16, 64, 4096):
+        name = f"g/w/{x}"
+        records.append(workload(name, curve=["w by size in bytes", x], models="a <b> & c"))
+        for turn in range(3):
+            records += [sample(a, turn, 10.0 * (i + 1) + turn, 1000 * (i + 1), name,
+                               figures={"p99 us": 3.14159},
+                               series={"rss": [[0, 1], [1, 900]], "live": [[0, 1], [1, 800]]})
+                        for i, a in enumerate(names)] + [attempt(turn, 0, 0.5, name)]
+    records += [workload("g/bad"), sample("glibc", 0, 1.0, 10, "g/bad"),
+                {"kind": "failure", "workload": "g/bad", "allocator": "bslab", "reason": "killed by SIGSEGV"},
+                workload("g/none"), {"kind": "missing", "workload": "g/none", "reason": "nosuch"}]
+    return results.build(records)
+
+
+class Reports(unittest.TestCase):
+    def test_markdown(self):
+        text = report_markdown.render(found())
+        for part in ("killed by SIGSEGV", "nosuch", "tcmalloc was not measured", "**1.00", "g/w/64 !", "p99 us"):
+            self.assertIn(part, text)
+
+    def test_html_is_well_formed_and_alone(self):
+        text = report_html.render(found())
+        self.assertNotRegex(text, r"<script|src=|https?://|@import|url\(")
+        self.assertIn("a &lt;b&gt; &amp; c", text)
+        for drawing in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
+            xml.etree.ElementTree.fromstring(drawing)
+
+    def test_nothing_measured(self):
+        empty = results.build([start("bslab")])
+        self.assertIn("No workload", report_markdown.render(empty))
+        self.assertIn("</html>", report_html.render(empty))
+        self.assertIn("No workload", report.summary(empty))
+
+    def test_colours(self):
+        chosen = colours(["bslab", "x", "glibc", "y"])
+        self.assertEqual(chosen["bslab"], 0)
+        self.assertEqual(len(set(chosen.values())), 4)
+
+    def test_units(self):
+        self.assertEqual(y_unit([5.0], results.TIME), ("ns", 1))
+        self.assertEqual(y_unit([5e6], results.TIME), ("us", 1e3))
+        self.assertEqual(y_unit([5e10], results.TIME), ("s", 1e9))
+
+
+class Charts(unittest.TestCase):
+    def test_linear_ticks(self):
+        self.assertEqual(charts.linear_ticks(0, 10), [0, 2, 4, 6, 8, 10])
+
+    def test_log_ticks_are_few(self):
+        self.assertEqual(charts.log_ticks(1, 100, 7), [1, 2, 5, 10, 20, 50, 100])
+        self.assertLessEqual(len(charts.log_ticks(1, 1e9)), 6)
+
+    def test_numbers_are_short(self):
+        self.assertEqual([charts.short(v) for v in (0, 0.12345, 12.345, 123.4, 65432, 2.5e6)],
+                         ["0", "0.123", "12.3", "123", "65.4k", "2.5M"])
+        self.assertEqual([charts.binary(v) for v in (8, 1024, 32768, 1 << 20, 3 << 30)], ["8", "1K", "32K", "1M", "3G"])
+
+    def test_labels_are_moved_apart_and_stay_inside(self):
+        placed = charts.spread_out([50, 51, 52, 99], 10, 0, 100)
+        self.assertTrue(all(b - a >= 10 for a, b in zip(placed, placed[1:])))
+        self.assertTrue(0 <= placed[0] and placed[-1] <= 100)
+
+    def test_one_point_and_flat_curves(self):
+        self.assertIn("<svg", charts.line_chart("t", ("x", "y"), [("a", 0, [(1, 0)])]))
+        self.assertEqual(charts.line_chart("t", ("x", "y"), [("a", 0, [])]), "")
+
+
+if __name__ == "__main__":
+    unittest.main()

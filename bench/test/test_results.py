@@ -1,0 +1,141 @@
+import unittest
+
+import here  # noqa: F401
+from suite import results
+from suite.results import MEMORY, TIME
+
+
+def workload(name="g/w", group="g", **more):
+    return {"kind": "workload", "name": name, "group": group, "models": "", "unit": "op", "curve": None,
+            "mode": "quick", "compares_time": True, "compares_memory": True, **more}
+
+
+def sample(allocator, turn, time, rss=1000, name="g/w", attempt=0, **more):
+    return {"kind": "sample", "workload": name, "allocator": allocator, "round": turn, "attempt": attempt,
+            "seconds": 1.0, "sample": {"time_ns": time, "peak_rss_kb": rss, **more}}
+
+
+def attempt(turn, number, outside, name="g/w"):
+    return {"kind": "attempt", "workload": name, "round": turn, "attempt": number, "outside": outside}
+
+
+def start(*names):
+    return {"kind": "start", "mode": "quick", "allocators": [{"name": name} for name in names]}
+
+
+class Figures(unittest.TestCase):
+    def test_median(self):
+        self.assertEqual(results.median([3, 1, 2]), 2)
+        self.assertIsNone(results.median([]))
+
+    def test_spread_is_half_the_interquartile_range(self):
+        self.assertAlmostEqual(results.spread([90, 95, 100, 105, 110]), 0.05)
+
+    def test_spread_of_two_is_unknown(self):
+        self.assertIsNone(results.spread([1, 2]))
+
+    def test_one_outlier_of_five_does_not_show(self):
+        self.assertEqual(results.spread([100, 100, 100, 100, 900]), 0)
+
+    def test_geometric_mean(self):
+        self.assertAlmostEqual(results.geometric_mean([1, 4]), 2)
+        self.assertIsNone(results.geometric_mean([]))
+
+
+class Rows(unittest.TestCase):
+    def row(self, *records):
+        return results.build([start("a", "b"), workload(), *records]).rows["g/w"]
+
+    def test_ratios_are_within_rounds(self):
+        row = self.row(sample("a", 0, 10), sample("b", 0, 20), sample("a", 1, 100), sample("b", 1, 200))
+        self.assertEqual(results.ratios(row, "b", "a", TIME), [2, 2])
+
+    def test_a_round_that_one_lacks_does_not_count(self):
+        row = self.row(sample("a", 0, 10), sample("b", 0, 20), sample("b", 1, 90))
+        self.assertEqual(results.ratios(row, "b", "a", TIME), [2])
+
+    def test_best_is_the_lowest_median(self):
+        row = self.row(*(sample("a", i, t) for i, t in enumerate((5, 5, 100))),
+                       *(sample("b", i, t) for i, t in enumerate((6, 6, 6))))
+        self.assertEqual(results.best(row, ["a", "b"], TIME), "a")
+
+    def test_cell_has_ratio_and_value(self):
+        row = self.row(*(sample("a", i, 10) for i in range(3)), *(sample("b", i, 15) for i in range(3)))
+        cell = results.cells(row, ["a", "b"], TIME)["b"]
+        self.assertEqual((cell.ratio, cell.spread, cell.value), (1.5, 0, 15))
+
+    def test_who_failed_once_has_no_samples(self):
+        row = self.row(sample("a", 0, 10), {"kind": "failure", "workload": "g/w", "allocator": "a", "reason": "died"})
+        self.assertEqual(row.kept("a"), {})
+        self.assertEqual(results.cell(row, "a", "b", TIME).failed, "died")
+        self.assertTrue(row.done("a", 7))
+
+    def test_the_quieter_attempt_counts(self):
+        row = self.row(sample("a", 0, 99), attempt(0, 0, 0.5), sample("a", 0, 10, attempt=1), attempt(0, 1, 0.1))
+        self.assertEqual(row.values("a", TIME), {0: 10})
+        self.assertEqual(row.disturbed(), 0.1)
+
+    def test_an_attempt_that_was_interrupted_does_not(self):
+        row = self.row(sample("a", 0, 99), sample("b", 0, 98), attempt(0, 0, 0.5), sample("a", 0, 10, attempt=1))
+        self.assertEqual((row.values("a", TIME), row.values("b", TIME)), ({0: 99}, {0: 98}))
+
+    def test_cost_is_the_mean_of_each(self):
+        row = self.row(sample("a", 0, 1), sample("a", 1, 1), sample("b", 0, 1))
+        self.assertEqual(row.cost(["a", "b", "c"]), 2.0)
+
+    def test_the_floor_is_no_allocator(self):
+        found = results.build([start("a"), workload(), sample("a", 0, 10), sample("floor", 0, 5)])
+        self.assertEqual(found.allocators(), ["a"])
+        self.assertEqual(results.cells(found.rows["g/w"], found.allocators(), TIME)["a"].ratio, 1)
+
+    def test_live_bytes_from_a_figure_or_a_curve(self):
+        row = self.row(sample("a", 0, 1, figures={"peak live MB": 2.0}))
+        self.assertEqual(results.live_kib(row, ["a"]), 2048)
+        row = self.row(sample("a", 0, 1, series={"live": [[0, 5], [1, 9], [2, 3]]}))
+        self.assertEqual(results.live_kib(row, ["a"]), 9)
+
+
+class Means(unittest.TestCase):
+    def found(self):
+        return results.build([
+            start("bslab", "glibc"), workload("g/1"), workload("g/2"), workload("h/1", "h"),
+            sample("bslab", 0, 10, 100, "g/1"), sample("glibc", 0, 40, 100, "g/1"),
+            sample("bslab", 0, 10, 200, "g/2"), sample("glibc", 0, 10, 100, "g/2"),
+            sample("bslab", 0, 18, 100, "h/1"), sample("glibc", 0, 10, 100, "h/1")])
+
+    def test_of_a_group(self):
+        found = self.found()
+        each, count = results.means([found.rows["g/1"], found.rows["g/2"]], ["bslab", "glibc"], TIME)
+        self.assertEqual((each, count), ({"bslab": 1, "glibc": 2}, 2))
+
+    def test_over_all_each_group_counts_once(self):
+        each, count = results.overall(self.found(), ["bslab", "glibc"], TIME)
+        self.assertAlmostEqual(each["glibc"], 2 ** 0.5)
+        self.assertAlmostEqual(each["bslab"], 1.8 ** 0.5)
+        self.assertEqual(count, 3)
+
+    def test_a_row_that_one_failed_counts_for_none(self):
+        found = self.found()
+        results.take(found, {"kind": "failure", "workload": "g/1", "allocator": "glibc", "reason": "x"})
+        each, count = results.means([found.rows["g/1"], found.rows["g/2"]], ["bslab", "glibc"], TIME)
+        self.assertEqual((each, count), ({"bslab": 1, "glibc": 1}, 1))
+
+    def test_losses_are_the_worst_first(self):
+        losses = results.losses(self.found())
+        self.assertEqual([(loss.name, loss.key, loss.ratio) for loss in losses],
+                         [("g/2", MEMORY, 2), ("h/1", TIME, 1.8)])
+
+    def test_1_10_itself_is_no_loss(self):
+        found = results.build([start("bslab", "glibc"), workload(), sample("bslab", 0, 1.104, 1),
+                               sample("glibc", 0, 1.0, 1)])
+        self.assertEqual(results.losses(found), [])
+
+    def test_rows_that_do_not_compare_time(self):
+        found = results.build([start("bslab", "glibc"), workload(compares_time=False), sample("bslab", 0, 9, 1),
+                               sample("glibc", 0, 1, 1)])
+        self.assertEqual(results.losses(found), [])
+        self.assertEqual(results.overall(found, ["bslab", "glibc"], TIME)[1], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

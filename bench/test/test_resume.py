@@ -1,0 +1,182 @@
+import argparse
+import errno
+import io
+import os
+import tempfile
+import unittest
+from pathlib import Path
+
+import here  # noqa: F401
+from lib.allocators import Allocator
+from suite import driver, groups, rawfile, results
+from suite.progress import Progress
+from suite.workload import Failed, Missing, Sample, Workload
+
+
+class Fake(Workload):
+    group = "fake"
+    models = "nothing"
+
+    def __init__(self, name, calls, fails=(), stop_after=None):
+        self.name, self.calls, self.fails, self.stop_after = f"fake/{name}", calls, fails, stop_after
+
+    def measure(self, context, allocator):
+        if self.stop_after is not None and len(self.calls) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.calls.append((self.name, allocator.name))
+        if allocator.name in self.fails:
+            raise Failed("exit status 9")
+        return Sample(time_ns=10.0)
+
+
+class Absent(Workload):
+    name, group, models = "fake/absent", "fake", "nothing"
+
+    def prepare(self, context):
+        raise Missing("nosuch (package nosuch)")
+
+
+class Uninterrupted(driver.Interrupts):
+    def __init__(self):  # no handlers: the test runner's stay
+        self.held = self.came = False
+
+
+class Directory(unittest.TestCase):
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory()
+        self.directory = Path(self.holder.name)
+        self.addCleanup(self.holder.cleanup)
+        self.path = self.directory / rawfile.NAME
+
+
+class Suites(Directory):
+    def run_suite(self, workloads, rounds=2):
+        """As bench/run does; what it returns, and the results read back."""
+        args = argparse.Namespace(mode="quick", rounds=rounds, build=self.directory, pin=None, noise=10, outside=1000)
+        found = results.load(self.path) if self.path.exists() else results.Results(start={})
+        raw = rawfile.RawFile(self.path, self.fail)
+        chosen = [Allocator("bslab", "x"), Allocator("glibc", None)]
+        suite = driver.Suite(args, workloads, chosen, raw, found, Progress(io.StringIO()), Uninterrupted())
+        finished = suite.run_in_scratch()
+        raw.close()
+        return finished, results.load(self.path)
+
+    def test_each_once_a_round(self):
+        calls = []
+        finished, found = self.run_suite([Fake("a", calls), Fake("b", calls)])
+        self.assertTrue(finished)
+        self.assertEqual(len(calls), 8)
+        self.assertEqual(found.rows["fake/a"].rounds(), 2)
+
+    def test_the_first_one_changes(self):
+        calls = []
+        self.run_suite([Fake("a", calls)])
+        self.assertNotEqual(calls[0], calls[2])
+
+    def test_resume_measures_nothing_twice(self):
+        calls = []
+        for stop in (3, 6, None):
+            finished, found = self.run_suite([Fake("a", calls, stop_after=stop), Fake("b", calls, stop_after=stop)])
+            self.assertEqual(finished, stop is None)
+        self.assertEqual(sorted(calls), sorted([(f"fake/{w}", a) for w in "ab" for a in ("bslab", "glibc")] * 2))
+        self.assertEqual([found.rows[f"fake/{w}"].rounds() for w in "ab"], [2, 2])
+
+    def test_resume_after_the_end_measures_nothing(self):
+        calls = []
+        self.run_suite([Fake("a", calls)])
+        self.run_suite([Fake("a", calls)])
+        self.assertEqual(len(calls), 4)
+
+    def test_who_fails_is_left_out_and_the_rest_goes_on(self):
+        calls = []
+        _, found = self.run_suite([Fake("a", calls, fails=("bslab",)), Fake("b", calls)])
+        self.assertEqual(found.rows["fake/a"].failed, {"bslab": "exit status 9"})
+        self.assertEqual(calls.count(("fake/a", "bslab")), 1)
+        self.assertEqual(calls.count(("fake/a", "glibc")), 2)
+        self.assertEqual(driver.status_of(found, True, False, True), driver.FAILED)
+
+    def test_what_is_missing_is_told_and_is_no_failure(self):
+        calls = []
+        _, found = self.run_suite([Absent(), Fake("b", calls)])
+        self.assertEqual(found.rows["fake/absent"].missing, "nosuch (package nosuch)")
+        self.assertEqual(len(calls), 4)
+        self.assertEqual(driver.status_of(found, True, False, True), driver.INCOMPLETE)
+
+    def test_status(self):
+        found = results.Results(start={})
+        self.assertEqual(driver.status_of(found, True, False, True), driver.WELL)
+        self.assertEqual(driver.status_of(found, True, True, True), driver.INCOMPLETE)
+        self.assertEqual(driver.status_of(found, True, False, False), driver.FAILED)
+        self.assertEqual(driver.status_of(found, False, False, True), driver.INTERRUPTED)
+
+
+class RawFiles(Directory):
+    def setUp(self):
+        super().setUp()
+        self.told = []
+
+    def open(self, write=os.write):
+        return rawfile.RawFile(self.path, self.told.append, write)
+
+    def test_a_line_cut_short_is_left_out(self):
+        self.path.write_text('{"kind": "note", "text": "a"}\n{"kind": "no', encoding="ascii")
+        raw = self.open()
+        raw.append({"kind": "note", "text": "b"})
+        self.assertTrue(raw.close())
+        self.assertEqual([r["text"] for r in rawfile.read(self.path)], ["a", "b"])
+
+    def test_a_full_disk_loses_nothing(self):
+        room = [5]
+
+        def write(fd, data):
+            if room[0] == 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            part, room[0] = data[:room[0]], max(room[0] - len(data), 0)
+            return os.write(fd, part)
+
+        raw = self.open(write)
+        raw.append({"kind": "note", "text": "a"})
+        raw.append({"kind": "note", "text": "b"})
+        self.assertEqual(len(self.told), 1)
+        room[0] = 1000
+        self.assertTrue(raw.close())
+        self.assertEqual([r["text"] for r in rawfile.read(self.path)], ["a", "b"])
+
+    def test_a_disk_that_stays_full_is_told(self):
+        raw = self.open(lambda fd, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        raw.append({"kind": "note", "text": "a"})
+        self.assertFalse(raw.close())
+
+    def test_one_writer(self):
+        raw = self.open()
+        self.assertRaises(BlockingIOError, self.open)
+        raw.close()
+
+
+class Choosing(unittest.TestCase):
+    def test_filters(self):
+        told = []
+        workloads = [Fake("a", []), Fake("b", [])]
+        chosen, useless = driver.select(workloads, ["a$", "zzz"], told.append)
+        self.assertEqual([w.name for w in chosen], ["fake/a"])
+        self.assertTrue(useless)
+        self.assertIn("zzz", told[0])
+
+    def test_a_group_that_is_not_there(self):
+        told = []
+        self.assertEqual(groups.load(["nosuch"], Path("/nonexistent"), told.append), ([], ["nosuch"]))
+        self.assertEqual(told, ["group nosuch left out: no such group"])
+
+    def test_a_name_twice(self):
+        told = []
+        self.assertEqual(len(groups.unique([Fake("a", []), Fake("a", [])], told.append)), 1)
+        self.assertEqual(len(told), 1)
+
+    def test_what_is_no_number(self):
+        self.assertEqual(driver.clean(Sample(time_ns=1.5)), {"time_ns": 1.5})
+        for wrong in (Sample(time_ns=float("nan")), Sample(figures={"p99 us": float("inf")}), None):
+            self.assertRaises(Failed, driver.clean, wrong)
+
+
+if __name__ == "__main__":
+    unittest.main()
