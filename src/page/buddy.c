@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/buddy.h"
 
+#include <limits.h>
+
 #include "boot/boot.h"
 #include "map/map.h"
 #include "os/bug.h"
@@ -19,6 +21,8 @@
  * many are dirty, or they are asked for.
  */
 #define MIN_AUTO_PURGE_ORDER 4
+/* Rounds of one purge by watermark: what a single free may cost. */
+#define MAX_AUTO_BATCHES 16
 /* Page allocations and frees between two looks at the clock. */
 #define TICK_EVENTS 16
 
@@ -226,6 +230,7 @@ static struct buddy *buddy_create(void)
 	struct buddy *b = boot_alloc(sizeof *b, 64);
 
 	if (b) {
+		b->purge_order = NR_ORDERS;
 		b->next = threads.all;
 		__atomic_store_n(&threads.all, b, __ATOMIC_RELEASE); /* read without the lock by reports and purges */
 		threads.nr_buddies++;
@@ -364,6 +369,7 @@ void pages_tick(void)
 		lock_take(&b->lock, RANK_BUDDY);
 		n += b->nr_recycled;
 		b->nr_recycled = 0;
+		b->retry_at = min_size(b->retry_at, 2 * b->nr_dirty_free);
 		lock_drop(&b->lock, RANK_BUDDY);
 	}
 	zone_next_window(n);
@@ -544,7 +550,7 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	if (!dirty)
 		pageblock_set_dirty(blk, page_index(addr), nr_pages, false);
 	whole = free_locked(b, blk, page_index(addr), nr_pages);
-	over = b->nr_dirty_free > buddy_high_pages(b) && b->nr_dirty_free >= b->retry_at;
+	over = !b->is_purging && b->nr_dirty_free > buddy_high_pages(b) && b->nr_dirty_free >= b->retry_at;
 	b->count.nr_frees++;
 	b->count.nr_remote_frees += b != thread_state.buddy;
 	lock_drop(&b->lock, RANK_BUDDY);
@@ -672,18 +678,33 @@ static bool purge_isolated(const struct isolated *i, bool try)
 	return ok;
 }
 
+static void purge_ended(struct buddy *b, size_t nr_keep, unsigned min_order, bool ok, bool cut_short)
+{
+	lock_take(&b->lock, RANK_BUDDY);
+	b->is_purging = false;
+	b->purge_order = cut_short ? (uint8_t)min_order : NR_ORDERS;
+	b->retry_order = (uint8_t)min_order;
+	if (!ok) /* locked memory, for one */
+		b->retry_at = 2 * b->nr_dirty_free;
+	else if (!cut_short && b->nr_dirty_free > nr_keep)
+		b->retry_at = b->nr_dirty_free + b->nr_dirty_free / 8;
+	else
+		b->retry_at = 0;
+	lock_drop(&b->lock, RANK_BUDDY);
+}
+
 /* Down to nr_keep dirty pages, in pieces of at least min_order. */
-static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
+static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order, unsigned max_batches)
 {
 	struct isolated batch[PURGE_BATCH];
 	size_t nr_purged = 0;
-	unsigned n, i;
+	unsigned nr_batches, n, i;
 	bool ok = true;
 
 	lock_take(&b->lock, RANK_BUDDY);
 	b->purge_round++;
 	lock_drop(&b->lock, RANK_BUDDY);
-	while (ok) {
+	for (nr_batches = 0; ok && nr_batches < max_batches; nr_batches++) {
 		struct pageblock *blk;
 
 		lock_take(&b->lock, RANK_BUDDY);
@@ -697,12 +718,7 @@ static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order)
 			nr_purged += ok ? 1u << batch[i].order : 0;
 		}
 	}
-	lock_take(&b->lock, RANK_BUDDY);
-	if (!ok) /* locked memory, for one */
-		b->retry_at = 2 * b->nr_dirty_free;
-	else
-		b->retry_at = b->nr_dirty_free > nr_keep ? b->nr_dirty_free + b->nr_dirty_free / 8 : 0;
-	lock_drop(&b->lock, RANK_BUDDY);
+	purge_ended(b, nr_keep, min_order, ok, nr_batches == max_batches);
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
 	zone_note_unmapped(nr_purged);
 }
@@ -718,15 +734,22 @@ static unsigned auto_purge_order(size_t nr_dirty, size_t high)
 /* Purges if there are more dirty pages than the watermark allows. Call with no lock held. */
 static void buddy_balance(struct buddy *b)
 {
-	size_t nr_dirty, high, retry_at;
+	unsigned order;
+	size_t high;
+	bool purge;
 
 	lock_take(&b->lock, RANK_BUDDY);
-	nr_dirty = b->nr_dirty_free;
 	high = buddy_high_pages(b);
-	retry_at = b->retry_at;
+	order = auto_purge_order(b->nr_dirty_free, high);
+	if (order > b->purge_order)
+		order = b->purge_order;
+	purge = !b->is_purging && b->nr_dirty_free > high &&
+		(b->nr_dirty_free >= b->retry_at || order < b->retry_order);
+	if (purge)
+		b->is_purging = true;
 	lock_drop(&b->lock, RANK_BUDDY);
-	if (nr_dirty > high && nr_dirty >= retry_at)
-		buddy_purge(b, high / 2, auto_purge_order(nr_dirty, high));
+	if (purge)
+		buddy_purge(b, high / 2, order, MAX_AUTO_BATCHES);
 }
 
 size_t pages_purge(void)
@@ -735,7 +758,7 @@ size_t pages_purge(void)
 	struct buddy *b;
 
 	for_each_buddy(b)
-		buddy_purge(b, 0, min_purge_order());
+		buddy_purge(b, 0, min_purge_order(), UINT_MAX);
 	return (size_t)(pages_nr_given_back() - before);
 }
 
@@ -836,6 +859,7 @@ void pages_fork_done(bool child)
 		threads.orphans = NULL;
 		for (b = threads.all; b; b = b->next) {
 			lock_reset(&b->lock);
+			b->is_purging = false;
 			b->nr_users = b == thread_state.buddy;
 			if (!b->nr_users) {
 				b->next_orphan = threads.orphans;

@@ -57,7 +57,10 @@ struct buddy {
 	uint32_t nr_blocks;
 	size_t nr_free, nr_dirty_free; /* pages */
 	size_t nr_recycled; /* warm pages handed out in this window; see 3 in zone.h */
-	uint16_t purge_round;
+	bool is_purging;      /* a thread gives dirty pages back by watermark */
+	uint8_t purge_order;  /* of the smallest pieces of a purge that has not come to its end */
+	uint8_t retry_order;  /* of the smallest pieces of the last purge that fell short */
+	uint16_t purge_round; /* see find_dirty_block() */
 	size_t retry_at; /* dirty free pages from which another purge is worth trying, after one that fell short */
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */

@@ -123,12 +123,19 @@ static bool is_in_decline(struct kmem_cache *c)
 	       free_bytes > atomic_load_explicit(&c->nr_out, memory_order_relaxed) * c->size;
 }
 
+/* In decline a barn pins no more slabs than an eighth of what is out does anyway. */
+static bool holds_too_much(struct kmem_cache *c, unsigned nr_full)
+{
+	return is_in_decline(c) && (size_t)nr_full * c->barn.capacity >
+				       atomic_load_explicit(&c->nr_out, memory_order_relaxed) / 8;
+}
+
 static bool barn_has_room(struct kmem_cache *c)
 {
 	const struct barn *b = &c->barn;
 	size_t max = MAX_BARN_BYTES / ((size_t)b->capacity * b->object_size);
 
-	return !is_in_decline(c) && b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES)) &&
+	return !holds_too_much(c, b->nr_full + 1u) && b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES)) &&
 	       atomic_load_explicit(&barns_bytes, memory_order_relaxed) < MAX_BARNS_BYTES + zone_in_use() / 16;
 }
 
@@ -307,7 +314,7 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	if (half) {
 		split(full, half);
 		barn_put(c, full);
-		if (is_in_decline(c) && __atomic_load_n(&b->nr_full, __ATOMIC_RELAXED))
+		if (holds_too_much(c, __atomic_load_n(&b->nr_full, __ATOMIC_RELAXED)))
 			barn_drain(c);
 		return half;
 	}
@@ -364,10 +371,11 @@ void barn_drain(struct kmem_cache *c)
 	b->full = b->empty = NULL;
 	b->nr_full = b->nr_empty = 0;
 	b->capacity = first_capacity(b);
+	for (s = full; s; s = s->next)
+		count_bytes(b, s, false);
 	lock_drop(&b->lock, RANK_BARN);
 	while ((s = full)) {
 		full = s->next;
-		count_bytes(b, s, false);
 		slab_give(c, s->slot, s->nr);
 		retire(s);
 	}

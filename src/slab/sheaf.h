@@ -20,13 +20,13 @@
  *    visit some dozens of allocations or of frees are ahead before the next,
  *    in whatever order they come. ("Full" sheaves in a barn are these.)
  *
- * 4. One way. A CPU that runs over ONE_WAY times in a row frees what others
+ * 4. One way. A CPU that runs over more than ONE_WAY times in a row frees what others
  *    allocate and has no use for it: it gets small sheaves and keeps little. Nor
  *    do visits of such a row, in either direction, make sheaves grow.
  *
  * 5. Decline. Once more of a class is free in its slabs than is out, objects in
  *    sheaves are what keeps slabs from coming free, one object a whole slab. So
- *    none are put into its barn, and who runs over keeps few.
+ *    its barn holds little, and who runs over on one way keeps few.
  *
  * 6. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
  *    (or MIN_CAPACITY objects), and MAX_BARN_BYTES (or MIN_FULL_SHEAVES
