@@ -14,6 +14,8 @@
 #ifndef MEMORY_H
 #define MEMORY_H
 
+#include "../random.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,23 +35,6 @@ int64_t wall_ns(void);
 /* Of all threads, and not lengthened by other processes. */
 int64_t cpu_ns(void);
 void sleep_ms(int milliseconds);
-
-static inline uint64_t next_random(uint64_t *state)
-{
-    /* xorshift64*, Marsaglia 2003 / Vigna 2016: enough for a schedule. */
-    uint64_t x = *state;
-
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    *state = x;
-    return x * UINT64_C(0x2545F4914F6CDD1D);
-}
-
-static inline uint32_t random_below(uint64_t *state, uint32_t bound)
-{
-    return (uint32_t)(((next_random(state) >> 32) * bound) >> 32);
-}
 
 /* From 1 << low to below 1 << high, every octave as likely as any other. */
 static inline uint32_t log_uniform(uint64_t *seed, uint32_t low, uint32_t high)

@@ -19,6 +19,8 @@
 #ifndef COMMON_H
 #define COMMON_H
 
+#include "../random.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -85,22 +87,6 @@ static inline uint64_t seed_of(int index)
 }
 
 /* xorshift64*, Marsaglia 2003 / Vigna 2016. */
-static inline uint64_t next_random(uint64_t *state)
-{
-    uint64_t x = *state;
-
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    *state = x;
-    return x * UINT64_C(0x2545F4914F6CDD1D);
-}
-
-static inline uint32_t random_below(uint64_t *state, uint32_t bound)
-{
-    return (uint32_t)(((next_random(state) >> 32) * bound) >> 32);
-}
-
 /* Tickets of 128 for sizes of 16<<i up to, not including, 32<<i: see draw_size. */
 extern uint8_t octave_of[128];
 

@@ -135,7 +135,8 @@ static bool barn_has_room(struct kmem_cache *c)
 	const struct barn *b = &c->barn;
 	size_t max = MAX_BARN_BYTES / ((size_t)b->capacity * b->object_size);
 
-	return !holds_too_much(c, b->nr_full + 1u) && b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES)) &&
+	return b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES)) &&
+	       !holds_too_much(c, b->nr_full + 1u) &&
 	       atomic_load_explicit(&barns_bytes, memory_order_relaxed) < MAX_BARNS_BYTES + zone_in_use() / 16;
 }
 
@@ -283,11 +284,9 @@ static void split(struct sheaf *from, struct sheaf *to)
 
 static size_t one_way_capacity(struct kmem_cache *c)
 {
-	const struct barn *b = &c->barn;
+	size_t most = is_in_decline(c) ? DECLINE_CAPACITY : ONE_WAY_CAPACITY;
 
-	if (is_in_decline(c))
-		return max_size(MIN_CAPACITY, min_size(DECLINE_CAPACITY, ONE_WAY_BYTES / b->object_size));
-	return max_size(MIN_CAPACITY, min_size(ONE_WAY_CAPACITY, ONE_WAY_BYTES / b->object_size));
+	return max_size(MIN_CAPACITY, min_size(most, ONE_WAY_BYTES / c->size));
 }
 
 struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
