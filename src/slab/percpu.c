@@ -212,8 +212,9 @@ static struct sheaf *orphan_sheaf(unsigned class)
 /* --- what rests goes home --------------------------------------------------------------------- */
 
 #define REAP_MS 40
-/* Visits of slow paths between two looks at the clock. */
-#define REAP_VISITS 16
+/* Visits of slow paths between two looks at the clock, which is a system call: more, up to the most, when it was early. */
+#define MIN_REAP_VISITS 16
+#define MAX_REAP_VISITS 256
 
 static void sheaf_empty(struct kmem_cache *c, struct sheaf *s)
 {
@@ -248,18 +249,23 @@ static void reap(struct percpu_area *a, uint64_t now)
 static void reap_if_due(void)
 {
 	struct percpu_area *a = area_load(current_slot());
-	uint32_t nr_visits;
+	uint32_t nr_visits, interval;
 	uint64_t now;
 
 	if (!a || a == &none_area)
 		return;
 	nr_visits = __atomic_load_n(&a->nr_visits, __ATOMIC_RELAXED) + 1;
+	interval = __atomic_load_n(&a->look_interval, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->nr_visits, nr_visits, __ATOMIC_RELAXED);
-	if (likely(nr_visits % REAP_VISITS))
+	if (likely(nr_visits < MIN_REAP_VISITS || nr_visits < interval))
 		return;
+	__atomic_store_n(&a->nr_visits, 0, __ATOMIC_RELAXED);
 	now = os_coarse_clock_ms();
-	if (now - __atomic_load_n(&a->looked_at_ms, __ATOMIC_RELAXED) < REAP_MS)
+	if (now - __atomic_load_n(&a->looked_at_ms, __ATOMIC_RELAXED) < REAP_MS) {
+		__atomic_store_n(&a->look_interval, (uint32_t)min_size(2 * nr_visits, MAX_REAP_VISITS), __ATOMIC_RELAXED);
 		return;
+	}
+	__atomic_store_n(&a->look_interval, MIN_REAP_VISITS, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->looked_at_ms, now, __ATOMIC_RELAXED);
 	reap(a, now);
 }

@@ -42,7 +42,8 @@ struct percpu_area {
 	void **top[NR_CLASSES];
 	void **seen[NR_CLASSES]; /* top at the last look for sheaves that rest */
 	uint64_t looked_at_ms;
-	uint32_t nr_visits; /* of slow paths */
+	uint32_t nr_visits; /* of slow paths, since the last look at the clock */
+	uint32_t look_interval; /* in visits */
 	struct percpu_area *next_orphan;
 	unsigned slot; /* it was detached from; under the lock of slab/percpu.c */
 };
