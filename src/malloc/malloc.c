@@ -9,8 +9,10 @@
 #include "malloc/fast.h"
 #include "malloc/internal.h"
 #include "os/os.h"
+#include "os/thread.h"
 #include "page/buddy.h"
 #include "page/zone.h"
+#include "slab/slab.h"
 
 void *bslab_malloc(size_t size)
 {
@@ -43,14 +45,28 @@ void *bslab_calloc(size_t count, size_t size)
 
 /* --- realloc -------------------------------------------------------------------------------- */
 
+/*
+ * Room for a block that moves a second time in a row because it grew by a little: a string that is appended to would
+ * be copied at each size class, of which there are eight or more to a doubling. So it gets a quarter more, and is
+ * copied three times to a doubling (as vectors grow; gperftools' do_realloc() does so at the first move already).
+ */
+static size_t size_with_room(void *ptr, size_t old_size, size_t size)
+{
+	size_t roomy = old_size + old_size / 4;
+
+	return ptr == thread_state.grown && size < roomy ? roomy : size;
+}
+
 static void *move_block(void *ptr, size_t old_size, size_t size)
 {
-	void *p = bslab_malloc(size);
+	void *p = bslab_malloc(size_with_room(ptr, old_size, size));
 
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, old_size < size ? old_size : size);
 	bslab_free(ptr);
+	if (size > old_size)
+		thread_state.grown = p;
 	return p;
 }
 
@@ -111,18 +127,27 @@ static void *realloc_live(void *ptr, size_t old_size, size_t size)
 	struct vm_area *a = large_of(d);
 	void *p;
 
-	if (desc_class(d)) {
-		if (small_stays(old_size, size))
-			return ptr;
-	} else if (a) {
+	if (a) {
 		if (size > PAGEBLOCK_SIZE && (p = large_resize(a, size)))
 			return p;
-	} else if (run_resize(ptr, old_size, size)) {
-		return ptr;
-	} else if ((p = run_adopt(ptr, old_size, size))) {
-		return p;
+	} else if (!desc_class(d)) {
+		if (run_resize(ptr, old_size, size))
+			return ptr;
+		p = run_adopt(ptr, old_size, size);
+		if (p)
+			return p;
 	}
 	return move_block(ptr, old_size, size);
+}
+
+/* The common case: a small block that still fits. False when there is more to see to. */
+static force_inline bool realloc_stays(void *ptr, size_t size)
+{
+	page_desc_t d = map_lookup((uintptr_t)ptr);
+	struct slab *s = slab_of(d);
+
+	return desc_class(d) && small_stays(s->cache->size, size) &&
+	       slab_check_object(s, (uintptr_t)ptr) == OBJECT_GOOD;
 }
 
 void *bslab_realloc(void *ptr, size_t size)
@@ -135,6 +160,8 @@ void *bslab_realloc(void *ptr, size_t size)
 		free_fast(ptr);
 		return NULL;
 	}
+	if (likely(realloc_stays(ptr, size)))
+		return ptr;
 	old_size = block_size(ptr, "realloc");
 	if (unlikely(!old_size || size > PTRDIFF_MAX)) {
 		errno = old_size ? ENOMEM : EINVAL;
