@@ -358,6 +358,16 @@ static bool adopt_orphan(struct buddy *b)
 
 static void buddy_balance(struct buddy *b);
 
+static void note_partial_free(void)
+{
+	struct buddy *b;
+	size_t n = 0;
+
+	for_each_buddy(b)
+		n += __atomic_load_n(&b->nr_free, __ATOMIC_RELAXED);
+	zone_note_partial_free(n);
+}
+
 void pages_tick(void)
 {
 	struct buddy *b;
@@ -372,6 +382,7 @@ void pages_tick(void)
 		b->retry_at = min_size(b->retry_at, 2 * b->nr_dirty_free);
 		lock_drop(&b->lock, RANK_BUDDY);
 	}
+	note_partial_free();
 	zone_next_window(n);
 	for_each_buddy(b)
 		buddy_balance(b);
@@ -556,6 +567,7 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (whole) {
 		zone_free(blk, 1);
+		note_partial_free();
 		zone_balance();
 	}
 	pages_tick();

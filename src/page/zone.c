@@ -19,6 +19,7 @@ static struct {
 	size_t nr_dirty_pages; /* in free blocks */
 	size_t dirty_floor;    /* 0: as the options say */
 	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
+	size_t nr_partial_free; /* free pages of blocks in use, as last told; atomic, not under the lock */
 	size_t nr_learned;
 	/* In this window: */
 	uint64_t window_at_ms;
@@ -406,14 +407,27 @@ static size_t floor_pages(void)
 	return (floor >> PAGE_SHIFT) + zone_learned_pages();
 }
 
+/* A stale number of free pages only shifts a watermark. */
+static size_t pages_in_use(void)
+{
+	size_t nr_pages = __atomic_load_n(&zone.nr_used, __ATOMIC_RELAXED) << PAGEBLOCK_ORDER;
+
+	return nr_pages - min_size(nr_pages, __atomic_load_n(&zone.nr_partial_free, __ATOMIC_RELAXED));
+}
+
+void zone_note_partial_free(size_t nr_pages)
+{
+	__atomic_store_n(&zone.nr_partial_free, nr_pages, __ATOMIC_RELAXED);
+}
+
 size_t zone_in_use(void)
 {
-	return __atomic_load_n(&zone.nr_used, __ATOMIC_RELAXED) << PAGEBLOCK_SHIFT;
+	return pages_in_use() << PAGE_SHIFT;
 }
 
 size_t zone_high_pages(void)
 {
-	return floor_pages() + (zone.nr_used << PAGEBLOCK_ORDER) / 16;
+	return floor_pages() + pages_in_use() / 16;
 }
 
 size_t zone_high_partial_pages(size_t nr_in_use)

@@ -53,8 +53,10 @@ size_t zone_purge(size_t nr_keep);
 void zone_set_dirty_floor(size_t size_bytes);
 
 size_t zone_high_pages(void);
-/* Bytes of the blocks handed out; a hint, read without the lock. */
+/* Bytes of the blocks handed out, less their free pages as last told; a hint, read without the lock. */
 size_t zone_in_use(void);
+/* How many pages of the blocks handed out are free, which nobody but their owners knows. Now and then is enough. */
+void zone_note_partial_free(size_t nr_pages);
 /* Pages given back so far. */
 uint64_t zone_nr_given_back(void);
 /* Pages given back otherwise, and fresh pages handed out by the buddies: the zone learns from both. */

@@ -31,7 +31,7 @@
 #define GROW_VISITS 4
 #define HYSTERESIS 32
 #define ONE_WAY 4
-#define MIN_DECLINE_BYTES (512 * KIB)
+#define MIN_DECLINE_BYTES (256 * KIB)
 #define DECLINE_CAPACITY 16u
 #define ONE_WAY_CAPACITY 128u
 #define ONE_WAY_BYTES (64 * KIB)
