@@ -1,27 +1,18 @@
 """Threads: what an allocator shares between them, and what it keeps for each. The programs are in bench/threads."""
 
 import os
-import signal
-from pathlib import Path
 
 from . import process
-from .workload import Failed, Missing, Workload
+from .workload import Missing, Workload
 
 TIMEOUT = {"smoke": 60, "quick": 120, "full": 600}  # seconds
-
-# What the programs' exit statuses mean (bench/threads/common.h); their words are lost with their stderr.
-ENDS = {
-    "exit status 2": "the program refuses its arguments",
-    "exit status 3": "an object was overwritten: the allocator gave its memory out twice",
-    "exit status 4": "malloc returned NULL",
-    "exit status 5": "a thread could not be started",
-}
 
 
 class Program(Workload):
     """One of bench/threads, with arguments; the last is how much it does, by mode."""
 
     group = "threads"
+    threaded = True
 
     def __init__(self, what, program, arguments, amounts, models, **traits):
         self.name = f"threads/{what}"
@@ -43,25 +34,7 @@ class Program(Workload):
     def measure(self, context, allocator):
         """One process."""
         command = [context.build / self.program, *self.arguments, self.amounts[context.mode]]
-        try:
-            return process.run(context, allocator, command, timeout=TIMEOUT[context.mode])
-        except Failed as error:
-            raise Failed(ENDS.get(str(error), str(error))) from None
-        except BaseException:
-            stop_runner(context)
-            raise
-
-
-def stop_runner(context):
-    """Ends the bench-runner, and the program in its session, that process.run() leaves when it is interrupted."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-            mine = int(parent) == os.getpid() and str(context.scratch) in (entry / "cmdline").read_text()
-            if mine and os.getsid(int(entry.name)) == int(entry.name):
-                os.killpg(int(entry.name), signal.SIGKILL)
-        except OSError:  # it has ended meanwhile
-            pass
+        return process.run(context, allocator, command, timeout=TIMEOUT[context.mode])
 
 
 def pipelines():

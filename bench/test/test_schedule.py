@@ -93,7 +93,8 @@ class Parsing(unittest.TestCase):
         self.assertEqual(micro.curve_of("pair/64"), ("pair by size in bytes", 64))
         self.assertEqual(micro.curve_of("churn/100000"), ("churn by live objects", 100000))
         self.assertEqual(micro.curve_of("pair_mt/64/real_time/threads:8"), ("pair_mt/64 by threads", 8))
-        self.assertIsNone(micro.curve_of("memalign/align:64/size:64"))
+        self.assertEqual(micro.curve_of("memalign/align:64/size:1024"), ("memalign/align:64 by size in bytes", 1024))
+        self.assertEqual(micro.curve_of("calloc_used/65536"), ("calloc_used by size in bytes", 65536))
         self.assertIsNone(micro.curve_of("realloc_string"))
 
     def test_clock(self):
