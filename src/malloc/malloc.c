@@ -10,7 +10,7 @@
 #include "malloc/internal.h"
 #include "os/os.h"
 #include "os/thread.h"
-#include "page/buddy.h"
+#include "page/runs.h"
 #include "page/zone.h"
 #include "slab/slab.h"
 
@@ -76,15 +76,6 @@ static bool small_stays(size_t old_size, size_t size)
 	return size <= old_size && (size >= old_size / 2 || old_size <= 16);
 }
 
-static void describe_tail(char *ptr, unsigned from, unsigned to)
-{
-	unsigned i;
-
-	for (i = from; i < to; i++)
-		map_set((uintptr_t)ptr + ((uintptr_t)i << PAGE_SHIFT), desc_of_number(i, PAGE_RUN_BODY));
-	map_set((uintptr_t)ptr, desc_of_number(to, PAGE_RUN));
-}
-
 /* Page runs shrink and grow in place, by whole pages. */
 static bool run_resize(char *ptr, size_t old_size, size_t size)
 {
@@ -96,7 +87,7 @@ static bool run_resize(char *ptr, size_t old_size, size_t size)
 		return false;
 	if (nr_pages > old_pages && !pages_extend(ptr, old_pages, nr_pages - old_pages, &zeroed))
 		return false;
-	describe_tail(ptr, old_pages, nr_pages);
+	run_describe(ptr, old_pages, nr_pages);
 	if (nr_pages < old_pages)
 		pages_free(ptr + ((size_t)nr_pages << PAGE_SHIFT), old_pages - nr_pages);
 	return true;

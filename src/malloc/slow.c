@@ -7,7 +7,7 @@
 #include "malloc/internal.h"
 #include "os/bug.h"
 #include "os/os.h"
-#include "page/buddy.h"
+#include "page/runs.h"
 #include "page/zone.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
@@ -19,23 +19,11 @@ static unsigned pages_of(size_t size)
 	return (unsigned)((size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
 }
 
-static void run_describe(uintptr_t addr, unsigned nr_pages)
-{
-	unsigned i;
-
-	for (i = 1; i < nr_pages; i++)
-		map_set(addr + ((uintptr_t)i << PAGE_SHIFT), desc_of_number(i, PAGE_RUN_BODY));
-	map_set(addr, desc_of_number(nr_pages, PAGE_RUN));
-}
-
-static void *run_alloc(size_t size, size_t align, unsigned flags, bool *zeroed)
+static void *run_of_size(size_t size, size_t align, unsigned flags, bool *zeroed)
 {
 	unsigned align_order = align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0;
-	void *p = pages_alloc(pages_of(size), align_order, MIGRATE_MOVABLE, flags, zeroed);
 
-	if (p)
-		run_describe((uintptr_t)p, pages_of(size));
-	return p;
+	return run_alloc(pages_of(size), align_order, flags, zeroed);
 }
 
 /* --- allocation of any size ---------------------------------------------------------- */
@@ -50,7 +38,7 @@ static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
 		return c ? percpu_alloc_slow(c, flags) : NULL;
 	}
 	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
-		return run_alloc(size, align, flags, zeroed);
+		return run_of_size(size, align, flags, zeroed);
 	return large_alloc(size, align, zeroed);
 }
 
@@ -65,6 +53,7 @@ size_t reclaim(size_t nr_keep)
 	unsigned class;
 
 	percpu_drain();
+	runs_drain();
 	for (class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_if_used(class);
 
@@ -153,7 +142,7 @@ static bool free_run(page_desc_t d, void *ptr)
 {
 	if (desc_type(d) != PAGE_RUN || (uintptr_t)ptr % BSLAB_PAGE_SIZE)
 		return false;
-	pages_free(ptr, (unsigned)desc_number(d));
+	run_free(ptr, (unsigned)desc_number(d));
 	return true;
 }
 
@@ -204,8 +193,9 @@ void report_pointer(void *ptr, const char *what)
 
 	if (desc_type(d) == PAGE_RUN_BODY)
 		page -= (uintptr_t)desc_number(d) << PAGE_SHIFT;
-	if (desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_BODY) {
-		report_interior(ptr, what, (size_t)desc_number(map_lookup(page)) << PAGE_SHIFT, page);
+	d = map_lookup(page);
+	if (desc_type(d) == PAGE_RUN) {
+		report_interior(ptr, what, (size_t)desc_number(d) << PAGE_SHIFT, page);
 		return;
 	}
 	a = large_find(addr);

@@ -38,6 +38,7 @@ enum page_type {
 	PAGE_FREE,     /* head of a free block: order, links inside its pageblock */
 	PAGE_RUN,      /* head of a page run: number of pages */
 	PAGE_RUN_BODY, /* other pages of a run: distance to its head */
+	PAGE_RUN_HOT,  /* head of a run that is free and kept whole: number of pages */
 	PAGE_LARGE,    /* head of a large block: struct vm_area */
 };
 

@@ -353,8 +353,10 @@ static bool adopt_orphan(struct buddy *b)
 	return found;
 }
 
-/* Buddies are never removed, so their list is walked without the lock once its head is read. */
-#define for_each_buddy(b) for ((b) = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); (b); (b) = (b)->next)
+struct buddy *buddy_first(void)
+{
+	return __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE);
+}
 
 static void buddy_balance(struct buddy *b);
 
@@ -822,6 +824,7 @@ static void snapshot_buddy(struct buddy *b, struct pages_info *info)
 	info->nr_blocks += b->nr_blocks;
 	info->nr_free += b->nr_free;
 	info->nr_dirty_free += b->nr_dirty_free;
+	info->nr_hot += __atomic_load_n(&b->hot.nr_pages, __ATOMIC_RELAXED);
 	for (i = 0; i < sizeof b->count / sizeof *from; i++)
 		to[i] += from[i];
 	for (t = 0; t < NR_MIGRATETYPES; t++)
@@ -856,8 +859,10 @@ void pages_fork_prepare(void)
 
 	lock_take_nested(&threads.lock);
 	/* All buddies at once: nobody else ever holds two without the thread lock. */
-	for (b = threads.all; b; b = b->next)
+	for (b = threads.all; b; b = b->next) {
+		lock_take_nested(&b->hot.lock);
 		lock_take_nested(&b->lock);
+	}
 	lock_take_nested(&highatomic.lock);
 }
 
@@ -871,6 +876,7 @@ void pages_fork_done(bool child)
 		threads.orphans = NULL;
 		for (b = threads.all; b; b = b->next) {
 			lock_reset(&b->lock);
+			lock_reset(&b->hot.lock);
 			b->is_purging = false;
 			b->nr_users = b == thread_state.buddy;
 			if (!b->nr_users) {
@@ -882,7 +888,9 @@ void pages_fork_done(bool child)
 		return;
 	}
 	lock_drop_nested(&highatomic.lock);
-	for (b = threads.all; b; b = b->next)
+	for (b = threads.all; b; b = b->next) {
 		lock_drop_nested(&b->lock);
+		lock_drop_nested(&b->hot.lock);
+	}
 	lock_drop_nested(&threads.lock);
 }

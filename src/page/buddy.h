@@ -47,6 +47,24 @@ struct buddy_counters {
 	uint64_t nr_purged_pages;
 };
 
+/* Runs freed last: page/runs.h. */
+#define NR_HOT_RUNS 4
+#define MAX_HOT_PAGES ((unsigned)(MIB >> PAGE_SHIFT))
+
+struct hot_run {
+	uintptr_t addr;
+	uint32_t freed_at; /* nr_freed then */
+	uint16_t nr_pages;
+	bool was_seen; /* by runs_reap() */
+};
+
+struct hot_runs {
+	struct lock lock; /* RANK_RUNS, nothing is taken inside; the counts are hints without it */
+	uint32_t nr_freed;
+	uint32_t nr_runs, nr_pages; /* now */
+	struct hot_run run[NR_HOT_RUNS];
+};
+
 struct buddy {
 	struct lock lock;
 	/* Under the thread lock: */
@@ -65,7 +83,13 @@ struct buddy {
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */
 	struct hlist area[NR_MIGRATETYPES][NR_FULLNESS][NR_ORDERS];
+	/* Under its own: */
+	struct hot_runs hot;
 };
+
+/* All buddies, linked by next, which are never removed: no lock. */
+struct buddy *buddy_first(void);
+#define for_each_buddy(b) for ((b) = buddy_first(); (b); (b) = (b)->next)
 
 enum pages_flags {
 	PAGES_NOWAIT = 1,     /* no system call: fails rather than grow, may use the HIGHATOMIC reserve */
@@ -97,6 +121,7 @@ void pages_thread_exit(void);
 
 struct pages_info {
 	size_t nr_buddies, nr_blocks, nr_free, nr_dirty_free;
+	size_t nr_hot; /* pages of runs that are kept whole: in use to the buddies */
 	struct buddy_counters count;
 	size_t free_area[NR_MIGRATETYPES][NR_ORDERS]; /* free page blocks */
 	size_t blocks[NR_MIGRATETYPES];

@@ -234,7 +234,7 @@ static uint64_t learning_clock(enum pageblock_state state)
 {
 	if (state != PAGEBLOCK_LARGE || !(zone_has_dirty() || __atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
 		return 0;
-	return os_coarse_clock_ms(); /* a system call: not under the lock */
+	return os_coarse_clock_ms(); /* perhaps a system call: not under the lock */
 }
 
 static void learn_blocks(unsigned nr_blocks, size_t nr_dirty, uint64_t now)

@@ -38,12 +38,12 @@ void report_take(struct heap_report *r)
 	pages_snapshot(&r->pages);
 	large_snapshot(&r->large);
 	zone_snapshot(&r->zone);
-	used_pages = minus(r->pages.nr_blocks * PAGEBLOCK_PAGES, r->pages.nr_free);
+	used_pages = minus(r->pages.nr_blocks * PAGEBLOCK_PAGES, r->pages.nr_free + r->pages.nr_hot);
 	r->run_used = minus(used_pages, r->slab_pages) << PAGE_SHIFT;
 	r->used = r->small_used + r->run_used + r->large.bytes;
 	r->committed = (r->zone.nr_committed << PAGEBLOCK_SHIFT) + r->large.mapped_bytes;
 	r->free = minus(r->committed, r->used);
-	r->dirty_free = (r->pages.nr_dirty_free + r->zone.nr_dirty_pages) << PAGE_SHIFT;
+	r->dirty_free = (r->pages.nr_dirty_free + r->pages.nr_hot + r->zone.nr_dirty_pages) << PAGE_SHIFT;
 	r->metadata = boot_used();
 }
 

@@ -4,6 +4,7 @@
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "os/os.h"
+#include "page/runs.h"
 #include "slab/sheaf.h"
 
 /* glibc 2.35 and later; weak, so that older and other libcs load us and get the fallback. */
@@ -212,7 +213,7 @@ static struct sheaf *orphan_sheaf(unsigned class)
 /* --- what rests goes home --------------------------------------------------------------------- */
 
 #define REAP_MS 40
-/* Visits of slow paths between two looks at the clock, which is a system call: more, up to the most, when it was early. */
+/* Visits of slow paths between two looks at the clock, perhaps a system call: more, up to the most, when it was early. */
 #define MIN_REAP_VISITS 16
 #define MAX_REAP_VISITS 256
 
@@ -243,6 +244,7 @@ static void reap(struct percpu_area *a, uint64_t now)
 			cache_shrink_kept(c);
 		}
 	}
+	runs_reap();
 }
 
 /* Other threads of this CPU may do the same at the same time; counts and times need not be exact. */
