@@ -23,7 +23,7 @@ from .workload import Context, Failed, Missing, Sample
 RESULTS = allocators.REPOSITORY / "build" / "bench-results"
 BUILD = allocators.REPOSITORY / "build" / "bench"
 WELL, FAILED, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
-HANDOVER = 0.05  # seconds in which who waits for the lock can take it
+TURN, HANDOVER = 100, 0.05  # seconds for which --lock is held, and in which who waits for it can take it
 USELESS = 4  # after so many repeated rounds in a row that were disturbed as well, no more are
 NOT_IN_MODE = "not in mode"  # how a workload that only --full has says so: nothing is wrong with that
 LEAST_SPACE = 500  # MB, for scratch files
@@ -53,8 +53,8 @@ def parse_arguments(argv):
                         help="a row with a larger spread gets more rounds and a ~ (default: %(default)g)")
     parser.add_argument("--outside", type=float, default=10, metavar="PERCENT", help="a round during which others "
                         "had more of the machine is measured again (default: %(default)g)")
-    parser.add_argument("--lock", type=Path, metavar="FILE", help="lock this file for each round, and let others have "
-                        "the machine between two of them")
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="measure while this file is locked, and let others "
+                        "have the machine between two rounds")
     parser.add_argument("--build", type=Path, default=BUILD, metavar="DIR", help="where bench/ is built")
     return parser.parse_args(argv)
 
@@ -189,6 +189,31 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
+class Turns:
+    """--lock: while others hold it nothing is measured; between two rounds they have the machine, now and then."""
+
+    def __init__(self, path):
+        self.path, self.file, self.since, self.waited = path, None, 0.0, 0.0
+
+    def take(self):
+        if not self.path:
+            return
+        if self.file and time.monotonic() - self.since > TURN:
+            self.drop()
+            time.sleep(HANDOVER)
+        if not self.file:
+            began = time.monotonic()
+            self.file = open(self.path, "ab")
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+            self.since = time.monotonic()
+            self.waited += self.since - began
+
+    def drop(self):
+        if self.file:
+            self.file.close()
+            self.file = None
+
+
 class Suite:
     """One run: what it measures, what it has, and how it goes on."""
 
@@ -199,7 +224,7 @@ class Suite:
         self.budget = schedule.budget_for(args.mode, args.rounds)
         self.began, self.before = time.monotonic(), found.seconds
         self.contexts, self.short, self.retried, self.useless = {}, set(), 0.0, 0
-        self.waited = 0.0  # seconds, for --lock
+        self.machine = Turns(args.lock)
         self.targets = {}
         self.incomplete = False
 
@@ -220,7 +245,7 @@ class Suite:
 
     def spent(self):
         """Seconds, those before a resume included, and not those in which others had the machine."""
-        return self.before + time.monotonic() - self.began - self.waited
+        return self.before + time.monotonic() - self.began - self.machine.waited
 
     def seconds_left(self):
         return None if self.budget.seconds is None else self.budget.seconds - self.spent()
@@ -355,23 +380,10 @@ class Suite:
         self.keep(kind="attempt", workload=workload.name, round=turn, attempt=attempt, outside=round(share, 4))
         return share
 
-    @contextlib.contextmanager
-    def alone(self):
-        """--lock: while others hold it nothing is measured, and they wait for the end of a round."""
-        if not self.args.lock:
-            yield
-            return
-        time.sleep(HANDOVER)
-        began = time.monotonic()
-        with open(self.args.lock, "ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            self.waited += time.monotonic() - began
-            yield
-
     def one_round(self, workload, turn, place):
         if self.missing_in(workload, turn, place):
-            with self.alone():
-                self.round_alone(workload, turn, place)
+            self.machine.take()
+            self.round_alone(workload, turn, place)
 
     def round_alone(self, workload, turn, place):
         who = self.missing_in(workload, turn, place)
@@ -501,6 +513,7 @@ class Suite:
             return False
         finally:
             children.end_all()
+            self.machine.drop()
             self.progress.clear()
             shutil.rmtree(self.scratch, ignore_errors=True)
 

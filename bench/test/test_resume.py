@@ -88,7 +88,7 @@ class Suites(Directory):
         suite = driver.Suite(args, workloads, chosen, raw, found, Progress(io.StringIO()), Uninterrupted())
         finished = suite.run_in_scratch()
         raw.close()
-        self.waited = suite.waited
+        self.waited = suite.machine.waited
         return finished, results.load(self.path)
 
     def test_each_once_a_round(self):
@@ -117,7 +117,7 @@ class Suites(Directory):
         self.assertEqual((before, len(calls)), ([], 4))
         self.assertGreater(self.waited, held / 2)
 
-    def test_others_get_the_lock_between_rounds(self):
+    def test_the_lock_is_held_while_measuring_and_not_after(self):
         lock, calls = self.directory / "lock", []
         with open(lock, "ab") as file:
             class Tries(Fake):

@@ -31,7 +31,7 @@
  * 6. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
  *    (or MIN_CAPACITY objects), and MAX_BARN_BYTES (or MIN_FULL_SHEAVES
  *    sheaves) in its barn; all barns together MAX_BARNS_BYTES and a 16th of the
- *    pageblocks in use.
+ *    pages in use.
  *
  * Invariant of a sheaf that no CPU works on: slot[0 .. nr) are objects.
  */
