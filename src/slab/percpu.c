@@ -141,6 +141,7 @@ static struct percpu_area *area_get(void)
 
 	if (a) {
 		*list = a->next_orphan;
+		a->looked_at_ms = 0;
 		return a;
 	}
 	a = boot_alloc(sizeof *a, 64);
@@ -213,6 +214,8 @@ static struct sheaf *orphan_sheaf(unsigned class)
 /* --- what rests goes home --------------------------------------------------------------------- */
 
 #define REAP_MS 40
+/* A CPU that ran none of our slow paths for so long gives up its sheaves. */
+#define IDLE_MS 1000
 /* Visits of slow paths between two looks at the clock, perhaps a system call: more, up to the most, when it was early. */
 #define MIN_REAP_VISITS 16
 #define MAX_REAP_VISITS 256
@@ -247,6 +250,8 @@ static void reap(struct percpu_area *a, uint64_t now)
 	runs_reap();
 }
 
+static void drain_idle(uint64_t now);
+
 /* Other threads of this CPU may do the same at the same time; counts and times need not be exact. */
 static void reap_if_due(void)
 {
@@ -270,6 +275,7 @@ static void reap_if_due(void)
 	__atomic_store_n(&a->look_interval, MIN_REAP_VISITS, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->looked_at_ms, now, __ATOMIC_RELAXED);
 	reap(a, now);
+	drain_idle(now);
 }
 
 /* --- slow paths ------------------------------------------------------------------------------ */
@@ -412,8 +418,18 @@ static void area_empty(struct percpu_area *a)
 	}
 }
 
-/* Detaches every area at once; when the barrier returns, nobody works on them. */
-static struct percpu_area *areas_detach(void)
+/* Nobody came to a slow path of this CPU for IDLE_MS before `now`. One that was never looked at begins to count. */
+static bool area_is_idle(struct percpu_area *a, uint64_t now)
+{
+	uint64_t looked_at = __atomic_load_n(&a->looked_at_ms, __ATOMIC_RELAXED);
+
+	if (!looked_at)
+		__atomic_store_n(&a->looked_at_ms, now, __ATOMIC_RELAXED);
+	return looked_at && now > looked_at + IDLE_MS;
+}
+
+/* Detaches every area at once, or those idle at `now`; when the barrier returns, nobody works on them. */
+static struct percpu_area *areas_detach(uint64_t now)
 {
 	struct percpu_area *taken = NULL, *a;
 	unsigned slot;
@@ -421,7 +437,7 @@ static struct percpu_area *areas_detach(void)
 	lock_take(&percpu.lock, RANK_THREAD);
 	for (slot = 0; slot < percpu.nr_slots; slot++) {
 		a = area_load(slot);
-		if (a && a != &none_area) {
+		if (a && a != &none_area && (!now || area_is_idle(a, now))) {
 			area_store(slot, &none_area);
 			a->slot = slot;
 			a->next_orphan = taken;
@@ -483,28 +499,52 @@ static void drain_orphans(void)
 	}
 }
 
+/* False when it has to be left for another time. */
+static bool areas_drain(uint64_t now)
+{
+	struct percpu_area *list = areas_detach(now), *a;
+
+	if (list && os_barrier_rseq() != 0) { /* it worked a moment ago: short of memory now */
+		areas_reattach(list);
+		return false;
+	}
+	while ((a = list)) {
+		list = a->next_orphan;
+		area_empty(a);
+		lock_take(&percpu.lock, RANK_THREAD);
+		area_keep(&percpu.spare, a);
+		lock_drop(&percpu.lock, RANK_THREAD);
+	}
+	return true;
+}
+
+static bool any_is_idle(uint64_t now)
+{
+	unsigned slot;
+
+	for (slot = 0; slot < __atomic_load_n(&percpu.nr_slots, __ATOMIC_RELAXED); slot++) {
+		struct percpu_area *a = area_load(slot);
+
+		if (a && a != &none_area && area_is_idle(a, now))
+			return true;
+	}
+	return false;
+}
+
+static void drain_idle(uint64_t now)
+{
+	if (percpu.mode != INDEX_THREAD && any_is_idle(now))
+		areas_drain(now);
+}
+
 void percpu_drain(void)
 {
-	struct percpu_area *list, *a;
-
 	if (bslab_options.check)
 		return;
-	if (percpu.mode == INDEX_THREAD || os_barrier_rseq() != 0) {
+	if (percpu.mode == INDEX_THREAD || os_barrier_rseq() != 0)
 		drain_own();
-	} else {
-		list = areas_detach();
-		if (os_barrier_rseq() != 0) { /* it worked a moment ago: short of memory now */
-			areas_reattach(list);
-			return;
-		}
-		while ((a = list)) {
-			list = a->next_orphan;
-			area_empty(a);
-			lock_take(&percpu.lock, RANK_THREAD);
-			area_keep(&percpu.spare, a);
-			lock_drop(&percpu.lock, RANK_THREAD);
-		}
-	}
+	else if (!areas_drain(0))
+		return;
 	drain_orphans();
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* In the mode that BSLAB_CONF names; what is asserted holds in all of them unless it says otherwise. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -300,6 +302,62 @@ Test(percpu, what_rests_goes_home)
 	cr_assert_eq(nr_cached(), 0);
 	cr_assert_eq(snapshot().nr_barn_objects, 0);
 	cr_assert_eq(snapshot().nr_slabs, 0);
+	hammer(NULL);
+}
+
+static void run_on(unsigned cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof set, &set) != 0)
+		cr_skip("cannot choose a CPU");
+}
+
+static _Atomic bool other_may_end;
+
+static void *get_and_put_elsewhere(void *arg)
+{
+	run_on(1);
+	while (!other_may_end)
+		put(get());
+	return arg;
+}
+
+static unsigned nr_areas(void)
+{
+	unsigned nr;
+
+	percpu_nr_cached(c->class, &nr);
+	return nr;
+}
+
+/* The caches of a CPU that nobody uses any more are emptied by those who work on. */
+Test(percpu, idle_cpus_give_up_their_sheaves)
+{
+	struct kmem_cache *other = cache_of(size_class(256));
+	static void *held[4000];
+	pthread_t thread;
+
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("no caches of CPUs");
+	fake.clock_ms = 1000;
+	run_on(0);
+	put(get());
+	cr_assert_eq(pthread_create(&thread, NULL, get_and_put_elsewhere, NULL), 0);
+	while (nr_areas() < 2) /* until both run at once, and so have an index each */
+		put(get());
+	other_may_end = true;
+	pthread_join(thread, NULL);
+	for (int look = 0; look < 4; look++) {
+		fake.clock_ms += 600;
+		for (int i = 0; i < 4000; i++)
+			cr_assert_not_null(held[i] = percpu_alloc_slow(other, 0));
+		for (int i = 0; i < 4000; i++)
+			percpu_free_slow(other, held[i]);
+	}
+	cr_assert_eq(nr_areas(), 1);
 	hammer(NULL);
 }
 
