@@ -449,3 +449,20 @@ void os_write(int fd, const char *text, size_t len)
 	memcpy(fake.text + have, text, len);
 	fake.text[have + len] = '\0';
 }
+
+bool os_read_file(const char *path, char *text, size_t size)
+{
+	const struct fake_file *f;
+
+	for (f = fake.files; f && f->path; f++)
+		if (strcmp(f->path, path) == 0) {
+			snprintf(text, size, "%s", f->text);
+			return true;
+		}
+	return false;
+}
+
+bool os_is_filtered(void)
+{
+	return fake.is_filtered;
+}

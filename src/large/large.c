@@ -9,6 +9,7 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "page/buddy.h"
+#include "page/limit.h"
 #include "page/zone.h"
 
 static struct {
@@ -154,6 +155,7 @@ static bool mapping_alloc(struct vm_area *a, bool *zeroed)
 	large.info.nr_maps++;
 	large.info.mapped_bytes += a->size;
 	lock_drop(&large.lock, RANK_LARGE);
+	limit_note_mapped(0, a->size >> PAGE_SHIFT);
 	return true;
 }
 
@@ -164,6 +166,7 @@ static void mapping_uncount(const struct vm_area *a)
 	large.info.nr_unmaps++;
 	large.info.mapped_bytes -= a->size;
 	lock_drop(&large.lock, RANK_LARGE);
+	limit_note_mapped(a->size >> PAGE_SHIFT, 0);
 }
 
 /* --- calls ------------------------------------------------------------------------ */
@@ -173,7 +176,7 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 	struct vm_area *a;
 	bool fits_zone = size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
 
-	if (size > MAX_SIZE || align > MAX_SIZE)
+	if (size > MAX_SIZE || align > MAX_SIZE || !limit_allows(size >> PAGE_SHIFT))
 		return NULL;
 	a = area_get();
 	if (!a)
@@ -209,6 +212,8 @@ static void area_set_size(struct vm_area *a, size_t size)
 	if (!a->first)
 		large.info.mapped_bytes += size - a->size;
 	lock_drop(&large.lock, RANK_LARGE);
+	if (!a->first)
+		limit_note_mapped(a->size >> PAGE_SHIFT, size >> PAGE_SHIFT);
 	a->size = size;
 }
 
@@ -302,6 +307,7 @@ static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_s
 	large.info.nr_moves++;
 	large.info.mapped_bytes += size;
 	lock_drop(&large.lock, RANK_LARGE);
+	limit_note_mapped(0, size >> PAGE_SHIFT);
 	return true;
 }
 
@@ -326,7 +332,7 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 
 void *large_adopt(void *addr, size_t old_size, size_t size)
 {
-	struct vm_area *a = size <= MAX_SIZE ? area_get() : NULL;
+	struct vm_area *a = size <= MAX_SIZE && limit_allows((size - old_size) >> PAGE_SHIFT) ? area_get() : NULL;
 
 	if (!a)
 		return NULL;
@@ -341,7 +347,7 @@ void *large_resize(struct vm_area *a, size_t size)
 	uintptr_t old_addr = a->addr;
 	bool ok;
 
-	if (size > MAX_SIZE)
+	if (size > MAX_SIZE || (size > a->size && !limit_allows((size - a->size) >> PAGE_SHIFT)))
 		return NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
 	if (a->first && blocks_resize(a, size))

@@ -7,6 +7,7 @@
 #include "malloc/internal.h"
 #include "os/bug.h"
 #include "os/os.h"
+#include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
 #include "slab/percpu.h"
@@ -84,6 +85,10 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 	void *p = NULL;
 
 	process_boot();
+	if (unlikely(limit_wants_reclaim())) {
+		reclaim(0);
+		limit_reclaimed();
+	}
 	size += !size; /* a block of its own, at any alignment */
 	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
 	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)

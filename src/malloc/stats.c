@@ -8,6 +8,7 @@
 #include "malloc/internal.h"
 #include "os/bug.h"
 #include "os/os.h"
+#include "page/limit.h"
 #include "report/report.h"
 
 int bslab_malloc_trim(size_t pad)
@@ -77,6 +78,15 @@ struct bslab_mallinfo bslab_mallinfo2(void)
 	m.fordblks = r.free;
 	m.keepcost = r.dirty_free;
 	return m;
+}
+
+int bslab_set_limits(size_t soft, size_t hard)
+{
+	if (soft && hard && soft > hard)
+		return EINVAL;
+	process_boot();
+	limit_set(soft, hard);
+	return 0;
 }
 
 int bslab_mallopt(int param, int value)

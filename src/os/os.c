@@ -235,6 +235,25 @@ size_t os_rseq_feature_size(void)
 	return getauxval(AT_RSEQ_FEATURE_SIZE);
 }
 
+bool os_read_file(const char *path, char *text, size_t size)
+{
+	long fd = SYS(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0, 0, 0), n;
+
+	if (fd < 0)
+		return false;
+	n = SYS(SYS_read, fd, text, size - 1, 0, 0, 0);
+	SYS(SYS_close, fd, 0, 0, 0, 0, 0);
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	return true;
+}
+
+bool os_is_filtered(void)
+{
+	return SYS(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) != 0;
+}
+
 uint64_t os_coarse_clock_ms(void)
 {
 	struct timespec now = {0};

@@ -360,14 +360,23 @@ struct buddy *buddy_first(void)
 
 static void buddy_balance(struct buddy *b);
 
-static void note_partial_free(void)
+void pages_count_free(size_t *nr_free, size_t *nr_dirty_free)
 {
 	struct buddy *b;
-	size_t n = 0;
 
-	for_each_buddy(b)
-		n += __atomic_load_n(&b->nr_free, __ATOMIC_RELAXED);
-	zone_note_partial_free(n);
+	*nr_free = *nr_dirty_free = 0;
+	for_each_buddy(b) {
+		*nr_free += __atomic_load_n(&b->nr_free, __ATOMIC_RELAXED);
+		*nr_dirty_free += __atomic_load_n(&b->nr_dirty_free, __ATOMIC_RELAXED);
+	}
+}
+
+static void note_partial_free(void)
+{
+	size_t nr_free, nr_dirty_free;
+
+	pages_count_free(&nr_free, &nr_dirty_free);
+	zone_note_partial_free(nr_free);
 }
 
 void pages_tick(void)

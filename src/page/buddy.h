@@ -112,6 +112,8 @@ unsigned pages_reserve_highatomic(unsigned nr_blocks);
 
 /* Gives the pages of partly used blocks back to the OS; how many. */
 size_t pages_purge(void);
+/* Free pages of partly used blocks, and those of them that may be resident; hints, read without locks. */
+void pages_count_free(size_t *nr_free, size_t *nr_dirty_free);
 /* Pages given back so far, by all buddies. */
 uint64_t pages_nr_given_back(void);
 /* Begins the zone's next window when it is time; call where pages or blocks come and go, holding no lock. */

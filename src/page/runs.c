@@ -4,6 +4,7 @@
 #include "map/map.h"
 #include "os/options.h"
 #include "os/thread.h"
+#include "page/limit.h"
 
 void run_describe(void *addr, unsigned from, unsigned nr_pages)
 {
@@ -103,7 +104,7 @@ void *run_alloc(unsigned nr_pages, unsigned align_order, unsigned flags, bool *z
 		}
 		hot_empty(hot, true);
 	}
-	p = pages_alloc(nr_pages, align_order, MIGRATE_MOVABLE, flags, zeroed);
+	p = limit_allows(nr_pages) ? pages_alloc(nr_pages, align_order, MIGRATE_MOVABLE, flags, zeroed) : NULL;
 	if (p)
 		run_describe(p, 1, nr_pages);
 	return p;

@@ -407,10 +407,20 @@ static size_t floor_pages(void)
 	return (floor >> PAGE_SHIFT) + zone_learned_pages();
 }
 
+size_t zone_nr_used(void)
+{
+	return __atomic_load_n(&zone.nr_used, __ATOMIC_RELAXED);
+}
+
+size_t zone_nr_dirty(void)
+{
+	return __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED);
+}
+
 /* A stale number of free pages only shifts a watermark. */
 static size_t pages_in_use(void)
 {
-	size_t nr_pages = __atomic_load_n(&zone.nr_used, __ATOMIC_RELAXED) << PAGEBLOCK_ORDER;
+	size_t nr_pages = zone_nr_used() << PAGEBLOCK_ORDER;
 
 	return nr_pages - min_size(nr_pages, __atomic_load_n(&zone.nr_partial_free, __ATOMIC_RELAXED));
 }

@@ -57,6 +57,9 @@ size_t zone_high_pages(void);
 size_t zone_in_use(void);
 /* How many pages of the blocks handed out are free, which nobody but their owners knows. Now and then is enough. */
 void zone_note_partial_free(size_t nr_pages);
+/* Blocks handed out, and pages of free ones that may be resident; hints. */
+size_t zone_nr_used(void);
+size_t zone_nr_dirty(void);
 /* Pages given back so far. */
 uint64_t zone_nr_given_back(void);
 /* Pages given back otherwise, and fresh pages handed out by the buddies: the zone learns from both. */

@@ -4,6 +4,7 @@
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "page/buddy.h"
+#include "page/limit.h"
 #include "slab/sheaf.h"
 
 static struct kmem_cache *caches[NR_CLASSES];
@@ -156,13 +157,14 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 {
 	unsigned nr_objects = next_nr_objects(c), nr_words = nr_words_for(nr_objects);
 	struct slab *s = boot_pool_get(&slab_pool[nr_words], sizeof *s + nr_words * sizeof(uint64_t), 8);
+	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size);
+	void *pages = NULL;
 	bool zeroed;
-	void *pages;
 
 	if (!s)
 		return NULL;
-	pages = pages_alloc(pages_for((size_t)nr_objects * c->size), 0, (enum migratetype)c->migratetype, pages_flags,
-			    &zeroed);
+	if (limit_allows(nr_pages))
+		pages = pages_alloc(nr_pages, 0, (enum migratetype)c->migratetype, pages_flags, &zeroed);
 	if (!pages) {
 		boot_pool_put(&slab_pool[nr_words], s);
 		return NULL;
