@@ -21,8 +21,10 @@
  *    in whatever order they come. ("Full" sheaves in a barn are these.)
  *
  * 4. One way. A CPU that runs over more than ONE_WAY times in a row frees what others
- *    allocate and has no use for it: it gets small sheaves and keeps little. Nor
- *    do visits of such a row, in either direction, make sheaves grow.
+ *    allocate and has no use for it: it gets small sheaves and keeps little. One that
+ *    runs out so is filled by as little at a time: at most an eighth of the class's
+ *    objects that are out of their slabs. Nor do visits of such a row, in either
+ *    direction, make sheaves grow.
  *
  * 5. Decline. Once more of a class is free in its slabs than is out, objects in
  *    sheaves are what keeps slabs from coming free, one object a whole slab. So
