@@ -48,7 +48,7 @@ class Memcached(Workload):
     models = "memcached, 2 threads, a closed loop of 16 connections, 9 gets to a set; mixture after Atikoglu (2012)"
     unit = "request"
     # Requests, and keys; all of the items together stay below what the server may hold.
-    sizes = {"smoke": (20000, 2000), "quick": (300000, 50000), "full": (3000000, 200000)}
+    sizes = {"smoke": (20000, 2000), "quick": (300000, 50000), "full": (1000000, 100000)}
     server = None
 
     def prepare(self, context):

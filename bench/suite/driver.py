@@ -472,7 +472,7 @@ class Suite:
         rows = [w for _, w in self.measurable() if only is None or w.name in only]
         self.targets = schedule.allot({w.name: self.cost(w) for w in rows},
                                       {w.name: self.row(w).rounds() for w in rows}, self.seconds_left(),
-                                      self.budget.most + extra)
+                                      self.budget.most + extra, {w.name: w.rounds for w in rows if w.rounds})
 
     def make_rounds(self):
         """As many as the targets say; a target is what fitted when it was set, so the clock is asked again."""

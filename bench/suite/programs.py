@@ -109,7 +109,7 @@ class DbBench(Workload):
     unit = "run"
     models = "RocksDB's db_bench, 2 threads: fill and overwrite at random, read, seek; no log, a small cache, lz4"
     parts = ["fillrandom", "overwrite", "readrandom", "seekrandom"]
-    sizes = {"smoke": 20000, "quick": 100000, "full": 300000}
+    sizes = {"smoke": 20000, "quick": 100000, "full": 200000}
     path = None
 
     def prepare(self, context):
@@ -139,39 +139,39 @@ def workloads():
     return [
         Program("sqlite3", "sqlite3", "sqlite3",
                 "an SQL engine in memory: a shop's tables are filled, indexed, joined, grouped, updated",
-                (5000, 20000, 120000), sqlite),
+                (5000, 20000, 50000), sqlite),
         Program("python3", "python3", "python3",
                 "CPython as it comes: parses and compiles modules, counts words, JSON there and back",
-                (1, 2, 10), python),
+                (1, 2, 4), python),
         Program("python3-malloc", "python3", "python3",
                 "the same with PYTHONMALLOC=malloc: every object is malloc's, the worst an interpreter can ask",
-                (1, 2, 10), python_malloc),
+                (1, 2, 4), python_malloc),
         Program("node", "node", "nodejs",
                 "V8 and its buffers outside the collected heap: JSON, compression, a cache of blocks up to 20 KB",
-                (2, 8, 60), script("work.js"), threaded=True),
+                (2, 8, 24), script("work.js"), threaded=True),
         Program("ruby", "ruby", "ruby",
                 "an interpreter with a collected heap and a malloc for each longer string and array",
-                (1, 4, 30), script("work.rb")),
+                (1, 4, 10), script("work.rb")),
         Program("perl", "perl", "perl",
                 "an interpreter that counts references: hashes, rewritten text, nested records cloned and sorted",
-                (1, 2, 12), script("work.pl", PERL_HASH_SEED="0", PERL_PERTURB_KEYS="0")),
+                (1, 2, 5), script("work.pl", PERL_HASH_SEED="0", PERL_PERTURB_KEYS="0")),
         Program("lua", "lua5.4", "lua5.4",
                 "an interpreter with a malloc for each table and string: binary trees, words, closures",
-                (1, 4, 25), lua),
+                (1, 4, 10), lua),
         Program("gcc", "gcc", "gcc",
                 "a compiler that frees little before its end; the memory is that of cc1, its largest child",
-                (15, 80, 600), compiler),
+                (15, 80, 250), compiler),
         Program("clang", "clang", "clang",
                 "LLVM, a compiler in C++ that frees as it goes: arenas, hash tables, small operator new",
-                (15, 80, 600), compiler),
+                (15, 80, 250), compiler),
         Program("ghostscript", "gs", "ghostscript",
                 "an interpreter that draws pages of text, trees and shadings, with a heap of its own in chunks",
-                (2, 6, 50), ghostscript),
+                (2, 6, 18), ghostscript),
         Program("z3", "z3", "z3",
                 "a solver: clauses, terms and tables in millions of small blocks; pigeons in holes and a job shop",
                 ((8, 20, 10, 150), (9, 36, 10, 240), (10, 44, 10, 290)), z3),
         Program("ffmpeg", "ffmpeg", "ffmpeg",
                 "an encoder (x264) on 4 threads: aligned frames handed from thread to thread and reused",
-                (("320x180", 2), ("640x360", 4), ("1280x720", 10)), ffmpeg, threaded=True),
+                (("320x180", 2), ("640x360", 4), ("1280x720", 4)), ffmpeg, threaded=True),
         DbBench(),
     ] + servers.workloads()

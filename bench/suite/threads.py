@@ -55,7 +55,7 @@ def false_sharing():
     for kind, origin in (("active", "cache-thrash"), ("passive", "cache-scratch")):
         for threads in (2, 8):
             yield Program(f"{kind}-sharing/{threads}", "threads-sharing", [kind, threads],
-                          (20_000, 300_000, 4_000_000),
+                          (20_000, 300_000, 800_000),
                           f"small objects counted up 1,000 times each; {kind} false sharing (after {origin}, Hoard, "
                           "ASPLOS 2000)", processors=2)
 
@@ -68,13 +68,13 @@ def bursts():
 
 
 def short_lives():
-    yield Program("short/8", "threads-short", [8], (2_000, 15_000, 150_000),
+    yield Program("short/8", "threads-short", [8], (2_000, 15_000, 60_000),
                   "threads come and go by the thousand and leave objects to others (after Larson's generations)")
 
 
 def churns():
     for threads in (1, 2, 4, 8, 16, 32, 64):
-        yield Program(f"churn/{threads}", "threads-churn", [threads], (1_000_000, 15_000_000, 120_000_000),
+        yield Program(f"churn/{threads}", "threads-churn", [threads], (1_000_000, 15_000_000, 60_000_000),
                       "16,384 objects divided among threads and replaced at random (after threadtest, Hoard, "
                       "ASPLOS 2000)", curve=("churn by threads", threads))
 
@@ -83,9 +83,9 @@ def sleepers():
     yield Program("idle/1000", "threads-idle", [1000], (10, 10, 10),
                   "1,000 threads that allocated a little each and sleep: a thread for each connection",
                   compares_time=False)
-    yield Program("sleeping/64", "threads-sleeping", ["active", 64], (1_000_000, 8_000_000, 60_000_000),
+    yield Program("sleeping/64", "threads-sleeping", ["active", 64], (1_000_000, 8_000_000, 20_000_000),
                   "one active thread replaces objects of 64 that sleep")
-    yield Program("calls/64", "threads-sleeping", ["calls", 64], (500_000, 3_000_000, 20_000_000),
+    yield Program("calls/64", "threads-sleeping", ["calls", 64], (500_000, 3_000_000, 6_000_000),
                   "random calls to 64 threads that sleep, each replacing 200 objects")
 
 

@@ -26,7 +26,7 @@ from .workload import Failed, Missing, Workload
 SCRIPTS = Path(__file__).resolve().parent.parent / "trace" / "work"
 TOOLS = ("librecord.so", "trace-info", "trace-prepare", "trace-replay", "bench-runner")
 
-LIMITS = {"smoke": 50_000, "quick": 1_000_000, "full": 6_000_000}  # operations recorded
+LIMITS = {"smoke": 50_000, "quick": 1_000_000, "full": 3_000_000}  # operations recorded
 RECORD_BYTES = 16
 RUNS = {"smoke": 1, "quick": 5, "full": 5}  # processes per sample, of which the median is taken
 RECORDING_TIMEOUT = 180  # seconds

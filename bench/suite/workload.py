@@ -63,6 +63,7 @@ class Workload:
     # False: time is not the point of this one, and does not count in the geometric mean of times (or of memory).
     compares_time: bool = True
     compares_memory: bool = True
+    rounds: Optional[int] = None  # after which there is nothing more to learn
     threaded: bool = False  # several threads or processes at once: --pin leaves it alone
     without_allocator: bool = False  # of the machine: once a round, with nothing preloaded
 

@@ -23,6 +23,9 @@ class Allot(unittest.TestCase):
     def test_without_a_budget_all_get_the_most(self):
         self.assertEqual(schedule.allot({"a": 1000}, {"a": 1}, None, 7), {"a": 7})
 
+    def test_rounds_that_are_enough(self):
+        self.assertEqual(schedule.allot({"a": 1, "b": 1, "c": 1}, {}, 100, 5, {"a": 2, "b": 9}), {"a": 2, "b": 5, "c": 5})
+
     def test_those_with_the_fewest_come_first(self):
         self.assertEqual(schedule.allot({"cheap": 1, "dear": 10}, {"cheap": 1, "dear": 1}, 22, 9),
                          {"cheap": 3, "dear": 3})
