@@ -12,9 +12,14 @@
 #include "page/limit.h"
 #include "page/zone.h"
 
+/* Freed blocks that are kept as they are: see 4 in large.h. */
+#define NR_HOT 2
+
 static struct {
-	struct lock lock; /* RANK_LARGE: list and info */
+	struct lock lock; /* RANK_LARGE: all of this */
 	struct list areas;
+	struct vm_area *hot[NR_HOT]; /* the one freed last first */
+	size_t nr_hot_pages;	     /* read without the lock as a hint */
 	struct large_info info;
 } large;
 
@@ -94,11 +99,110 @@ static bool blocks_alloc(struct vm_area *a, bool *zeroed)
 	return true;
 }
 
+static void hot_release(bool all);
+
 static void blocks_free(struct pageblock *first, unsigned n)
 {
 	zone_free(first, n);
+	if (zone_nr_dirty() + __atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED) > zone_high_pages())
+		hot_release(true);
 	zone_balance();
 	pages_tick();
+}
+
+/* --- freed blocks that are kept -------------------------------------------------- */
+
+static size_t area_pages(const struct vm_area *a)
+{
+	return (size_t)a->nr_blocks << PAGEBLOCK_ORDER;
+}
+
+static struct vm_area *hot_remove(unsigned i)
+{
+	struct vm_area *a = large.hot[i];
+
+	bslab_assert(lock_is_held(&large.lock));
+	if (a) {
+		memmove(&large.hot[i], &large.hot[i + 1], (NR_HOT - 1 - i) * sizeof a);
+		large.hot[NR_HOT - 1] = NULL;
+		__atomic_store_n(&large.nr_hot_pages, large.nr_hot_pages - area_pages(a), __ATOMIC_RELAXED);
+	}
+	return a;
+}
+
+static void area_give_up(struct vm_area *a)
+{
+	blocks_free(a->first, a->nr_blocks);
+	boot_pool_put(&vm_area_pool, a);
+}
+
+/* Those that rested since the last call, or all. */
+static void hot_release(bool all)
+{
+	struct vm_area *out[NR_HOT];
+	unsigned i, n = 0;
+
+	if (!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED))
+		return;
+	lock_take(&large.lock, RANK_LARGE);
+	for (i = NR_HOT; i-- > 0;) {
+		if (large.hot[i] && (all || large.hot[i]->rested))
+			out[n++] = hot_remove(i);
+		else if (large.hot[i])
+			large.hot[i]->rested = true;
+	}
+	lock_drop(&large.lock, RANK_LARGE);
+	while (n)
+		area_give_up(out[--n]);
+}
+
+/* Keeps a withdrawn block if the zone would not purge it. */
+static bool hot_keep(struct vm_area *a)
+{
+	struct vm_area *last;
+
+	if (zone_nr_dirty() + __atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED) + area_pages(a) > zone_high_pages())
+		return false;
+	a->rested = false;
+	lock_take(&large.lock, RANK_LARGE);
+	last = hot_remove(NR_HOT - 1);
+	memmove(&large.hot[1], &large.hot[0], (NR_HOT - 1) * sizeof a);
+	large.hot[0] = a;
+	__atomic_store_n(&large.nr_hot_pages, large.nr_hot_pages + area_pages(a), __ATOMIC_RELAXED);
+	lock_drop(&large.lock, RANK_LARGE);
+	if (last)
+		area_give_up(last);
+	pages_tick();
+	return true;
+}
+
+/* One of as many pageblocks. */
+static struct vm_area *hot_take(size_t size)
+{
+	struct vm_area *a = NULL;
+	unsigned n, i;
+
+	if (!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED))
+		return NULL;
+	n = blocks_of(size);
+	lock_take(&large.lock, RANK_LARGE);
+	for (i = 0; i < NR_HOT && !a; i++)
+		if (large.hot[i] && large.hot[i]->nr_blocks == n)
+			a = hot_remove(i);
+	lock_drop(&large.lock, RANK_LARGE);
+	if (a)
+		zone_note_recycled(area_pages(a));
+	return a;
+}
+
+void large_reap(void)
+{
+	hot_release(false);
+}
+
+void large_drain(void)
+{
+	hot_release(true);
 }
 
 /* --- own mappings -------------------------------------------------------------- */
@@ -189,12 +293,24 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 	struct vm_area *a;
 	bool fits_zone = size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
 
-	if (size > MAX_SIZE || align > MAX_SIZE || !limit_allows(size >> PAGE_SHIFT))
+	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
-	a = area_get();
+	size = align_up(size, BSLAB_PAGE_SIZE);
+	if (fits_zone && (a = hot_take(size))) {
+		size_t old_size = a->size;
+
+		a->size = size;
+		a->align = align;
+		if (size > old_size)
+			blocks_mark(a, old_size);
+		*zeroed = false;
+		return area_publish(a);
+	}
+	hot_release(true); /* what is kept is warm, and fits in other ways too */
+	a = limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
 	if (!a)
 		return NULL;
-	a->size = align_up(size, BSLAB_PAGE_SIZE);
+	a->size = size;
 	a->align = align;
 	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, zeroed))
 		return area_publish(a);
@@ -206,15 +322,16 @@ void large_free(struct vm_area *a)
 {
 	area_withdraw(a);
 	if (a->first) {
-		blocks_free(a->first, a->nr_blocks);
-	} else {
-		mapping_uncount(a);
-		zone_note_unmapped(a->size >> PAGE_SHIFT);
-		if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
-			/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
-			os_purge((void *)a->map_addr, a->map_size);
-			count(&large.info.nr_unmap_failures);
-		}
+		if (!hot_keep(a))
+			area_give_up(a);
+		return;
+	}
+	mapping_uncount(a);
+	zone_note_unmapped(a->size >> PAGE_SHIFT);
+	if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
+		/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
+		os_purge((void *)a->map_addr, a->map_size);
+		count(&large.info.nr_unmap_failures);
 	}
 	boot_pool_put(&vm_area_pool, a);
 }
@@ -399,6 +516,7 @@ void large_snapshot(struct large_info *info)
 {
 	lock_take(&large.lock, RANK_LARGE);
 	*info = large.info;
+	info->nr_hot_pages = large.nr_hot_pages;
 	lock_drop(&large.lock, RANK_LARGE);
 }
 

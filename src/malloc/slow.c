@@ -67,6 +67,7 @@ size_t reclaim(size_t nr_keep)
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	percpu_drain();
 	runs_drain();
+	large_drain();
 	for (class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_if_used(class);
 

@@ -25,6 +25,7 @@ static struct {
 	uint64_t window_at_ms;
 	size_t nr_purged;   /* pages purged and not yet asked for again, those of earlier windows fading */
 	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
+	size_t nr_recycled_outside; /* the same, of blocks that their users kept; atomic, not under the lock */
 	size_t nr_peak;	    /* the most blocks handed out */
 	struct zone_info count; /* what in it is kept as it changes; zone_snapshot() fills in the rest */
 } zone;
@@ -475,10 +476,16 @@ void zone_next_window(size_t nr_recycled)
 {
 	uint64_t now = os_coarse_clock_ms();
 
+	nr_recycled += __atomic_exchange_n(&zone.nr_recycled_outside, 0, __ATOMIC_RELAXED);
 	lock_take(&zone.lock, RANK_ZONE);
 	learn(nr_recycled, now);
 	lock_drop(&zone.lock, RANK_ZONE);
 	zone_balance();
+}
+
+void zone_note_recycled(size_t nr_pages)
+{
+	__atomic_fetch_add(&zone.nr_recycled_outside, nr_pages, __ATOMIC_RELAXED);
 }
 
 void zone_set_dirty_floor(size_t size_bytes)

@@ -58,6 +58,8 @@ void zone_balance(void);
  */
 bool zone_window_is_over(void);
 void zone_next_window(size_t nr_recycled);
+/* Pages of blocks that were handed out all the while but used anew. */
+void zone_note_recycled(size_t nr_pages);
 /* Purges until at most nr_keep pages are dirty; how many were given back. */
 size_t zone_purge(size_t nr_keep);
 void zone_set_dirty_floor(size_t size_bytes);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "boot/boot.h"
+#include "large/large.h"
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/runs.h"
@@ -254,6 +255,7 @@ static void reap(struct percpu_area *a, uint64_t now)
 		}
 	}
 	runs_reap();
+	large_reap();
 }
 
 static void drain_idle(uint64_t now);

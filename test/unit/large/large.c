@@ -132,6 +132,7 @@ Test(large, what_it_calls_zeroed_is)
 	cr_assert_eq(get(6 * MIB), p, "the warm blocks are the next one's");
 	cr_assert_not(zeroed);
 	large_free(area_at(p));
+	large_drain();
 	zone_purge(0);
 	cr_assert_eq(get(6 * MIB), p);
 	cr_assert(zeroed);
@@ -292,6 +293,82 @@ Test(large, a_refused_unmap_gives_the_pages_back_at_least)
 	large_free(area_at(p));
 	cr_assert_geq(fake.nr_calls[FAKE_PURGE], 1);
 	cr_assert_eq(map_lookup((uintptr_t)p), 0);
+}
+
+static struct zone_info zone(void)
+{
+	struct zone_info info;
+
+	zone_snapshot(&info);
+	return info;
+}
+
+Test(large, the_block_freed_last_comes_back)
+{
+	char *p = get(5 * MIB), *q;
+	uint64_t nr_allocs = zone().nr_allocs;
+
+	mark(p, 0, 5 * MIB);
+	large_free(area_at(p));
+	cr_assert_eq(snapshot().nr_hot_pages, 6 * MIB >> PAGE_SHIFT);
+	cr_assert_null(large_of(map_lookup((uintptr_t)p)));
+	q = get(5 * MIB + 4096); /* of as many pageblocks */
+	cr_assert_eq(q, p);
+	cr_assert_not(zeroed);
+	cr_assert_eq(area_at(q)->size, 5 * MIB + 4096);
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+	cr_assert_eq(zone().nr_allocs, nr_allocs, "the zone was not asked");
+	cr_assert_eq(snapshot().bytes, 5 * MIB + 4096);
+}
+
+/* Its dirty pages are the zone's again, not lost behind fresh ones. */
+Test(large, another_size_gets_the_same_pages)
+{
+	char *p = get(6 * MIB), *q;
+
+	large_free(area_at(p));
+	q = get(4 * MIB);
+	cr_assert_eq(q, p);
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+}
+
+Test(large, nothing_is_kept_beyond_the_watermark)
+{
+	char *p = get(20 * MIB), *q = get(4 * MIB), *r = get(4 * MIB), *s = get(4 * MIB);
+
+	large_free(area_at(p));
+	cr_assert_eq(snapshot().nr_hot_pages, 0, "20 MiB are more than may be dirty");
+	zone_purge(0);
+	large_free(area_at(q));
+	large_free(area_at(r));
+	cr_assert_leq(snapshot().nr_hot_pages + zone().nr_dirty_pages, zone_high_pages());
+	large_free(area_at(s));
+	cr_assert_leq(snapshot().nr_hot_pages + zone().nr_dirty_pages, zone_high_pages());
+}
+
+Test(large, what_rests_goes_to_the_zone_at_the_second_look)
+{
+	large_free(area_at(get(4 * MIB)));
+	large_reap();
+	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
+	large_free(area_at(get(4 * MIB))); /* taken meanwhile */
+	large_reap();
+	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
+	large_reap();
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+	cr_assert_eq(zone().nr_used, 0);
+}
+
+Test(large, a_drain_leaves_nothing)
+{
+	char *p = get(3 * MIB), *q = get(3 * MIB);
+
+	large_free(area_at(p));
+	large_free(area_at(q));
+	cr_assert_gt(snapshot().nr_hot_pages, 0);
+	large_drain();
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+	cr_assert_eq(zone().nr_used, 0);
 }
 
 Test(large, random_sizes)

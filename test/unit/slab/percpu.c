@@ -328,10 +328,10 @@ static void *get_and_put_elsewhere(void *arg)
 
 static unsigned nr_areas(void)
 {
-	unsigned nr;
+	static struct percpu_info info;
 
-	percpu_nr_cached(c->class, &nr);
-	return nr;
+	percpu_snapshot(&info);
+	return info.nr_areas;
 }
 
 /* The caches of a CPU that nobody uses any more are emptied by those who work on. */
