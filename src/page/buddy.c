@@ -353,7 +353,8 @@ static bool adopt_orphan(struct buddy *b)
 		return false;
 	lock_take(&threads.lock, RANK_THREAD);
 	for (o = threads.orphans; o && !found; o = o->next_orphan) {
-		if (!__atomic_load_n(&o->nr_free, __ATOMIC_RELAXED))
+		/* A thread that has ended may be the guest of an orphan. */
+		if (o == b || !__atomic_load_n(&o->nr_free, __ATOMIC_RELAXED))
 			continue;
 		lock_take(&o->lock, RANK_BUDDY);
 		lock_take(&b->lock, RANK_BUDDY_ADOPTER);
