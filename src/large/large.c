@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "boot/boot.h"
-#include "os/bug.h"
 #include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
@@ -243,21 +242,18 @@ static void mapping_set(struct vm_area *a, char *map, size_t map_size, size_t he
 /* The whole mapping, guards and all, so that it stays one. The caller republishes: the address may change. */
 static bool mapping_resize(struct vm_area *a, size_t size)
 {
-	size_t head = a->addr - a->map_addr, map_size, old_map_size = a->map_size;
-	char *map = NULL;
+	size_t head = a->addr - a->map_addr, map_size;
+	struct section *spare;
+	char *map;
 
 	size = align_up(size, os_page_size());
+	if (__builtin_add_overflow(size, head + guard_size(), &map_size))
+		return false;
+	spare = map_spare_get(); /* once moved, the block cannot be sent back */
+	if (!spare)
+		return false;
 	guards_set(a, false);
-	if (!__builtin_add_overflow(size, head + guard_size(), &map_size))
-		map = os_remap((void *)a->map_addr, old_map_size, map_size);
-	if (map && !map_ensure((uintptr_t)map, head + BSLAB_PAGE_SIZE)) {
-		/* No memory for descriptors there: undo. */
-		map = os_remap(map, map_size, old_map_size);
-		if (!map)
-			bug_abort("mremap: cannot restore the block at %p", (void *)a->addr);
-		mapping_set(a, map, old_map_size, head);
-		map = NULL;
-	}
+	map = os_remap((void *)a->map_addr, a->map_size, map_size);
 	if (map) {
 		mapping_set(a, map, map_size, head);
 		area_set_size(a, size);
@@ -265,6 +261,7 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 		large.info.nr_remaps++;
 		lock_drop(&large.lock, RANK_LARGE);
 	}
+	map_ensure_with(a->addr, spare);
 	guards_set(a, true);
 	return map != NULL;
 }
