@@ -103,15 +103,17 @@ static size_t guard_size(void)
 }
 
 /* Whatever of the mapping is not the user's: a page on either side, or only behind a block that left its region. */
-static void guards_set(struct vm_area *a, bool set)
+static bool guards_set(struct vm_area *a, bool set)
 {
 	size_t head = a->addr - a->map_addr, tail = a->map_size - head - a->size;
 	int (*change)(void *, size_t) = set ? os_guard : os_unguard;
+	bool ok = true;
 
 	if (head)
-		change((void *)a->map_addr, head);
+		ok = change((void *)a->map_addr, head) == 0;
 	if (tail)
-		change((void *)(a->addr + a->size), tail);
+		ok = change((void *)(a->addr + a->size), tail) == 0 && ok;
+	return ok;
 }
 
 /* Trims a mapping to [addr - guard, addr + size + guard). */
@@ -244,7 +246,7 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 {
 	size_t head = a->addr - a->map_addr, map_size;
 	struct section *spare;
-	char *map;
+	char *map = NULL;
 
 	size = align_up(size, os_page_size());
 	if (__builtin_add_overflow(size, head + guard_size(), &map_size))
@@ -252,8 +254,8 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 	spare = map_spare_get(); /* once moved, the block cannot be sent back */
 	if (!spare)
 		return false;
-	guards_set(a, false);
-	map = os_remap((void *)a->map_addr, a->map_size, map_size);
+	if (guards_set(a, false)) /* else one would stand in the middle of the block */
+		map = os_remap((void *)a->map_addr, a->map_size, map_size);
 	if (map) {
 		mapping_set(a, map, map_size, head);
 		area_set_size(a, size);
