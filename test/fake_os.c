@@ -344,6 +344,8 @@ int os_unguard(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_unguard", addr, size, is_committed);
+	if (fails(FAKE_UNGUARD))
+		return -ENOMEM;
 	set_range(addr, size, FAKE_COMMITTED);
 	return 0;
 }

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "boot/boot.h"
-#include "os/bug.h"
 #include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
@@ -213,15 +212,17 @@ static size_t guard_size(void)
 }
 
 /* Whatever of the mapping is not the user's: a page on either side, or only behind a block that left its region. */
-static void guards_set(struct vm_area *a, bool set)
+static bool guards_set(struct vm_area *a, bool set)
 {
 	size_t head = a->addr - a->map_addr, tail = a->map_size - head - a->size;
 	int (*change)(void *, size_t) = set ? os_guard : os_unguard;
+	bool ok = true;
 
 	if (head)
-		change((void *)a->map_addr, head);
+		ok = change((void *)a->map_addr, head) == 0;
 	if (tail)
-		change((void *)(a->addr + a->size), tail);
+		ok = change((void *)(a->addr + a->size), tail) == 0 && ok;
+	return ok;
 }
 
 /* Trims a mapping to [addr - guard, addr + size + guard). */
@@ -383,21 +384,18 @@ static void mapping_set(struct vm_area *a, char *map, size_t map_size, size_t he
 /* The whole mapping, guards and all, so that it stays one. The caller republishes: the address may change. */
 static bool mapping_resize(struct vm_area *a, size_t size)
 {
-	size_t head = a->addr - a->map_addr, map_size, old_map_size = a->map_size;
+	size_t head = a->addr - a->map_addr, map_size;
+	struct section *spare;
 	char *map = NULL;
 
 	size = align_up(size, os_page_size());
-	guards_set(a, false);
-	if (!__builtin_add_overflow(size, head + guard_size(), &map_size))
-		map = os_remap((void *)a->map_addr, old_map_size, map_size);
-	if (map && !map_ensure((uintptr_t)map, head + BSLAB_PAGE_SIZE)) {
-		/* No memory for descriptors there: undo. */
-		map = os_remap(map, map_size, old_map_size);
-		if (!map)
-			bug_abort("mremap: cannot restore the block at %p", (void *)a->addr);
-		mapping_set(a, map, old_map_size, head);
-		map = NULL;
-	}
+	if (__builtin_add_overflow(size, head + guard_size(), &map_size))
+		return false;
+	spare = map_spare_get(); /* once moved, the block cannot be sent back */
+	if (!spare)
+		return false;
+	if (guards_set(a, false)) /* else one would stand in the middle of the block */
+		map = os_remap((void *)a->map_addr, a->map_size, map_size);
 	if (map) {
 		lock_take(&large.lock, RANK_LARGE);
 		mapping_set(a, map, map_size, head);
@@ -405,6 +403,7 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 		large.info.nr_remaps++;
 		lock_drop(&large.lock, RANK_LARGE);
 	}
+	map_ensure_with(a->addr, spare);
 	guards_set(a, true);
 	return map != NULL;
 }

@@ -125,8 +125,9 @@ int os_guard(void *addr, size_t size)
 int os_unguard(void *addr, size_t size)
 {
 	/* Both: the guard may have been set by mprotect although the kernel knows the other way (locked memory). */
-	advise(addr, size, MADV_GUARD_REMOVE);
-	return os_commit(addr, size);
+	int ret = advise(addr, size, MADV_GUARD_REMOVE);
+
+	return ret && ret != -EINVAL ? ret : os_commit(addr, size);
 }
 
 void os_no_huge_pages(void *addr, size_t size)

@@ -197,6 +197,43 @@ Test(large, moves_pages_out_of_pageblocks)
 	(void)behind;
 }
 
+/* It moves into a section that is not there yet, and no memory is to be had for that. */
+Test(large, stays_when_its_new_place_cannot_be_described)
+{
+	char *p = get(40 * MIB), *q;
+
+	get(2 * GIB); /* in its way; what comes behind it is the next section */
+	mark(p, 0, 40 * MIB);
+	fake_fail_at(1u << FAKE_MAP, 1, true);
+	q = large_resize(area_at(p), 3 * GIB);
+	cr_assert(!q);
+	fake_fail_at(0, 0, false);
+	area_at(p);
+	expect_marks(p, 40 * MIB);
+	q = large_resize(area_at(p), 3 * GIB);
+	cr_assert_not_null(q);
+	area_at(q);
+	expect_marks(q, 40 * MIB);
+}
+
+Test(large, does_not_grow_over_a_guard_that_cannot_be_removed)
+{
+	char *p = get(40 * MIB), *q;
+
+	for (size_t n = 1; n <= 2; n++) {
+		mark(p, 0, 40 * MIB);
+		fake_fail_at(1u << FAKE_UNGUARD, n, false);
+		cr_assert_null(large_resize(area_at(p), 50 * MIB));
+		area_at(p);
+		expect_marks(p, 40 * MIB);
+	}
+	fake_fail_at(0, 0, false);
+	q = large_resize(area_at(p), 50 * MIB);
+	cr_assert_not_null(q);
+	expect_marks(q, 40 * MIB);
+	expect_zeros(q, 40 * MIB, 50 * MIB);
+}
+
 Test(large, counts_what_moved_to_a_mapping)
 {
 	char *p = get(10 * MIB), *behind = get(4 * MIB), *q;
