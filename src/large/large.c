@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "boot/boot.h"
+#include "os/bug.h"
 #include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
