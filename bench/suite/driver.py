@@ -23,7 +23,7 @@ from .workload import Context, Failed, Missing, Sample
 RESULTS = allocators.REPOSITORY / "build" / "bench-results"
 BUILD = allocators.REPOSITORY / "build" / "bench"
 WELL, FAILED, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
-TURN, HANDOVER = 100, 0.05  # seconds for which --lock is held, and in which who waits for it can take it
+TURN, HANDOVER = 300, 0.05  # seconds for which --lock is held, and in which who waits for it can take it
 USELESS = 4  # after so many repeated rounds in a row that were disturbed as well, no more are
 NOT_IN_MODE = "not in mode"  # how a workload that only --full has says so: nothing is wrong with that
 LEAST_SPACE = 500  # MB, for scratch files
