@@ -5,17 +5,12 @@
 
 #include "boot/boot.h"
 #include "os/bug.h"
-#include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "page/buddy.h"
 #include "page/zone.h"
 
-static struct {
-	struct lock lock; /* RANK_LARGE: list and info */
-	struct list areas;
-	struct large_info info;
-} large;
+struct large large reader_root(large);
 
 /* More than any address space has, and small enough to calculate with. */
 #define MAX_SIZE ((size_t)1 << (ADDRESS_BITS - 1))

@@ -20,6 +20,7 @@
 
 #include "base/list.h"
 #include "map/map.h"
+#include "os/lock.h"
 
 struct vm_area {
 	struct list_node node;
@@ -58,6 +59,12 @@ struct large_info {
 	uint64_t nr_maps, nr_unmaps, nr_remaps, nr_moves;
 };
 void large_snapshot(struct large_info *info);
+
+struct large {
+	struct lock lock; /* RANK_LARGE: list and info */
+	struct list areas;
+	struct large_info info;
+};
 
 void large_fork_prepare(void);
 void large_fork_done(bool child);

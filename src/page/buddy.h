@@ -67,6 +67,12 @@ struct buddy {
 	struct hlist area[NR_MIGRATETYPES][NR_FULLNESS][NR_ORDERS];
 };
 
+struct buddies {
+	struct lock lock; /* RANK_THREAD: the lists and nr_users of all buddies */
+	struct buddy *all, *orphans, *next_shared;
+	unsigned nr_buddies;
+};
+
 enum pages_flags {
 	PAGES_NOWAIT = 1,     /* no system call: fails rather than grow, may use the HIGHATOMIC reserve */
 	PAGES_HIGHATOMIC = 2, /* may use the reserve as a last resort */

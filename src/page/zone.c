@@ -2,7 +2,6 @@
 #include "page/zone.h"
 
 #include "map/map.h"
-#include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
 
@@ -12,21 +11,7 @@
 /* Pages that can be faulted in within a millisecond. */
 #define FAULTS_PER_MS 512
 
-static struct {
-	struct lock lock;
-	struct region *regions;
-	size_t nr_used;	       /* blocks handed out */
-	size_t nr_dirty_pages; /* in free blocks */
-	size_t dirty_floor;    /* 0: as the options say */
-	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
-	size_t nr_learned;
-	/* In this window: */
-	uint64_t window_at_ms;
-	size_t nr_purged;   /* pages purged and not yet asked for again, those of earlier windows fading */
-	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
-	size_t nr_peak;	    /* the most blocks handed out */
-	struct zone_info count; /* the counters in it */
-} zone;
+struct zone zone reader_root(zone);
 
 /* --- bits --------------------------------------------------------------- */
 
@@ -401,9 +386,7 @@ uint64_t zone_nr_given_back(void)
 
 static size_t floor_pages(void)
 {
-	size_t floor = zone.dirty_floor ? zone.dirty_floor : bslab_options.dirty_size;
-
-	return (floor >> PAGE_SHIFT) + zone_learned_pages();
+	return zone_floor_pages_of(&zone, bslab_options.dirty_size);
 }
 
 size_t zone_in_use(void)
@@ -413,7 +396,7 @@ size_t zone_in_use(void)
 
 size_t zone_high_pages(void)
 {
-	return floor_pages() + (zone.nr_used << PAGEBLOCK_ORDER) / 16;
+	return zone_high_pages_of(&zone, bslab_options.dirty_size);
 }
 
 size_t zone_high_partial_pages(size_t nr_in_use)
@@ -423,7 +406,7 @@ size_t zone_high_partial_pages(size_t nr_in_use)
 
 static size_t low_pages(void)
 {
-	return zone_high_pages() / 4 * 3;
+	return zone_low_pages_of(zone_high_pages());
 }
 
 /* Reads without the lock: a stale value only shifts the purge by one free. */

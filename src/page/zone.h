@@ -29,6 +29,7 @@
 #ifndef BSLAB_ZONE_H
 #define BSLAB_ZONE_H
 
+#include "os/lock.h"
 #include "region/region.h"
 
 /* Contiguous blocks in the given state, or NULL. *nr_dirty: how many of their pages may be non-zero. */
@@ -71,6 +72,40 @@ struct zone_info {
 	uint64_t nr_purged_pages, nr_purge_calls, nr_purge_failures, nr_allocs, nr_frees, nr_commits;
 };
 void zone_snapshot(struct zone_info *info);
+
+struct zone {
+	struct lock lock;
+	/* Under lock: */
+	struct region *regions;
+	size_t nr_used;	       /* blocks handed out */
+	size_t nr_dirty_pages; /* in free blocks */
+	size_t dirty_floor;    /* 0: as the options say */
+	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
+	size_t nr_learned;
+	/* In this window: */
+	uint64_t window_at_ms;
+	size_t nr_purged;   /* pages purged and not yet asked for again, those of earlier windows fading */
+	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
+	size_t nr_peak;	    /* the most blocks handed out */
+	struct zone_info count; /* the counters in it */
+};
+
+/* The watermarks of 3 above; dirty_size as in the options. */
+static inline size_t zone_floor_pages_of(const struct zone *z, size_t dirty_size)
+{
+	return ((z->dirty_floor ? z->dirty_floor : dirty_size) >> PAGE_SHIFT) +
+	       __atomic_load_n(&z->nr_learned, __ATOMIC_RELAXED);
+}
+
+static inline size_t zone_high_pages_of(const struct zone *z, size_t dirty_size)
+{
+	return zone_floor_pages_of(z, dirty_size) + (z->nr_used << PAGEBLOCK_ORDER) / 16;
+}
+
+static inline size_t zone_low_pages_of(size_t high_pages)
+{
+	return high_pages / 4 * 3;
+}
 
 void zone_fork_prepare(void);
 void zone_fork_done(bool child);
