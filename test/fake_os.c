@@ -4,6 +4,7 @@
 #include "os/options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -435,17 +436,35 @@ void os_yield(void)
 	sched_yield();
 }
 
-void os_write(int fd, const char *text, size_t len)
+unsigned os_pid(void)
+{
+	return (unsigned)getpid();
+}
+
+int os_open_append(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+
+	return fd < 0 ? -errno : fd;
+}
+
+void os_close(int fd)
+{
+	close(fd);
+}
+
+int os_write(int fd, const char *text, size_t len)
 {
 	size_t have = strlen(fake.text);
 
 	if (!fake.capture) {
 		if (write(fd, text, len) < 0)
 			abort();
-		return;
+		return 0;
 	}
 	if (len > sizeof fake.text - 1 - have)
 		len = sizeof fake.text - 1 - have;
 	memcpy(fake.text + have, text, len);
 	fake.text[have + len] = '\0';
+	return 0;
 }

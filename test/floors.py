@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 FLOORS = ["base", "arch", "os", "boot", "map", "region", "page", "large", "slab", "report", "malloc", "preload"]
-# In C17's own words and in the order above; the public header belongs to the floor that implements it.
-PUBLIC = "bslab/bslab.h"
+# In C17's own words and in the order above; the public headers belong to the floor that implements them.
+PUBLIC = ("bslab/bslab.h", "bslab/insight.h")
 
 
 def floor_of(path):
@@ -24,7 +24,7 @@ def floor_of(path):
 
 
 def included_floor(name):
-    if name == PUBLIC:
+    if name in PUBLIC:
         return "malloc"
     first = name.split("/")[0]
     return first if first in FLOORS else None

@@ -32,6 +32,8 @@ static void *area_publish(struct vm_area *a)
 	lock_take(&large.lock, RANK_LARGE);
 	list_add(&large.areas, &a->node);
 	large.info.nr_areas++;
+	large.info.nr_blocks += a->nr_blocks;
+	large.info.nr_block_allocs += a->first != NULL;
 	large.info.bytes += a->size;
 	lock_drop(&large.lock, RANK_LARGE);
 	map_set(a->addr, desc_of_pointer(a, PAGE_LARGE, 0));
@@ -44,6 +46,8 @@ static void area_withdraw(struct vm_area *a)
 	lock_take(&large.lock, RANK_LARGE);
 	list_del(&large.areas, &a->node);
 	large.info.nr_areas--;
+	large.info.nr_blocks -= a->nr_blocks;
+	large.info.nr_block_frees += a->first != NULL;
 	large.info.bytes -= a->size;
 	lock_drop(&large.lock, RANK_LARGE);
 }
@@ -124,6 +128,13 @@ static void mapping_trim(struct vm_area *a, char *map, size_t map_size)
 	a->map_size = (size_t)(end - start);
 }
 
+static void count(uint64_t *counter)
+{
+	lock_take(&large.lock, RANK_LARGE);
+	++*counter;
+	lock_drop(&large.lock, RANK_LARGE);
+}
+
 static bool mapping_alloc(struct vm_area *a, bool *zeroed)
 {
 	size_t g = guard_size(), slack = a->align > os_page_size() ? a->align : 0, total;
@@ -133,8 +144,10 @@ static bool mapping_alloc(struct vm_area *a, bool *zeroed)
 	if (__builtin_add_overflow(a->size, slack + 2 * g, &total))
 		return false;
 	map = os_map(total);
-	if (!map)
+	if (!map) {
+		count(&large.info.nr_map_failures);
 		return false;
+	}
 	a->addr = align_up((uintptr_t)map + g, slack ? a->align : os_page_size());
 	if (!map_ensure(a->addr, BSLAB_PAGE_SIZE)) {
 		os_unmap(map, total);
@@ -192,18 +205,19 @@ void large_free(struct vm_area *a)
 		if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
 			/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
 			os_purge((void *)a->map_addr, a->map_size);
+			count(&large.info.nr_unmap_failures);
 		}
 	}
 	boot_pool_put(&vm_area_pool, a);
 }
 
+/* A published block changes under the lock: reports read it. */
 static void area_set_size(struct vm_area *a, size_t size)
 {
-	lock_take(&large.lock, RANK_LARGE);
+	bslab_assert(lock_is_held(&large.lock));
 	large.info.bytes += size - a->size;
 	if (!a->first)
 		large.info.mapped_bytes += size - a->size;
-	lock_drop(&large.lock, RANK_LARGE);
 	a->size = size;
 }
 
@@ -221,8 +235,12 @@ static bool blocks_resize(struct vm_area *a, size_t size)
 	} else if (n < a->nr_blocks) {
 		blocks_free(map_pageblock(a->addr + ((size_t)n << PAGEBLOCK_SHIFT)), a->nr_blocks - n);
 	}
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.nr_blocks += (size_t)n - a->nr_blocks; /* modulo 2^64 where it shrinks: the sum is right */
+	large.info.nr_block_resizes++;
 	a->nr_blocks = n;
 	area_set_size(a, size);
+	lock_drop(&large.lock, RANK_LARGE);
 	if (size > old_size)
 		blocks_mark(a, old_size);
 	return true;
@@ -254,9 +272,9 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 		map = NULL;
 	}
 	if (map) {
+		lock_take(&large.lock, RANK_LARGE);
 		mapping_set(a, map, map_size, head);
 		area_set_size(a, size);
-		lock_take(&large.lock, RANK_LARGE);
 		large.info.nr_remaps++;
 		lock_drop(&large.lock, RANK_LARGE);
 	}
@@ -287,16 +305,21 @@ static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_s
 		os_unmap(map ? map : moved, map ? map_size : old_size);
 		return false;
 	}
+	lock_take(&large.lock, RANK_LARGE);
+	if (a->first) { /* a published block of pageblocks; else a run, which is published later */
+		large.info.bytes += size - a->size;
+		large.info.nr_blocks -= a->nr_blocks;
+	}
 	a->first = NULL;
+	a->nr_blocks = 0;
 	a->size = size;
 	mapping_set(a, map, map_size, 0);
-	guards_set(a, true);
-	os_name(map, map_size, "bslab:large");
-	lock_take(&large.lock, RANK_LARGE);
 	large.info.nr_mapped++;
 	large.info.nr_moves++;
 	large.info.mapped_bytes += size;
 	lock_drop(&large.lock, RANK_LARGE);
+	guards_set(a, true);
+	os_name(map, map_size, "bslab:large");
 	return true;
 }
 
@@ -313,9 +336,6 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 		pageblock_set_dirty(map_pageblock(old_addr + at), 0,
 				    (unsigned)(min_size(old_size - at, PAGEBLOCK_SIZE) >> PAGE_SHIFT), false);
 	zone_free(first, nr_blocks);
-	lock_take(&large.lock, RANK_LARGE);
-	large.info.bytes += a->size - old_size;
-	lock_drop(&large.lock, RANK_LARGE);
 	return true;
 }
 
@@ -368,6 +388,26 @@ void large_snapshot(struct large_info *info)
 {
 	lock_take(&large.lock, RANK_LARGE);
 	*info = large.info;
+	lock_drop(&large.lock, RANK_LARGE);
+}
+
+void large_list(struct large_list *list)
+{
+	struct list_node *n;
+
+	list->nr_listed = 0;
+	lock_take(&large.lock, RANK_LARGE);
+	list->nr_areas = large.info.nr_areas;
+	for (n = large.areas.first; n && list->nr_listed < MAX_LARGE_LISTED; n = n->next) {
+		struct vm_area *a = container_of(n, struct vm_area, node);
+		struct large_block *b = &list->block[list->nr_listed++];
+
+		*b = (struct large_block){.addr = a->addr, .size = a->size, .nr_blocks = a->nr_blocks};
+		if (!a->first) {
+			b->guard_before = a->addr - a->map_addr;
+			b->guard_behind = a->map_size - b->guard_before - a->size;
+		}
+	}
 	lock_drop(&large.lock, RANK_LARGE);
 }
 

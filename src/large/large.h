@@ -56,7 +56,11 @@ struct vm_area *large_find(uintptr_t addr);
 struct large_info {
 	size_t nr_areas, bytes;		/* all */
 	size_t nr_mapped, mapped_bytes; /* of their own */
-	uint64_t nr_maps, nr_unmaps, nr_remaps, nr_moves;
+	size_t nr_blocks;		/* pageblocks of the others */
+	/* Since the start: */
+	uint64_t nr_maps, nr_unmaps, nr_remaps, nr_moves; /* nr_moves: out of a region, into a mapping */
+	uint64_t nr_map_failures, nr_unmap_failures;
+	uint64_t nr_block_allocs, nr_block_frees, nr_block_resizes; /* blocks of pageblocks */
 };
 void large_snapshot(struct large_info *info);
 
@@ -65,6 +69,22 @@ struct large {
 	struct list areas;
 	struct large_info info;
 };
+
+/* Blocks that a report lists one by one: the newest. It bounds how long the lock is held, to some 100 us. */
+#define MAX_LARGE_LISTED 1024
+
+struct large_block {
+	uintptr_t addr;
+	size_t size;			  /* bytes that the user may touch */
+	size_t nr_blocks;		  /* pageblocks; 0: a mapping of its own */
+	size_t guard_before, guard_behind; /* bytes of guard pages */
+};
+
+struct large_list {
+	size_t nr_listed, nr_areas;
+	struct large_block block[MAX_LARGE_LISTED];
+};
+void large_list(struct large_list *list);
 
 void large_fork_prepare(void);
 void large_fork_done(bool child);

@@ -8,6 +8,7 @@
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
+#include "malloc/reports.h"
 #include "os/os.h"
 #include "page/buddy.h"
 #include "page/zone.h"
@@ -128,6 +129,7 @@ static void *realloc_live(void *ptr, size_t old_size, size_t size)
 void *bslab_realloc(void *ptr, size_t size)
 {
 	size_t old_size;
+	void *p;
 
 	if (!ptr)
 		return malloc_fast(size);
@@ -140,7 +142,9 @@ void *bslab_realloc(void *ptr, size_t size)
 		errno = old_size ? ENOMEM : EINVAL;
 		return NULL;
 	}
-	return realloc_live(ptr, old_size, size);
+	p = realloc_live(ptr, old_size, size);
+	reports_poll();
+	return p;
 }
 
 void *bslab_reallocarray(void *ptr, size_t count, size_t size)

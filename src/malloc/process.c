@@ -8,8 +8,10 @@
 #include "bslab/bslab.h"
 #include "large/large.h"
 #include "malloc/internal.h"
+#include "malloc/reports.h"
 #include "map/map.h"
 #include "os/bug.h"
+#include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "page/buddy.h"
@@ -32,6 +34,8 @@ static void read_options(void)
 	if (text)
 		good = options_parse(&bslab_options, text, fault, sizeof fault);
 	bug_set_fatal(!bslab_options.warn);
+	if (good)
+		good = reports_configure(fault, sizeof fault);
 	if (!good)
 		bug_caller("%s", fault);
 }
@@ -54,6 +58,7 @@ static void register_callbacks(void)
 		atomic_store_explicit(&thread_key_made, true, memory_order_release);
 	if (bslab_options.stats)
 		atexit(bslab_malloc_stats);
+	reports_start();
 }
 
 static void boot(void)
@@ -94,6 +99,7 @@ static void thread_exit(void *unused)
 	thread_state.exit_hooked = THREAD_ENDED;
 	percpu_thread_exit();
 	pages_thread_exit();
+	reports_poll();
 }
 
 void process_hook_thread(void)
@@ -114,6 +120,7 @@ void process_hook_thread(void)
  */
 static void fork_prepare(void)
 {
+	lock_count_up();
 	percpu_fork_prepare();
 	slab_fork_prepare();
 	large_fork_prepare();
@@ -132,15 +139,18 @@ static void fork_done(bool child)
 	large_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
+	lock_count_down();
 }
 
 static void fork_parent(void)
 {
 	fork_done(false);
+	reports_poll();
 }
 
 static void fork_child(void)
 {
+	atomic_store(&report_is_due, false); /* the parent was asked */
 	fork_done(true);
 }
 

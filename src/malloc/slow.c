@@ -5,6 +5,7 @@
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
+#include "malloc/reports.h"
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/buddy.h"
@@ -54,6 +55,16 @@ static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
 	return large_alloc(size, align, zeroed);
 }
 
+static struct {
+	_Atomic uint64_t nr_reclaims, nr_failures; /* relaxed */
+} counts;
+
+void slow_path_counts(uint64_t *nr_reclaims, uint64_t *nr_failures)
+{
+	*nr_reclaims = atomic_load_explicit(&counts.nr_reclaims, memory_order_relaxed);
+	*nr_failures = atomic_load_explicit(&counts.nr_failures, memory_order_relaxed);
+}
+
 static uint64_t nr_given_back(void)
 {
 	return zone_nr_given_back() + pages_nr_given_back();
@@ -64,6 +75,7 @@ size_t reclaim(size_t nr_keep)
 	uint64_t before = nr_given_back();
 	unsigned class;
 
+	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	percpu_drain();
 	for (class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_if_used(class);
@@ -107,9 +119,11 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 		}
 	}
 	process_hook_thread();
-	if (unlikely(!p))
+	reports_poll();
+	if (unlikely(!p)) {
+		atomic_fetch_add_explicit(&counts.nr_failures, 1, memory_order_relaxed);
 		errno = ENOMEM;
-	else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
+	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
 		memset(p, ~atomic_load_explicit(&perturb, memory_order_relaxed), size);
 		*zeroed = false;
 	}
@@ -180,6 +194,7 @@ void free_slow(void *ptr)
 	} else if (!free_run(d, ptr) && !free_large(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
+	reports_poll();
 }
 
 /* --- what a pointer is ------------------------------------------------------------------- */

@@ -5,20 +5,24 @@
 #include <string.h>
 
 #include "bslab/bslab.h"
+#include "malloc/reports.h"
 #include "malloc/internal.h"
 #include "os/bug.h"
 #include "os/os.h"
-#include "report/report.h"
 
 int bslab_malloc_trim(size_t pad)
 {
+	int given;
+
 	process_boot();
-	return reclaim(pad >> PAGE_SHIFT) > 0;
+	given = reclaim(pad >> PAGE_SHIFT) > 0;
+	reports_poll();
+	return given;
 }
 
 static void put_stderr(const char *line, void *unused)
 {
-	char text[257];
+	char text[MAX_REPORT_LINE + 2];
 	size_t len = strlen(line);
 
 	(void)unused;
@@ -35,47 +39,55 @@ static void put_stream(const char *line, void *stream)
 
 void bslab_malloc_stats(void)
 {
-	struct heap_report r;
+	struct heap_report *r = snapshot_take();
 
-	process_boot();
-	report_take(&r);
-	report_text(&r, put_stderr, NULL);
+	if (!r) {
+		bug_say("malloc_stats: no memory for a snapshot");
+		return;
+	}
+	report_text(r, put_stderr, NULL);
+	snapshot_drop(r);
 }
 
 int bslab_malloc_info(int options, FILE *stream)
 {
-	struct heap_report r;
+	struct heap_report *r;
 
 	if (options != 0) {
 		errno = EINVAL;
 		return -1;
 	}
-	process_boot();
-	report_take(&r);
-	report_xml(&r, put_stream, stream);
+	r = snapshot_take();
+	if (!r) {
+		errno = ENOMEM;
+		return -1;
+	}
+	report_xml(r, put_stream, stream);
+	snapshot_drop(r);
 	return ferror(stream) ? -1 : 0;
 }
 
 struct bslab_mallinfo bslab_mallinfo2(void)
 {
 	struct bslab_mallinfo m = {0};
-	struct heap_report r;
+	struct heap_report *r = snapshot_take();
 	unsigned t, o;
 
-	process_boot();
-	report_take(&r);
-	m.arena = r.zone.nr_committed << PAGEBLOCK_SHIFT;
-	m.ordblks = r.zone.nr_free;
+	if (!r)
+		return m;
+	m.arena = r->zone.nr_committed << PAGEBLOCK_SHIFT;
+	m.ordblks = r->zone.nr_free;
 	for (t = 0; t < NR_MIGRATETYPES; t++)
 		for (o = 0; o < NR_ORDERS; o++)
-			m.ordblks += r.pages.free_area[t][o];
-	m.smblks = r.nr_small_free;
-	m.fsmblks = r.small_free;
-	m.hblks = r.large.nr_mapped;
-	m.hblkhd = r.large.mapped_bytes;
-	m.uordblks = r.used - r.large.mapped_bytes;
-	m.fordblks = r.free;
-	m.keepcost = r.dirty_free;
+			m.ordblks += r->pages.free_area[t][o];
+	m.smblks = r->nr_small_free;
+	m.fsmblks = r->small_free;
+	m.hblks = r->large.nr_mapped;
+	m.hblkhd = r->large.mapped_bytes;
+	m.uordblks = r->used - r->large.mapped_bytes;
+	m.fordblks = r->free;
+	m.keepcost = r->dirty_free;
+	snapshot_drop(r);
 	return m;
 }
 

@@ -86,6 +86,7 @@ static void link_range(struct pageblock *b, unsigned index, unsigned end)
 		if (index)
 			order = order < (unsigned)__builtin_ctz(index) ? order : (unsigned)__builtin_ctz(index);
 		link_free(b, index, order);
+		b->nr_splits++;
 		index += 1u << order;
 	}
 }
@@ -144,6 +145,7 @@ static void free_order(struct pageblock *b, unsigned index, unsigned order)
 		if (!read_links(b, buddy, &l) || l.order != order)
 			break;
 		unlink_free(b, buddy, l);
+		b->nr_merges++;
 		index &= ~(1u << order);
 		order++;
 	}

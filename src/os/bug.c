@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "os/os.h"
 
@@ -61,13 +62,41 @@ static void put_argument(struct writer *w, char kind, va_list *args)
 	}
 }
 
+/* What stands from start on gets as wide as width, with spaces before it or behind. */
+static void pad(struct writer *w, size_t start, size_t width, bool left)
+{
+	size_t end = w->len, nr_spaces;
+
+	for (; width > end - start; width--)
+		put_char(w, ' ');
+	nr_spaces = w->len - end;
+	if (!left && nr_spaces) {
+		memmove(w->buf + start + nr_spaces, w->buf + start, end - start);
+		memset(w->buf + start, ' ', nr_spaces);
+	}
+}
+
+/* The conversion behind a '%'; returns its last character. */
+static const char *put_conversion(struct writer *w, const char *format, va_list *args)
+{
+	size_t start = w->len, width = 0;
+	bool left = *format == '-' && format[1];
+
+	format += left;
+	for (; *format >= '0' && *format <= '9' && format[1]; format++)
+		width = 10 * width + (size_t)(*format - '0');
+	put_argument(w, *format, args);
+	pad(w, start, width, left);
+	return format;
+}
+
 static size_t format_list(char *buf, size_t size, const char *format, va_list *args)
 {
 	struct writer w = {buf, size, 0};
 
 	for (; *format; format++) {
 		if (*format == '%' && format[1])
-			put_argument(&w, *++format, args);
+			format = put_conversion(&w, format + 1, args);
 		else
 			put_char(&w, *format);
 	}

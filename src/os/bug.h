@@ -2,7 +2,8 @@
 /*
  * One clear line on stderr, written without allocating, and abort.
  *
- * Formats: %p pointer, %s string, %u unsigned, %z size_t, %x hexadecimal. Each line begins with "bslab: ".
+ * Formats: %p pointer, %s string, %u unsigned, %z size_t, %x hexadecimal. A width pads with spaces on the left, and
+ * with a '-' before it on the right: "%6z", "%-17s". Each line begins with "bslab: ".
  */
 #ifndef BSLAB_BUG_H
 #define BSLAB_BUG_H

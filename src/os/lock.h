@@ -21,7 +21,7 @@
 #ifndef BSLAB_LOCK_H
 #define BSLAB_LOCK_H
 
-#include "base/base.h"
+#include "os/thread.h"
 
 enum lock_rank {
 	RANK_THREAD = 2,
@@ -64,9 +64,26 @@ static inline bool lock_try(struct lock *l)
 						       memory_order_relaxed);
 }
 
+/*
+ * A signal handler must not wait for a lock of the thread that it interrupted. The fences keep the count at or above
+ * what is held.
+ */
+static inline void lock_count_up(void)
+{
+	thread_state.nr_locks++;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void lock_count_down(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	thread_state.nr_locks--;
+}
+
 static inline void lock_take(struct lock *l, enum lock_rank rank)
 {
 	lock_rank_push(rank);
+	lock_count_up();
 	if (unlikely(!lock_try(l)))
 		lock_wait(l);
 }
@@ -76,6 +93,7 @@ static inline void lock_drop(struct lock *l, enum lock_rank rank)
 	lock_rank_pop(rank);
 	if (unlikely(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2))
 		lock_wake(l);
+	lock_count_down();
 }
 
 static inline bool lock_is_held(struct lock *l)
@@ -83,7 +101,7 @@ static inline bool lock_is_held(struct lock *l)
 	return atomic_load_explicit(&l->word, memory_order_relaxed) != 0;
 }
 
-/* Fork takes every lock of a kind at once, outermost kinds first: outside the ranks. */
+/* Fork takes every lock of a kind at once, outermost kinds first: outside the ranks and the count. */
 static inline void lock_take_nested(struct lock *l)
 {
 	if (unlikely(!lock_try(l)))

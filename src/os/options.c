@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/options.h"
 
+#include <signal.h>
 #include <string.h>
 
 #include "os/bug.h"
@@ -81,6 +82,35 @@ static bool parse_size(struct token t, size_t min, size_t max, size_t *value)
 	return true;
 }
 
+static const struct {
+	char name[8];
+	uint8_t number;
+} signal_names[] = {{"HUP", SIGHUP}, {"QUIT", SIGQUIT}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"WINCH", SIGWINCH}};
+
+/* A name, with SIG before it or without, or a number. What the kernel refuses is said when it is installed. */
+static bool parse_signal(struct token t, int *value)
+{
+	size_t number, i;
+
+	if (t.len > 3 && memcmp(t.text, "SIG", 3) == 0)
+		t = (struct token){t.text + 3, t.len - 3};
+	for (i = 0; i < sizeof signal_names / sizeof signal_names[0]; i++)
+		if (token_is(t, signal_names[i].name)) {
+			*value = signal_names[i].number;
+			return true;
+		}
+	if (!parse_size(t, 1, 64, &number))
+		return false;
+	*value = (int)number;
+	return true;
+}
+
+static bool parse_text(struct token t, struct option_text *value)
+{
+	*value = (struct option_text){t.text, t.len};
+	return t.len > 0;
+}
+
 static bool parse_value(struct options *o, struct token key, struct token value, bool *known)
 {
 	int i;
@@ -104,6 +134,12 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 		return parse_bool(value, &o->guard);
 	if (token_is(key, "stats"))
 		return parse_bool(value, &o->stats);
+	if (token_is(key, "report"))
+		return parse_text(value, &o->report);
+	if (token_is(key, "report_to"))
+		return parse_text(value, &o->report_to);
+	if (token_is(key, "report_signal"))
+		return parse_signal(value, &o->report_signal);
 	if (token_is(key, "region")) {
 		size_t size;
 

@@ -12,6 +12,12 @@ enum index_mode {
 	INDEX_THREAD, /* per thread, without rseq */
 };
 
+/* A part of BSLAB_CONF, as it stands there. text NULL: not given. */
+struct option_text {
+	const char *text;
+	size_t len;
+};
+
 struct options {
 	enum index_mode index;
 	bool warn;	     /* on_error=warn: a caller's fault is reported and survived */
@@ -22,6 +28,8 @@ struct options {
 	size_t dirty_size;   /* bytes of free dirty memory that are always kept */
 	size_t reserve_size; /* bytes of the HIGHATOMIC reserve */
 	size_t large_size;   /* from here on a block is a mapping of its own */
+	struct option_text report, report_to; /* WHAT[:FORMAT], and the file; for the api floor to read */
+	int report_signal;   /* 0: at exit */
 };
 
 extern struct options bslab_options; /* all zero before boot */

@@ -259,7 +259,12 @@ void os_yield(void)
 	SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
-void os_write(int fd, const char *text, size_t len)
+unsigned os_pid(void)
+{
+	return (unsigned)SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+int os_write(int fd, const char *text, size_t len)
 {
 	while (len) {
 		long n = SYS(SYS_write, fd, text, len, 0, 0, 0);
@@ -267,8 +272,19 @@ void os_write(int fd, const char *text, size_t len)
 		if (n == -EINTR)
 			continue;
 		if (n <= 0)
-			return;
+			return n ? (int)n : -EIO;
 		text += n;
 		len -= (size_t)n;
 	}
+	return 0;
+}
+
+int os_open_append(const char *path)
+{
+	return (int)SYS(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666, 0, 0);
+}
+
+void os_close(int fd)
+{
+	SYS(SYS_close, fd, 0, 0, 0, 0, 0);
 }

@@ -59,6 +59,7 @@ int os_cpu(void);
 /* The kernel's rseq feature size (AT_RSEQ_FEATURE_SIZE), 0 before Linux 6.3. */
 size_t os_rseq_feature_size(void);
 uint64_t os_coarse_clock_ms(void);
+unsigned os_pid(void);
 
 /* --- threads waiting ---------------------------------------------------- */
 
@@ -68,6 +69,10 @@ void os_yield(void);
 
 /* --- messages ----------------------------------------------------------- */
 
-void os_write(int fd, const char *text, size_t len);
+/* All of it. 0, or a negative errno: what could be written before is. */
+int os_write(int fd, const char *text, size_t len);
+/* A file that is written at its end, made if there is none; a descriptor, or a negative errno. */
+int os_open_append(const char *path);
+void os_close(int fd);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What bslab keeps per thread: 24 bytes of static thread-local storage, so
+ * What bslab keeps per thread: 32 bytes of static thread-local storage, so
  * that dlopen() of the library finds room.
  *
  * The first and the last member look like a struct rseq to the sequences of
@@ -25,6 +25,7 @@ struct thread_state {
 	uint32_t index;	     /* slot of a cache per thread; 0: none */
 	uint16_t exit_hooked; /* enum thread_life */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
+	uint32_t nr_locks; /* held, or about to be taken; read by a signal handler of this thread */
 };
 
 _Static_assert(offsetof(struct thread_state, index) - offsetof(struct thread_state, rseq_cs) ==

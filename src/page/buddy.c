@@ -115,6 +115,7 @@ static void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype
 {
 	pageblock_init_free(blk);
 	blk->migratetype = (uint8_t)type;
+	blk->users = 0;
 	block_set_owner(blk, b);
 	block_list(b, blk);
 	b->nr_blocks++;
@@ -149,6 +150,14 @@ static unsigned request_order(const struct request *q)
 	return order > q->align_order ? order : q->align_order;
 }
 
+/* The block's own count of pieces, of this call only, becomes the buddy's. */
+static void count_pieces(struct buddy *b, struct pageblock *blk)
+{
+	b->count.nr_splits += blk->nr_splits;
+	b->count.nr_merges += blk->nr_merges;
+	blk->nr_splits = blk->nr_merges = 0;
+}
+
 static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q)
 {
 	unsigned nr_dirty;
@@ -160,6 +169,10 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	b->nr_free -= q->nr_pages;
 	b->nr_dirty_free -= nr_dirty;
 	b->count.nr_allocs++;
+	b->count.nr_alloc_pages += q->nr_pages;
+	b->count.nr_fresh_pages += q->nr_pages - nr_dirty;
+	count_pieces(b, blk);
+	blk->users |= (uint8_t)(1u << q->type);
 	*q->nr_fresh = q->nr_pages - nr_dirty;
 	b->nr_recycled += nr_dirty;
 	*q->zeroed = nr_dirty == 0;
@@ -496,12 +509,14 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 
 /* --- free ------------------------------------------------------------------ */
 
-/* The owner may change until its lock is held: another thread adopts, a block comes and goes. */
+/* The owner may change until its lock is held: another thread adopts, a block comes and goes. NULL where there is none. */
 static struct buddy *owner_lock(struct pageblock *blk)
 {
 	for (;;) {
 		struct buddy *b = atomic_load_explicit(&blk->owner, memory_order_acquire);
 
+		if (unlikely(!b))
+			return NULL;
 		lock_take(&b->lock, RANK_BUDDY);
 		if (likely(atomic_load_explicit(&blk->owner, memory_order_relaxed) == b))
 			return b;
@@ -524,8 +539,12 @@ static bool free_locked(struct buddy *b, struct pageblock *blk, unsigned index, 
 	pageblock_free(blk, index, nr_pages);
 	bslab_assert(pageblock_is_valid(blk));
 	b->nr_dirty_free += blk->nr_dirty_free;
+	count_pieces(b, blk);
 	block_relist(b, blk, was_listed);
-	if (blk->nr_free < PAGEBLOCK_PAGES || b == &highatomic)
+	if (blk->nr_free < PAGEBLOCK_PAGES)
+		return false;
+	blk->users = 0;
+	if (b == &highatomic)
 		return false;
 	block_leave(b, blk);
 	return true;
@@ -547,6 +566,7 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	whole = free_locked(b, blk, page_index(addr), nr_pages);
 	over = !b->is_purging && b->nr_dirty_free > buddy_high_pages(b) && b->nr_dirty_free >= b->retry_at;
 	b->count.nr_frees++;
+	b->count.nr_free_pages += nr_pages;
 	b->count.nr_remote_frees += b != thread_state.buddy;
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (whole) {
@@ -580,6 +600,10 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 		b->nr_free -= nr_more;
 		b->nr_dirty_free -= nr_dirty;
 		b->nr_recycled += nr_dirty;
+		b->count.nr_extends++;
+		b->count.nr_alloc_pages += nr_more;
+		b->count.nr_fresh_pages += nr_more - nr_dirty;
+		count_pieces(b, blk);
 		*zeroed = nr_dirty == 0;
 	}
 	lock_drop(&b->lock, RANK_BUDDY);
@@ -664,6 +688,8 @@ static bool purge_isolated(const struct isolated *i, bool try)
 	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << i->order) == 0, whole;
 	struct buddy *b = owner_lock(i->blk);
 
+	b->count.nr_purge_calls += try;
+	b->count.nr_purge_failures += try && !ok;
 	if (ok)
 		pageblock_set_dirty(i->blk, i->index, 1u << i->order, false);
 	whole = free_locked(b, i->blk, i->index, 1u << i->order);
@@ -792,45 +818,69 @@ unsigned pages_reserve_highatomic(unsigned nr_blocks)
 
 /* --- reports and fork -------------------------------------------------------- */
 
-static void snapshot_buddy(struct buddy *b, struct pages_info *info)
+static void snapshot_counters(struct buddy *b, struct pages_info *info)
 {
 	const uint64_t *from = (const uint64_t *)&b->count;
 	uint64_t *to = (uint64_t *)&info->count;
-	unsigned t, f, o, order, link;
-	struct hlist_node *n;
 	size_t i;
 
 	lock_take(&b->lock, RANK_BUDDY);
-	info->nr_buddies++;
-	info->nr_blocks += b->nr_blocks;
-	info->nr_free += b->nr_free;
-	info->nr_dirty_free += b->nr_dirty_free;
 	for (i = 0; i < sizeof b->count / sizeof *from; i++)
 		to[i] += from[i];
-	for (t = 0; t < NR_MIGRATETYPES; t++)
-		for (f = 0; f < NR_FULLNESS; f++)
-			for (o = 0; o < NR_ORDERS; o++)
-				for (n = b->area[t][f][o].first; n; n = n->next) {
-					struct pageblock *blk = container_of(n, struct pageblock, node);
-
-					info->blocks[t]++;
-					for (order = 0; order < NR_ORDERS; order++)
-						for (link = blk->head[order]; link;
-						     link = pageblock_next_free(blk, link))
-							info->free_area[t][order]++;
-				}
 	lock_drop(&b->lock, RANK_BUDDY);
+}
+
+/* Under the owner's lock: at most a pageblock's free pieces are walked. */
+static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
+{
+	unsigned t = blk->migratetype, order, link;
+
+	info->nr_blocks++;
+	info->blocks[t]++;
+	info->mixed[t] += (blk->users & ~(1u << t)) != 0;
+	info->nr_free += blk->nr_free;
+	info->nr_dirty_free += blk->nr_dirty_free;
+	info->free_pages[t] += blk->nr_free;
+	info->dirty_pages[t] += blk->nr_dirty_free;
+	for (order = 0; order < NR_ORDERS; order++)
+		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link)) {
+			info->free_area[t][order]++;
+			info->resident_area[t][order] +=
+			    blk->nr_dirty_free && pageblock_nr_dirty(blk, link - 1, 1u << order);
+		}
+}
+
+/* Of a block that no buddy owns, which may become anything while we look. */
+static void snapshot_other(const struct pageblock *blk, struct pages_info *info)
+{
+	unsigned state = __atomic_load_n(&blk->state, __ATOMIC_RELAXED);
+
+	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
+	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
 }
 
 void pages_snapshot(struct pages_info *info)
 {
+	struct zone_walk walk = {0};
+	struct pageblock *blk;
 	struct buddy *b;
 
 	*info = (struct pages_info){0};
-	for_each_buddy(b)
-		snapshot_buddy(b, info);
-	if (highatomic.nr_blocks)
-		snapshot_buddy(&highatomic, info);
+	for_each_buddy(b) {
+		info->nr_buddies++;
+		snapshot_counters(b, info);
+	}
+	snapshot_counters(&highatomic, info);
+	while ((blk = zone_walk_next(&walk))) {
+		b = owner_lock(blk);
+		if (!b) {
+			snapshot_other(blk, info);
+			continue;
+		}
+		snapshot_block(blk, info);
+		lock_drop(&b->lock, RANK_BUDDY);
+	}
+	info->nr_reserve_free = info->free_pages[MIGRATE_HIGHATOMIC];
 }
 
 void pages_fork_prepare(void)

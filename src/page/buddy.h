@@ -41,10 +41,15 @@
 
 #define NR_FULLNESS 9 /* nr_free * 8 / 512: 0 has fewer than 64 free pages, 8 is wholly free */
 
+/* Since the start. Only 64-bit counters: they are added up as an array. */
 struct buddy_counters {
-	uint64_t nr_allocs, nr_frees, nr_remote_frees;
+	uint64_t nr_allocs, nr_frees, nr_remote_frees; /* calls; remote: into a block of another thread's buddy */
+	uint64_t nr_alloc_pages, nr_free_pages;
+	uint64_t nr_fresh_pages; /* of those handed out: not resident, so each will fault */
+	uint64_t nr_extends;	 /* runs grown in place */
+	uint64_t nr_splits, nr_merges; /* pieces cut off larger free page blocks; pieces joined with their buddy */
 	uint64_t nr_claims, nr_steals, nr_adoptions, nr_blocks_in, nr_blocks_out;
-	uint64_t nr_purged_pages;
+	uint64_t nr_purged_pages, nr_purge_calls, nr_purge_failures;
 };
 
 struct buddy {
@@ -101,11 +106,22 @@ void pages_tick(void);
 /* This thread ends: its buddy is for others to adopt. */
 void pages_thread_exit(void);
 
+/*
+ * Of all buddies and the reserve. One block's lock is taken after the other's, so each block is consistent, and so are
+ * the sums, by construction:
+ *   nr_free = sum of free_area[t][o] << o = sum of free_pages[t];  nr_dirty_free = sum of dirty_pages[t]
+ *   nr_blocks = sum of blocks[t]
+ */
 struct pages_info {
 	size_t nr_buddies, nr_blocks, nr_free, nr_dirty_free;
-	struct buddy_counters count;
+	size_t nr_reserve_free; /* pages of the HIGHATOMIC reserve that are free */
+	size_t nr_large_blocks, nr_isolated_blocks; /* committed and with no buddy: large, and being given back */
 	size_t free_area[NR_MIGRATETYPES][NR_ORDERS]; /* free page blocks */
+	size_t resident_area[NR_MIGRATETYPES][NR_ORDERS]; /* those of them of which some page may be resident */
+	size_t free_pages[NR_MIGRATETYPES], dirty_pages[NR_MIGRATETYPES];
 	size_t blocks[NR_MIGRATETYPES];
+	size_t mixed[NR_MIGRATETYPES]; /* blocks that another type got pages of since they were last wholly free */
+	struct buddy_counters count;
 };
 void pages_snapshot(struct pages_info *info);
 

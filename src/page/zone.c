@@ -81,6 +81,7 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 		if (bit_is_set(r->dirty, i)) {
 			nr_dirty += block_dirty_pages(b);
 			r->nr_dirty--;
+			zone.count.nr_dirty_blocks--;
 		}
 	}
 	bits_change(r->free, index, n, false);
@@ -142,6 +143,7 @@ static void give_blocks(struct region *r, unsigned index, unsigned n)
 		if (nr_dirty) {
 			bits_change(r->dirty, i, 1, true);
 			r->nr_dirty++;
+			zone.count.nr_dirty_blocks++;
 			zone.nr_dirty_pages += nr_dirty;
 		}
 	}
@@ -154,9 +156,12 @@ static bool commit_more(struct region *r, unsigned n)
 {
 	unsigned first = r->nr_committed, got = region_commit(r, n), i;
 
-	if (!got)
+	if (!got) {
+		zone.count.nr_commit_failures++;
 		return false;
+	}
 	zone.count.nr_commits++;
+	zone.count.nr_commit_blocks += got;
 	for (i = first; i < first + got; i++)
 		region_block(r, i)->state = PAGEBLOCK_FREE;
 	bits_change(r->free, first, got, true);
@@ -207,6 +212,8 @@ static struct region *find_blocks(unsigned n, unsigned *index)
 		return NULL;
 	r->next = zone.regions;
 	zone.regions = r;
+	zone.count.nr_regions++;
+	zone.count.nr_reserved += r->nr_blocks;
 	return commit_tail(r, n, index) == TAIL_FREE ? r : NULL;
 found:
 	*index = (unsigned)i;
@@ -440,22 +447,40 @@ void zone_set_dirty_floor(size_t size_bytes)
 
 void zone_snapshot(struct zone_info *info)
 {
-	struct region *r;
-
 	lock_take(&zone.lock, RANK_ZONE);
 	*info = zone.count;
-	for (r = zone.regions; r; r = r->next) {
-		info->nr_regions++;
-		info->nr_reserved += r->nr_blocks;
-		info->nr_committed += r->nr_committed;
-		info->nr_free += r->nr_free;
-		info->nr_dirty_blocks += r->nr_dirty;
-	}
+	info->nr_committed = (size_t)info->nr_commit_blocks; /* regions stay */
 	info->nr_used = zone.nr_used;
+	info->nr_free = info->nr_committed - info->nr_used;
 	info->nr_dirty_pages = zone.nr_dirty_pages;
 	info->high_pages = zone_high_pages();
 	info->low_pages = low_pages();
+	info->learned_pages = zone_learned_pages();
 	lock_drop(&zone.lock, RANK_ZONE);
+}
+
+/* The next region with blocks behind those walked, which may be the same one, grown. */
+static void walk_on(struct zone_walk *w)
+{
+	struct region *r = w->region;
+
+	lock_take(&zone.lock, RANK_ZONE);
+	if (!r || w->next == r->nr_committed) {
+		r = r ? r->next : zone.regions;
+		w->next = 0;
+	}
+	while (r && !r->nr_committed)
+		r = r->next;
+	w->region = r;
+	w->end = r ? r->nr_committed : 0;
+	lock_drop(&zone.lock, RANK_ZONE);
+}
+
+struct pageblock *zone_walk_next(struct zone_walk *w)
+{
+	if (w->next == w->end)
+		walk_on(w);
+	return w->region ? region_block(w->region, w->next++) : NULL;
 }
 
 void zone_fork_prepare(void)

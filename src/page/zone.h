@@ -32,6 +32,16 @@
 #include "os/lock.h"
 #include "region/region.h"
 
+/*
+ * A walk over all committed blocks, from {0}; NULL at the end. The zone's lock is held for a moment per region, so
+ * what a block is may have changed when it comes.
+ */
+struct zone_walk {
+	struct region *region;
+	unsigned next, end;
+};
+struct pageblock *zone_walk_next(struct zone_walk *walk);
+
 /* Contiguous blocks in the given state, or NULL. *nr_dirty: how many of their pages may be non-zero. */
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
 /* The blocks right behind a range, if they are free. */
@@ -66,10 +76,17 @@ size_t zone_learned_pages(void);
 /* The same for the dirty free pages of partly used blocks, which small objects need back soon. */
 size_t zone_high_partial_pages(size_t nr_in_use);
 
+/*
+ * Invariants: nr_committed = nr_used + nr_free; nr_dirty_blocks <= nr_free. Blocks in the midst of a purge count as
+ * used.
+ */
 struct zone_info {
 	size_t nr_regions, nr_reserved, nr_committed, nr_used, nr_free, nr_dirty_blocks; /* pageblocks but the first */
-	size_t nr_dirty_pages, high_pages, low_pages;
-	uint64_t nr_purged_pages, nr_purge_calls, nr_purge_failures, nr_allocs, nr_frees, nr_commits;
+	size_t nr_dirty_pages, high_pages, low_pages, learned_pages;
+	/* Since the start: */
+	uint64_t nr_purged_pages, nr_purge_calls, nr_purge_failures;
+	uint64_t nr_allocs, nr_frees; /* calls, of one block or more */
+	uint64_t nr_commits, nr_commit_blocks, nr_commit_failures;
 };
 void zone_snapshot(struct zone_info *info);
 
@@ -87,7 +104,7 @@ struct zone {
 	size_t nr_purged;   /* pages purged and not yet asked for again, those of earlier windows fading */
 	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
 	size_t nr_peak;	    /* the most blocks handed out */
-	struct zone_info count; /* the counters in it */
+	struct zone_info count; /* what in it is kept as it changes; zone_snapshot() fills in the rest */
 };
 
 /* The watermarks of 3 above; dirty_size as in the options. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/percpu.h"
 
+#include <string.h>
+
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "os/os.h"
@@ -226,10 +228,13 @@ static void reap(struct percpu_area *a, uint64_t now)
 
 		if (!c)
 			continue;
-		if (rests && top != NONE_TOP && swap_top(class, top, NONE_TOP))
+		if (rests && top != NONE_TOP && swap_top(class, top, NONE_TOP)) {
+			atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
 			sheaf_empty(c, sheaf_of_top(top));
+		}
 		__atomic_store_n(&a->seen[class], top, __ATOMIC_RELAXED);
 		if (barn_has_rested(c, now, REAP_MS)) {
+			atomic_fetch_add_explicit(&percpu.nr_barn_reaps, 1, memory_order_relaxed);
 			barn_drain(c);
 			cache_shrink_kept(c);
 		}
@@ -290,8 +295,14 @@ static void *alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
 {
 	void *obj = NULL;
 
-	slab_take(c, &obj, 1, pages_flags);
+	atomic_fetch_add_explicit(&c->nr_uncached_allocs, slab_take(c, &obj, 1, pages_flags), memory_order_relaxed);
 	return obj;
+}
+
+static void free_uncached(struct kmem_cache *c, void *obj)
+{
+	atomic_fetch_add_explicit(&c->nr_uncached_frees, 1, memory_order_relaxed);
+	slab_give(c, &obj, 1);
 }
 
 /* `s` was empty when this CPU's top was read; rarely, it holds something by now. */
@@ -347,7 +358,7 @@ static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj
 		s = barn_exchange_full(c, s);
 
 	if (!s) {
-		slab_give(c, &obj, 1);
+		free_uncached(c, obj);
 		return;
 	}
 	s->slot[s->nr++] = obj;
@@ -383,7 +394,7 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 			}
 		}
 	}
-	slab_give(c, &obj, 1);
+	free_uncached(c, obj);
 }
 
 /* --- emptying ---------------------------------------------------------------------------------- */
@@ -478,6 +489,7 @@ void percpu_drain(void)
 
 	if (bslab_options.check)
 		return;
+	atomic_fetch_add_explicit(&percpu.nr_drains, 1, memory_order_relaxed);
 	if (percpu.mode == INDEX_THREAD || os_barrier_rseq() != 0) {
 		drain_own();
 	} else {
@@ -512,24 +524,59 @@ void percpu_thread_exit(void)
 	lock_drop(&percpu.lock, RANK_THREAD);
 }
 
-size_t percpu_nr_cached(unsigned class, unsigned *nr_areas)
+/* Another CPU's sheaf, that may be at work or on its way to another: an odd word is at its lower end in any case. */
+static void snapshot_sheaf(void **top, unsigned *nr, unsigned *capacity)
 {
-	size_t n = 0;
-	unsigned slot;
+	struct sheaf *s;
+	unsigned n = 0;
+	void *word;
 
-	*nr_areas = 0;
-	for (slot = 0; slot < percpu.nr_slots; slot++) {
+	while (!((uintptr_t)(word = __atomic_load_n(top - 1 - n, __ATOMIC_RELAXED)) & 1))
+		n++;
+	s = sheaf_of_sentinel(word);
+	*capacity = s ? __atomic_load_n(&s->capacity, __ATOMIC_RELAXED) : 0;
+	*nr = n < *capacity ? n : *capacity; /* its memory may have begun a smaller life */
+}
+
+static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struct cpu_info *cpu)
+{
+	unsigned class, nr, capacity;
+
+	for (class = 1; class < NR_CLASSES; class++) {
+		snapshot_sheaf(__atomic_load_n(&a->top[class], __ATOMIC_RELAXED), &nr, &capacity);
+		info->nr_cached[class] += nr;
+		if (!cpu)
+			continue;
+		cpu->nr[class] = (uint16_t)nr;
+		cpu->capacity[class] = (uint16_t)capacity;
+		cpu->nr_objects += nr;
+		cpu->nr_slots += capacity;
+		cpu->bytes += nr * class_size(class);
+	}
+}
+
+void percpu_snapshot(struct percpu_info *info)
+{
+	unsigned slot, nr_slots = __atomic_load_n(&percpu.nr_slots, __ATOMIC_RELAXED);
+
+	memset(info, 0, offsetof(struct percpu_info, cpu));
+	info->mode = percpu.mode;
+	for (slot = 0; slot < nr_slots; slot++) {
 		struct percpu_area *a = area_load(slot);
-		void **top, **p;
+		struct cpu_info *cpu = NULL;
 
 		if (!a || a == &none_area)
 			continue;
-		++*nr_areas;
-		top = __atomic_load_n(&a->top[class], __ATOMIC_RELAXED);
-		for (p = top; !((uintptr_t)p[-1] & 1); p--)
-			n++;
+		if (info->nr_areas++ < MAX_REPORT_CPUS) {
+			cpu = &info->cpu[info->nr_listed++];
+			*cpu = (struct cpu_info){0};
+			cpu->index = percpu.mode == INDEX_CPU_ID ? slot - 1 : slot;
+		}
+		snapshot_area(a, info, cpu);
 	}
-	return n;
+	info->nr_sheaf_reaps = atomic_load_explicit(&percpu.nr_sheaf_reaps, memory_order_relaxed);
+	info->nr_barn_reaps = atomic_load_explicit(&percpu.nr_barn_reaps, memory_order_relaxed);
+	info->nr_drains = atomic_load_explicit(&percpu.nr_drains, memory_order_relaxed);
 }
 
 void percpu_fork_prepare(void)

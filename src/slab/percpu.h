@@ -49,7 +49,7 @@ struct percpu_area {
 };
 
 struct percpu {
-	struct lock lock; /* RANK_THREAD: everything but mode */
+	struct lock lock; /* RANK_THREAD: everything but mode and counters */
 	enum index_mode mode; /* INDEX_AUTO before boot */
 	struct percpu_area *orphans; /* areas with objects and without an index */
 	struct percpu_area *spare;   /* the same without objects */
@@ -57,6 +57,7 @@ struct percpu {
 	unsigned nr_slots;	     /* entries of bslab_hot.area[] in use, from 0 */
 	uint32_t next_slot, nr_free_slots;
 	uint32_t *free_slots;
+	_Atomic uint64_t nr_sheaf_reaps, nr_barn_reaps, nr_drains; /* relaxed, as struct percpu_info has them */
 };
 
 /* Chooses the index mode; after this the slow paths work. */
@@ -67,8 +68,27 @@ enum index_mode percpu_mode(void);
 void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_slow(struct kmem_cache *c, void *obj);
 
-/* Objects cached by all CPUs, of one class; the other CPUs' counts are racy reads. */
-size_t percpu_nr_cached(unsigned class, unsigned *nr_areas);
+/* CPUs, or threads, that a report lists one by one; the others are in the sums. */
+#define MAX_REPORT_CPUS 128
+
+struct cpu_info {
+	unsigned index;		     /* the concurrency id, the CPU or the thread's slot */
+	size_t nr_objects, nr_slots; /* in its sheaves: objects, and places for them */
+	size_t bytes;		     /* of the objects */
+	uint16_t nr[NR_CLASSES], capacity[NR_CLASSES]; /* of its sheaf of the class; capacity 0: none */
+};
+
+/* What other CPUs have are racy reads: each sheaf's count was right at some moment, or nearly. */
+struct percpu_info {
+	enum index_mode mode;
+	unsigned nr_areas, nr_listed; /* CPUs, or threads, with a cache; of these the ones in cpu[] */
+	size_t nr_cached[NR_CLASSES]; /* objects in the sheaves of all of them */
+	/* Since the start: */
+	uint64_t nr_sheaf_reaps, nr_barn_reaps; /* sheaves and barns emptied because they rested */
+	uint64_t nr_drains;			/* of all CPUs: trim, reclaim */
+	struct cpu_info cpu[MAX_REPORT_CPUS];
+};
+void percpu_snapshot(struct percpu_info *info);
 /* Brings the objects of all areas home that can be reached. */
 void percpu_drain(void);
 /* This thread ends: its cache, in thread mode, is emptied and its slot is free. */

@@ -74,11 +74,6 @@ static void sheaf_put(struct sheaf *s)
 	boot_pool_put(&sheaf_pool[pool_index(s->capacity)], s);
 }
 
-static struct sheaf *sheaf_of_sentinel(void *word)
-{
-	return (uintptr_t)word & 1 ? (struct sheaf *)((uintptr_t)word & ~(uintptr_t)1) : NULL;
-}
-
 struct sheaf *sheaf_of_top(void **top)
 {
 	struct sheaf *s;
@@ -247,6 +242,7 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 	capacity = b->capacity;
 	full = pop(&b->full, &b->nr_full);
 	if (full) {
+		b->nr_gets++;
 		count_bytes(b, full, false);
 		empty = keep_empty(b, empty);
 	} else {
@@ -298,6 +294,7 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 
 	lock_take(&b->lock, RANK_BARN);
 	barn_count_visit(b, run);
+	b->nr_overs++;
 	capacity = b->capacity;
 	if (is_one_way(run))
 		capacity = one_way_capacity(c);
@@ -331,6 +328,7 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 	if (!s->nr) {
 		s = keep_empty(b, s);
 	} else if (barn_has_room(c)) {
+		b->nr_puts++;
 		push(&b->full, &b->nr_full, s);
 		count_bytes(b, s, true);
 		s = NULL;
@@ -392,7 +390,10 @@ void barn_snapshot(struct barn *b, struct cache_info *info)
 	info->nr_full_sheaves = b->nr_full;
 	info->nr_empty_sheaves = b->nr_empty;
 	info->sheaf_capacity = b->capacity;
+	info->nr_gets = b->nr_gets;
 	info->nr_refills = b->nr_refills;
+	info->nr_overs = b->nr_overs;
+	info->nr_puts = b->nr_puts;
 	info->nr_drains = b->nr_drains;
 	for (s = b->full; s; s = s->next)
 		info->nr_barn_objects += s->nr;

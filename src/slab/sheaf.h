@@ -54,6 +54,12 @@ static inline void **sheaf_top(struct sheaf *s, unsigned nr)
 	return &s->slot[nr];
 }
 
+/* NULL for a word that is no sentinel, and for the sentinels that all CPUs share. */
+static inline struct sheaf *sheaf_of_sentinel(void *word)
+{
+	return (uintptr_t)word & 1 ? (struct sheaf *)((uintptr_t)word & ~(uintptr_t)1) : NULL;
+}
+
 /* The sheaf of a top, with nr set; NULL for the sentinels that all CPUs share. The caller owns it. */
 struct sheaf *sheaf_of_top(void **top);
 

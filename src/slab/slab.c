@@ -182,6 +182,7 @@ static void count_slab(struct kmem_cache *c, const struct slab *s, int by)
 {
 	bslab_assert(lock_is_held(&c->lock));
 	c->nr_slabs += (uint32_t)by;
+	*(by > 0 ? &c->nr_slab_creates : &c->nr_slab_destroys) += 1;
 	c->nr_pages += (size_t)by * slab_nr_pages(s);
 	__atomic_store_n(&c->nr_objects, c->nr_objects + (size_t)by * slab_nr_objects(s), __ATOMIC_RELAXED);
 }
@@ -206,6 +207,7 @@ static void partial_add(struct kmem_cache *c, struct slab *s, bool at_tail)
 {
 	bslab_assert(lock_is_held(&c->lock));
 	atomic_store(&s->state, slab_state(c, SLAB_PARTIAL));
+	c->nr_partial++;
 	if (at_tail)
 		list_add_tail(&c->partial, &s->node);
 	else
@@ -216,6 +218,7 @@ static void partial_del(struct kmem_cache *c, struct slab *s, enum slab_state st
 {
 	bslab_assert(lock_is_held(&c->lock));
 	list_del(&c->partial, &s->node);
+	c->nr_partial--;
 	atomic_store(&s->state, slab_state(c, state));
 }
 
@@ -526,21 +529,28 @@ void cache_shrink_kept(struct kmem_cache *c)
 bool cache_snapshot(unsigned class, struct cache_info *info)
 {
 	struct kmem_cache *c = cache_if_used(class);
-	struct list_node *n;
+	size_t nr_out;
 
 	*info = (struct cache_info){0};
 	if (!c)
 		return false;
 	info->size = c->size;
+	info->migratetype = c->migratetype;
+	info->objects_per_slab = objects_in(c->size, c->full_order);
+	info->pages_per_slab = pages_for(info->objects_per_slab * info->size);
 	lock_take(&c->lock, RANK_CACHE);
 	info->nr_slabs = c->nr_slabs;
+	info->nr_partial = c->nr_partial;
 	info->nr_objects = c->nr_objects;
 	info->nr_pages = c->nr_pages;
-	for (n = c->partial.first; n; n = n->next) {
-		info->nr_partial++;
-		info->nr_free += (size_t)atomic_load(&container_of(n, struct slab, node)->nr_free);
-	}
+	info->nr_slab_creates = c->nr_slab_creates;
+	info->nr_slab_destroys = c->nr_slab_destroys;
+	/* Not a walk over the partial list, which may be long: it would keep the lock. */
+	nr_out = atomic_load_explicit(&c->nr_out, memory_order_relaxed);
 	lock_drop(&c->lock, RANK_CACHE);
+	info->nr_free = info->nr_objects > nr_out ? info->nr_objects - nr_out : 0;
+	info->nr_uncached_allocs = atomic_load_explicit(&c->nr_uncached_allocs, memory_order_relaxed);
+	info->nr_uncached_frees = atomic_load_explicit(&c->nr_uncached_frees, memory_order_relaxed);
 	barn_snapshot(&c->barn, info);
 	return true;
 }

@@ -62,7 +62,10 @@ struct barn {
 	bool was_visited;   /* since the last look for barns that rest */
 	uint64_t visited_at_ms; /* last look that found it visited; 0 once it was emptied */
 	struct sheaf *full, *empty;
-	uint64_t nr_refills, nr_drains; /* to and from slabs, whole sheaves */
+	/* Ways out of a visit, since the start. Out: of a CPU whose sheaf is empty; over: whose sheaf is full. */
+	uint64_t nr_gets, nr_refills; /* out: it got a sheaf with objects; one was filled from the slabs */
+	uint64_t nr_overs;	      /* over: it got an empty one */
+	uint64_t nr_puts, nr_drains;  /* sheaves with objects that the barn took; that went to the slabs, for it was full */
 };
 
 struct kmem_cache {
@@ -73,11 +76,13 @@ struct kmem_cache {
 	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
 	uint8_t migratetype;
 	_Atomic size_t nr_out; /* objects taken from slabs and not yet given back, in use or in sheaves */
+	_Atomic uint64_t nr_uncached_allocs, nr_uncached_frees; /* single objects that passed the sheaves by; relaxed */
 	/* Under lock: */
 	struct lock lock;
-	uint32_t nr_slabs;
+	uint32_t nr_slabs, nr_partial; /* nr_partial: on the list */
 	size_t nr_objects, nr_pages; /* of all slabs */
 	struct list partial;
+	uint64_t nr_slab_creates, nr_slab_destroys; /* since the start */
 	struct barn barn;
 } __cacheline_aligned;
 
@@ -138,11 +143,15 @@ void cache_shrink(struct kmem_cache *c);
 void cache_shrink_kept(struct kmem_cache *c);
 
 struct cache_info {
-	size_t size;
+	size_t size; /* 0: never used */
+	unsigned migratetype;
+	size_t objects_per_slab, pages_per_slab; /* of the largest slabs; 6 above */
 	size_t nr_slabs, nr_objects, nr_pages; /* nr_objects: free or not */
-	size_t nr_partial, nr_free; /* objects free in slabs */
+	size_t nr_partial, nr_free; /* slabs with free objects; objects free in slabs, which others give back meanwhile */
 	size_t nr_full_sheaves, nr_empty_sheaves, nr_barn_objects, sheaf_capacity;
-	uint64_t nr_refills, nr_drains;
+	/* As in struct barn and struct kmem_cache: */
+	uint64_t nr_gets, nr_refills, nr_overs, nr_puts, nr_drains;
+	uint64_t nr_slab_creates, nr_slab_destroys, nr_uncached_allocs, nr_uncached_frees;
 };
 /* False for a class never used. */
 bool cache_snapshot(unsigned class, struct cache_info *info);

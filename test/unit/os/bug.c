@@ -28,6 +28,19 @@ Test(bug_format, every_conversion)
 	expect(buf, bug_format(buf, sizeof buf, "%s%z%s", "a", (size_t)10, "b"), "a10b");
 }
 
+Test(bug_format, widths)
+{
+	char buf[200];
+
+	expect(buf, bug_format(buf, sizeof buf, "[%6z]", (size_t)42), "[    42]");
+	expect(buf, bug_format(buf, sizeof buf, "[%-6z]", (size_t)42), "[42    ]");
+	expect(buf, bug_format(buf, sizeof buf, "[%-10s][%10s]", "ab", "cd"), "[ab        ][        cd]");
+	expect(buf, bug_format(buf, sizeof buf, "[%2u]", 12345u), "[12345]");
+	expect(buf, bug_format(buf, sizeof buf, "%4p|%-5x|", (void *)0, 0xau), " 0x0|a    |");
+	expect(buf, bug_format(buf, 5, "%9u", 7u), "    ");
+	expect(buf, bug_format(buf, sizeof buf, "%12"), "2");
+}
+
 Test(bug_format, percent_at_the_end_is_itself)
 {
 	char buf[8];

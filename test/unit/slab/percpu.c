@@ -50,9 +50,10 @@ static void put(void *obj)
 
 static size_t nr_cached(void)
 {
-	unsigned nr_areas;
+	static struct percpu_info info;
 
-	return percpu_nr_cached(c->class, &nr_areas);
+	percpu_snapshot(&info);
+	return info.nr_cached[c->class];
 }
 
 Test(percpu, mode_is_the_one_asked_for)
@@ -237,7 +238,7 @@ static void *get_put_exit(void *unused)
 /* More threads than there are slots, one after the other. */
 Test(percpu, ten_thousand_threads_come_and_go)
 {
-	unsigned nr_areas;
+	static struct percpu_info info;
 
 	for (int i = 0; i < 10000; i++) {
 		pthread_t thread;
@@ -245,8 +246,8 @@ Test(percpu, ten_thousand_threads_come_and_go)
 		cr_assert_eq(pthread_create(&thread, NULL, get_put_exit, NULL), 0);
 		pthread_join(thread, NULL);
 	}
-	percpu_nr_cached(c->class, &nr_areas);
-	cr_assert_leq(nr_areas, 64);
+	percpu_snapshot(&info);
+	cr_assert_leq(info.nr_areas, 64);
 	cr_assert_leq(snapshot().nr_slabs, 4);
 }
 

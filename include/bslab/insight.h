@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A look inside the heap of this process, in the manner of Linux's /proc files.
+ *
+ * Reports, by name; docs/statistics.md says what each line means:
+ *
+ *   buddyinfo      free blocks of pages by order
+ *   pagetypeinfo   the same by migratetype, and whether they may be resident; pageblocks by type; mixed ones
+ *   slabinfo       the caches: objects, slabs, sheaves, barns
+ *   zoneinfo       pages and watermarks, and how full the CPUs' caches are
+ *   vmstat         counters since the start, of each way out of a slow path
+ *   vmallocinfo    the large blocks; the newest 1,024
+ *   meminfo        sums in kB
+ *   all            all of them
+ *
+ * Several are joined by '+': "slabinfo+meminfo". Formats: "text" (the kernel's own where it has one), "json" (one object;
+ * docs/insight-formats.md), "prometheus" (text exposition format).
+ *
+ * Consistency: each floor of the allocator is read under its own locks, one after the other, while other threads run on.
+ * So each part is consistent in itself; the whole is not, but in a process at rest.
+ *
+ * Cost: the pageblocks in use are looked at one by one, some microseconds for each GiB at least and a millisecond if it
+ * is in small pieces. No lock is held for longer than some 100 us, and none while text is written. Nothing is
+ * allocated but a mapping of some 200 KiB for the time of the call.
+ *
+ * Safety: from any thread, and in the child of fork; put() may call malloc and free. None may be called from a signal
+ * handler, since a thread that is within malloc holds locks: BSLAB_CONF=report_signal=... is the way to a report on a
+ * signal (docs/options.md).
+ */
+#ifndef BSLAB_INSIGHT_H
+#define BSLAB_INSIGHT_H
+
+#include <bslab/bslab.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Writes a report to a file descriptor. 0; or -1 with errno:
+ *   EINVAL   no such report, or no such format
+ *   ENOMEM   no memory for the mapping
+ *   others   what write(2) says (EBADF, ENOSPC, EPIPE ...); a part may have been written
+ */
+BSLAB_API int bslab_report(const char *what, const char *format, int fd);
+
+/*
+ * The same in pieces of whole lines, each ended by a newline, to put(), which returns 0 to go on; anything else ends
+ * the report, with -1 and errno as put() left it.
+ */
+BSLAB_API int bslab_report_to(const char *what, const char *format,
+			      int (*put)(const char *text, size_t len, void *arg), void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

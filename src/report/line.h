@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* How the formatters make lines, and what they share. */
+#ifndef BSLAB_LINE_H
+#define BSLAB_LINE_H
+
+#include "os/bug.h"
+#include "report/format.h"
+
+/* One line; `put` and `arg` are the caller's. */
+#define LINE(...)                                                                                  \
+	do {                                                                                       \
+		char line_[MAX_REPORT_LINE + 1];                                                   \
+		bug_format(line_, sizeof line_, __VA_ARGS__);                                      \
+		put(line_, arg);                                                                   \
+	} while (0)
+
+/* A line that grows: ROW(&row, ...) adds to it. */
+struct row {
+	size_t len;
+	char text[MAX_REPORT_LINE + 1];
+};
+#define ROW(row, ...)                                                                              \
+	((row)->len += bug_format((row)->text + (row)->len, sizeof(row)->text - (row)->len, __VA_ARGS__))
+
+/* Tables hold their names in place: pointers would be relocated in every process. */
+struct vm_event_text {
+	char name[20];
+	char help[76];
+};
+extern const struct vm_event_text vm_event_text[NR_VM_EVENTS] __attribute__((visibility("hidden")));
+
+struct meminfo_item {
+	char name[16], key[16];
+	char help[80];
+	uint32_t at; /* of the bytes in struct heap_report */
+};
+#define NR_MEMINFO 17
+extern const struct meminfo_item meminfo_items[NR_MEMINFO] __attribute__((visibility("hidden")));
+
+static inline size_t meminfo_bytes(const struct heap_report *r, unsigned i)
+{
+	return *(const size_t *)((const char *)r + meminfo_items[i].at);
+}
+
+/* Rows of pagetypeinfo: the migratetypes, and the zone's free pageblocks, which have none. */
+#define NR_TYPE_ROWS (NR_MIGRATETYPES + 1)
+const char *type_row_name(unsigned row);
+/* Free page blocks of an order; resident ones: those with a page that may be. */
+size_t type_row_free(const struct heap_report *r, unsigned row, unsigned order);
+size_t type_row_resident(const struct heap_report *r, unsigned row, unsigned order);
+/* Of all rows. */
+size_t order_free(const struct heap_report *r, unsigned order);
+/* Pages, of buddies and of the zone. */
+size_t free_pages(const struct heap_report *r);
+
+/* Objects that one visit brings to a sheaf, when it is filled from slabs. */
+static inline size_t batch_of(size_t capacity)
+{
+	return (capacity + 1) / 2;
+}
+
+void text_write(const struct heap_report *r, enum report_what what, report_put *put, void *arg);
+void json_write(const struct heap_report *r, unsigned what, report_put *put, void *arg);
+void prometheus_write(const struct heap_report *r, unsigned what, report_put *put, void *arg);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "report/snapshot.h"
+
+/* Parts are taken one after the other, so a difference may come out below zero: then it is 0. */
+static size_t minus(size_t a, size_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* Bytes behind the last object of its slabs. */
+static size_t slab_tails(const struct cache_info *c)
+{
+	return minus(c->nr_pages << PAGE_SHIFT, c->nr_objects * c->size);
+}
+
+static void derive_class(struct heap_report *r, unsigned class)
+{
+	struct class_report *c = &r->class[class];
+
+	c->nr_cached = c->nr_used = 0;
+	if (!c->cache.size)
+		return;
+	c->nr_cached = r->percpu.nr_cached[class] + c->cache.nr_barn_objects;
+	c->nr_used = minus(c->cache.nr_objects, c->cache.nr_free + c->nr_cached);
+	r->slab_pages += c->cache.nr_pages;
+	r->small_used += c->nr_used * c->cache.size;
+	r->cached += c->nr_cached * c->cache.size;
+	r->slab_free += c->cache.nr_free * c->cache.size;
+	r->nr_small_free += c->nr_cached + c->cache.nr_free;
+	r->slack += slab_tails(&c->cache);
+}
+
+static void derive_sums(struct heap_report *r)
+{
+	size_t large_in_blocks = minus(r->large.bytes, r->large.mapped_bytes);
+	size_t buddy_pages = minus(r->pages.nr_blocks * PAGEBLOCK_PAGES, r->pages.nr_free);
+
+	r->small_free = r->cached + r->slab_free;
+	r->run_used = minus(buddy_pages, r->slab_pages) << PAGE_SHIFT;
+	r->used = r->small_used + r->run_used + r->large.bytes;
+	r->committed = (r->zone.nr_committed << PAGEBLOCK_SHIFT) + r->large.mapped_bytes;
+	r->reserved = (r->zone.nr_reserved << PAGEBLOCK_SHIFT) + r->large.mapped_bytes;
+	r->free = minus(r->committed, r->used);
+	r->slack += minus(r->large.nr_blocks << PAGEBLOCK_SHIFT, large_in_blocks);
+	r->dirty_free = (r->pages.nr_dirty_free + r->zone.nr_dirty_pages) << PAGE_SHIFT;
+	r->clean_free = minus(r->free, r->small_free + r->slack + r->dirty_free);
+	r->watermark = r->zone.high_pages << PAGE_SHIFT;
+	r->given_back = (size_t)(r->zone.nr_purged_pages + r->pages.count.nr_purged_pages) << PAGE_SHIFT;
+}
+
+static void count_caches(struct heap_report *r)
+{
+	uint64_t *e = r->vm_event;
+	unsigned class;
+
+	for (class = 1; class < NR_CLASSES; class++) {
+		const struct cache_info *c = &r->class[class].cache;
+
+		e[BARN_GET] += c->nr_gets;
+		e[BARN_PUT] += c->nr_puts;
+		e[SHEAF_REFILL] += c->nr_refills;
+		e[SHEAF_FULL] += c->nr_overs;
+		e[SHEAF_FLUSH] += c->nr_drains;
+		e[ALLOC_UNCACHED] += c->nr_uncached_allocs;
+		e[FREE_UNCACHED] += c->nr_uncached_frees;
+		e[SLAB_CREATE] += c->nr_slab_creates;
+		e[SLAB_DESTROY] += c->nr_slab_destroys;
+	}
+	e[ALLOC_SLOWPATH] = e[BARN_GET] + e[SHEAF_REFILL] + e[ALLOC_UNCACHED];
+	e[FREE_SLOWPATH] = e[SHEAF_FULL] + e[FREE_UNCACHED];
+	e[SHEAF_REAP] = r->percpu.nr_sheaf_reaps;
+	e[BARN_REAP] = r->percpu.nr_barn_reaps;
+	e[CPU_DRAIN] = r->percpu.nr_drains;
+}
+
+static void count_pages(struct heap_report *r)
+{
+	const struct buddy_counters *b = &r->pages.count;
+	const struct zone_info *z = &r->zone;
+	uint64_t *e = r->vm_event;
+
+	e[PGALLOC] = b->nr_alloc_pages;
+	e[PGFREE] = b->nr_free_pages;
+	e[PGFRESH] = b->nr_fresh_pages;
+	e[RUN_ALLOC] = b->nr_allocs;
+	e[RUN_FREE] = b->nr_frees;
+	e[RUN_FREE_REMOTE] = b->nr_remote_frees;
+	e[RUN_EXTEND] = b->nr_extends;
+	e[PGSPLIT] = b->nr_splits;
+	e[PGMERGE] = b->nr_merges;
+	e[PAGEBLOCK_CLAIM] = b->nr_claims;
+	e[PAGEBLOCK_STEAL] = b->nr_steals;
+	e[PAGEBLOCK_IN] = b->nr_blocks_in;
+	e[PAGEBLOCK_OUT] = b->nr_blocks_out;
+	e[BUDDY_ADOPT] = b->nr_adoptions;
+	e[ZONE_ALLOC] = z->nr_allocs;
+	e[ZONE_FREE] = z->nr_frees;
+	e[COMMIT] = z->nr_commits;
+	e[COMMIT_BLOCKS] = z->nr_commit_blocks;
+	e[COMMIT_FAIL] = z->nr_commit_failures;
+	e[PURGE] = z->nr_purge_calls + b->nr_purge_calls;
+	e[PURGE_PAGES] = z->nr_purged_pages + b->nr_purged_pages;
+	e[PURGE_FAIL] = z->nr_purge_failures + b->nr_purge_failures;
+}
+
+static void count_large(struct heap_report *r)
+{
+	const struct large_info *l = &r->large;
+	uint64_t *e = r->vm_event;
+
+	e[LARGE_BLOCK_ALLOC] = l->nr_block_allocs;
+	e[LARGE_BLOCK_FREE] = l->nr_block_frees;
+	e[LARGE_BLOCK_RESIZE] = l->nr_block_resizes;
+	e[LARGE_MAP] = l->nr_maps;
+	e[LARGE_UNMAP] = l->nr_unmaps;
+	e[LARGE_REMAP] = l->nr_remaps;
+	e[LARGE_MOVE] = l->nr_moves;
+	e[LARGE_MAP_FAIL] = l->nr_map_failures;
+	e[LARGE_UNMAP_FAIL] = l->nr_unmap_failures;
+}
+
+void report_derive(struct heap_report *r)
+{
+	unsigned class, i;
+
+	r->slab_pages = r->small_used = r->cached = r->slab_free = r->nr_small_free = r->slack = 0;
+	for (class = 1; class < NR_CLASSES; class++)
+		derive_class(r, class);
+	derive_sums(r);
+	for (i = 0; i < NR_VM_EVENTS; i++)
+		r->vm_event[i] = 0;
+	count_caches(r);
+	count_pages(r);
+	count_large(r);
+	r->vm_event[RECLAIM] = r->nr_reclaims;
+	r->vm_event[ALLOC_FAIL] = r->nr_failures;
+}

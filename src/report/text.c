@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel's formats: mm/vmstat.c (buddyinfo, pagetypeinfo, zoneinfo, vmstat), mm/slab_common.c (slabinfo),
+ * mm/vmalloc.c (vmallocinfo), fs/proc/meminfo.c. What the kernel does not have stands in sections or lines of its
+ * own, which programs that know the kernel's formats skip: behind an empty line, or behind a '#'.
+ */
+#include "report/line.h"
+
+static void write_buddyinfo(const struct heap_report *r, report_put *put, void *arg)
+{
+	struct row row = {0};
+	unsigned o;
+
+	ROW(&row, "Node %u, zone %8s ", 0u, "Normal");
+	for (o = 0; o < NR_ORDERS; o++)
+		ROW(&row, "%6z ", order_free(r, o));
+	put(row.text, arg);
+}
+
+/* --- pagetypeinfo ------------------------------------------------------------------------------ */
+
+enum residence { ANY, RESIDENT, NOT_RESIDENT };
+
+static size_t free_count(const struct heap_report *r, enum residence which, unsigned t, unsigned o)
+{
+	size_t resident = type_row_resident(r, t, o);
+
+	return which == RESIDENT ? resident : type_row_free(r, t, o) - (which == ANY ? 0 : resident);
+}
+
+static void write_free_counts(const struct heap_report *r, enum residence which, const char *title, report_put *put,
+			      void *arg)
+{
+	struct row head = {0};
+	unsigned t, o;
+
+	ROW(&head, "%-43s ", title);
+	for (o = 0; o < NR_ORDERS; o++)
+		ROW(&head, "%6u ", o);
+	put(head.text, arg);
+	for (t = 0; t < NR_TYPE_ROWS; t++) {
+		struct row row = {0};
+
+		ROW(&row, "Node %4u, zone %8s, type %12s ", 0u, "Normal", type_row_name(t));
+		for (o = 0; o < NR_ORDERS; o++)
+			ROW(&row, "%6z ", free_count(r, which, t, o));
+		put(row.text, arg);
+	}
+	put("", arg);
+}
+
+/* A column per migratetype, and what pageblocks are besides. */
+static void write_block_counts(const char *title, const size_t *counts, const size_t *others, report_put *put, void *arg)
+{
+	static const char other_names[3][12] = {"Isolate", "Large", "Free"};
+	struct row head = {0}, row = {0};
+	unsigned t;
+
+	ROW(&head, "%-23s", title);
+	ROW(&row, "Node %u, zone %8s ", 0u, "Normal");
+	for (t = 0; t < NR_MIGRATETYPES; t++) {
+		ROW(&head, "%12s ", type_row_name(t));
+		ROW(&row, "%12z ", counts[t]);
+	}
+	for (t = 0; others && t < 3; t++) {
+		ROW(&head, "%12s ", other_names[t]);
+		ROW(&row, "%12z ", others[t]);
+	}
+	put(head.text, arg);
+	put(row.text, arg);
+}
+
+static void write_pagetypeinfo(const struct heap_report *r, report_put *put, void *arg)
+{
+	const size_t others[3] = {r->pages.nr_isolated_blocks, r->pages.nr_large_blocks, r->zone.nr_free};
+
+	LINE("Page block order: %u", (unsigned)PAGEBLOCK_ORDER);
+	LINE("Pages per block:  %u", PAGEBLOCK_PAGES);
+	put("", arg);
+	write_free_counts(r, ANY, "Free pages count per migrate type at order", put, arg);
+	write_block_counts("Number of blocks type ", r->pages.blocks, others, put, arg);
+	put("", arg);
+	write_block_counts("Number of mixed blocks ", r->pages.mixed, NULL, put, arg);
+	put("", arg);
+	write_free_counts(r, RESIDENT, "Resident free pages count at order", put, arg);
+	write_free_counts(r, NOT_RESIDENT, "Not resident free pages count at order", put, arg);
+	write_block_counts("Number of free pages ", r->pages.free_pages, NULL, put, arg);
+	put("", arg);
+	write_block_counts("Number of dirty pages ", r->pages.dirty_pages, NULL, put, arg);
+	put("", arg);
+	LINE("Fallbacks: claims %z steals %z", (size_t)r->vm_event[PAGEBLOCK_CLAIM],
+	     (size_t)r->vm_event[PAGEBLOCK_STEAL]);
+}
+
+/* --- slabinfo ---------------------------------------------------------------------------------- */
+
+static void cache_name(char *name, size_t size, const struct cache_info *c)
+{
+	bug_format(name, size, "bslab-%z", c->size);
+}
+
+static void write_slabinfo_lines(const struct heap_report *r, report_put *put, void *arg)
+{
+	unsigned class;
+
+	put("slabinfo - version: 2.1", arg);
+	LINE("# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>%s%s",
+	     " : tunables <limit> <batchcount> <sharedfactor>",
+	     " : slabdata <active_slabs> <num_slabs> <sharedavail>");
+	for (class = 1; class < NR_CLASSES; class++) {
+		const struct class_report *c = &r->class[class];
+		char name[24];
+
+		if (!c->cache.size)
+			continue;
+		cache_name(name, sizeof name, &c->cache);
+		LINE("%-17s %6z %6z %6z %4z %4z : tunables %4z %4z %4z : slabdata %6z %6z %6z", name, c->nr_used,
+		     c->cache.nr_objects, c->cache.size, c->cache.objects_per_slab, c->cache.pages_per_slab,
+		     c->cache.sheaf_capacity, batch_of(c->cache.sheaf_capacity), (size_t)0, c->cache.nr_slabs,
+		     c->cache.nr_slabs, c->cache.nr_barn_objects);
+	}
+}
+
+/* As many CPUs as fit into a line of this length. */
+#define CPU_LINE 100
+
+static void write_cpu_fill(const struct heap_report *r, unsigned class, const char *name, report_put *put, void *arg)
+{
+	struct row row = {0};
+	unsigned i;
+
+	for (i = 0; i < r->percpu.nr_listed; i++) {
+		const struct cpu_info *cpu = &r->percpu.cpu[i];
+
+		if (!cpu->capacity[class])
+			continue;
+		if (row.len > CPU_LINE) {
+			put(row.text, arg);
+			row.len = 0;
+		}
+		if (!row.len)
+			ROW(&row, "# %-17s cpu", name);
+		ROW(&row, " %u:%u/%u", cpu->index, (unsigned)cpu->nr[class], (unsigned)cpu->capacity[class]);
+	}
+	if (row.len)
+		put(row.text, arg);
+}
+
+static void write_sheaves(const struct heap_report *r, report_put *put, void *arg)
+{
+	unsigned class;
+
+	put("#", arg);
+	put("# name            <cached_objs> <free_objs> <partial_slabs> <full_slabs> <pages> : barn <full> <empty> <objs>"
+	    " : sheaf <capacity> <cpu_objs>", arg);
+	put("# name            cpu <cpu>:<objs>/<capacity> ...", arg);
+	for (class = 1; class < NR_CLASSES; class++) {
+		const struct class_report *c = &r->class[class];
+		size_t nr_full = c->cache.nr_slabs > c->cache.nr_partial ? c->cache.nr_slabs - c->cache.nr_partial : 0;
+		char name[24];
+
+		if (!c->cache.size)
+			continue;
+		cache_name(name, sizeof name, &c->cache);
+		LINE("# %-17s %6z %6z %6z %6z %6z : barn %4z %4z %6z : sheaf %4z %6z", name, c->nr_cached,
+		     c->cache.nr_free, c->cache.nr_partial, nr_full, c->cache.nr_pages, c->cache.nr_full_sheaves,
+		     c->cache.nr_empty_sheaves, c->cache.nr_barn_objects, c->cache.sheaf_capacity,
+		     r->percpu.nr_cached[class]);
+		write_cpu_fill(r, class, name, put, arg);
+	}
+}
+
+/* --- zoneinfo ---------------------------------------------------------------------------------- */
+
+/* The largest batch of the CPU's sheaves. */
+static size_t cpu_batch(const struct cpu_info *cpu)
+{
+	size_t n = 0;
+	unsigned class;
+
+	for (class = 1; class < NR_CLASSES; class++)
+		n = max_size(n, batch_of(cpu->capacity[class]));
+	return n;
+}
+
+static void write_pagesets(const struct heap_report *r, report_put *put, void *arg)
+{
+	unsigned i;
+
+	put("  pagesets", arg);
+	for (i = 0; i < r->percpu.nr_listed; i++) {
+		const struct cpu_info *cpu = &r->percpu.cpu[i];
+
+		LINE("    cpu: %u", cpu->index);
+		LINE("              count:    %z", cpu->nr_objects);
+		LINE("              high:     %z", cpu->nr_slots);
+		LINE("              batch:    %z", cpu_batch(cpu));
+		LINE("              bytes:    %z", cpu->bytes);
+	}
+}
+
+static void write_zoneinfo(const struct heap_report *r, report_put *put, void *arg)
+{
+	size_t present = r->zone.nr_committed << PAGEBLOCK_ORDER;
+
+	LINE("Node %u, zone %8s", 0u, "Normal");
+	LINE("  pages free     %z", free_pages(r));
+	LINE("        boost    %z", r->zone.learned_pages);
+	LINE("        min      %z", r->pages.nr_reserve_free);
+	LINE("        low      %z", r->zone.low_pages);
+	LINE("        high     %z", r->zone.high_pages);
+	LINE("        spanned  %z", r->zone.nr_reserved << PAGEBLOCK_ORDER);
+	LINE("        present  %z", present);
+	LINE("        managed  %z", present);
+	LINE("      nr_free_pages %z", free_pages(r));
+	LINE("      nr_free_dirty %z", r->dirty_free >> PAGE_SHIFT);
+	LINE("      nr_zone_dirty %z", r->zone.nr_dirty_pages);
+	LINE("      nr_free_pageblocks %z", r->zone.nr_free);
+	LINE("      nr_buddies   %z", r->pages.nr_buddies);
+	LINE("      nr_slab      %z", r->slab_pages);
+	LINE("      nr_runs      %z", r->run_used >> PAGE_SHIFT);
+	LINE("      nr_large     %z", r->large.nr_blocks << PAGEBLOCK_ORDER);
+	write_pagesets(r, put, arg);
+	LINE("  node_unreclaimable:  %u", 0u);
+}
+
+/* --- the others --------------------------------------------------------------------------------- */
+
+static void write_vmstat(const struct heap_report *r, report_put *put, void *arg)
+{
+	unsigned i;
+
+	for (i = 0; i < NR_VM_EVENTS; i++)
+		LINE("%s %z", vm_event_text[i].name, (size_t)r->vm_event[i]);
+}
+
+static void write_large_block(const struct large_block *b, report_put *put, void *arg)
+{
+	struct row row = {0};
+
+	ROW(&row, "%p-%p %7z large_alloc pages=%z", (void *)b->addr, (void *)(b->addr + b->size), b->size,
+	    b->size >> PAGE_SHIFT);
+	if (b->nr_blocks)
+		ROW(&row, " pageblocks=%z", b->nr_blocks);
+	else
+		ROW(&row, " mapping guard=%z+%z", b->guard_before, b->guard_behind);
+	put(row.text, arg);
+}
+
+static void write_vmallocinfo(const struct heap_report *r, report_put *put, void *arg)
+{
+	size_t i;
+
+	for (i = 0; i < r->large_list.nr_listed; i++)
+		write_large_block(&r->large_list.block[i], put, arg);
+	if (r->large_list.nr_areas > r->large_list.nr_listed)
+		LINE("# and %z older ones", r->large_list.nr_areas - r->large_list.nr_listed);
+}
+
+static void write_meminfo(const struct heap_report *r, report_put *put, void *arg)
+{
+	unsigned i;
+
+	for (i = 0; i < NR_MEMINFO; i++) {
+		char name[24];
+
+		bug_format(name, sizeof name, "%s:", meminfo_items[i].name);
+		LINE("%-16s%8z kB", name, meminfo_bytes(r, i) / KIB);
+	}
+}
+
+void text_write(const struct heap_report *r, enum report_what what, report_put *put, void *arg)
+{
+	switch (what) {
+	case REPORT_BUDDYINFO:
+		write_buddyinfo(r, put, arg);
+		break;
+	case REPORT_PAGETYPEINFO:
+		write_pagetypeinfo(r, put, arg);
+		break;
+	case REPORT_SLABINFO:
+		write_slabinfo_lines(r, put, arg);
+		write_sheaves(r, put, arg);
+		break;
+	case REPORT_ZONEINFO:
+		write_zoneinfo(r, put, arg);
+		break;
+	case REPORT_VMSTAT:
+		write_vmstat(r, put, arg);
+		break;
+	case REPORT_VMALLOCINFO:
+		write_vmallocinfo(r, put, arg);
+		break;
+	case REPORT_MEMINFO:
+		write_meminfo(r, put, arg);
+		break;
+	case REPORT_ALL:
+		break;
+	}
+}
