@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "report/anchor.h"
+#include "malloc/anchor.h"
 
 #define ROOT_WORD(name) "	.long bslab_" #name " - .\n"
 
@@ -27,6 +27,7 @@ static __attribute__((used, cold)) void anchor(void)
 			 ROOT_WORD(percpu)
 			 ROOT_WORD(none_area)
 			 ROOT_WORD(none_words)
+			 ROOT_WORD(slow_counts)
 			 "	.asciz \"" BSLAB_VERSION "\"\n"
 			 "	.balign 4\n"
 			 "	.zero %c4 - (. - 2b)\n"

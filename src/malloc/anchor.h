@@ -13,12 +13,13 @@
  *
  * The note's contents: struct anchor, then ANCHOR_NAME_SIZE bytes of version.
  */
-#ifndef BSLAB_ANCHOR_H
-#define BSLAB_ANCHOR_H
+#ifndef BSLAB_MALLOC_ANCHOR_H
+#define BSLAB_MALLOC_ANCHOR_H
 
 #include "base/hot.h"
 #include "boot/boot.h"
 #include "large/large.h"
+#include "malloc/internal.h"
 #include "map/pageblock.h"
 #include "os/options.h"
 #include "page/buddy.h"
@@ -46,6 +47,7 @@ enum anchor_root {
 	ROOT_PERCPU,
 	ROOT_NONE_AREA,
 	ROOT_NONE_WORDS,
+	ROOT_SLOW_COUNTS,
 	NR_ROOTS,
 };
 
@@ -64,29 +66,31 @@ struct anchor {
 	N(links, LINK_BITS) N(modes, INDEX_THREAD) N(slab_states, SLAB_PARTIAL)                    \
 	S(hot) M(hot, small_limit) M(hot, area) M(hot, root)                                       \
 	S(options) M(options, index) M(options, dirty_size) M(options, large_size)                 \
-	S(boot) M(boot, used) M(boot, mapped)                                                      \
+	S(boot) M(boot, used) M(boot, mapped) S(slow_counts)                                       \
 	S(section) M(section, block)                                                               \
 	S(pageblock) M(pageblock, owner) M(pageblock, number) M(pageblock, state) M(pageblock, migratetype)    \
-	M(pageblock, nr_free) M(pageblock, nr_dirty_free) M(pageblock, orders) M(pageblock, dirty) \
+	M(pageblock, nr_free) M(pageblock, nr_dirty_free) M(pageblock, users) M(pageblock, dirty)  \
 	S(region) M(region, next) M(region, base) M(region, nr_blocks) M(region, nr_committed)     \
-	M(region, nr_free) M(region, nr_dirty) M(region, free) M(region, dirty)                    \
 	S(zone) M(zone, regions) M(zone, nr_used) M(zone, nr_dirty_pages) M(zone, dirty_floor)     \
-	M(zone, nr_learned) M(zone, count) S(zone_info) M(zone_info, nr_purged_pages) M(zone_info, nr_commits) \
-	S(buddies) M(buddies, all) M(buddies, nr_buddies)                                          \
-	S(buddy) M(buddy, nr_users) M(buddy, next) M(buddy, nr_blocks) M(buddy, nr_free)           \
-	M(buddy, nr_dirty_free) M(buddy, count) S(buddy_counters) M(buddy_counters, nr_purged_pages)           \
-	S(large) M(large, areas) M(large, info) S(large_info) M(large_info, nr_moves)              \
+	M(zone, nr_learned) M(zone, count) S(zone_info) M(zone_info, nr_purged_pages)              \
+	M(zone_info, nr_commit_blocks)                                                             \
+	S(buddies) M(buddies, all)                                                                 \
+	S(buddy) M(buddy, next) M(buddy, count) S(buddy_counters) M(buddy_counters, nr_fresh_pages)            \
+	M(buddy_counters, nr_claims) M(buddy_counters, nr_purged_pages)                            \
+	S(large) M(large, areas) M(large, info) S(large_info) M(large_info, nr_maps)               \
+	M(large_info, nr_block_allocs)                                                             \
 	S(vm_area) M(vm_area, node) M(vm_area, addr) M(vm_area, size) M(vm_area, first) M(vm_area, nr_blocks)  \
 	M(vm_area, map_addr) M(vm_area, map_size)                                                  \
-	S(kmem_cache) M(kmem_cache, size) M(kmem_cache, class) M(kmem_cache, full_order) M(kmem_cache, migratetype) \
-	M(kmem_cache, nr_out) M(kmem_cache, lock) M(kmem_cache, nr_slabs) M(kmem_cache, nr_objects) \
-	M(kmem_cache, nr_pages) M(kmem_cache, partial) M(kmem_cache, barn)                         \
-	S(barn) M(barn, lock) M(barn, nr_full) M(barn, nr_empty) M(barn, capacity) M(barn, full)   \
-	M(barn, empty) M(barn, nr_refills) M(barn, nr_drains)                                      \
-	S(slab) M(slab, node) M(slab, cache) M(slab, base) M(slab, nr_free) M(slab, nr_objects)    \
-	M(slab, state) M(slab, free)                                                               \
+	S(kmem_cache) M(kmem_cache, size) M(kmem_cache, class) M(kmem_cache, full_order)           \
+	M(kmem_cache, migratetype) M(kmem_cache, nr_out) M(kmem_cache, nr_uncached_allocs)         \
+	M(kmem_cache, nr_slabs) M(kmem_cache, nr_partial) M(kmem_cache, nr_objects)                \
+	M(kmem_cache, nr_pages) M(kmem_cache, nr_slab_creates) M(kmem_cache, barn)                 \
+	S(barn) M(barn, nr_full) M(barn, nr_empty) M(barn, capacity) M(barn, full) M(barn, nr_gets)            \
+	M(barn, nr_overs) M(barn, nr_puts)                                                         \
+	S(slab) M(slab, base) M(slab, nr_free) M(slab, nr_objects) M(slab, state) M(slab, free)    \
 	S(sheaf) M(sheaf, next) M(sheaf, capacity) M(sheaf, nr) M(sheaf, low_sentinel) M(sheaf, slot)          \
 	S(percpu) M(percpu, mode) M(percpu, orphans) M(percpu, limbo) M(percpu, nr_slots)          \
+	M(percpu, nr_sheaf_reaps)                                                                  \
 	S(percpu_area) M(percpu_area, top) M(percpu_area, next_orphan)
 
 /* Each number has a place of its own, so that two that change places change the sum. */
