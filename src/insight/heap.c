@@ -47,6 +47,8 @@ static void take_anchor(struct search *search, const struct anchor *a, uint64_t 
 	bool in_use;
 
 	find_roots(a, addr, root);
+	if (search->is_found && root[ROOT_HOT] == search->heap->root[ROOT_HOT])
+		return; /* the image was offered twice */
 	in_use = memory_read(search->heap->memory, root[ROOT_PERCPU], &percpu, sizeof percpu) &&
 		 percpu.mode != INDEX_AUTO;
 	search->heap->nr_heaps += in_use;
