@@ -21,6 +21,9 @@
 #define cold_path __attribute__((cold, noinline))
 #define __cacheline_aligned __attribute__((aligned(64)))
 
+/* A variable that a reader from outside begins with: malloc/anchor.c knows it by this symbol, within the library only. */
+#define reader_root(name) __asm__("bslab_" #name) __attribute__((visibility("hidden")))
+
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
 #define KIB ((size_t)1 << 10)

@@ -11,13 +11,7 @@
 
 static char first_chunk[FIRST_CHUNK] __attribute__((aligned(64)));
 
-/* All under the meta lock. used <= mapped. */
-static struct {
-	struct lock lock;
-	char *next, *end;
-	size_t chunk_size;
-	size_t used, mapped;
-} boot;
+struct boot boot reader_root(boot);
 
 static bool boot_grow(size_t size)
 {

@@ -29,6 +29,14 @@ struct boot_pool {
 void *boot_pool_get(struct boot_pool *pool, size_t size, size_t align);
 void boot_pool_put(struct boot_pool *pool, void *obj);
 
+/* All under the lock. used <= mapped. */
+struct boot {
+	struct lock lock; /* RANK_META */
+	char *next, *end;
+	size_t chunk_size;
+	size_t used, mapped;
+};
+
 /* fork: the lock is taken before and freed after on both sides. */
 void boot_fork_prepare(void);
 void boot_fork_done(bool child);

@@ -5,23 +5,13 @@
 
 #include "boot/boot.h"
 #include "os/bug.h"
-#include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "page/buddy.h"
 #include "page/limit.h"
 #include "page/zone.h"
 
-/* Freed blocks that are kept as they are: see 4 in large.h. */
-#define NR_HOT 2
-
-static struct {
-	struct lock lock; /* RANK_LARGE: all of this */
-	struct list areas;
-	struct vm_area *hot[NR_HOT]; /* the one freed last first */
-	size_t nr_hot_pages;	     /* read without the lock as a hint */
-	struct large_info info;
-} large;
+struct large large reader_root(large);
 
 /* More than any address space has, and small enough to calculate with. */
 #define MAX_SIZE ((size_t)1 << (ADDRESS_BITS - 1))

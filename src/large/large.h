@@ -25,6 +25,7 @@
 
 #include "base/list.h"
 #include "map/map.h"
+#include "os/lock.h"
 
 struct vm_area {
 	struct list_node node;
@@ -73,6 +74,17 @@ struct large_info {
 	uint64_t nr_block_allocs, nr_block_frees, nr_block_resizes; /* blocks of pageblocks */
 };
 void large_snapshot(struct large_info *info);
+
+/* Freed blocks that are kept as they are: see 4 above. */
+#define NR_HOT 2
+
+struct large {
+	struct lock lock; /* RANK_LARGE: all of this */
+	struct list areas;
+	struct vm_area *hot[NR_HOT]; /* the one freed last first */
+	size_t nr_hot_pages;	     /* read without the lock as a hint */
+	struct large_info info;
+};
 
 /* Blocks that a report lists one by one: the newest. It bounds how long the lock is held, to some 100 us. */
 #define MAX_LARGE_LISTED 1024

@@ -28,6 +28,9 @@ void report_pointer(void *ptr, const char *what) __attribute__((cold));
 bool size_is_plausible(void *ptr, size_t size, size_t align);
 
 /* Since the start: times that reclaim() was called, and that a call failed for want of memory. */
+struct slow_counts {
+	_Atomic uint64_t nr_reclaims, nr_failures; /* relaxed */
+};
 void slow_path_counts(uint64_t *nr_reclaims, uint64_t *nr_failures);
 
 /* M_PERTURB: 0 or the byte that is complemented into new blocks. */

@@ -44,9 +44,7 @@ static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
 	return large_alloc(size, align, zeroed);
 }
 
-static struct {
-	_Atomic uint64_t nr_reclaims, nr_failures; /* relaxed */
-} counts;
+struct slow_counts counts reader_root(slow_counts);
 
 void slow_path_counts(uint64_t *nr_reclaims, uint64_t *nr_failures)
 {

@@ -6,14 +6,8 @@
 #include "os/lock.h"
 #include "os/os.h"
 
-/* What one root entry leads to. */
-struct section {
-	_Atomic page_desc_t desc[SECTION_PAGES];
-	struct pageblock block[SECTION_BLOCKS];
-};
-
 static struct lock map_lock;
-static size_t nr_sections_live;
+size_t nr_sections_live reader_root(nr_sections);
 static struct section *spare; /* under the lock */
 
 /* The root holds section - bias, so that lookups need not mask the section's number out of the page number. */

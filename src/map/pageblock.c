@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The binary buddy system inside one pageblock (Knowlton 1965; Linux
- * mm/page_alloc.c). Free page blocks are linked through their descriptors, by
- * index, so that no free page is ever touched:
- *
- *     desc_number = order | prev << 4 | next << 14      (prev and next: index + 1, 0 for none)
+ * mm/page_alloc.c). Free page blocks are linked through their descriptors, so
+ * that no free page is ever touched.
  */
 #include "map/pageblock.h"
 
-#include "map/map.h"
 #include "os/bug.h"
-
-#define LINK_BITS 10
-#define LINK_MASK ((1u << LINK_BITS) - 1)
-#define ORDER_BITS 4
-#define ORDER_MASK ((1u << ORDER_BITS) - 1)
-
-struct free_links {
-	unsigned order, prev, next;
-};
 
 static _Atomic page_desc_t *slot_of(const struct pageblock *b, unsigned index)
 {
@@ -35,15 +23,7 @@ static void write_links(const struct pageblock *b, unsigned index, struct free_l
 /* False when the page is not the head of a free page block. */
 static bool read_links(const struct pageblock *b, unsigned index, struct free_links *l)
 {
-	page_desc_t d = atomic_load_explicit(slot_of(b, index), memory_order_relaxed);
-	uint64_t n = desc_number(d);
-
-	if (desc_class(d) || desc_type(d) != PAGE_FREE)
-		return false;
-	l->order = n & ORDER_MASK;
-	l->prev = (n >> ORDER_BITS) & LINK_MASK;
-	l->next = (n >> (ORDER_BITS + LINK_BITS)) & LINK_MASK;
-	return true;
+	return desc_links(atomic_load_explicit(slot_of(b, index), memory_order_relaxed), l);
 }
 
 static void link_free(struct pageblock *b, unsigned index, unsigned order)

@@ -19,6 +19,7 @@
 #define BSLAB_PAGEBLOCK_H
 
 #include "base/list.h"
+#include "map/map.h"
 
 #define NR_ORDERS (PAGEBLOCK_ORDER + 1)
 
@@ -63,6 +64,40 @@ struct pageblock {
 	uint16_t head[NR_ORDERS]; /* index of the first free page block + 1, 0: none */
 	uint64_t dirty[PAGEBLOCK_PAGES / 64];
 };
+
+/* What one entry of the map's root leads to. */
+struct section {
+	_Atomic page_desc_t desc[SECTION_PAGES];
+	struct pageblock block[SECTION_BLOCKS];
+};
+
+/*
+ * The descriptor of the head of a free page block links it to others of its order in its pageblock, by index + 1, 0 for
+ * none:
+ *
+ *     desc_number = order | prev << 4 | next << 14
+ */
+#define LINK_BITS 10
+#define LINK_MASK ((1u << LINK_BITS) - 1)
+#define ORDER_BITS 4
+#define ORDER_MASK ((1u << ORDER_BITS) - 1)
+
+struct free_links {
+	unsigned order, prev, next;
+};
+
+/* False when the page is not the head of a free page block. */
+static inline bool desc_links(page_desc_t d, struct free_links *l)
+{
+	uint64_t n = desc_number(d);
+
+	if (desc_class(d) || desc_type(d) != PAGE_FREE)
+		return false;
+	l->order = n & ORDER_MASK;
+	l->prev = (n >> ORDER_BITS) & LINK_MASK;
+	l->next = (n >> (ORDER_BITS + LINK_BITS)) & LINK_MASK;
+	return true;
+}
 
 static inline uintptr_t pageblock_address(const struct pageblock *b)
 {

@@ -33,13 +33,8 @@ static const enum migratetype fallbacks[MIGRATE_HIGHATOMIC][2] = {
     [MIGRATE_MOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE},
 };
 
-static struct {
-	struct lock lock; /* RANK_THREAD: the lists and nr_users of all buddies */
-	struct buddy *all, *orphans, *next_shared;
-	unsigned nr_buddies;
-} threads;
-
-static struct buddy highatomic; /* owns the reserve */
+struct buddies threads reader_root(buddies);
+struct buddy highatomic reader_root(highatomic); /* owns the reserve */
 
 /* --- lists of one buddy, under its lock ----------------------------------- */
 

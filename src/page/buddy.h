@@ -96,6 +96,12 @@ struct buddy {
 struct buddy *buddy_first(void);
 #define for_each_buddy(b) for ((b) = buddy_first(); (b); (b) = (b)->next)
 
+struct buddies {
+	struct lock lock; /* RANK_THREAD: the lists and nr_users of all buddies */
+	struct buddy *all, *orphans, *next_shared;
+	unsigned nr_buddies;
+};
+
 enum pages_flags {
 	PAGES_NOWAIT = 1,     /* no system call: fails rather than grow, may use the HIGHATOMIC reserve */
 	PAGES_HIGHATOMIC = 2, /* may use the reserve as a last resort */

@@ -2,7 +2,6 @@
 #include "page/zone.h"
 
 #include "map/map.h"
-#include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
 
@@ -12,23 +11,7 @@
 /* Pages that can be faulted in within a millisecond. */
 #define FAULTS_PER_MS 512
 
-static struct {
-	struct lock lock;
-	struct region *regions;
-	size_t nr_used;	       /* blocks handed out */
-	size_t nr_dirty_pages; /* in free blocks */
-	size_t dirty_floor;    /* 0: as the options say */
-	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
-	size_t nr_partial_free; /* free pages of blocks in use, as last told; atomic, not under the lock */
-	size_t nr_learned;
-	/* In this window: */
-	uint64_t window_at_ms;
-	size_t nr_purged;   /* pages purged and not yet asked for again, those of earlier windows fading */
-	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
-	size_t nr_recycled_outside; /* the same, of blocks that their users kept; atomic, not under the lock */
-	size_t nr_peak;	    /* the most blocks handed out */
-	struct zone_info count; /* what in it is kept as it changes; zone_snapshot() fills in the rest */
-} zone;
+struct zone zone reader_root(zone);
 
 /* --- bits --------------------------------------------------------------- */
 
@@ -410,9 +393,7 @@ uint64_t zone_nr_given_back(void)
 
 static size_t floor_pages(void)
 {
-	size_t floor = zone.dirty_floor ? zone.dirty_floor : bslab_options.dirty_size;
-
-	return (floor >> PAGE_SHIFT) + zone_learned_pages();
+	return zone_floor_pages_of(&zone, bslab_options.dirty_size);
 }
 
 size_t zone_nr_used(void)
@@ -425,14 +406,6 @@ size_t zone_nr_dirty(void)
 	return __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED);
 }
 
-/* A stale number of free pages only shifts a watermark. */
-static size_t pages_in_use(void)
-{
-	size_t nr_pages = zone_nr_used() << PAGEBLOCK_ORDER;
-
-	return nr_pages - min_size(nr_pages, __atomic_load_n(&zone.nr_partial_free, __ATOMIC_RELAXED));
-}
-
 void zone_note_partial_free(size_t nr_pages)
 {
 	__atomic_store_n(&zone.nr_partial_free, nr_pages, __ATOMIC_RELAXED);
@@ -440,12 +413,12 @@ void zone_note_partial_free(size_t nr_pages)
 
 size_t zone_in_use(void)
 {
-	return pages_in_use() << PAGE_SHIFT;
+	return zone_pages_in_use_of(&zone) << PAGE_SHIFT;
 }
 
 size_t zone_high_pages(void)
 {
-	return floor_pages() + pages_in_use() / 16;
+	return zone_high_pages_of(&zone, bslab_options.dirty_size);
 }
 
 size_t zone_high_partial_pages(size_t nr_in_use)
@@ -455,7 +428,7 @@ size_t zone_high_partial_pages(size_t nr_in_use)
 
 static size_t low_pages(void)
 {
-	return zone_high_pages() / 4 * 3;
+	return zone_low_pages_of(zone_high_pages());
 }
 
 /* Reads without the lock: a stale value only shifts the purge by one free. */

@@ -29,6 +29,7 @@
 #ifndef BSLAB_ZONE_H
 #define BSLAB_ZONE_H
 
+#include "os/lock.h"
 #include "region/region.h"
 
 /*
@@ -95,6 +96,50 @@ struct zone_info {
 	uint64_t nr_commits, nr_commit_blocks, nr_commit_failures;
 };
 void zone_snapshot(struct zone_info *info);
+
+struct zone {
+	struct lock lock;
+	/* Under lock: */
+	struct region *regions;
+	size_t nr_used;	       /* blocks handed out */
+	size_t nr_dirty_pages; /* in free blocks */
+	size_t dirty_floor;    /* 0: as the options say */
+	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
+	size_t nr_partial_free; /* free pages of blocks in use, as last told; atomic, not under the lock */
+	size_t nr_learned;
+	/* In this window: */
+	uint64_t window_at_ms;
+	size_t nr_purged;   /* pages purged and not yet asked for again, those of earlier windows fading */
+	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
+	size_t nr_recycled_outside; /* the same, of blocks that their users kept; atomic, not under the lock */
+	size_t nr_peak;	    /* the most blocks handed out */
+	struct zone_info count; /* what in it is kept as it changes; zone_snapshot() fills in the rest */
+};
+
+/* The watermarks of 3 above; dirty_size as in the options. */
+static inline size_t zone_floor_pages_of(const struct zone *z, size_t dirty_size)
+{
+	return ((z->dirty_floor ? z->dirty_floor : dirty_size) >> PAGE_SHIFT) +
+	       __atomic_load_n(&z->nr_learned, __ATOMIC_RELAXED);
+}
+
+/* A stale number of free pages only shifts a watermark. */
+static inline size_t zone_pages_in_use_of(const struct zone *z)
+{
+	size_t nr_pages = __atomic_load_n(&z->nr_used, __ATOMIC_RELAXED) << PAGEBLOCK_ORDER;
+
+	return nr_pages - min_size(nr_pages, __atomic_load_n(&z->nr_partial_free, __ATOMIC_RELAXED));
+}
+
+static inline size_t zone_high_pages_of(const struct zone *z, size_t dirty_size)
+{
+	return zone_floor_pages_of(z, dirty_size) + zone_pages_in_use_of(z) / 16;
+}
+
+static inline size_t zone_low_pages_of(size_t high_pages)
+{
+	return high_pages / 4 * 3;
+}
 
 void zone_fork_prepare(void);
 void zone_fork_done(bool child);

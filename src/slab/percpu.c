@@ -15,22 +15,12 @@ extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
 /* Both sentinels of a sheaf without slots. */
-static void *const none_words[2] = {(void *)1, (void *)1};
+extern void *const none_words[2] reader_root(none_words);
+void *const none_words[2] = {(void *)1, (void *)1};
 #define NONE_TOP ((void **)&none_words[1]) /* never written: it is full */
 
-static struct percpu_area none_area;
-
-static struct {
-	struct lock lock; /* RANK_THREAD: everything but mode and counters */
-	enum index_mode mode;
-	struct percpu_area *orphans; /* areas with objects and without an index */
-	struct percpu_area *spare;   /* the same without objects */
-	struct percpu_area *limbo;   /* detached, and sequences may still be at work in them */
-	unsigned nr_slots;	     /* entries of bslab_hot.area[] in use, from 0 */
-	uint32_t next_slot, nr_free_slots;
-	uint32_t *free_slots;
-	_Atomic uint64_t nr_sheaf_reaps, nr_barn_reaps, nr_drains; /* relaxed, as struct percpu_info has them */
-} percpu;
+struct percpu_area none_area reader_root(none_area);
+struct percpu percpu reader_root(percpu);
 
 enum index_mode percpu_mode(void)
 {

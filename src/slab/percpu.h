@@ -49,6 +49,18 @@ struct percpu_area {
 	unsigned slot; /* it was detached from; under the lock of slab/percpu.c */
 };
 
+struct percpu {
+	struct lock lock; /* RANK_THREAD: everything but mode and counters */
+	enum index_mode mode; /* INDEX_AUTO before boot */
+	struct percpu_area *orphans; /* areas with objects and without an index */
+	struct percpu_area *spare;   /* the same without objects */
+	struct percpu_area *limbo;   /* detached, and sequences may still be at work in them */
+	unsigned nr_slots;	     /* entries of bslab_hot.area[] in use, from 0 */
+	uint32_t next_slot, nr_free_slots;
+	uint32_t *free_slots;
+	_Atomic uint64_t nr_sheaf_reaps, nr_barn_reaps, nr_drains; /* relaxed, as struct percpu_info has them */
+};
+
 /* Chooses the index mode; after this the slow paths work. */
 void percpu_boot(void);
 enum index_mode percpu_mode(void);

@@ -7,7 +7,7 @@
 #include "page/limit.h"
 #include "slab/sheaf.h"
 
-static struct kmem_cache *caches[NR_CLASSES];
+struct kmem_cache *caches[NR_CLASSES] reader_root(caches);
 static struct lock caches_lock; /* RANK_CACHE: making one */
 
 static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+#include "insight/fill.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- caches ------------------------------------------------------------------------------------- */
+
+/* Objects in the barn's full sheaves, of which there are as many as it says. */
+static size_t barn_objects(struct heap *h, const struct barn *b)
+{
+	uint64_t addr = (uintptr_t)b->full;
+	struct sheaf_copy sheaf;
+	size_t n = 0;
+	unsigned i;
+
+	for (i = 0; addr && i < b->nr_full && heap_sheaf(h, addr, &sheaf, &addr); i++)
+		n += sheaf.nr;
+	return n;
+}
+
+static void fill_barn(struct heap *h, const struct barn *b, struct cache_info *info)
+{
+	info->nr_full_sheaves = b->nr_full;
+	info->nr_empty_sheaves = b->nr_empty;
+	info->nr_barn_objects = barn_objects(h, b);
+	info->sheaf_capacity = b->capacity;
+	info->nr_gets = b->nr_gets;
+	info->nr_refills = b->nr_refills;
+	info->nr_overs = b->nr_overs;
+	info->nr_puts = b->nr_puts;
+	info->nr_drains = b->nr_drains;
+}
+
+static void fill_cache(struct heap *h, unsigned class, struct cache_info *info)
+{
+	struct kmem_cache c;
+	uint64_t addr;
+
+	if (!heap_cache(h, class, &c, &addr))
+		return;
+	info->size = c.size;
+	info->migratetype = c.migratetype;
+	info->objects_per_slab = min_size((BSLAB_PAGE_SIZE << (c.full_order & 15)) / c.size, MAX_SLAB_OBJECTS);
+	info->pages_per_slab = align_up(info->objects_per_slab * c.size, BSLAB_PAGE_SIZE) >> PAGE_SHIFT;
+	info->nr_slabs = c.nr_slabs;
+	info->nr_objects = c.nr_objects;
+	info->nr_pages = c.nr_pages;
+	info->nr_partial = c.nr_partial;
+	info->nr_free = c.nr_objects > c.nr_out ? c.nr_objects - c.nr_out : 0;
+	info->nr_slab_creates = c.nr_slab_creates;
+	info->nr_slab_destroys = c.nr_slab_destroys;
+	info->nr_uncached_allocs = c.nr_uncached_allocs;
+	info->nr_uncached_frees = c.nr_uncached_frees;
+	fill_barn(h, &c.barn, info);
+}
+
+/* --- sheaves of CPUs ------------------------------------------------------------------------------- */
+
+struct percpu_fill {
+	struct heap *heap;
+	struct percpu_info *info;
+};
+
+static bool fill_area(void *arg, int slot, const struct percpu_area *area)
+{
+	struct percpu_fill *fill = arg;
+	struct percpu_info *info = fill->info;
+	struct cpu_info *cpu = NULL;
+	struct sheaf_copy sheaf;
+	unsigned class;
+
+	if (slot >= 0 && info->nr_areas++ < MAX_REPORT_CPUS) {
+		cpu = &info->cpu[info->nr_listed++];
+		cpu->index = (unsigned)slot - (info->mode == INDEX_CPU_ID);
+	}
+	for (class = 1; class < NR_CLASSES; class++) {
+		if (!heap_sheaf_of_top(fill->heap, (uintptr_t)area->top[class], &sheaf))
+			continue;
+		info->nr_cached[class] += sheaf.nr;
+		if (!cpu)
+			continue;
+		cpu->nr[class] = (uint16_t)sheaf.nr;
+		cpu->capacity[class] = (uint16_t)sheaf.capacity;
+		cpu->nr_objects += sheaf.nr;
+		cpu->nr_slots += sheaf.capacity;
+		cpu->bytes += sheaf.nr * class_size(class);
+	}
+	return true;
+}
+
+static void fill_percpu(struct heap *h, struct percpu_info *info)
+{
+	struct percpu_fill fill = {h, info};
+
+	info->mode = h->percpu.mode;
+	info->nr_sheaf_reaps = h->percpu.nr_sheaf_reaps;
+	info->nr_barn_reaps = h->percpu.nr_barn_reaps;
+	info->nr_drains = h->percpu.nr_drains;
+	heap_areas(h, fill_area, &fill);
+}
+
+/* --- pages ------------------------------------------------------------------------------------------- */
+
+/* Is any of these pages dirty? They are a free page block, and so aligned to their number. */
+static bool any_is_dirty(const struct pageblock *b, unsigned index, unsigned order)
+{
+	unsigned w, nr = 1u << order;
+
+	if (order < 6)
+		return b->dirty[index / 64] >> index % 64 & ((1ull << nr) - 1);
+	for (w = index / 64; w < (index + nr) / 64; w++)
+		if (b->dirty[w])
+			return true;
+	return false;
+}
+
+static void fill_buddy_block(struct heap *h, const struct block_copy *copy, struct pages_info *info)
+{
+	const struct pageblock *b = &copy->b;
+	unsigned t = b->migratetype, i;
+	struct free_links links;
+
+	if (t >= NR_MIGRATETYPES || b->nr_free > PAGEBLOCK_PAGES || b->nr_dirty_free > b->nr_free) {
+		h->nr_doubts++;
+		return;
+	}
+	info->nr_blocks++;
+	info->blocks[t]++;
+	info->mixed[t] += (b->users & ~(1u << t)) != 0;
+	info->nr_free += b->nr_free;
+	info->nr_dirty_free += b->nr_dirty_free;
+	info->free_pages[t] += b->nr_free;
+	info->dirty_pages[t] += b->nr_dirty_free;
+	for (i = 0; b->nr_free && i < PAGEBLOCK_PAGES; i++)
+		if (desc_links(copy->desc[i], &links) && links.order < NR_ORDERS && i % (1u << links.order) == 0) {
+			info->free_area[t][links.order]++;
+			info->resident_area[t][links.order] += any_is_dirty(b, i, links.order);
+		}
+}
+
+static void fill_blocks(struct heap *h, struct pages_info *info)
+{
+	struct block_copy copy;
+	size_t i;
+	unsigned n;
+
+	for (i = 0; i < h->nr_regions; i++)
+		for (n = 0; n < h->regions[i].nr_committed; n++) {
+			if (!heap_block(h, h->regions[i].base + ((uint64_t)n << PAGEBLOCK_SHIFT), &copy)) {
+				h->nr_doubts++;
+				continue;
+			}
+			if (copy.b.state == PAGEBLOCK_BUDDY)
+				fill_buddy_block(h, &copy, info);
+			info->nr_large_blocks += copy.b.state == PAGEBLOCK_LARGE;
+			info->nr_isolated_blocks += copy.b.state == PAGEBLOCK_ISOLATE;
+		}
+	info->nr_reserve_free = info->free_pages[MIGRATE_HIGHATOMIC];
+}
+
+static void add_counters(struct heap *h, uint64_t buddy, struct pages_info *info)
+{
+	uint64_t from[sizeof(struct buddy_counters) / sizeof(uint64_t)], *to = (uint64_t *)&info->count;
+	size_t i;
+
+	if (!heap_read(h, buddy + offsetof(struct buddy, count), from, sizeof from)) {
+		h->nr_doubts++;
+		return;
+	}
+	for (i = 0; i < sizeof from / sizeof *from; i++)
+		to[i] += from[i];
+}
+
+static void add_hot_runs(struct heap *h, uint64_t buddy, struct pages_info *info)
+{
+	uint32_t nr_pages;
+
+	if (heap_read(h, buddy + offsetof(struct buddy, hot.nr_pages), &nr_pages, sizeof nr_pages) &&
+	    nr_pages <= MAX_HOT_PAGES)
+		info->nr_hot += nr_pages;
+	else
+		h->nr_doubts++;
+}
+
+static void fill_pages(struct heap *h, struct pages_info *info)
+{
+	size_t i;
+
+	for (i = 0; i < h->nr_buddies; i++) {
+		add_counters(h, h->buddies[i], info);
+		add_hot_runs(h, h->buddies[i], info);
+	}
+	add_counters(h, h->root[ROOT_HIGHATOMIC], info);
+	info->nr_buddies = h->nr_buddies;
+	fill_blocks(h, info);
+}
+
+static void fill_zone(const struct heap *h, struct zone_info *info)
+{
+	const struct zone *z = &h->zone;
+
+	*info = z->count;
+	info->nr_committed = (size_t)info->nr_commit_blocks;
+	info->nr_used = z->nr_used;
+	info->nr_free = info->nr_committed - info->nr_used;
+	info->nr_dirty_pages = z->nr_dirty_pages;
+	info->high_pages = zone_high_pages_of(z, h->options.dirty_size);
+	info->low_pages = zone_low_pages_of(info->high_pages);
+	info->learned_pages = z->nr_learned;
+}
+
+/* --- large blocks -------------------------------------------------------------------------------------- */
+
+static void fill_large(struct heap *h, struct large_info *info, struct large_list *list)
+{
+	struct vm_area *areas;
+	struct large large;
+	size_t nr, i;
+
+	if (!heap_read(h, h->root[ROOT_LARGE], &large, sizeof large)) {
+		h->nr_doubts++;
+		return;
+	}
+	*info = large.info;
+	info->nr_hot_pages = large.nr_hot_pages;
+	areas = heap_large(h, &nr);
+	list->nr_areas = info->nr_areas;
+	list->nr_listed = min_size(nr, MAX_LARGE_LISTED);
+	for (i = 0; i < list->nr_listed; i++) {
+		const struct vm_area *a = &areas[i];
+		struct large_block *b = &list->block[i];
+
+		*b = (struct large_block){.addr = a->addr, .size = a->size, .nr_blocks = a->nr_blocks};
+		if (!a->first) {
+			b->guard_before = a->addr - a->map_addr;
+			b->guard_behind = a->map_size - b->guard_before - a->size;
+		}
+	}
+	free(areas);
+}
+
+void report_fill(struct heap *h, struct heap_report *r)
+{
+	struct slow_counts counts = {0};
+	struct boot boot = {0};
+	unsigned class;
+
+	memset(r, 0, sizeof *r);
+	for (class = 1; class < NR_CLASSES; class++)
+		fill_cache(h, class, &r->class[class].cache);
+	fill_percpu(h, &r->percpu);
+	fill_pages(h, &r->pages);
+	fill_zone(h, &r->zone);
+	fill_large(h, &r->large, &r->large_list);
+	if (!heap_read(h, h->root[ROOT_BOOT], &boot, sizeof boot) ||
+	    !heap_read(h, h->root[ROOT_SLOW_COUNTS], &counts, sizeof counts))
+		h->nr_doubts++;
+	r->metadata = boot.used;
+	r->metadata_mapped = boot.mapped;
+	r->nr_reclaims = counts.nr_reclaims;
+	r->nr_failures = counts.nr_failures;
+	report_derive(r);
+}

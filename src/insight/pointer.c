@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/* What stands at an address: --ptr. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "insight/view.h"
+
+#define NR_NEIGHBOURS 4 /* on either side */
+
+/* Where each object of a slab is. */
+enum place { IN_USE, IN_SLAB, IN_SHEAF, IN_BARN, IN_ORPHAN };
+
+struct slab_view {
+	struct heap *heap;
+	struct slab_copy slab;
+	struct kmem_cache cache;
+	unsigned class;
+	uint8_t place[MAX_SLAB_OBJECTS];
+	int slot[MAX_SLAB_OBJECTS]; /* of the sheaf's CPU */
+};
+
+static void line(FILE *out, const char *name)
+{
+	fprintf(out, "%-12s", name);
+}
+
+static void mark_sheaf(struct slab_view *v, const struct sheaf_copy *sheaf, enum place place, int slot)
+{
+	unsigned i;
+
+	for (i = 0; i < sheaf->nr; i++) {
+		uint64_t index = (sheaf->object[i] - v->slab.s.base) / v->cache.size;
+
+		if (sheaf->object[i] >= v->slab.s.base && index < v->slab.s.nr_objects) {
+			v->place[index] = (uint8_t)place;
+			v->slot[index] = slot;
+		}
+	}
+}
+
+static bool mark_area(void *arg, int slot, const struct percpu_area *area)
+{
+	struct slab_view *v = arg;
+	struct sheaf_copy sheaf;
+
+	if (heap_sheaf_of_top(v->heap, (uintptr_t)area->top[v->class], &sheaf))
+		mark_sheaf(v, &sheaf, slot < 0 ? IN_ORPHAN : IN_SHEAF, slot);
+	return true;
+}
+
+static void mark_barn(struct slab_view *v)
+{
+	uint64_t addr = (uintptr_t)v->cache.barn.full;
+	unsigned i, nr = v->cache.barn.nr_full;
+	struct sheaf_copy sheaf;
+
+	for (i = 0; addr && i < nr && heap_sheaf(v->heap, addr, &sheaf, &addr); i++)
+		mark_sheaf(v, &sheaf, IN_BARN, 0);
+}
+
+static void mark_all(struct slab_view *v)
+{
+	unsigned i;
+
+	for (i = 0; i < v->slab.s.nr_objects; i++)
+		v->place[i] = v->slab.free[i / 64] >> (i % 64) & 1 ? IN_SLAB : IN_USE;
+	mark_barn(v);
+	heap_areas(v->heap, mark_area, v);
+}
+
+static void put_place(const struct slab_view *v, unsigned i, FILE *out)
+{
+	static const char *const names[] = {
+	    [IN_USE] = "in use",
+	    [IN_SLAB] = "free in its slab",
+	    [IN_BARN] = "free in a sheaf of the barn",
+	    [IN_ORPHAN] = "free in a sheaf that nobody works on",
+	};
+	static const char *const units[] = {"CPU", "mm_cid", "CPU", "thread slot"};
+	enum index_mode mode = v->heap->percpu.mode;
+
+	if (v->place[i] == IN_SHEAF)
+		fprintf(out, "free in the sheaf of %s %d", units[mode], v->slot[i] - (mode == INDEX_CPU_ID));
+	else
+		fputs(names[v->place[i]], out);
+}
+
+static void put_neighbours(const struct slab_view *v, unsigned index, FILE *out)
+{
+	static const char *const names[] = {"used", "slab", "sheaf", "barn", "sheaf"};
+	unsigned from = index > NR_NEIGHBOURS ? index - NR_NEIGHBOURS : 0, i;
+
+	line(out, "neighbours");
+	for (i = from; i <= index + NR_NEIGHBOURS && i < v->slab.s.nr_objects; i++)
+		fprintf(out, i == index ? "%s[%u %s]" : "%s%u %s", i == from ? "" : ", ", i, names[v->place[i]]);
+	fputc('\n', out);
+}
+
+static void put_block(struct heap *h, uint64_t addr, FILE *out)
+{
+	const struct region *r = heap_region(h, addr);
+	uint64_t start = align_down(addr, PAGEBLOCK_SIZE);
+	struct block_copy copy;
+	struct pages_use use;
+	char owner[32];
+
+	if (!r || !heap_block(h, addr, &copy))
+		return;
+	use = view_pages(&copy);
+	view_owner(h, &copy.b, owner, sizeof owner);
+	line(out, "page");
+	fprintf(out, "%u of 512, at 0x%" PRIx64 "\n", (unsigned)((addr - start) >> PAGE_SHIFT),
+		(uint64_t)align_down(addr, BSLAB_PAGE_SIZE));
+	line(out, "pageblock");
+	fprintf(out, "0x%" PRIx64 ", ", start);
+	if (copy.b.state == PAGEBLOCK_BUDDY)
+		fprintf(out, "of buddy %s, %s, %u pages free (%u dirty), %u of slabs, %u of runs\n", owner,
+			view_migratetype(copy.b.migratetype), use.nr_free, use.nr_dirty, use.nr_slab, use.nr_run);
+	else
+		fprintf(out, "%s\n",
+			copy.b.state == PAGEBLOCK_LARGE	    ? "of a large block"
+			: copy.b.state == PAGEBLOCK_ISOLATE ? "being given back"
+							    : "free");
+	line(out, "region");
+	fprintf(out, "0x%" PRIx64 ", %u of %u pageblocks committed\n", (uint64_t)r->base, r->nr_committed, r->nr_blocks);
+}
+
+/* --- what it can be ---------------------------------------------------------------------------- */
+
+static void put_slab(const struct slab_view *v, FILE *out)
+{
+	const struct slab *s = &v->slab.s;
+	size_t bytes = (size_t)s->nr_objects * v->cache.size;
+	unsigned i, n[IN_ORPHAN + 1] = {0};
+
+	for (i = 0; i < s->nr_objects; i++)
+		n[v->place[i]]++;
+	line(out, "slab");
+	fprintf(out, "0x%" PRIx64 ", %zu pages, %u objects: %u in use, %u free in it, %u in sheaves\n", (uint64_t)s->base,
+		(bytes + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT, (unsigned)s->nr_objects, n[IN_USE], n[IN_SLAB],
+		n[IN_SHEAF] + n[IN_BARN] + n[IN_ORPHAN]);
+	line(out, "cache");
+	fprintf(out, "%u bytes, %s: %u slabs, %zu objects\n", v->cache.size, view_migratetype(v->cache.migratetype),
+		v->cache.nr_slabs, v->cache.nr_objects);
+}
+
+static bool view_object(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
+{
+	struct slab_view v = {.heap = h, .class = desc_class(d)};
+	uint64_t cache, index, base;
+
+	if (!heap_cache(h, v.class, &v.cache, &cache) || !heap_slab(h, (uintptr_t)desc_pointer(d), v.class, &v.slab) ||
+	    addr < v.slab.s.base)
+		return false;
+	mark_all(&v);
+	index = (addr - v.slab.s.base) / v.cache.size;
+	base = v.slab.s.base + index * v.cache.size;
+	line(out, "state");
+	if (index >= v.slab.s.nr_objects) {
+		fprintf(out, "behind the last object of its slab\n");
+	} else {
+		put_place(&v, (unsigned)index, out);
+		fputc('\n', out);
+		line(out, "object");
+		fprintf(out, "%u of %u, %u bytes at 0x%" PRIx64, (unsigned)index, (unsigned)v.slab.s.nr_objects, v.cache.size, base);
+		fprintf(out, addr == base ? "\n" : ", the address is %u bytes into it\n", (unsigned)(addr - base));
+		put_neighbours(&v, (unsigned)index, out);
+	}
+	put_slab(&v, out);
+	put_block(h, addr, out);
+	return true;
+}
+
+static bool view_run(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
+{
+	uint64_t start = align_down(addr, BSLAB_PAGE_SIZE), nr;
+	bool is_hot;
+
+	if (desc_type(d) == PAGE_RUN_BODY)
+		start -= desc_number(d) << PAGE_SHIFT;
+	d = heap_desc(h, start);
+	nr = desc_number(d);
+	is_hot = desc_type(d) == PAGE_RUN_HOT;
+	if (desc_class(d) || (desc_type(d) != PAGE_RUN && !is_hot) || !nr || nr > PAGEBLOCK_PAGES || addr - start >= nr << PAGE_SHIFT)
+		return false;
+	line(out, "state");
+	fprintf(out, is_hot ? "free, kept whole for the next request of its size\n" : "in use\n");
+	line(out, "run");
+	fprintf(out, "%u pages at 0x%" PRIx64, (unsigned)nr, start);
+	fprintf(out, addr == start ? "\n" : ", the address is %" PRIu64 " bytes into it\n", addr - start);
+	put_block(h, addr, out);
+	return true;
+}
+
+static void put_large(const struct vm_area *a, uint64_t addr, FILE *out)
+{
+	line(out, "state");
+	fprintf(out, addr - a->addr < a->size ? "in use\n" : "a guard page\n");
+	line(out, "large block");
+	fprintf(out, "%zu bytes at 0x%" PRIx64, a->size, (uint64_t)a->addr);
+	if (addr == a->addr)
+		fputc('\n', out);
+	else if (addr - a->addr < a->size)
+		fprintf(out, ", the address is %" PRIu64 " bytes into it\n", addr - a->addr);
+	else
+		fprintf(out, ", the address is %s it\n", addr < a->addr ? "before" : "behind");
+	if (a->first) {
+		line(out, "pageblocks");
+		fprintf(out, "%u\n", a->nr_blocks);
+	} else {
+		line(out, "mapping");
+		fprintf(out, "%zu bytes at 0x%" PRIx64 "\n", a->map_size, (uint64_t)a->map_addr);
+	}
+}
+
+static bool view_large(struct heap *h, uint64_t addr, FILE *out)
+{
+	size_t nr, i;
+	struct vm_area *large = heap_large(h, &nr);
+	bool found = false;
+
+	for (i = 0; i < nr && !found; i++) {
+		const struct vm_area *a = &large[i];
+
+		found = addr - a->addr < a->size || (!a->first && addr - a->map_addr < a->map_size);
+		if (found)
+			put_large(a, addr, out);
+	}
+	free(large);
+	if (found)
+		put_block(h, addr, out);
+	return found;
+}
+
+/* Free pages: the block of pages that the address is in begins at an aligned page at or before it. */
+static void put_free(struct heap *h, uint64_t addr, FILE *out)
+{
+	unsigned page = (unsigned)(addr >> PAGE_SHIFT) % PAGEBLOCK_PAGES, order, head;
+	uint64_t start = align_down(addr, PAGEBLOCK_SIZE);
+	struct block_copy copy;
+	struct free_links links;
+
+	if (!heap_block(h, addr, &copy))
+		return;
+	line(out, "state");
+	if (copy.b.state != PAGEBLOCK_BUDDY) {
+		fprintf(out, copy.b.state == PAGEBLOCK_LARGE ? "behind the end of a large block\n" : "in a free pageblock\n");
+		return;
+	}
+	for (order = 0; order < NR_ORDERS; order++) {
+		head = page & ~((1u << order) - 1);
+		if (desc_links(copy.desc[head], &links) && links.order >= order && page - head < 1u << links.order) {
+			fprintf(out, "free, in %u free pages at 0x%" PRIx64 " (order %u), %s\n", 1u << links.order,
+				start + ((uint64_t)head << PAGE_SHIFT), links.order,
+				copy.b.dirty[page / 64] >> page % 64 & 1 ? "dirty" : "not resident");
+			return;
+		}
+	}
+	fprintf(out, "in nobody's hands: it is being taken or given back\n");
+}
+
+void view_pointer(struct heap *h, uint64_t addr, FILE *out)
+{
+	page_desc_t d = heap_desc(h, addr);
+	enum page_type type = desc_type(d);
+
+	line(out, "address");
+	fprintf(out, "0x%" PRIx64 "\n", addr);
+	if (desc_class(d) && view_object(h, addr, d, out))
+		return;
+	if (!desc_class(d) && (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT) &&
+	    view_run(h, addr, d, out))
+		return;
+	if (view_large(h, addr, out))
+		return;
+	if (heap_region(h, addr)) {
+		put_free(h, addr, out);
+		put_block(h, addr, out);
+		return;
+	}
+	line(out, "state");
+	fprintf(out, "not bslab's\n");
+}

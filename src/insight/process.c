@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+/* A live process, by process_vm_readv(2), or where that is refused by /proc/PID/mem. Paths in it are never followed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "insight/maps.h"
+#include "insight/memory.h"
+
+#define MAPS_STEP (64 * KIB)
+
+struct process {
+	struct memory memory;
+	int pid;
+	int dir; /* /proc/PID: refers to this process for ever, whoever gets the number next */
+	int mem; /* /proc/PID/mem, or -1 */
+	bool by_mem;
+	struct mappings maps;
+};
+
+static struct process *process_of(struct memory *m)
+{
+	return container_of(m, struct process, memory);
+}
+
+/* A whole file of /proc/PID as text, to be freed; NULL with errno. */
+static char *read_text(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC), error = errno;
+	size_t len = 0, size = 0;
+	char *text = NULL, *more;
+	ssize_t n = fd >= 0;
+
+	while (n > 0) {
+		if (size - len < MAPS_STEP) {
+			size = 2 * size + 2 * MAPS_STEP;
+			more = realloc(text, size);
+			if (!more) {
+				n = -1;
+				error = ENOMEM;
+				break;
+			}
+			text = more;
+		}
+		n = read(fd, text + len, size - len - 1);
+		error = errno;
+		len += n > 0 ? (size_t)n : 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (fd < 0 || n < 0) {
+		free(text);
+		errno = error;
+		return NULL;
+	}
+	text[len] = 0;
+	return text;
+}
+
+/* Its letter in /proc/PID/stat; 0 when it is gone. */
+static char process_state(const struct process *p)
+{
+	char *text = read_text(p->dir, "stat"), *name_end = text ? strrchr(text, ')') : NULL, state;
+
+	state = name_end && name_end[1] == ' ' ? name_end[2] : 0;
+	free(text);
+	return state;
+}
+
+static bool fail_ended(struct process *p)
+{
+	return memory_fail(&p->memory, "%s has ended", p->memory.name);
+}
+
+/* The kernel lets look whom it lets attach: ptrace(2), PTRACE_MODE_ATTACH_REALCREDS. */
+static bool fail_permission(struct process *p, int error)
+{
+	char *scope = read_text(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope");
+	struct stat st = {0};
+
+	fstat(p->dir, &st);
+	if (st.st_uid != geteuid())
+		memory_fail(&p->memory,
+			    "cannot read %s: %s; it is another user's (uid %u) or not dumpable: run as that user or as root",
+			    p->memory.name, strerror(error), (unsigned)st.st_uid);
+	else if (scope && *scope > '0')
+		memory_fail(&p->memory,
+			    "cannot read %s: %s; kernel.yama.ptrace_scope is %c, which lets only its parents or root look",
+			    p->memory.name, strerror(error), *scope);
+	else
+		memory_fail(&p->memory, "cannot read %s: %s; it is not dumpable, or a security policy forbids it: run as root",
+			    p->memory.name, strerror(error));
+	free(scope);
+	return false;
+}
+
+static bool process_refresh(struct memory *m)
+{
+	struct process *p = process_of(m);
+	char *text = read_text(p->dir, "maps");
+	int error = errno;
+	bool good;
+
+	if (!text)
+		return error == ESRCH || error == ENOENT ? fail_ended(p) : fail_permission(p, error);
+	mappings_free(&p->maps);
+	good = mappings_parse(&p->maps, text);
+	free(text);
+	if (!good)
+		return memory_fail(m, "out of memory");
+	if (p->maps.nr)
+		return true;
+	switch (process_state(p)) {
+	case 0:
+		return fail_ended(p);
+	case 'Z':
+	case 'X':
+		return memory_fail(m, "%s has ended, and waits for its parent to notice", m->name);
+	default:
+		return memory_fail(m, "%s has no memory of its own: a thread of the kernel", m->name);
+	}
+}
+
+static bool read_by_mem(struct process *p, uint64_t addr, void *buf, size_t size)
+{
+	if (p->mem < 0)
+		p->mem = openat(p->dir, "mem", O_RDONLY | O_CLOEXEC);
+	return p->mem >= 0 && addr <= INT64_MAX && pread(p->mem, buf, size, (off_t)addr) == (ssize_t)size;
+}
+
+static bool process_read(struct memory *m, uint64_t addr, void *buf, size_t size)
+{
+	struct iovec local = {buf, size}, remote = {(void *)(uintptr_t)addr, size};
+	struct process *p = process_of(m);
+	ssize_t n;
+
+	if (!p->by_mem) {
+		n = process_vm_readv(p->pid, &local, 1, &remote, 1, 0);
+		if (n >= 0 || errno == EFAULT || errno == ESRCH)
+			return n == (ssize_t)size;
+		p->by_mem = true; /* not in this kernel, or a seccomp filter forbids it */
+	}
+	return read_by_mem(p, addr, buf, size);
+}
+
+/* False, with a fault, when nothing at all may be read. */
+static bool may_read(struct process *p)
+{
+	char byte;
+
+	if (process_read(&p->memory, p->maps.map[0].start, &byte, 1) || !p->by_mem || p->mem >= 0)
+		return true;
+	return errno == EACCES || errno == EPERM ? fail_permission(p, errno) : true;
+}
+
+static void process_images(struct memory *m, memory_image *visit, void *arg)
+{
+	struct process *p = process_of(m);
+	bool more = true;
+	size_t i;
+
+	for (i = 0; more && i < p->maps.nr; i++)
+		if (p->maps.map[i].readable && p->maps.map[i].has_file && !p->maps.map[i].offset)
+			more = visit(arg, p->maps.map[i].start);
+	for (i = 0; more && i < p->maps.nr; i++)
+		if (p->maps.map[i].readable && (!p->maps.map[i].has_file || p->maps.map[i].offset))
+			more = visit(arg, p->maps.map[i].start);
+}
+
+static void process_explain(struct memory *m)
+{
+	process_refresh(m);
+}
+
+static void process_close(struct memory *m)
+{
+	struct process *p = process_of(m);
+
+	mappings_free(&p->maps);
+	if (p->mem >= 0)
+		close(p->mem);
+	if (p->dir >= 0)
+		close(p->dir);
+	free(p);
+}
+
+static const struct memory_source process_source = {process_read, process_refresh, process_images, process_explain,
+						    process_close};
+
+static bool process_start(struct process *p)
+{
+	char path[32];
+
+	snprintf(path, sizeof path, "/proc/%d", p->pid);
+	p->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (p->dir < 0 && errno == ENOENT)
+		return memory_fail(&p->memory, "there is no process %d", p->pid);
+	if (p->dir < 0)
+		return memory_fail(&p->memory, "%s: %s", path, strerror(errno));
+	return process_refresh(&p->memory) && may_read(p);
+}
+
+struct memory *process_open(int pid, char *fault)
+{
+	struct process *p = calloc(1, sizeof *p);
+
+	if (!p) {
+		snprintf(fault, MAX_FAULT, "out of memory");
+		return NULL;
+	}
+	p->memory.source = &process_source;
+	snprintf(p->memory.name, sizeof p->memory.name, "process %d", pid);
+	p->pid = pid;
+	p->dir = p->mem = -1;
+	if (process_start(p))
+		return &p->memory;
+	memcpy(fault, p->memory.fault, MAX_FAULT);
+	process_close(&p->memory);
+	return NULL;
+}
