@@ -309,7 +309,7 @@ proctype freer()
 }
 
 #if SETUP == 2
-/* A round of buddy_purge(): isolate_block(), madvise with no lock held, purge_isolated(). */
+/* A round of purge_buddy(): isolate_block(), madvise with no lock held, purge_isolated(). */
 proctype purger()
 {
 	byte b, i, page = NOBODY;

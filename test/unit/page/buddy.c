@@ -10,7 +10,7 @@
 #include "os/thread.h"
 #include "page/buddy.h"
 #include "page/zone.h"
-#include "page/blocks.h"
+#include "page/every_block.h"
 
 static void setup(void)
 {
