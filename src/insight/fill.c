@@ -135,7 +135,8 @@ static void fill_buddy_block(struct heap *h, const struct block_copy *copy, stru
 	for (i = 0; b->nr_free && i < PAGEBLOCK_PAGES; i++)
 		if (desc_links(copy->desc[i], &links) && links.order < NR_ORDERS && i % (1u << links.order) == 0) {
 			info->free_area[t][links.order]++;
-			info->resident_area[t][links.order] += any_is_dirty(b, i, links.order);
+			info->resident_area[t][links.order] +=
+			    t == MIGRATE_HIGHATOMIC || any_is_dirty(b, i, links.order);
 		}
 }
 
