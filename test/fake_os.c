@@ -482,8 +482,3 @@ bool os_read_file(const char *path, char *text, size_t size)
 		}
 	return false;
 }
-
-bool os_is_filtered(void)
-{
-	return fake.is_filtered;
-}

@@ -45,7 +45,6 @@ struct fake_os {
 	const char *env;	/* value of BSLAB_CONF */
 	uint64_t clock_ms;	/* 0: that of the machine */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
-	bool is_filtered;
 	bool capture;		/* os_write() goes to text[] */
 	size_t nr_calls[NR_FAKE_CALLS];
 	size_t nr_failed;

@@ -13,6 +13,9 @@
 
 struct large large reader_root(large);
 
+/* A kept block that nobody took for so long goes to the zone. */
+#define HOT_MS 40
+
 /* More than any address space has, and small enough to calculate with. */
 #define MAX_SIZE ((size_t)1 << (ADDRESS_BITS - 1))
 
@@ -89,13 +92,20 @@ static bool blocks_alloc(struct vm_area *a, bool *zeroed)
 	return true;
 }
 
-static void hot_release(bool all);
+static void hot_release(uint64_t ms);
+
+static bool hot_is_too_much(void)
+{
+	size_t nr_hot = __atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED);
+
+	return nr_hot && zone_nr_dirty() + nr_hot > zone_high_pages();
+}
 
 static void blocks_free(struct pageblock *first, unsigned n)
 {
 	zone_free(first, n);
-	if (zone_nr_dirty() + __atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED) > zone_high_pages())
-		hot_release(true);
+	if (hot_is_too_much())
+		hot_release(UINT64_MAX);
 	zone_balance();
 	pages_tick();
 }
@@ -107,6 +117,12 @@ static size_t area_pages(const struct vm_area *a)
 	return (size_t)a->nr_blocks << PAGEBLOCK_ORDER;
 }
 
+static void hot_count(size_t nr_pages)
+{
+	__atomic_store_n(&large.nr_hot_pages, nr_pages, __ATOMIC_RELAXED);
+	zone_note_kept(nr_pages);
+}
+
 static struct vm_area *hot_remove(unsigned i)
 {
 	struct vm_area *a = large.hot[i];
@@ -115,7 +131,7 @@ static struct vm_area *hot_remove(unsigned i)
 	if (a) {
 		memmove(&large.hot[i], &large.hot[i + 1], (NR_HOT - 1 - i) * sizeof a);
 		large.hot[NR_HOT - 1] = NULL;
-		__atomic_store_n(&large.nr_hot_pages, large.nr_hot_pages - area_pages(a), __ATOMIC_RELAXED);
+		hot_count(large.nr_hot_pages - area_pages(a));
 	}
 	return a;
 }
@@ -126,8 +142,8 @@ static void area_give_up(struct vm_area *a)
 	boot_pool_put(&vm_area_pool, a);
 }
 
-/* Those that rested since the last call, or all. */
-static void hot_release(bool all)
+/* Those freed before `ms`. */
+static void hot_release(uint64_t ms)
 {
 	struct vm_area *out[NR_HOT];
 	unsigned i, n = 0;
@@ -135,12 +151,9 @@ static void hot_release(bool all)
 	if (!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED))
 		return;
 	lock_take(&large.lock, RANK_LARGE);
-	for (i = NR_HOT; i-- > 0;) {
-		if (large.hot[i] && (all || large.hot[i]->rested))
+	for (i = NR_HOT; i-- > 0;)
+		if (large.hot[i] && large.hot[i]->freed_at_ms < ms)
 			out[n++] = hot_remove(i);
-		else if (large.hot[i])
-			large.hot[i]->rested = true;
-	}
 	lock_drop(&large.lock, RANK_LARGE);
 	while (n)
 		area_give_up(out[--n]);
@@ -153,12 +166,12 @@ static bool hot_keep(struct vm_area *a)
 
 	if (zone_nr_dirty() + __atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED) + area_pages(a) > zone_high_pages())
 		return false;
-	a->rested = false;
+	a->freed_at_ms = os_coarse_clock_ms();
 	lock_take(&large.lock, RANK_LARGE);
 	last = hot_remove(NR_HOT - 1);
 	memmove(&large.hot[1], &large.hot[0], (NR_HOT - 1) * sizeof a);
 	large.hot[0] = a;
-	__atomic_store_n(&large.nr_hot_pages, large.nr_hot_pages + area_pages(a), __ATOMIC_RELAXED);
+	hot_count(large.nr_hot_pages + area_pages(a));
 	lock_drop(&large.lock, RANK_LARGE);
 	if (last)
 		area_give_up(last);
@@ -180,19 +193,24 @@ static struct vm_area *hot_take(size_t size)
 		if (large.hot[i] && large.hot[i]->nr_blocks == n)
 			a = hot_remove(i);
 	lock_drop(&large.lock, RANK_LARGE);
-	if (a)
+	if (a) {
 		zone_note_recycled(area_pages(a));
+		pages_tick();
+	}
 	return a;
 }
 
 void large_reap(void)
 {
-	hot_release(false);
+	if (likely(!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED)))
+		return;
+	pages_tick();
+	hot_release(hot_is_too_much() ? UINT64_MAX : os_coarse_clock_ms() - HOT_MS);
 }
 
 void large_drain(void)
 {
-	hot_release(true);
+	hot_release(UINT64_MAX);
 }
 
 /* --- own mappings -------------------------------------------------------------- */
@@ -298,7 +316,7 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 		*zeroed = false;
 		return area_publish(a);
 	}
-	hot_release(true); /* what is kept is warm, and fits in other ways too */
+	hot_release(UINT64_MAX); /* what is kept is warm, and fits in other ways too */
 	a = limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
 	if (!a)
 		return NULL;
@@ -376,14 +394,15 @@ static void mapping_set(struct vm_area *a, char *map, size_t map_size, size_t he
 static bool mapping_resize(struct vm_area *a, size_t size)
 {
 	size_t head = a->addr - a->map_addr, map_size;
-	struct section *spare;
+	struct section *spare = NULL;
 	char *map = NULL;
+	bool grows;
 
 	size = align_up(size, os_page_size());
 	if (__builtin_add_overflow(size, head + guard_size(), &map_size))
 		return false;
-	spare = map_spare_get(); /* once moved, the block cannot be sent back */
-	if (!spare)
+	grows = map_size > a->map_size;
+	if (grows && !(spare = map_spare_get())) /* once moved, the block cannot be sent back */
 		return false;
 	if (guards_set(a, false)) /* else one would stand in the middle of the block */
 		map = os_remap((void *)a->map_addr, a->map_size, map_size);
@@ -394,7 +413,8 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 		large.info.nr_remaps++;
 		lock_drop(&large.lock, RANK_LARGE);
 	}
-	map_ensure_with(a->addr, spare);
+	if (grows)
+		map_ensure_with(a->addr, spare);
 	guards_set(a, true);
 	return map != NULL;
 }

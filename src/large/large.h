@@ -14,8 +14,9 @@
  *
  * 4. The two blocks that were freed last are kept as they are, where the zone would
  *    not give their pages back either: a loop over blocks of one size takes one
- *    lock. A request for another size sends them to the zone first, so do a purge,
- *    reclaim, and the second look at one that nobody took.
+ *    lock. A request for another size sends them to the zone first; so do reclaim, the
+ *    watermark, which counts them, and the first call after 40 ms that deals with
+ *    runs or large blocks.
  *
  * The descriptor of the first page leads to the struct vm_area; the others are 0.
  * A vm_area is owned by whoever owns the block; its list by the large lock.
@@ -34,7 +35,7 @@ struct vm_area {
 	size_t align;	     /* as asked for, for a move */
 	struct pageblock *first; /* NULL: a mapping of its own */
 	unsigned nr_blocks;
-	bool rested; /* of a freed block that is kept: it was there at the last large_reap() */
+	uint64_t freed_at_ms; /* of a freed block that is kept */
 	uintptr_t map_addr; /* the mapping, guards included */
 	size_t map_size;
 };
@@ -51,7 +52,10 @@ void *large_resize(struct vm_area *a, size_t size);
  */
 void *large_adopt(void *addr, size_t old_size, size_t size);
 
-/* Sends freed blocks that are kept to the zone: those not taken since the last call, or all. */
+/*
+ * Sends freed blocks that are kept to the zone: those that nobody took for some time, or all. The first costs a load
+ * where none is kept: call it often, holding no lock.
+ */
 void large_reap(void);
 void large_drain(void);
 

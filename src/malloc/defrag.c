@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bslab/insight.h"
+#include "malloc/reports.h"
 #include "map/map.h"
 #include "map/pageblock.h"
 #include "slab/slab.h"
@@ -54,5 +55,6 @@ void *bslab_defrag_move(void *ptr)
 		return NULL;
 	memcpy(new, ptr, c->size);
 	slab_give(c, &ptr, 1);
+	reports_poll();
 	return new;
 }

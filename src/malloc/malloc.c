@@ -11,6 +11,7 @@
 #include "malloc/reports.h"
 #include "os/os.h"
 #include "os/thread.h"
+#include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
 #include "slab/slab.h"
@@ -55,19 +56,21 @@ static size_t size_with_room(void *ptr, size_t old_size, size_t size)
 {
 	size_t roomy = old_size + old_size / 4;
 
-	return ptr == thread_state.grown && size < roomy ? roomy : size;
+	return ptr == thread_state.grown && size > old_size && size < roomy ? roomy : size;
 }
 
 static void *move_block(void *ptr, size_t old_size, size_t size)
 {
-	void *p = bslab_malloc(size_with_room(ptr, old_size, size));
+	size_t roomy = size_with_room(ptr, old_size, size);
+	void *p = bslab_malloc(roomy);
 
+	if (!p && roomy > size)
+		p = bslab_malloc(size);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, old_size < size ? old_size : size);
 	bslab_free(ptr);
-	if (size > old_size)
-		thread_state.grown = p;
+	thread_state.grown = size > old_size ? p : NULL;
 	return p;
 }
 
@@ -86,7 +89,8 @@ static bool run_resize(char *ptr, size_t old_size, size_t size)
 
 	if (size <= SMALL_MAX || size > PAGEBLOCK_SIZE)
 		return false;
-	if (nr_pages > old_pages && !pages_extend(ptr, old_pages, nr_pages - old_pages, &zeroed))
+	if (nr_pages > old_pages && (!limit_allows(nr_pages - old_pages) ||
+				     !pages_extend(ptr, old_pages, nr_pages - old_pages, &zeroed)))
 		return false;
 	run_describe(ptr, old_pages, nr_pages);
 	if (nr_pages < old_pages)
@@ -113,23 +117,27 @@ static void *run_adopt(void *ptr, size_t old_size, size_t size)
 	return p;
 }
 
-static void *realloc_live(void *ptr, size_t old_size, size_t size)
+static void *resize_uncopied(void *ptr, size_t old_size, size_t size)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct vm_area *a = large_of(d);
-	void *p;
 
-	if (a) {
-		if (size > PAGEBLOCK_SIZE && (p = large_resize(a, size)))
-			return p;
-	} else if (!desc_class(d)) {
-		if (run_resize(ptr, old_size, size))
-			return ptr;
-		p = run_adopt(ptr, old_size, size);
-		if (p)
-			return p;
-	}
-	return move_block(ptr, old_size, size);
+	if (a)
+		return size > PAGEBLOCK_SIZE ? large_resize(a, size) : NULL;
+	if (desc_class(d))
+		return NULL;
+	return run_resize(ptr, old_size, size) ? ptr : run_adopt(ptr, old_size, size);
+}
+
+static void *realloc_live(void *ptr, size_t old_size, size_t size)
+{
+	void *p = resize_uncopied(ptr, old_size, size);
+
+	if (!p)
+		p = move_block(ptr, old_size, size);
+	if (!p) /* by now all that is free was given back: near a limit that may do */
+		p = resize_uncopied(ptr, old_size, size);
+	return p;
 }
 
 /* The common case: a small block that still fits. False when there is more to see to. */

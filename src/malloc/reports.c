@@ -83,6 +83,7 @@ struct heap_report *snapshot_take(void)
 void snapshot_drop(struct heap_report *r)
 {
 	job_destroy(container_of(r, struct job, report));
+	reports_poll();
 }
 
 static void job_flush(struct job *j)

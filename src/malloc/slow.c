@@ -39,6 +39,7 @@ static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
 	}
+	large_reap();
 	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
 		return run_of_size(size, align, flags, zeroed);
 	return large_alloc(size, align, zeroed);
@@ -96,7 +97,7 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 	void *p = NULL;
 
 	process_boot();
-	if (unlikely(limit_wants_reclaim())) {
+	if (unlikely(limit_take_reclaim())) {
 		reclaim(0);
 		limit_reclaimed();
 	}
@@ -161,6 +162,7 @@ static bool free_run(page_desc_t d, void *ptr)
 	if (desc_type(d) != PAGE_RUN || (uintptr_t)ptr % BSLAB_PAGE_SIZE)
 		return false;
 	run_free(ptr, (unsigned)desc_number(d));
+	large_reap();
 	return true;
 }
 

@@ -250,16 +250,13 @@ bool os_read_file(const char *path, char *text, size_t size)
 	return true;
 }
 
-bool os_is_filtered(void)
-{
-	return SYS(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) != 0;
-}
-
 uint64_t os_coarse_clock_ms(void)
 {
 	struct timespec now = {0};
+	int saved = errno;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* libc's: without a system call where the kernel offers that */
+	errno = saved;
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 

@@ -11,7 +11,7 @@
 /* Blocks that the heap grows by until the next look: an administrator may have changed it. */
 #define LOOK_BLOCKS 32
 
-/* All atomic; what is stale by a moment shifts a limit by a block. */
+/* All atomic; what is stale by a moment shifts a limit by what other threads take in it. */
 static struct {
 	size_t soft, hard;	 /* pages, 0: none */
 	size_t cgroup;		 /* the same, of the cgroup */
@@ -58,6 +58,17 @@ static bool has_limits(void)
 	return soft_limit() || load(&limits.hard);
 }
 
+/* What footprint() cannot pass, without a look at each buddy: no more free pages are dirty than there are. */
+static size_t most_footprint(void)
+{
+	return (zone_nr_used() << PAGEBLOCK_ORDER) + zone_nr_dirty() + load(&limits.nr_mapped) + pages_of_size(boot_used());
+}
+
+static size_t nr_blocks_used(void)
+{
+	return zone_nr_used() + (load(&limits.nr_mapped) >> PAGEBLOCK_ORDER);
+}
+
 static void look_at_cgroup(size_t nr_used)
 {
 	size_t size = cgroup_limit();
@@ -66,25 +77,42 @@ static void look_at_cgroup(size_t nr_used)
 	store(&limits.look_at, nr_used + LOOK_BLOCKS - FIRST_LOOK_BLOCKS);
 }
 
+static size_t reclaim_step(size_t soft)
+{
+	return max_size(soft / 32, PAGEBLOCK_PAGES);
+}
+
 static void check_soft(size_t nr_pages)
 {
-	size_t soft = soft_limit(), from = soft - soft / 16;
+	size_t soft = soft_limit(), next = nr_pages + reclaim_step(soft);
 
-	if (!soft || nr_pages < from)
+	if (!soft)
 		return;
+	if (nr_pages < soft - soft / 16) {
+		store(&limits.reclaim_at, 0);
+		return;
+	}
 	if (nr_pages >= load(&limits.reclaim_at))
 		__atomic_store_n(&limits.wants_reclaim, true, __ATOMIC_RELAXED);
+	else if (next < load(&limits.reclaim_at)) /* it had grown far more meanwhile */
+		store(&limits.reclaim_at, next);
 }
 
 bool limit_allows(size_t nr_pages)
 {
-	size_t nr_used = zone_nr_used(), hard, total;
+	size_t nr_used = nr_blocks_used(), hard, soft, total;
 
 	if (unlikely(nr_used >= load(&limits.look_at) + FIRST_LOOK_BLOCKS))
 		look_at_cgroup(nr_used);
 	if (likely(!has_limits()))
 		return true;
 	hard = load(&limits.hard);
+	soft = soft_limit();
+	if (!__builtin_add_overflow(most_footprint(), nr_pages, &total) && (!hard || total <= hard) &&
+	    (!soft || total < soft - soft / 16)) {
+		store(&limits.reclaim_at, 0);
+		return true;
+	}
 	if (__builtin_add_overflow(footprint(), nr_pages, &total) || (hard && total > hard))
 		return false;
 	check_soft(total);
@@ -96,18 +124,16 @@ void limit_note_mapped(size_t nr_old_pages, size_t nr_new_pages)
 	__atomic_fetch_add(&limits.nr_mapped, nr_new_pages - nr_old_pages, __ATOMIC_RELAXED);
 }
 
-bool limit_wants_reclaim(void)
+bool limit_take_reclaim(void)
 {
-	return __atomic_load_n(&limits.wants_reclaim, __ATOMIC_RELAXED);
+	return __atomic_load_n(&limits.wants_reclaim, __ATOMIC_RELAXED) &&
+	       __atomic_exchange_n(&limits.wants_reclaim, false, __ATOMIC_RELAXED);
 }
 
 void limit_reclaimed(void)
 {
-	size_t soft = soft_limit();
-
 	/* What is left is in use: no more of this before it has grown. */
-	store(&limits.reclaim_at, footprint() + max_size(soft / 32, PAGEBLOCK_PAGES));
-	__atomic_store_n(&limits.wants_reclaim, false, __ATOMIC_RELAXED);
+	store(&limits.reclaim_at, footprint() + reclaim_step(soft_limit()));
 }
 
 void limit_set(size_t soft_size, size_t hard_size)

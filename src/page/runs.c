@@ -6,6 +6,9 @@
 #include "os/thread.h"
 #include "page/limit.h"
 
+/* Between two looks for runs that nobody took. */
+#define REST_MS 40
+
 void run_describe(void *addr, unsigned from, unsigned nr_pages)
 {
 	unsigned i;
@@ -100,6 +103,8 @@ void *run_alloc(unsigned nr_pages, unsigned align_order, unsigned flags, bool *z
 		if (found) {
 			map_set(run.addr, desc_of_number(nr_pages, PAGE_RUN));
 			*zeroed = false;
+			if (!(flags & PAGES_NOWAIT))
+				pages_tick();
 			return (void *)run.addr;
 		}
 		hot_empty(hot, true);
@@ -128,12 +133,17 @@ void run_free(void *addr, unsigned nr_pages)
 	hot->nr_pages += nr_pages;
 	lock_drop(&hot->lock, RANK_RUNS);
 	send_home(out, n);
+	pages_tick();
 }
 
-void runs_reap(void)
+void runs_reap(uint64_t now_ms)
 {
+	static uint64_t reaped_at_ms; /* atomic */
 	struct buddy *b;
 
+	if (now_ms - __atomic_load_n(&reaped_at_ms, __ATOMIC_RELAXED) < REST_MS)
+		return;
+	__atomic_store_n(&reaped_at_ms, now_ms, __ATOMIC_RELAXED);
 	for_each_buddy(b)
 		hot_empty(&b->hot, false);
 }

@@ -24,8 +24,8 @@ void run_free(void *addr, unsigned nr_pages);
 /* Writes the descriptors of pages [from, nr_pages) of a run, and its head's. */
 void run_describe(void *addr, unsigned from, unsigned nr_pages);
 
-/* Sends home the kept runs that were there at the last call already. */
-void runs_reap(void);
+/* Sends home the kept runs that were there at the last look already; looks once in 40 ms, whoever asks. */
+void runs_reap(uint64_t now_ms);
 /* All of them. */
 void runs_drain(void);
 

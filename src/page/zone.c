@@ -435,9 +435,17 @@ static size_t low_pages(void)
 void zone_balance(void)
 {
 	size_t nr_dirty = __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED);
+	size_t nr_kept = __atomic_load_n(&zone.nr_kept, __ATOMIC_RELAXED), low;
 
-	if (unlikely(nr_dirty > zone_high_pages()) && nr_dirty / 2 >= zone.refused_at)
-		zone_purge(low_pages());
+	if (unlikely(nr_dirty + nr_kept > zone_high_pages()) && nr_dirty / 2 >= zone.refused_at) {
+		low = low_pages();
+		zone_purge(low - min_size(low, nr_kept));
+	}
+}
+
+void zone_note_kept(size_t nr_pages)
+{
+	__atomic_store_n(&zone.nr_kept, nr_pages, __ATOMIC_RELAXED);
 }
 
 bool zone_window_is_over(void)

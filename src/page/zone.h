@@ -59,6 +59,8 @@ void zone_balance(void);
  */
 bool zone_window_is_over(void);
 void zone_next_window(size_t nr_recycled);
+/* Pages of blocks that are handed out and free: their users keep them. The watermark counts them as dirty. */
+void zone_note_kept(size_t nr_pages);
 /* Pages of blocks that were handed out all the while but used anew. */
 void zone_note_recycled(size_t nr_pages);
 /* Purges until at most nr_keep pages are dirty; how many were given back. */
@@ -106,6 +108,7 @@ struct zone {
 	size_t dirty_floor;    /* 0: as the options say */
 	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
 	size_t nr_partial_free; /* free pages of blocks in use, as last told; atomic, not under the lock */
+	size_t nr_kept; /* pages of free blocks that their users keep; atomic, not under the lock */
 	size_t nr_learned;
 	/* In this window: */
 	uint64_t window_at_ms;

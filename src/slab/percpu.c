@@ -208,7 +208,7 @@ static struct sheaf *orphan_sheaf(unsigned class)
 /* --- what rests goes home --------------------------------------------------------------------- */
 
 #define REAP_MS 40
-/* A CPU that ran none of our slow paths for so long gives up its sheaves. */
+/* A CPU that ran next to none of our slow paths for so long gives up its sheaves. */
 #define IDLE_MS 1000
 /* Visits of slow paths between two looks at the clock, perhaps a system call: more, up to the most, when it was early. */
 #define MIN_REAP_VISITS 16
@@ -244,7 +244,7 @@ static void reap(struct percpu_area *a, uint64_t now)
 			cache_shrink_kept(c);
 		}
 	}
-	runs_reap();
+	runs_reap(now);
 	large_reap();
 }
 
@@ -422,7 +422,7 @@ static void area_empty(struct percpu_area *a)
 	}
 }
 
-/* Nobody came to a slow path of this CPU for IDLE_MS before `now`. One that was never looked at begins to count. */
+/* Nobody looked at the clock here, after some visits of slow paths, for IDLE_MS before `now`. One never looked at begins to count. */
 static bool area_is_idle(struct percpu_area *a, uint64_t now)
 {
 	uint64_t looked_at = __atomic_load_n(&a->looked_at_ms, __ATOMIC_RELAXED);
@@ -506,8 +506,11 @@ static void drain_orphans(void)
 /* False when it has to be left for another time. */
 static bool areas_drain(uint64_t now)
 {
-	struct percpu_area *list = areas_detach(now), *a;
+	struct percpu_area *list, *a;
 
+	if (os_barrier_rseq() != 0)
+		return false;
+	list = areas_detach(now);
 	if (list && os_barrier_rseq() != 0) { /* it worked a moment ago: short of memory now */
 		areas_reattach(list);
 		return false;
@@ -522,6 +525,23 @@ static bool areas_drain(uint64_t now)
 	return true;
 }
 
+/* Bytes in an idle CPU's sheaves from which they are worth a system call. */
+#define MIN_IDLE_BYTES (32 * KIB)
+
+static size_t area_bytes(const struct percpu_area *a)
+{
+	size_t bytes = 0;
+	unsigned class;
+
+	for (class = 1; class < NR_CLASSES; class++) {
+		void **p = __atomic_load_n(&a->top[class], __ATOMIC_RELAXED);
+
+		for (; !((uintptr_t)__atomic_load_n(p - 1, __ATOMIC_RELAXED) & 1); p--)
+			bytes += class_size(class);
+	}
+	return bytes;
+}
+
 static bool any_is_idle(uint64_t now)
 {
 	unsigned slot;
@@ -529,16 +549,20 @@ static bool any_is_idle(uint64_t now)
 	for (slot = 0; slot < __atomic_load_n(&percpu.nr_slots, __ATOMIC_RELAXED); slot++) {
 		struct percpu_area *a = area_load(slot);
 
-		if (a && a != &none_area && area_is_idle(a, now))
+		if (a && a != &none_area && area_is_idle(a, now) && area_bytes(a) >= MIN_IDLE_BYTES)
 			return true;
 	}
 	return false;
 }
 
+/* Where membarrier is refused, it is not asked again. */
 static void drain_idle(uint64_t now)
 {
-	if (percpu.mode != INDEX_THREAD && any_is_idle(now))
-		areas_drain(now);
+	static bool refused; /* atomic */
+
+	if (percpu.mode != INDEX_THREAD && !__atomic_load_n(&refused, __ATOMIC_RELAXED) && any_is_idle(now) &&
+	    !areas_drain(now))
+		__atomic_store_n(&refused, true, __ATOMIC_RELAXED);
 }
 
 void percpu_drain(void)
@@ -546,10 +570,8 @@ void percpu_drain(void)
 	if (bslab_options.check)
 		return;
 	atomic_fetch_add_explicit(&percpu.nr_drains, 1, memory_order_relaxed);
-	if (percpu.mode == INDEX_THREAD || os_barrier_rseq() != 0)
+	if (percpu.mode == INDEX_THREAD || !areas_drain(0))
 		drain_own();
-	else if (!areas_drain(0))
-		return;
 	drain_orphans();
 }
 

@@ -29,7 +29,8 @@
  *    the barns: a sheaf whose top stands where it stood REAP_MS before, and a
  *    barn without a visit since, are emptied (Linux: cache_reap(), mm/slab.c).
  *    So a class that was hot once does not hold its pages for good. Areas of CPUs
- *    that ran no slow path for a second are emptied by whoever looks, as in 4.
+ *    that ran next to no slow path for a second, and hold 32 KiB, are emptied by
+ *    whoever looks, as in 4.
  */
 #ifndef BSLAB_PERCPU_H
 #define BSLAB_PERCPU_H

@@ -383,17 +383,47 @@ Test(large, nothing_is_kept_beyond_the_watermark)
 	cr_assert_leq(snapshot().nr_hot_pages + zone().nr_dirty_pages, zone_high_pages());
 }
 
-Test(large, what_rests_goes_to_the_zone_at_the_second_look)
+Test(large, what_rests_goes_to_the_zone)
 {
+	fake.clock_ms = 1000;
 	large_free(area_at(get(4 * MIB)));
+	fake.clock_ms += 30;
 	large_reap();
 	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
 	large_free(area_at(get(4 * MIB))); /* taken meanwhile */
+	fake.clock_ms += 30;
 	large_reap();
 	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
+	fake.clock_ms += 30;
 	large_reap();
 	cr_assert_eq(snapshot().nr_hot_pages, 0);
 	cr_assert_eq(zone().nr_used, 0);
+}
+
+/* The zone's watermark is for both together. */
+Test(large, what_is_kept_counts_as_dirty)
+{
+	char *a = get(4 * MIB), *b = get(4 * MIB), *p;
+
+	large_free(area_at(a));
+	p = get(30 * MIB);
+	large_free(area_at(b));
+	mark(p, 0, 30 * MIB);
+	large_free(area_at(p));
+	zone_balance();
+	cr_assert_leq(zone().nr_dirty_pages + snapshot().nr_hot_pages, zone_high_pages());
+}
+
+Test(large, a_mapping_shrinks_without_memory)
+{
+	char *p = get(40 * MIB);
+
+	mark(p, 0, 40 * MIB);
+	fake_fail_at(1u << FAKE_MAP, 1, true);
+	cr_assert_eq(large_resize(area_at(p), 34 * MIB), p);
+	expect_marks(p, 34 * MIB);
+	fake_fail_at(0, 0, false);
+	large_free(area_at(p));
 }
 
 Test(large, a_drain_leaves_nothing)

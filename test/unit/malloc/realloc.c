@@ -73,6 +73,21 @@ Test(realloc, appending_moves_seldom)
 	bslab_free(p);
 }
 
+/* The block that grew last gives its memory back when it shrinks. */
+Test(realloc, shrinking_after_growth)
+{
+	static const size_t grown[] = {2000, 200 * KIB, 5 * MIB}, shrunk[] = {10, 100, 100 * KIB};
+
+	for (int i = 0; i < 3; i++) {
+		char *p = bslab_malloc(100);
+
+		p = bslab_realloc(p, grown[i]);
+		p = bslab_realloc(p, shrunk[i]);
+		cr_assert_leq(bslab_malloc_usable_size(p), shrunk[i] * 9 / 8 + 6);
+		bslab_free_sized(p, shrunk[i]);
+	}
+}
+
 /* A block that grows once gets what was asked for: no quarter more. */
 Test(realloc, growing_once_is_exact)
 {

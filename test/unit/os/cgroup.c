@@ -75,9 +75,3 @@ Test(cgroup, numbers_that_are_none)
 		cr_assert_eq(LIMIT_WITH({"/proc/self/cgroup", "0::/\n"}, {"/sys/fs/cgroup/memory.max", bad[i]}), SIZE_MAX,
 			     "%s", bad[i]);
 }
-
-Test(cgroup, no_file_is_opened_where_calls_are_filtered)
-{
-	fake.is_filtered = true;
-	cr_assert_eq(LIMIT_WITH({"/proc/self/cgroup", "0::/\n"}, {"/sys/fs/cgroup/memory.max", "77\n"}), SIZE_MAX);
-}

@@ -44,7 +44,7 @@ Test(limit, none)
 {
 	fill(MAX_RUNS);
 	cr_assert_eq(nr_runs, MAX_RUNS);
-	cr_assert_not(limit_wants_reclaim());
+	cr_assert_not(limit_take_reclaim());
 }
 
 Test(limit, hard_refuses_what_would_pass_it)
@@ -53,7 +53,7 @@ Test(limit, hard_refuses_what_would_pass_it)
 	fill(MAX_RUNS);
 	cr_assert_leq(filled_size(), 64 * MIB);
 	cr_assert_geq(filled_size(), 60 * MIB);
-	cr_assert_not(limit_wants_reclaim(), "the hard limit alone asks for nothing");
+	cr_assert_not(limit_take_reclaim(), "the hard limit alone asks for nothing");
 	limit_set(0, 0);
 	fill(MAX_RUNS);
 	cr_assert_eq(nr_runs, MAX_RUNS);
@@ -93,13 +93,13 @@ Test(limit, soft_asks_for_a_reclaim_now_and_then)
 
 	limit_set(32 * MIB, 0);
 	fill(32 * MIB / (RUN * BSLAB_PAGE_SIZE) / 2);
-	cr_assert_not(limit_wants_reclaim());
+	cr_assert_not(limit_take_reclaim());
 	for (unsigned most = nr_runs; most < MAX_RUNS / 4; most++) {
 		fill(most);
-		if (limit_wants_reclaim()) {
+		if (limit_take_reclaim()) {
 			nr_asked++;
 			limit_reclaimed();
-			cr_assert_not(limit_wants_reclaim());
+			cr_assert_not(limit_take_reclaim(), "it is one caller's");
 		}
 	}
 	cr_assert_eq(nr_runs, MAX_RUNS / 4 - 1, "it refuses nothing");
@@ -115,9 +115,25 @@ Test(limit, the_cgroups_is_a_soft_one)
 
 	fake.files = files;
 	fill(20 * MIB / (RUN * BSLAB_PAGE_SIZE));
-	cr_assert_not(limit_wants_reclaim());
+	cr_assert_not(limit_take_reclaim());
 	fill(70 * MIB / (RUN * BSLAB_PAGE_SIZE));
-	cr_assert(limit_wants_reclaim());
+	cr_assert(limit_take_reclaim());
 	fill(MAX_RUNS);
 	cr_assert_eq(nr_runs, MAX_RUNS);
+}
+
+/* What a peak far above it left behind does not turn it off. */
+Test(limit, soft_asks_again_after_a_peak)
+{
+	limit_set(64 * MIB, 0);
+	fill(200 * MIB / (RUN * BSLAB_PAGE_SIZE));
+	cr_assert(limit_take_reclaim());
+	limit_reclaimed();
+	drop(0);
+	runs_drain();
+	zone_purge(0);
+	fill(40 * MIB / (RUN * BSLAB_PAGE_SIZE));
+	cr_assert_not(limit_take_reclaim());
+	fill(70 * MIB / (RUN * BSLAB_PAGE_SIZE));
+	cr_assert(limit_take_reclaim());
 }

@@ -123,12 +123,13 @@ Test(runs, what_rests_goes_home_at_the_second_look)
 	void *p = get(20);
 
 	run_free(p, 20);
-	runs_reap();
+	runs_reap(1000);
+	runs_reap(1001); /* another CPU's, of the same look */
 	cr_assert_eq(snapshot().nr_hot, 20);
 	run_free(get(20), 20); /* in use between two looks: stays */
-	runs_reap();
+	runs_reap(1100);
 	cr_assert_eq(snapshot().nr_hot, 20);
-	runs_reap();
+	runs_reap(1200);
 	cr_assert_eq(snapshot().nr_hot, 0);
 	cr_assert_eq(snapshot().nr_blocks, 0);
 }
@@ -174,7 +175,7 @@ static void *churn(void *arg)
 		}
 		check_and_free(atomic_exchange(&shared[rand_r(&seed) % NR_HELD], p));
 		if (i % 1024 == 0)
-			runs_reap();
+			runs_reap((uint64_t)i);
 		if (i % 4096 == 0)
 			runs_drain();
 	}

@@ -320,7 +320,18 @@ static _Atomic bool other_may_end;
 
 static void *get_and_put_elsewhere(void *arg)
 {
+	static const size_t sizes[] = {1024, 2048, 3072, 4096, 6144, 8192};
+	void *objects[200];
+
 	run_on(1);
+	for (int i = 0; i < 6; i++) {
+		struct kmem_cache *large = cache_of(size_class(sizes[i]));
+
+		for (int k = 0; k < 200; k++)
+			objects[k] = percpu_alloc_slow(large, 0);
+		for (int k = 0; k < 200; k++)
+			percpu_free_slow(large, objects[k]);
+	}
 	while (!other_may_end)
 		put(get());
 	return arg;
