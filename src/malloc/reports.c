@@ -144,6 +144,7 @@ int bslab_report_to(const char *what, const char *format, int (*put)(const char 
 		errno = ENOMEM;
 		return -1;
 	}
+	reports_poll();
 	return result ? -1 : 0;
 }
 
@@ -171,6 +172,7 @@ int bslab_report(const char *what, const char *format, int fd)
 	}
 	process_boot();
 	result = write_fd(mask, (enum report_format)form, fd);
+	reports_poll();
 	if (result)
 		errno = -result;
 	return result ? -1 : 0;
