@@ -148,7 +148,7 @@ static unsigned draw_header(const struct top *t, struct canvas *c)
 /* --- caches ------------------------------------------------------------------------------------- */
 
 /* As slabtop has them above its table. */
-static void draw_totals(const struct cache_row *row, unsigned nr, struct canvas *c, unsigned at)
+static void draw_totals(const struct top *t, const struct cache_row *row, unsigned nr, struct canvas *c, unsigned at)
 {
 	size_t objects = 0, active = 0, slabs = 0, bytes = 0, waste = 0;
 	char a[SCALE_TEXT], b[SCALE_TEXT];
@@ -161,8 +161,8 @@ static void draw_totals(const struct cache_row *row, unsigned nr, struct canvas 
 		bytes += row[i].bytes;
 		waste += row[i].waste;
 	}
-	canvas_put(c, at, 0, STYLE_PLAIN, "%u caches, %zu slabs; active %zu of %zu objects (%u %%), %s of %s bytes (%u %%)", nr, slabs,
-		   active, objects, scale_percent(active, objects), scale_bytes(a, (double)(bytes - waste)),
+	canvas_put(c, at, 0, STYLE_PLAIN, "by %s%s: %u caches, %zu slabs; active %zu of %zu objects (%u %%), %s of %s (%u %%)",
+		   sort_key_name(t->sort), t->reverse ? ", reversed" : "", nr, slabs, active, objects, scale_percent(active, objects), scale_bytes(a, (double)(bytes - waste)),
 		   scale_bytes(b, (double)bytes), scale_percent(bytes - waste, bytes));
 }
 
@@ -171,9 +171,9 @@ static void draw_cache(const struct cache_row *r, struct canvas *c, unsigned at)
 	char objects[SCALE_TEXT], active[SCALE_TEXT], cached[SCALE_TEXT], slabs[SCALE_TEXT], waste[SCALE_TEXT], rate[SCALE_TEXT],
 	    size[SCALE_TEXT];
 
-	canvas_put(c, at, 0, STYLE_PLAIN, "%8s %8s %3u%% %6zu %6s %8s %7s %7s %8s bslab-%zu", scale_count(objects, r->nr_objects, 8),
-		   scale_count(active, r->nr_active, 8), r->use, r->object_size, scale_count(slabs, r->nr_slabs, 6),
-		   scale_count(cached, r->nr_cached, 8), scale_bytes(waste, (double)r->waste), scale_rate(rate, r->rate),
+	canvas_put(c, at, 0, STYLE_PLAIN, "%7s %7s %3u%% %6zu %6s %7s %7s %7s %7s bslab-%zu", scale_count(objects, r->nr_objects, 7),
+		   scale_count(active, r->nr_active, 7), r->use, r->object_size, scale_count(slabs, r->nr_slabs, 6),
+		   scale_count(cached, r->nr_cached, 7), scale_bytes(waste, (double)r->waste), scale_rate(rate, r->rate),
 		   scale_bytes(size, (double)r->bytes), r->object_size);
 }
 
@@ -185,9 +185,9 @@ static void draw_caches(struct top *t, struct canvas *c, unsigned top)
 	nr = cache_rows(t->now, t->nr_samples > 1 ? t->before : NULL, t->seconds, row);
 	cache_rows_sort(row, nr, t->sort, t->reverse);
 	if (c->height >= LOW_TERMINAL)
-		draw_totals(row, nr, c, top++);
-	canvas_put(c, top, 0, STYLE_HEAD, "%8s %8s %4s %6s %6s %8s %7s %7s %8s %-12s by %s%s", "OBJS", "ACTIVE", "USE", "SIZE", "SLABS",
-		   "CACHED", "WASTE", "RATE/s", "CACHE", "NAME", sort_key_name(t->sort), t->reverse ? ", reversed" : "");
+		draw_totals(t, row, nr, c, top++);
+	canvas_put(c, top, 0, STYLE_HEAD, "%7s %7s %4s %6s %6s %7s %7s %7s %7s %s", "OBJS", "ACTIVE", "USE", "SIZE", "SLABS", "CACHED",
+		   "WASTE", "RATE/s", "CACHE", "NAME");
 	canvas_fill(c, top++, STYLE_HEAD);
 	top_clamp_scroll(t, nr, rows_from(c, top));
 	for (i = 0; i < t->nr_visible && t->scroll + i < nr; i++)
