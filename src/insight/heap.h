@@ -51,7 +51,7 @@ struct block_copy {
 	struct pageblock b;
 	page_desc_t desc[PAGEBLOCK_PAGES];
 };
-/* The pageblock of an address and its pages' descriptors. */
+/* The pageblock of an address and, where it is a buddy's, its pages' descriptors; else those are 0. */
 bool heap_block(struct heap *h, uint64_t addr, struct block_copy *copy);
 /* The region that an address is in, in its committed part, or NULL. */
 const struct region *heap_region(const struct heap *h, uint64_t addr);
