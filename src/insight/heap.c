@@ -47,6 +47,8 @@ static void take_anchor(struct search *search, const struct anchor *a, uint64_t 
 	bool in_use;
 
 	find_roots(a, addr, root);
+	if (search->is_found && root[ROOT_HOT] == search->heap->root[ROOT_HOT])
+		return; /* the image was offered twice */
 	in_use = memory_read(search->heap->memory, root[ROOT_PERCPU], &percpu, sizeof percpu) &&
 		 percpu.mode != INDEX_AUTO;
 	search->heap->nr_heaps += in_use;
@@ -272,9 +274,13 @@ bool heap_block(struct heap *h, uint64_t addr, struct block_copy *copy)
 
 	if (!root || !heap_read(h, block, &copy->b, sizeof copy->b))
 		return false;
+	memset(copy->desc, 0, sizeof copy->desc);
 	for (i = 0; i < MAX_TRIES; i++) {
-		if (!heap_read(h, root + number * sizeof copy->desc, copy->desc, sizeof copy->desc) ||
-		    !heap_read(h, block, &twice, sizeof twice))
+		/* Those of other blocks may never have been touched: a read would make the process a page table for them. */
+		if (copy->b.state == PAGEBLOCK_BUDDY &&
+		    !heap_read(h, root + number * sizeof copy->desc, copy->desc, sizeof copy->desc))
+			return false;
+		if (!heap_read(h, block, &twice, sizeof twice))
 			return false;
 		if (!memcmp(&copy->b, &twice, sizeof twice))
 			return true;

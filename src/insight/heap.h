@@ -53,7 +53,7 @@ struct block_copy {
 	struct pageblock b;
 	page_desc_t desc[PAGEBLOCK_PAGES];
 };
-/* The pageblock of an address and its pages' descriptors. */
+/* The pageblock of an address and, where it is a buddy's, its pages' descriptors; else those are 0. */
 bool heap_block(struct heap *h, uint64_t addr, struct block_copy *copy);
 /* The pageblocks from an address on, without descriptors, each as it was at some moment: how many of them were had. */
 unsigned heap_pageblocks(struct heap *h, uint64_t addr, unsigned nr, struct pageblock *out);

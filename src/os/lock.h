@@ -82,8 +82,8 @@ static inline void lock_count_down(void)
 
 static inline void lock_take(struct lock *l, enum lock_rank rank)
 {
-	lock_rank_push(rank);
 	lock_count_up();
+	lock_rank_push(rank);
 	if (unlikely(!lock_try(l)))
 		lock_wait(l);
 }

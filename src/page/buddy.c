@@ -845,8 +845,10 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 	for (order = 0; order < NR_ORDERS; order++)
 		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link)) {
 			info->free_area[t][order]++;
+			/* The reserve was made resident, and is clean until it is used. */
 			info->resident_area[t][order] +=
-			    blk->nr_dirty_free && pageblock_nr_dirty(blk, link - 1, 1u << order);
+			    t == MIGRATE_HIGHATOMIC ||
+			    (blk->nr_dirty_free && pageblock_nr_dirty(blk, link - 1, 1u << order));
 		}
 }
 

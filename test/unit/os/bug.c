@@ -37,7 +37,7 @@ Test(bug_format, widths)
 	expect(buf, bug_format(buf, sizeof buf, "[%-10s][%10s]", "ab", "cd"), "[ab        ][        cd]");
 	expect(buf, bug_format(buf, sizeof buf, "[%2u]", 12345u), "[12345]");
 	expect(buf, bug_format(buf, sizeof buf, "%4p|%-5x|", (void *)0, 0xau), " 0x0|a    |");
-	expect(buf, bug_format(buf, 5, "%9u", 7u), "    ");
+	expect(buf, bug_format(buf, 5, "%9u", 7u), "   7");
 	expect(buf, bug_format(buf, sizeof buf, "%12"), "2");
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <string.h>
 
 #include "os/options.h"
@@ -121,4 +122,22 @@ Test(options, long_names_are_cut)
 	text[sizeof text - 1] = '\0';
 	cr_assert_not(options_parse(&o, text, fault, sizeof fault));
 	cr_assert_str_eq(fault, "BSLAB_CONF: unknown option 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'");
+}
+
+Test(options, reports)
+{
+	expect_good("report=slabinfo+meminfo:json,report_to=/tmp/r.%p,report_signal=USR2");
+	cr_assert_eq(o.report.len, strlen("slabinfo+meminfo:json"));
+	cr_assert_eq(strncmp(o.report.text, "slabinfo+meminfo:json,", 22), 0);
+	cr_assert_eq(strncmp(o.report_to.text, "/tmp/r.%p,", o.report_to.len + 1), 0);
+	cr_assert_eq(o.report_signal, SIGUSR2);
+	expect_good("report_signal=SIGHUP");
+	cr_assert_eq(o.report_signal, SIGHUP);
+	expect_good("report_signal=64");
+	cr_assert_eq(o.report_signal, 64);
+	expect_fault("report_signal=0", "BSLAB_CONF: bad value '0' for 'report_signal'");
+	expect_fault("report_signal=65", "BSLAB_CONF: bad value '65' for 'report_signal'");
+	expect_fault("report_signal=SIG", "BSLAB_CONF: bad value 'SIG' for 'report_signal'");
+	expect_fault("report_signal=usr1", "BSLAB_CONF: bad value 'usr1' for 'report_signal'");
+	expect_fault("report_to=", "BSLAB_CONF: bad value '' for 'report_to'");
 }

@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""bslab-stat from end to end: heaps that are known, read from outside while they live and from cores, and every way to fail.
+
+usage: stat.py BSLAB-STAT LIBRARY HEAP [STATIC-HEAP ...]
+"""
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from target import Target, folder, stat
+
+PROGRAM, LIBRARY, HEAP, *STATIC = sys.argv[1:]
+CLASS = 208  # of 200 bytes
+REPORTS = ["buddyinfo", "pagetypeinfo", "slabinfo", "zoneinfo", "vmstat", "vmallocinfo", "meminfo"]
+failed = []
+
+
+def check(what, condition, *details):
+    if not condition:
+        failed.append(what)
+        print("FAIL", what, *details, sep="\n     ")
+    return condition
+
+
+def skip(what, why):
+    print(f"skipped: {what}: {why}")
+
+
+def look(*args, **run):
+    """What a reading that has to succeed says."""
+    status, out, err = stat(PROGRAM, *args, **run)
+    check(f"{args} succeeds", status == 0 and out, status, out, err)
+    return out
+
+
+def snapshot(*args):
+    return json.loads(look(*args, "--json"))
+
+
+def cache(report, size):
+    return next(c for c in report["slabinfo"]["caches"] if c["object_bytes"] == size)
+
+
+def fields(text):
+    """Lines of a name and a value, as --ptr has them."""
+    return {line[:12].strip(): line[12:].strip() for line in text.splitlines()}
+
+
+# --- what a heap must say, from wherever it is read -------------------------------------------------------------------
+
+
+def check_objects(name, report, known):
+    c = cache(report, CLASS)
+    check(f"{name}: objects in use", c["used_objects"] == known["used"], c)
+    check(f"{name}: objects add up", c["objects"] == c["used_objects"] + c["cached_objects"] + c["free_objects"], c)
+    blocks = {int(b["address"], 0): b for b in report["vmallocinfo"]["blocks"]}
+    check(f"{name}: large blocks", blocks.get(known["block"], {}).get("pageblocks") == 2 and
+          blocks.get(known["mapping"], {}).get("kind") == "mapping", blocks)
+
+
+def check_pointers(name, args, known):
+    def at(where):
+        return fields(look(*args, "--ptr", hex(known[where])))
+
+    f = at("object")
+    check(f"{name}: an object", f.get("state") == "in use" and f"{CLASS} bytes at {known['object']:#x}" in f.get("object", "") and
+          f.get("cache", "").startswith(f"{CLASS} bytes") and f"[{f['object'].split()[0]} used]" in f.get("neighbours", ""), f)
+    f = at("inside")
+    check(f"{name}: inside an object", "the address is 17 bytes into it" in f.get("object", ""), f)
+    f = at("freed")
+    check(f"{name}: a freed object", f.get("state", "").startswith("free in "), f)
+    f = at("run")
+    check(f"{name}: a run", f.get("state") == "in use" and f.get("run") == f"33 pages at {known['run']:#x}", f)
+    f = at("block")
+    check(f"{name}: a large block", f.get("large block") == f"{3 << 20} bytes at {known['block']:#x}" and f.get("pageblocks") == "2", f)
+    f = at("mapping")
+    check(f"{name}: a mapping", f.get("large block") == f"{5 << 20} bytes at {known['mapping']:#x}" and "mapping" in f, f)
+    f = fields(look(*args, "--ptr", hex(known["mapping"] + 4097)))
+    check(f"{name}: inside a mapping", f.get("state") == "in use" and "4097 bytes into it" in f.get("large block", ""), f)
+    f = fields(look(*args, "--ptr", hex(known["mapping"] - 1)))
+    check(f"{name}: a guard page", f.get("state") == "a guard page", f)
+    f = at("stack")
+    check(f"{name}: not bslab's", f.get("state") == "not bslab's", f)
+
+
+def check_blocks(name, args, known, report):
+    head, *lines = look(*args, "--blocks").splitlines()
+    rows = [line.split() for line in lines]
+    check(f"{name}: a line for each pageblock", len(rows) == report["zoneinfo"]["present_pages"] // 512 and
+          all(len(row) == len(head.split()) for row in rows), head, *lines)
+    large = [row for row in rows if row[1] == "large" and int(row[2], 0) == known["block"]]
+    check(f"{name}: pageblocks of a large block", len(large) == 2, *lines)
+    buddy = [row for row in rows if row[1] == "buddy"]
+    check(f"{name}: pages of a pageblock add up", buddy and all(sum(map(int, (row[4], row[6], row[7]))) == 512 for row in buddy), *lines)
+    check(f"{name}: free pages add up", sum(int(row[4]) for row in rows) == report["zoneinfo"]["free_pages"], *lines)
+
+
+def check_quiet(name, args, known):
+    report = snapshot(*args)
+    check_objects(name, report, known)
+    check_pointers(name, args, known)
+    check_blocks(name, args, known, report)
+    for what in REPORTS:
+        check(f"{name}: {what}", len(look(*args, what).splitlines()) >= 1)
+    summary = look(*args)
+    check(f"{name}: summary", "MemTotal:" in summary and re.search(rf"^ +{CLASS} +{known['used']} ", summary, re.M), summary)
+    check(f"{name}: prometheus", "# TYPE bslab_" in look(*args, "--prometheus"))
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+def case_live():
+    with Target([HEAP], LIBRARY) as t:
+        check_quiet("live", [t.pid], t.known)
+        state = open(f"/proc/{t.pid}/stat").read().rsplit(")", 1)[1].split()[0]
+        check("live: it was not stopped", state == "S", state)
+
+
+def case_static():
+    for program in STATIC:
+        with Target([program]) as t:
+            check_quiet(os.path.basename(program), [t.pid], t.known)
+
+
+def case_dlopen():
+    with Target([HEAP, "--library", LIBRARY]) as t:
+        check_quiet("dlopen", [t.pid], t.known)
+
+
+def case_other_files():
+    """The library's file is gone, or in a namespace that is not ours: only memory counts."""
+    with folder() as path:
+        copy = shutil.copy(LIBRARY, path)
+        with Target([HEAP], copy) as t:
+            os.unlink(copy)
+            check_quiet("deleted library", [t.pid], t.known)
+        inside = f"mount -t tmpfs none {path} && cp {LIBRARY} {path}/l.so && LD_PRELOAD={path}/l.so exec {HEAP}"
+        if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", path], capture_output=True).returncode:
+            return skip("mount namespace", "may not unshare")
+        with Target(["sh", "-c", inside], wrapper=["unshare", "-m"]) as t:
+            check_quiet("mount namespace", [t.pid], t.known)
+
+
+def check_mode(name, conf):
+    with Target([HEAP], LIBRARY, conf=f"region=8M,large=4M,{conf}") as t:
+        report = snapshot(t.pid)
+        check_objects(name, report, t.known)
+        f = fields(look(t.pid, "--ptr", hex(t.known["freed"])))
+        check(f"{name}: a freed object", f["state"].startswith("free in "), f)
+
+
+def case_modes():
+    for conf in "index=cpu_id", "index=thread", "check=yes":
+        check_mode(conf, conf)
+
+
+def case_churn():
+    """Other threads allocate and free while it is read: what they do not touch comes out right each time."""
+    with Target([HEAP, "--churn", "3"], LIBRARY) as t:
+        for _ in range(25):
+            report = snapshot(t.pid)
+            check_objects("churn", report, t.known)
+            check_pointers("churn", [t.pid], t.known) if _ < 3 else None
+            lines = look(t.pid, "--blocks").splitlines()
+            check("churn: pageblocks", len(lines) > 3)
+            if failed:
+                break
+        out = look(t.pid, "--interval", "0.1", "--count", "3").splitlines()
+        rows = [line.split() for line in out[2:]]
+        check("interval: a line each time", len(rows) == 3 and all(len(r) == 11 for r in rows), *out)
+        check("interval: rates", int(rows[0][4]) == 0 and int(rows[1][4]) > 0, *out)
+        out = look(t.pid, "slabinfo", "--interval", "0.05", "--count", "2")
+        check("interval: a report each time", out.count("slabinfo - version") == 2, out)
+
+
+def case_core():
+    with Target([HEAP], LIBRARY) as t, folder() as path:
+        live = look(t.pid, "all"), look(t.pid, "--blocks")
+        core, why = t.core(path)
+        if not core:
+            return skip("cores", why)
+        check("core: reports are those of the process", live == (look("--core", core, "all"), look("--core", core, "--blocks")))
+        check_quiet("core", ["--core", core], t.known)
+        check_damaged(path, core)
+    with Target([HEAP, "--churn", "3"], LIBRARY) as t, folder() as path:
+        core, _ = t.core(path)
+        check_objects("core of a churn", snapshot("--core", core), t.known)
+        check_pointers("core of a churn", ["--core", core], t.known)
+
+
+def case_core_of_kernel():
+    """As the kernel writes it: without the pages of files, but for their first."""
+    pattern = open("/proc/sys/kernel/core_pattern").read().strip()
+    if pattern.startswith("|") or "/" in pattern:
+        return skip("the kernel's core", f"core_pattern is {pattern}")
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    if hard == 0:
+        return skip("the kernel's core", "the limit does not allow one")
+    with folder() as path:
+        with Target([HEAP], LIBRARY, wrapper=["prlimit", f"--core={'unlimited' if hard < 0 else hard}:"], cwd=path) as t:
+            live = look(t.pid, "all")
+            t.process.send_signal(signal.SIGABRT)
+            t.process.wait()
+        cores = os.listdir(path)
+        if not cores:
+            return skip("the kernel's core", "none was written")
+        check("kernel's core: reports are those of the process", look("--core", f"{path}/{cores[0]}", "all") == live)
+
+
+def refused(what, args, status, pattern, **run):
+    got, out, err = stat(PROGRAM, *args, **run)
+    check(f"refused: {what}", got == status and not out and err.count("\n") == 1 and err.startswith("bslab-stat: ") and
+          re.search(pattern, err), got, out, err)
+
+
+def without_first_pages(data, name):
+    """The core as if it had nothing of the file's: each PT_LOAD whose bytes begin with an ELF header is emptied."""
+    data = bytearray(data)
+    at, size, n = (int.from_bytes(data[i:i + k], "little") for i, k in ((32, 8), (54, 2), (56, 2)))
+    for i in range(n):
+        h = at + i * size
+        offset, length = int.from_bytes(data[h + 8:h + 16], "little"), int.from_bytes(data[h + 32:h + 40], "little")
+        if data[h:h + 4] == b"\1\0\0\0" and length and data[offset:offset + 4] == b"\x7fELF":
+            data[h + 32:h + 40] = bytes(8)
+    return data
+
+
+def check_damaged(path, core):
+    data = open(core, "rb").read()
+
+    def damaged(text):
+        with open(f"{path}/damaged", "wb") as f:
+            f.write(text)
+        return ["--core", f"{path}/damaged"]
+
+    for size in len(data) // 2, 5000, 100:
+        refused(f"a core of {size} bytes", damaged(data[:size]), 1, "is truncated")
+    refused("an empty file", damaged(b""), 1, "is not an ELF file")
+    refused("a text", damaged(b"text" * 100), 1, "is not an ELF file")
+    refused("a program", ["--core", HEAP], 1, "no core")
+    refused("a core of 32 bits", damaged(data[:4] + b"\1" + data[5:]), 1, "64 bits")
+    note = data.find(b"blsbbslab\0")
+    check("core: it holds the note", note > 0)
+    layout = note + len("blsb") + len("bslab\0\0\0") + 4
+    other = bytearray(data)
+    other[layout] ^= 1
+    refused("another layout", damaged(other), 1, r"has bslab [0-9.]+ with layout 1\.[0-9a-f]{8}; this bslab-stat [0-9.]+ reads layout 1\.[0-9a-f]{8}")
+    # What the core does not hold is in the file, if it is the same file.
+    bare = damaged(without_first_pages(data, LIBRARY))
+    check("core without files' pages: read from the file", "MemTotal" in look(*bare, "--lib", LIBRARY, "meminfo"))
+    moved = damaged(bytes(without_first_pages(data, LIBRARY)).replace(b"/libbslab.so", b"/nothere/.so"))
+    refused("the file is missing", moved, 1, "no such file|does not run under bslab")
+
+
+def case_errors():
+    refused("no such process", [2**22 - 1], 1, "there is no process")
+    refused("a core that is not there", ["--core", "/nonexistent"], 1, "No such file")
+    refused("no process named", [], 2, "which process")
+    refused("not a number", ["x12"], 2, "not a process number")
+    refused("an unknown report", [1, "nonsense"], 2, "no such report: nonsense")
+    refused("two things at once", [1, "--blocks", "meminfo"], 2, "at a time")
+    refused("a bad address", [1, "--ptr", "here"], 2, "not an address")
+    refused("a bad interval", [1, "--interval", "-1"], 2, "not a number of seconds")
+    refused("a count alone", [1, "--count", "2"], 2, "--interval")
+    check("unknown option", stat(PROGRAM, "--nonsense")[0] == 2)
+    check("help", "usage: bslab-stat PID" in look("--help"))
+    check("version", re.fullmatch(r"bslab-stat [0-9.]+, layout 1\.[0-9a-f]{8}\n", look("--version")))
+    env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+    with subprocess.Popen(["sleep", "60"], env=env) as sleep:
+        time.sleep(0.1)
+        refused("a process without bslab", [sleep.pid], 1, "does not run under bslab")
+        sleep.kill()
+        time.sleep(0.1)
+        refused("a process that has ended", [sleep.pid], 1, "has ended")
+    if os.path.exists("/proc/2/comm") and open("/proc/2/comm").read() == "kthreadd\n":
+        refused("a thread of the kernel", [2], 1, "a thread of the kernel")
+
+
+def case_errors_of_targets():
+    with Target([HEAP], LIBRARY) as t:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([PROGRAM, str(t.pid), "all"], stdout=full, stderr=subprocess.PIPE, text=True)
+        check("a full disk", done.returncode == 1 and done.stderr == "bslab-stat: cannot write: No space left on device\n", done.stderr)
+        with subprocess.Popen([PROGRAM, str(t.pid), "--interval", "0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as watcher:
+            time.sleep(0.3)
+            t.process.kill()
+            err = watcher.communicate(timeout=20)[1]
+        check("it ends meanwhile", watcher.returncode == 1 and re.fullmatch(r"bslab-stat: process \d+ has ended.*\n", err), err)
+    if os.geteuid() != 0:
+        return skip("another user's process", "not root")
+    with Target([HEAP], LIBRARY) as t, folder() as path:
+        os.chmod(path, 0o755)
+        program = shutil.copy(PROGRAM, path)
+        done = subprocess.run([program, str(t.pid)], capture_output=True, text=True, user=65534, group=65534, extra_groups=[])
+        check("another user's process", done.returncode == 1 and done.stderr.count("\n") == 1 and
+              re.search(r"cannot read process \d+: .*another user's \(uid 0\)", done.stderr), done.stderr)
+
+
+for name, case in list(globals().items()):
+    if name.startswith("case_"):
+        before = len(failed)
+        began = time.time()
+        case()
+        print(f"{'ok  ' if len(failed) == before else 'FAIL'} {name[5:]} ({time.time() - began:.1f} s)", flush=True)
+sys.exit(bool(failed))

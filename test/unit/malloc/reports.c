@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* What insight.h promises, in the mode that BSLAB_CONF names. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "bslab/insight.h"
+
+static const char *const names[] = {"buddyinfo", "pagetypeinfo", "slabinfo",	"zoneinfo",
+				    "vmstat",	 "vmallocinfo",	 "meminfo", "all"};
+#define NR_NAMES (sizeof names / sizeof *names)
+static const char *const formats[] = {"text", "json", "prometheus"};
+
+struct text {
+	char buf[512 * 1024];
+	size_t len, nr_calls;
+};
+
+static int put_text(const char *piece, size_t len, void *arg)
+{
+	struct text *t = arg;
+
+	cr_assert_eq(piece[len - 1], '\n', "pieces are of whole lines");
+	cr_assert_lt(t->len + len, sizeof t->buf);
+	memcpy(t->buf + t->len, piece, len);
+	t->len += len;
+	t->buf[t->len] = '\0';
+	t->nr_calls++;
+	return 0;
+}
+
+static const char *report_of(const char *what, const char *format)
+{
+	static struct text t;
+
+	t.len = t.nr_calls = 0;
+	cr_assert_eq(bslab_report_to(what, format, put_text, &t), 0, "%s %s", what, format);
+	return t.buf;
+}
+
+/* The number behind a name at the start of a line. */
+static size_t value_of(const char *text, const char *name)
+{
+	const char *line;
+
+	for (line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+		if (strncmp(line, name, strlen(name)) == 0)
+			return strtoull(line + strlen(name), NULL, 10);
+	cr_assert_fail("no line '%s' in\n%s", name, text);
+	return 0;
+}
+
+Test(reports, each_in_each_format)
+{
+	errno = 77;
+	for (size_t i = 0; i < NR_NAMES; i++)
+		for (size_t f = 0; f < 3; f++)
+			cr_assert(strlen(report_of(names[i], formats[f])) > 0 || strcmp(names[i], "vmallocinfo") == 0);
+	cr_assert_eq(errno, 77);
+}
+
+Test(reports, bad_names)
+{
+	static struct text t;
+	static const char *const bad[] = {"", "slab", "slabinfo+", "ALL", "slabinfo meminfo", NULL};
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		errno = 0;
+		cr_assert_eq(bslab_report_to(bad[i], "text", put_text, &t), -1);
+		cr_assert_eq(errno, EINVAL);
+		errno = 0;
+		cr_assert_eq(bslab_report(bad[i], "text", 1), -1);
+		cr_assert_eq(errno, EINVAL);
+		errno = 0;
+		cr_assert_eq(bslab_report("all", bad[i], 1), -1);
+		cr_assert_eq(errno, EINVAL);
+	}
+	cr_assert_eq(bslab_report_to("all", "text", NULL, NULL), -1);
+	cr_assert_eq(t.nr_calls, 0);
+}
+
+Test(reports, write_errors)
+{
+	int full = open("/dev/full", O_WRONLY);
+
+	cr_assert_eq(bslab_report("meminfo", "text", -1), -1);
+	cr_assert_eq(errno, EBADF);
+	if (full < 0)
+		return;
+	cr_assert_eq(bslab_report("meminfo", "text", full), -1);
+	cr_assert_eq(errno, ENOSPC);
+}
+
+static int stop(const char *text, size_t len, void *arg)
+{
+	(void)text;
+	(void)len;
+	++*(int *)arg;
+	errno = ECANCELED;
+	return 1;
+}
+
+Test(reports, put_can_stop)
+{
+	int nr_calls = 0;
+
+	for (int i = 0; i < 3000; i++) /* so many large blocks that their text comes in several pieces */
+		cr_assert_not_null(bslab_malloc(3 * MIB));
+	cr_assert_eq(bslab_report_to("vmallocinfo", "json", stop, &nr_calls), -1);
+	cr_assert_eq(errno, ECANCELED);
+	cr_assert_eq(nr_calls, 1);
+}
+
+static int put_that_allocates(const char *text, size_t len, void *arg)
+{
+	char *copy = bslab_malloc(len);
+
+	(void)arg;
+	memcpy(copy, text, len);
+	cr_assert_eq(bslab_report_to("meminfo", "text", put_text, bslab_calloc(1, sizeof(struct text))), 0);
+	bslab_free(copy);
+	return 0;
+}
+
+Test(reports, put_may_allocate_and_report)
+{
+	cr_assert_eq(bslab_report_to("all", "json", put_that_allocates, NULL), 0);
+}
+
+static size_t nr_free_pages(const char *text)
+{
+	const char *p = strstr(text, "Normal") + 6;
+	size_t n = 0;
+
+	for (int o = 0; o < 10; o++)
+		n += strtoul(p, (char **)&p, 10) << o;
+	return n;
+}
+
+Test(reports, buddyinfo_is_what_zoneinfo_calls_free)
+{
+	for (int i = 1; i < 100; i++)
+		bslab_free((i & 3 ? bslab_malloc : bslab_valloc)((size_t)i * 10000));
+	cr_assert_eq(nr_free_pages(report_of("buddyinfo", "text")),
+		     value_of(report_of("zoneinfo", "text"), "      nr_free_pages"));
+}
+
+Test(reports, meminfo_follows_the_heap)
+{
+	size_t before = value_of(report_of("meminfo", "text"), "Live:"), after;
+	void *p = bslab_malloc(100 * MIB);
+
+	after = value_of(report_of("meminfo", "text"), "Live:");
+	cr_assert_geq(after, before + 100 * KIB);
+	bslab_free(p);
+	after = value_of(report_of("meminfo", "text"), "Live:");
+	cr_assert_lt(after, before + KIB);
+}
+
+Test(reports, counters_of_the_api)
+{
+	static volatile size_t too_much = PTRDIFF_MAX;
+	size_t fails = value_of(report_of("vmstat", "text"), "alloc_fail"), reclaims;
+
+	cr_assert_null(bslab_malloc(too_much));
+	cr_assert_eq(value_of(report_of("vmstat", "text"), "alloc_fail"), fails + 1);
+	reclaims = value_of(report_of("vmstat", "text"), "reclaim");
+	bslab_malloc_trim(0);
+	cr_assert_eq(value_of(report_of("vmstat", "text"), "reclaim"), reclaims + 1);
+}
+
+Test(reports, of_a_child)
+{
+	int status;
+	pid_t pid;
+
+	for (int i = 0; i < 1000; i++)
+		cr_assert_not_null(bslab_malloc((size_t)i * 50));
+	pid = fork();
+	if (pid == 0) {
+		for (size_t f = 0; f < 3; f++)
+			report_of("all", formats[f]);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* --- while threads churn ---------------------------------------------------------------------- */
+
+#define NR_THREADS 4
+#define NR_SLOTS 256
+#define NR_REPORTS_TAKEN 60
+
+static _Atomic bool churn_ends;
+
+static void *churn(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	void *slot[NR_SLOTS] = {0};
+
+	while (!churn_ends) {
+		unsigned i = (unsigned)rand_r(&seed) % NR_SLOTS, kind = (unsigned)rand_r(&seed) % 64;
+		size_t size = kind == 0 ? 3 * MIB : kind < 4 ? 100 * KIB : (size_t)rand_r(&seed) % 4000;
+
+		bslab_free(slot[i]);
+		slot[i] = bslab_malloc(size);
+	}
+	for (int i = 0; i < NR_SLOTS; i++)
+		bslab_free(slot[i]);
+	return NULL;
+}
+
+static void check_totals(size_t total, size_t live, size_t cached)
+{
+	cr_assert_leq(live, total);
+	cr_assert_leq(cached, total);
+	/* All that the threads can hold, and what this test itself has: well below. */
+	cr_assert_lt(live, (size_t)NR_THREADS * NR_SLOTS * 3 * KIB + 64 * KIB);
+}
+
+static void take_reports(size_t *last, size_t nr_counters)
+{
+	static struct text t;
+	const char *line;
+
+	for (int n = 0; n < NR_REPORTS_TAKEN; n++) {
+		t.len = 0;
+		cr_assert_eq(bslab_report_to(n % 2 ? "all" : "meminfo+vmstat", formats[n % 4 == 3], put_text, &t), 0);
+		if (n % 4 == 3)
+			continue;
+		check_totals(value_of(t.buf, "MemTotal:"), value_of(t.buf, "Live:"), value_of(t.buf, "Cached:"));
+		line = strstr(t.buf, "alloc_slowpath");
+		for (size_t i = 0; i < nr_counters; i++) {
+			size_t value = strtoull(strchr(line, ' '), NULL, 10);
+
+			cr_assert_geq(value, last[i], "counter %zu fell: %.40s", i, line);
+			last[i] = value;
+			line = strchr(line, '\n') + 1;
+		}
+	}
+}
+
+Test(reports, while_threads_churn, .timeout = 120)
+{
+	pthread_t thread[NR_THREADS];
+	size_t last[40] = {0};
+
+	for (uintptr_t i = 0; i < NR_THREADS; i++)
+		pthread_create(&thread[i], NULL, churn, (void *)(i + 1));
+	take_reports(last, 40);
+	churn_ends = true;
+	for (int i = 0; i < NR_THREADS; i++)
+		pthread_join(thread[i], NULL);
+}
