@@ -15,9 +15,11 @@ target_link_options(bslab_static INTERFACE LINKER:--undefined=malloc)
 install(TARGETS bslab bslab_static EXPORT bslab-targets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS bslab-stat RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES ${PROJECT_SOURCE_DIR}/src/insight/bslab-gdb.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bslab)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/bslab DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES ${PROJECT_SOURCE_DIR}/docs/man/bslab-run.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${PROJECT_SOURCE_DIR}/docs/man/bslab-run.1 ${PROJECT_SOURCE_DIR}/docs/man/bslab-stat.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${PROJECT_SOURCE_DIR}/docs/man/bslab.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 
 # --- CMake package: find_package(bslab), targets bslab::bslab and bslab::static --------------------------------------

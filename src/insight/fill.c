@@ -115,16 +115,13 @@ static bool any_is_dirty(const struct pageblock *b, unsigned index, unsigned ord
 	return false;
 }
 
-static void fill_buddy_block(struct heap *h, const struct block_copy *copy, struct pages_info *info)
+/* What the struct alone says; false where it cannot be right. */
+static bool count_buddy_block(const struct pageblock *b, struct pages_info *info)
 {
-	const struct pageblock *b = &copy->b;
-	unsigned t = b->migratetype, i;
-	struct free_links links;
+	unsigned t = b->migratetype;
 
-	if (t >= NR_MIGRATETYPES || b->nr_free > PAGEBLOCK_PAGES || b->nr_dirty_free > b->nr_free) {
-		h->nr_doubts++;
-		return;
-	}
+	if (t >= NR_MIGRATETYPES || b->nr_free > PAGEBLOCK_PAGES || b->nr_dirty_free > b->nr_free)
+		return false;
 	info->nr_blocks++;
 	info->blocks[t]++;
 	info->mixed[t] += (b->users & ~(1u << t)) != 0;
@@ -132,6 +129,22 @@ static void fill_buddy_block(struct heap *h, const struct block_copy *copy, stru
 	info->nr_dirty_free += b->nr_dirty_free;
 	info->free_pages[t] += b->nr_free;
 	info->dirty_pages[t] += b->nr_dirty_free;
+	return true;
+}
+
+bool report_count_block(const struct pageblock *b, struct pages_info *info)
+{
+	info->nr_large_blocks += b->state == PAGEBLOCK_LARGE;
+	info->nr_isolated_blocks += b->state == PAGEBLOCK_ISOLATE;
+	return b->state != PAGEBLOCK_BUDDY || count_buddy_block(b, info);
+}
+
+static void fill_free_area(const struct block_copy *copy, struct pages_info *info)
+{
+	const struct pageblock *b = &copy->b;
+	unsigned t = b->migratetype, i;
+	struct free_links links;
+
 	for (i = 0; b->nr_free && i < PAGEBLOCK_PAGES; i++)
 		if (desc_links(copy->desc[i], &links) && links.order < NR_ORDERS && i % (1u << links.order) == 0) {
 			info->free_area[t][links.order]++;
@@ -140,24 +153,24 @@ static void fill_buddy_block(struct heap *h, const struct block_copy *copy, stru
 		}
 }
 
-static void fill_blocks(struct heap *h, struct pages_info *info)
+static void fill_blocks(struct heap *h, struct pages_info *info, void *unused)
 {
 	struct block_copy copy;
 	size_t i;
 	unsigned n;
 
+	(void)unused;
 	for (i = 0; i < h->nr_regions; i++)
 		for (n = 0; n < h->regions[i].nr_committed; n++) {
 			if (!heap_block(h, h->regions[i].base + ((uint64_t)n << PAGEBLOCK_SHIFT), &copy)) {
 				h->nr_doubts++;
 				continue;
 			}
-			if (copy.b.state == PAGEBLOCK_BUDDY)
-				fill_buddy_block(h, &copy, info);
-			info->nr_large_blocks += copy.b.state == PAGEBLOCK_LARGE;
-			info->nr_isolated_blocks += copy.b.state == PAGEBLOCK_ISOLATE;
+			if (!report_count_block(&copy.b, info))
+				h->nr_doubts++;
+			else if (copy.b.state == PAGEBLOCK_BUDDY)
+				fill_free_area(&copy, info);
 		}
-	info->nr_reserve_free = info->free_pages[MIGRATE_HIGHATOMIC];
 }
 
 static void add_counters(struct heap *h, uint64_t buddy, struct pages_info *info)
@@ -184,7 +197,7 @@ static void add_hot_runs(struct heap *h, uint64_t buddy, struct pages_info *info
 		h->nr_doubts++;
 }
 
-static void fill_pages(struct heap *h, struct pages_info *info)
+static void fill_pages(struct heap *h, struct pages_info *info, report_blocks *blocks, void *arg)
 {
 	size_t i;
 
@@ -194,7 +207,8 @@ static void fill_pages(struct heap *h, struct pages_info *info)
 	}
 	add_counters(h, h->root[ROOT_HIGHATOMIC], info);
 	info->nr_buddies = h->nr_buddies;
-	fill_blocks(h, info);
+	blocks(h, info, arg);
+	info->nr_reserve_free = info->free_pages[MIGRATE_HIGHATOMIC];
 }
 
 static void fill_zone(const struct heap *h, struct zone_info *info)
@@ -241,7 +255,7 @@ static void fill_large(struct heap *h, struct large_info *info, struct large_lis
 	free(areas);
 }
 
-void report_fill(struct heap *h, struct heap_report *r)
+void report_fill_with(struct heap *h, struct heap_report *r, report_blocks *blocks, void *arg)
 {
 	struct slow_counts counts = {0};
 	struct boot boot = {0};
@@ -251,7 +265,7 @@ void report_fill(struct heap *h, struct heap_report *r)
 	for (class = 1; class < NR_CLASSES; class++)
 		fill_cache(h, class, &r->class[class].cache);
 	fill_percpu(h, &r->percpu);
-	fill_pages(h, &r->pages);
+	fill_pages(h, &r->pages, blocks, arg);
 	fill_zone(h, &r->zone);
 	fill_large(h, &r->large, &r->large_list);
 	if (!heap_read(h, h->root[ROOT_BOOT], &boot, sizeof boot) ||
@@ -262,4 +276,9 @@ void report_fill(struct heap *h, struct heap_report *r)
 	r->nr_reclaims = counts.nr_reclaims;
 	r->nr_failures = counts.nr_failures;
 	report_derive(r);
+}
+
+void report_fill(struct heap *h, struct heap_report *r)
+{
+	report_fill_with(h, r, fill_blocks, NULL);
 }

@@ -274,9 +274,13 @@ bool heap_block(struct heap *h, uint64_t addr, struct block_copy *copy)
 
 	if (!root || !heap_read(h, block, &copy->b, sizeof copy->b))
 		return false;
+	memset(copy->desc, 0, sizeof copy->desc);
 	for (i = 0; i < MAX_TRIES; i++) {
-		if (!heap_read(h, root + number * sizeof copy->desc, copy->desc, sizeof copy->desc) ||
-		    !heap_read(h, block, &twice, sizeof twice))
+		/* Those of other blocks may never have been touched: a read would make the process a page table for them. */
+		if (copy->b.state == PAGEBLOCK_BUDDY &&
+		    !heap_read(h, root + number * sizeof copy->desc, copy->desc, sizeof copy->desc))
+			return false;
+		if (!heap_read(h, block, &twice, sizeof twice))
 			return false;
 		if (!memcmp(&copy->b, &twice, sizeof twice))
 			return true;
@@ -284,6 +288,22 @@ bool heap_block(struct heap *h, uint64_t addr, struct block_copy *copy)
 	}
 	h->nr_doubts++;
 	return true;
+}
+
+unsigned heap_pageblocks(struct heap *h, uint64_t addr, unsigned nr, struct pageblock *out)
+{
+	uint64_t number = addr >> PAGEBLOCK_SHIFT, root, block;
+	unsigned done = 0, n;
+
+	for (; done < nr; done += n, number += n) {
+		n = (unsigned)min_size(nr - done, SECTION_BLOCKS - number % SECTION_BLOCKS);
+		root = section_root(h, number << PAGEBLOCK_SHIFT);
+		block = root + (number / SECTION_BLOCKS) * SECTION_PAGES * sizeof(page_desc_t) + offsetof(struct section, block) +
+			number % SECTION_BLOCKS * sizeof *out;
+		if (!root || !heap_read(h, block, out + done, n * sizeof *out))
+			break;
+	}
+	return done;
 }
 
 /* The newest stands first; numbers are by age, so that they stay. */
@@ -510,4 +530,20 @@ void heap_close(struct heap *h)
 	free(h->buddies);
 	h->regions = NULL;
 	h->buddies = NULL;
+}
+
+bool heap_reopen(struct heap *h)
+{
+	struct heap found = *h;
+
+	heap_close(h);
+	*h = (struct heap){.memory = found.memory, .nr_heaps = found.nr_heaps, .none_top = found.none_top};
+	memcpy(h->root, found.root, sizeof h->root);
+	if (heap_read(h, h->root[ROOT_OPTIONS], &h->options, sizeof h->options) &&
+	    heap_read(h, h->root[ROOT_PERCPU], &h->percpu, sizeof h->percpu) && h->percpu.mode != INDEX_AUTO &&
+	    h->percpu.mode <= INDEX_THREAD && heap_read(h, h->root[ROOT_ZONE], &h->zone, sizeof h->zone) &&
+	    read_regions(h) && read_buddies(h))
+		return true;
+	heap_close(h);
+	return false;
 }

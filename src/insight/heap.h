@@ -40,6 +40,8 @@ struct heap {
 /* Finds the heap and reads its roots, regions and the list of buddies. False with a fault in memory. */
 bool heap_open(struct heap *h, struct memory *memory);
 void heap_close(struct heap *h);
+/* Reads them anew where they were found: cheap. False, as after heap_close(), when they are there no more. */
+bool heap_reopen(struct heap *h);
 
 /* Reads a structure of the heap: false where the address cannot be that of one. */
 bool heap_read(struct heap *h, uint64_t addr, void *buf, size_t size);
@@ -51,8 +53,10 @@ struct block_copy {
 	struct pageblock b;
 	page_desc_t desc[PAGEBLOCK_PAGES];
 };
-/* The pageblock of an address and its pages' descriptors. */
+/* The pageblock of an address and, where it is a buddy's, its pages' descriptors; else those are 0. */
 bool heap_block(struct heap *h, uint64_t addr, struct block_copy *copy);
+/* The pageblocks from an address on, without descriptors, each as it was at some moment: how many of them were had. */
+unsigned heap_pageblocks(struct heap *h, uint64_t addr, unsigned nr, struct pageblock *out);
 /* The region that an address is in, in its committed part, or NULL. */
 const struct region *heap_region(const struct heap *h, uint64_t addr);
 

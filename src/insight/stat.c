@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "insight/fill.h"
+#include "insight/html.h"
 #include "insight/summary.h"
 #include "insight/view.h"
 #include "report/format.h"
@@ -20,6 +21,7 @@
 struct request {
 	int pid;
 	const char *core;
+	const char *html; /* a file for a page; NULL: none */
 	struct core_files files;
 	unsigned what; /* enum report_what; 0: the summary */
 	enum report_format format;
@@ -43,6 +45,7 @@ static const char usage_text[] =
     "  --count N            so many times (default: until the process ends)\n"
     "  --ptr ADDRESS        what stands at an address\n"
     "  --blocks             the map of pageblocks, a line each\n"
+    "  --html FILE          a page with pictures, for a browser; with --interval curves, too\n"
     "  --exe PATH, --lib PATH\n"
     "                       a program or library that the core's process used, from another place; more than once\n"
     "  --help, --version\n"
@@ -63,7 +66,7 @@ static void fail(const char *fault)
 
 /* --- the command line --------------------------------------------------------------------------- */
 
-enum { OPTION_CORE = 256, OPTION_FILE, OPTION_JSON, OPTION_PROMETHEUS, OPTION_INTERVAL, OPTION_COUNT, OPTION_PTR, OPTION_BLOCKS, OPTION_VERSION };
+enum { OPTION_CORE = 256, OPTION_FILE, OPTION_JSON, OPTION_PROMETHEUS, OPTION_INTERVAL, OPTION_COUNT, OPTION_PTR, OPTION_BLOCKS, OPTION_HTML, OPTION_VERSION };
 
 static const struct option long_options[] = {
     {"core", required_argument, NULL, OPTION_CORE},
@@ -75,6 +78,7 @@ static const struct option long_options[] = {
     {"count", required_argument, NULL, OPTION_COUNT},
     {"ptr", required_argument, NULL, OPTION_PTR},
     {"blocks", no_argument, NULL, OPTION_BLOCKS},
+    {"html", required_argument, NULL, OPTION_HTML},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPTION_VERSION},
     {0},
@@ -142,6 +146,9 @@ static void parse_option(struct request *q, int option)
 	case OPTION_BLOCKS:
 		q->blocks = true;
 		break;
+	case OPTION_HTML:
+		q->html = optarg;
+		break;
 	case 'h':
 		fputs(usage_text, stdout);
 		exit(fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS);
@@ -161,8 +168,8 @@ static void check_request(struct request *q)
 		fail_usage("a core does not change: no --interval", NULL);
 	if (q->count && !q->has_interval)
 		fail_usage("--count goes with --interval", NULL);
-	if (q->has_ptr + q->blocks + (q->what || q->format != REPORT_TEXT) > 1)
-		fail_usage("one of --ptr, --blocks, and reports at a time", NULL);
+	if (q->has_ptr + q->blocks + (q->html != NULL) + (q->what || q->format != REPORT_TEXT) > 1)
+		fail_usage("one of --ptr, --blocks, --html, and reports at a time", NULL);
 	if (!q->what && q->format != REPORT_TEXT)
 		q->what = REPORT_ALL;
 	if (!q->has_interval)
@@ -302,17 +309,28 @@ static void run(const struct request *q, struct memory *m)
 	free(s.before);
 }
 
+static int run_html(const struct request *q, struct memory *m)
+{
+	struct html_request html = {q->html, q->core, q->pid, q->has_interval, q->interval, q->count};
+
+	return html_run(&html, m);
+}
+
 int main(int argc, char **argv)
 {
 	struct request q = {0};
 	char fault[MAX_FAULT] = "";
+	int status = EXIT_SUCCESS;
 	struct memory *m;
 
 	parse(&q, argc, argv);
 	m = q.core ? core_open(q.core, &q.files, fault) : process_open(q.pid, fault);
 	if (!m)
 		fail(fault);
-	run(&q, m);
+	if (q.html)
+		status = run_html(&q, m);
+	else
+		run(&q, m);
 	memory_close(m);
-	return EXIT_SUCCESS;
+	return status;
 }
