@@ -69,13 +69,13 @@ void html_bytes(double bytes, FILE *out)
 
 /*
  * Slabs from light to dark by the size of their objects, in one hue; runs and large blocks in two others; free pages
- * stand back. k: kinds of pages; p: parts of bars; c, t: curves and their labels.
+ * stand back; s is what is free in slabs. k: kinds of pages; p: parts of bars; c, t: curves and their labels.
  */
 static const char css[] =
-    ":root{color-scheme:light dark;--bg:#fcfcfb;--fg:#1c1c1a;--soft:#63635e;--line:#dddcd6;--card:#f3f2ee;"
+    ":root{color-scheme:light dark;--bg:#fcfcfb;--fg:#1c1c1a;--soft:#63635e;--line:#dddcd6;--s:#8f74d6;--card:#f3f2ee;"
     "--k0:#9ec5f4;--k1:#6da7ec;--k2:#3987e5;--k3:#1c5cab;--k4:#0d366b;--k5:#1baa7a;--k6:#e8912d;--k7:#8a8880;--k8:#d1699b;--k9:#e6e5df;"
     "--c0:#1c1c1a;--c1:#2a78d6;--c2:#1b8f68;--c3:#c0447f}\n"
-    "@media(prefers-color-scheme:dark){:root{--bg:#1a1a19;--fg:#f0efea;--soft:#a5a39b;--line:#3a3a37;--card:#242422;"
+    "@media(prefers-color-scheme:dark){:root{--bg:#1a1a19;--fg:#f0efea;--soft:#a5a39b;--line:#3a3a37;--s:#8a70cf;--card:#242422;"
     "--k0:#b7d3f6;--k1:#86b6ef;--k2:#3987e5;--k3:#2465b5;--k4:#1c4a86;--k5:#199e70;--k6:#d98324;--k7:#7d7b74;--k8:#b9568a;--k9:#343431;"
     "--c0:#f0efea;--c1:#5598e7;--c2:#2bb585;--c3:#dd77a8}}\n"
     "body{margin:0 auto;padding:24px;max-width:1080px;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}\n"
@@ -173,7 +173,7 @@ static void put_committed(const struct heap_report *r, FILE *out)
 	const struct part parts[] = {
 	    {"live small objects", r->small_used, "k2"}, {"live page runs", r->run_used, "k5"},
 	    {"live large blocks", r->large.bytes, "k6"}, {"cached", r->cached, "k0"},
-	    {"free in slabs", r->slab_free, "k1"},	 {"slack", r->slack, "k7"},
+	    {"free in slabs", r->slab_free, "s"},	 {"slack", r->slack, "k7"},
 	    {"free, dirty", r->dirty_free, "k8"},	 {"free, clean", r->clean_free, "k9"},
 	};
 
@@ -240,7 +240,7 @@ static void put_cache(const struct cache_row *r, size_t most, FILE *out)
 	const struct part parts[] = {
 	    {"live", r->nr_active * r->object_size, "k2"},
 	    {"cached", r->nr_cached * r->object_size, "k0"},
-	    {"free in slabs", nr_free * r->object_size, "k8"},
+	    {"free in slabs", nr_free * r->object_size, "s"},
 	    {"behind the last object", r->bytes > objects ? r->bytes - objects : 0, "k7"},
 	};
 	double percent = (double)r->bytes / (double)most * 100;
@@ -260,7 +260,7 @@ static void put_cache(const struct cache_row *r, size_t most, FILE *out)
 
 static void put_caches(const struct heap_report *r, FILE *out)
 {
-	static const struct part parts[] = {{"live", 0, "k2"}, {"cached", 0, "k0"}, {"free in slabs", 0, "k8"}, {"behind the last object", 0, "k7"}};
+	static const struct part parts[] = {{"live", 0, "k2"}, {"cached", 0, "k0"}, {"free in slabs", 0, "s"}, {"behind the last object", 0, "k7"}};
 	struct cache_row row[NR_CLASSES];
 	unsigned nr = cache_rows(r, NULL, 0, row), i;
 

@@ -137,7 +137,9 @@ void picture_free(struct picture *p)
 /* --- cells: a pageblock, or several -------------------------------------------------------------- */
 
 #define CELLS_PER_ROW 64
-#define CELL 12 /* units of the drawing, of which the last is a gap */
+/* Units of the drawing, of which the last is a gap. */
+#define CELL 12
+#define CELL_HEIGHT 19
 #define ADDRESS_UNITS 118
 
 /* Used pages of each kind, in groups: what colour the used part has. */
@@ -183,7 +185,7 @@ static void put_part(enum page_kind kind, unsigned x, double y, double height, F
 /* Filled from below: what is used, then what is free and dirty; the rest is clean. */
 static void put_cell(const struct picture *p, size_t first, size_t nr, unsigned x, unsigned y, FILE *out)
 {
-	double all = (double)nr * PAGEBLOCK_PAGES, used, dirty, units = CELL - 1;
+	double all = (double)nr * PAGEBLOCK_PAGES, used, dirty, units = CELL_HEIGHT - 1;
 	size_t pages[NR_KINDS] = {0}, i;
 	unsigned kind;
 
@@ -234,8 +236,8 @@ static unsigned put_cells(const struct picture *p, size_t per_cell, FILE *out)
 		if (!out)
 			continue;
 		if (!column)
-			fprintf(out, "\n<text x=\"0\" y=\"%u\">0x%" PRIx64 "</text>", row * CELL + CELL - 3, p->block[i].mark.addr);
-		put_cell(p, i, n, ADDRESS_UNITS + column * CELL, row * CELL, out);
+			fprintf(out, "\n<text x=\"0\" y=\"%u\">0x%" PRIx64 "</text>", row * CELL_HEIGHT + CELL_HEIGHT - 6, p->block[i].mark.addr);
+		put_cell(p, i, n, ADDRESS_UNITS + column * CELL, row * CELL_HEIGHT, out);
 	}
 	return p->nr_blocks ? row + 1 : 0;
 }
@@ -254,7 +256,7 @@ static void put_overview(const struct picture *p, FILE *out)
 	      "and dirty.</p>\n",
 	      out);
 	fprintf(out, "<div class=\"scroll\"><svg class=\"map\" viewBox=\"0 0 %u %u\" role=\"img\" aria-label=\"map of pageblocks\">",
-		ADDRESS_UNITS + CELLS_PER_ROW * CELL, nr_rows * CELL);
+		ADDRESS_UNITS + CELLS_PER_ROW * CELL, nr_rows * CELL_HEIGHT);
 	put_cells(p, per_cell, out);
 	fputs("\n</svg></div>\n", out);
 }
@@ -298,7 +300,7 @@ static void put_detail(const struct picture *p, const struct block_detail *d, FI
 	put_counts(pages, out);
 	fputs("</title>", out);
 	put_pages(d->kind, out);
-	fprintf(out, "</svg><figcaption>0x%" PRIx64 "<br>%s%s, %u %% used</figcaption></figure>\n", block->mark.addr, state_name(&block->mark),
+	fprintf(out, "</svg><figcaption>0x%" PRIx64 "<br>%s%s<br>%u %% used</figcaption></figure>\n", block->mark.addr, state_name(&block->mark),
 		block->mark.is_mixed ? ", mixed" : "",
 		(unsigned)((PAGEBLOCK_PAGES - pages[KIND_DIRTY] - pages[KIND_CLEAN]) * 100 / PAGEBLOCK_PAGES));
 }

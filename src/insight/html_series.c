@@ -26,7 +26,7 @@ void series_add(struct series *s, const struct point *p)
 #define WIDTH 700
 #define HEIGHT 220
 #define RIGHT 110
-#define BOTTOM 30
+#define BOTTOM 40 /* labels of curves that end close together may go below the axis */
 #define NR_TICKS 4
 
 static const char *const curve_names[NR_CURVES] = {"RSS", "live", "cached", "dirty"};
@@ -123,7 +123,7 @@ void html_series(const struct series *s, bool has_rss, FILE *out)
 		fprintf(out, ", of which every %zuth is drawn", s->stride);
 	fputs(". RSS is of the whole process, its code and stacks too; the others are of the heap.</p>\n", out);
 	fprintf(out, "<div class=\"scroll\"><svg class=\"curves\" viewBox=\"0 0 %d %d\" data-samples=\"%zu\" role=\"img\" aria-label=\"curves over time\">\n",
-		LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM + 40, s->nr);
+		LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM, s->nr);
 	put_axes(&f, out);
 	for (c = first; c < NR_CURVES; c++)
 		put_curve(s, &f, c, out);
