@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from target import Target, stat
@@ -99,22 +100,21 @@ def case_faults():
 class Terminal:
     """A shell in a terminal of a known size, on a server of its own."""
 
-    nr = 0
-
     def __init__(self, width=80, height=24, **env):
-        Terminal.nr += 1
-        self.socket = f"bslab-top-{os.getpid()}-{Terminal.nr}"
+        self.folder = tempfile.TemporaryDirectory(prefix="bslab-top-")
         words = [f"{k}={shlex.quote(v)}" for k, v in {"LC_ALL": "C.UTF-8", "ENV": "", "PS1": "$ ", **env}.items()]
         self.tmux("new-session", "-d", "-x", str(width), "-y", str(height), " ".join(["env", "-u", "NO_COLOR", *words, "sh"]))
 
     def tmux(self, *args):
-        return subprocess.run(["tmux", "-L", self.socket, "-f", "/dev/null", *args], check=True, capture_output=True, text=True, timeout=20).stdout
+        return subprocess.run(["tmux", "-S", f"{self.folder.name}/socket", "-f", "/dev/null", *args], check=True, capture_output=True, text=True,
+                              timeout=20).stdout
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.tmux("kill-server")
+        self.folder.cleanup()
 
     def send(self, *keys):
         self.tmux("send-keys", *keys)
@@ -180,7 +180,7 @@ def case_keys(t):
         up = order(term.wait("reversed", "by object-size, reversed: "))
         check("reversed", down == sorted(down, reverse=True) and up == sorted(up) and up[0] < down[-1], down, up)
         term.send("n")
-        for key, part in (("2", "PLACES"), ("3", "pageblocks of 2M"), ("m", "by how full"), ("m", "by what is resident"), ("m", "by type"),
+        for key, part in (("2", "PLACES"), ("3", "pageblocks, "), ("m", "by how full"), ("m", "by what is resident"), ("m", "by type"),
                           ("4", "live and resident"), ("5", "sheaf_refill"), ("Tab", "ACTIVE"), ("Right", "PLACES"), ("Left", "ACTIVE"), ("BTab", "sheaf_refill")):
             term.send(key)
             term.wait(f"{key} shows", part)
