@@ -71,8 +71,8 @@ struct vm_area *heap_large(struct heap *h, size_t *nr);
 /* Copies of a slab's header with its bits, and of a cache. */
 struct slab_copy {
 	uint64_t addr;
-	struct slab s;
 	uint64_t free[MAX_SLAB_WORDS];
+	struct slab s; /* last, for it ends in an array of no length */
 };
 bool heap_cache(struct heap *h, unsigned class, struct kmem_cache *c, uint64_t *addr);
 /* The slab must be one of the class. */

@@ -13,11 +13,11 @@ enum place { IN_USE, IN_SLAB, IN_SHEAF, IN_BARN, IN_ORPHAN };
 
 struct slab_view {
 	struct heap *heap;
-	struct slab_copy slab;
 	struct kmem_cache cache;
 	unsigned class;
 	uint8_t place[MAX_SLAB_OBJECTS];
 	int slot[MAX_SLAB_OBJECTS]; /* of the sheaf's CPU */
+	struct slab_copy slab;	    /* last, as its header is in it */
 };
 
 static void line(FILE *out, const char *name)
