@@ -166,8 +166,8 @@ static void draw_totals(const struct top *t, const struct cache_row *row, unsign
 		waste += row[i].waste;
 	}
 	canvas_put(c, at, 0, STYLE_PLAIN, "by %s%s: %u caches, active %zu of %zu objects (%u %%), %s of %s (%u %%)",
-		   sort_key_name(t->sort), t->reverse ? ", reversed" : "", nr, active, objects, scale_percent(active, objects), scale_bytes(a, (double)(bytes - waste)),
-		   scale_bytes(b, (double)bytes), scale_percent(bytes - waste, bytes));
+		   sort_key_name(t->sort), t->reverse ? ", reversed" : "", nr, active, objects, scale_percent(active, objects),
+		   scale_bytes(a, (double)(bytes - waste)), scale_bytes(b, (double)bytes), scale_percent(bytes - waste, bytes));
 }
 
 static void draw_cache(const struct cache_row *r, struct canvas *c, unsigned at)
