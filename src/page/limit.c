@@ -53,11 +53,6 @@ static size_t soft_limit(void)
 	return !soft ? cgroup : !cgroup ? soft : min_size(soft, cgroup);
 }
 
-static bool has_limits(void)
-{
-	return soft_limit() || load(&limits.hard);
-}
-
 /* What footprint() cannot pass, without a look at each buddy: no more free pages are dirty than there are. */
 static size_t most_footprint(void)
 {
@@ -82,40 +77,48 @@ static size_t reclaim_step(size_t soft)
 	return max_size(soft / 32, PAGEBLOCK_PAGES);
 }
 
-static void check_soft(size_t nr_pages)
+/* From where on a soft limit asks for a reclaim; without one, never. */
+static bool is_near(size_t nr_pages, size_t soft)
 {
-	size_t soft = soft_limit(), next = nr_pages + reclaim_step(soft);
+	return soft && nr_pages >= soft - soft / 16;
+}
 
-	if (!soft)
-		return;
-	if (nr_pages < soft - soft / 16) {
-		store(&limits.reclaim_at, 0);
-		return;
-	}
+static void ask_for_reclaim(size_t nr_pages, size_t soft)
+{
+	size_t next = nr_pages + reclaim_step(soft);
+
 	if (nr_pages >= load(&limits.reclaim_at))
 		__atomic_store_n(&limits.wants_reclaim, true, __ATOMIC_RELAXED);
 	else if (next < load(&limits.reclaim_at)) /* it had grown far more meanwhile */
 		store(&limits.reclaim_at, next);
 }
 
+/* Far from the soft limit again. The word is written only when it changes: all CPUs read it. */
+static void forget_peak(void)
+{
+	if (load(&limits.reclaim_at))
+		store(&limits.reclaim_at, 0);
+}
+
 bool limit_allows(size_t nr_pages)
 {
-	size_t nr_used = nr_blocks_used(), hard, soft, total;
+	size_t nr_used = nr_blocks_used(), hard = load(&limits.hard), soft, total;
 
 	if (unlikely(nr_used >= load(&limits.look_at) + FIRST_LOOK_BLOCKS))
 		look_at_cgroup(nr_used);
-	if (likely(!has_limits()))
-		return true;
-	hard = load(&limits.hard);
 	soft = soft_limit();
-	if (!__builtin_add_overflow(most_footprint(), nr_pages, &total) && (!hard || total <= hard) &&
-	    (!soft || total < soft - soft / 16)) {
-		store(&limits.reclaim_at, 0);
+	if (likely(!soft && !hard))
+		return true;
+	if (!__builtin_add_overflow(most_footprint(), nr_pages, &total) && (!hard || total <= hard) && !is_near(total, soft)) {
+		forget_peak();
 		return true;
 	}
 	if (__builtin_add_overflow(footprint(), nr_pages, &total) || (hard && total > hard))
 		return false;
-	check_soft(total);
+	if (is_near(total, soft))
+		ask_for_reclaim(total, soft);
+	else
+		forget_peak();
 	return true;
 }
 

@@ -49,7 +49,7 @@ static bool hot_take(struct hot_runs *hot, unsigned nr_pages, unsigned align_ord
 	return false;
 }
 
-/* Takes out those that the caller chose by flag, all when `all`; how many. */
+/* Takes out those that the last look saw, or all; the others are seen now. How many. */
 static unsigned hot_take_resting(struct hot_runs *hot, bool all, struct hot_run out[NR_HOT_RUNS])
 {
 	unsigned i, n = 0;

@@ -486,14 +486,11 @@ static void drain_own(void)
 	}
 }
 
-static void drain_orphans(void)
+/* Areas that nobody works on: emptied, they wait for another CPU. */
+static void areas_retire(struct percpu_area *list)
 {
-	struct percpu_area *a, *list;
+	struct percpu_area *a;
 
-	lock_take(&percpu.lock, RANK_THREAD);
-	list = percpu.orphans;
-	percpu.orphans = NULL;
-	lock_drop(&percpu.lock, RANK_THREAD);
 	while ((a = list)) {
 		list = a->next_orphan;
 		area_empty(a);
@@ -503,10 +500,21 @@ static void drain_orphans(void)
 	}
 }
 
+static void drain_orphans(void)
+{
+	struct percpu_area *list;
+
+	lock_take(&percpu.lock, RANK_THREAD);
+	list = percpu.orphans;
+	percpu.orphans = NULL;
+	lock_drop(&percpu.lock, RANK_THREAD);
+	areas_retire(list);
+}
+
 /* False when it has to be left for another time. */
 static bool areas_drain(uint64_t now)
 {
-	struct percpu_area *list, *a;
+	struct percpu_area *list;
 
 	if (os_barrier_rseq() != 0)
 		return false;
@@ -515,13 +523,7 @@ static bool areas_drain(uint64_t now)
 		areas_reattach(list);
 		return false;
 	}
-	while ((a = list)) {
-		list = a->next_orphan;
-		area_empty(a);
-		lock_take(&percpu.lock, RANK_THREAD);
-		area_keep(&percpu.spare, a);
-		lock_drop(&percpu.lock, RANK_THREAD);
-	}
+	areas_retire(list);
 	return true;
 }
 
