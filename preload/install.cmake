@@ -20,6 +20,10 @@ install(FILES ${PROJECT_SOURCE_DIR}/src/insight/bslab-gdb.py DESTINATION ${CMAKE
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/bslab DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/docs/man/bslab-run.1 ${PROJECT_SOURCE_DIR}/docs/man/bslab-stat.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+if(TARGET bslab-top)
+  install(TARGETS bslab-top RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(FILES ${PROJECT_SOURCE_DIR}/docs/man/bslab-top.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()
 install(FILES ${PROJECT_SOURCE_DIR}/docs/man/bslab.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 
 # --- CMake package: find_package(bslab), targets bslab::bslab and bslab::static --------------------------------------

@@ -25,7 +25,7 @@ void series_add(struct series *s, const struct point *p)
 #define TOP 12
 #define WIDTH 700
 #define HEIGHT 220
-#define RIGHT 110
+#define RIGHT 126
 #define BOTTOM 40 /* labels of curves that end close together may go below the axis */
 #define NR_TICKS 4
 

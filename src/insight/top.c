@@ -453,7 +453,9 @@ static void loop(struct console *k, const struct request *q)
 			was_resized = 0;
 			term_resize();
 		}
-		if (key != TERM_NONE)
+		if (key == TERM_GONE)
+			end_signal = SIGHUP;
+		else if (key != TERM_NONE)
 			press(k, key);
 		if (k->top->delay < delay)
 			next = now() + k->top->delay;

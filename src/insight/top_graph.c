@@ -3,6 +3,9 @@
  * RSS against live, over time: a column for each sample, the newest at the right. What is both is one area from the
  * bottom; on it stands what is resident beyond that (overhead, and the rest of the process), or live and not resident.
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "insight/scale.h"
 #include "insight/top.h"
 
@@ -82,16 +85,17 @@ static void draw_legend(const struct top *t, struct canvas *c, unsigned at)
 	static const struct {
 		const struct area *area;
 		const char *text;
-	} entries[] = {{&live_area, "live and resident"}, {&over_area, "RSS beyond live"}, {&absent_area, "live, not resident"}};
+	} entries[] = {{&live_area, "live and resident"}, {&over_area, "RSS beyond"}, {&absent_area, "live, not resident"}};
 	unsigned i, column = 0;
-	char rss[SCALE_TEXT], live[SCALE_TEXT];
+	char rss[SCALE_TEXT], live[SCALE_TEXT], text[2 * SCALE_TEXT + 16];
 
 	for (i = 0; i < 3; i++) {
 		canvas_char(c, at, column, entries[i].area->style, area_char(c, entries[i].area));
 		column = canvas_put(c, at, column + 1, STYLE_PLAIN, " %s  ", entries[i].text);
 	}
-	canvas_put(c, at, column, STYLE_STRONG, "RSS %s live %s", scale_bytes(rss, (double)t->process.rss),
-		   scale_bytes(live, (double)t->now->used));
+	snprintf(text, sizeof text, "RSS %s, live %s", scale_bytes(rss, (double)t->process.rss), scale_bytes(live, (double)t->now->used));
+	if (column + strlen(text) <= c->width)
+		canvas_put(c, at, column, STYLE_STRONG, "%s", text);
 }
 
 void top_draw_graph(struct top *t, struct canvas *c, unsigned top)

@@ -149,7 +149,7 @@ static void draw_head(const struct top *t, struct canvas *c, unsigned at, unsign
 	static const char *const by[NR_COLOURINGS] = {"by type (small: mixed)", "by how full", "by what is resident"};
 	char row[SCALE_TEXT];
 
-	canvas_put(c, at, 0, STYLE_HEAD, "%-*s %zu pageblocks of 2M, %s a row, %s%s", ADDRESS_WIDTH - 1, "ADDRESS", t->survey.nr,
+	canvas_put(c, at, 0, STYLE_HEAD, "%-*s %zu pageblocks, %s a row, %s%s", ADDRESS_WIDTH - 1, "ADDRESS", t->survey.nr,
 		   scale_bytes(row, (double)nr_cells * (double)PAGEBLOCK_SIZE), by[t->colouring],
 		   t->is_batch ? "" : "; m changes");
 	canvas_fill(c, at, STYLE_HEAD);

@@ -183,7 +183,7 @@ int term_key(double seconds, const sigset_t *during)
 	if (ppoll(&fd, 1, &timeout, during) <= 0)
 		return TERM_NONE;
 	if (fd.revents & ~POLLIN)
-		raise(SIGHUP); /* the terminal is gone */
+		return TERM_GONE; /* a signal that is pending would not end ppoll() */
 	return translate(getch());
 }
 

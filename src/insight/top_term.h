@@ -7,7 +7,7 @@
 
 #include "insight/canvas.h"
 
-enum term_key { TERM_NONE = -1, TERM_UP = 0x100, TERM_DOWN, TERM_LEFT, TERM_RIGHT, TERM_PAGE_UP, TERM_PAGE_DOWN, TERM_HOME, TERM_END, TERM_TAB_BACK };
+enum term_key { TERM_GONE = -2, /* the terminal */ TERM_NONE = -1, TERM_UP = 0x100, TERM_DOWN, TERM_LEFT, TERM_RIGHT, TERM_PAGE_UP, TERM_PAGE_DOWN, TERM_HOME, TERM_END, TERM_TAB_BACK };
 
 /* False, with a line that says why. Keys come from the terminal even where the standard input is none. */
 bool term_open(const char **fault);

@@ -53,22 +53,29 @@ static void draw_process(const struct top *t, struct canvas *c, unsigned row)
 	put_right(c, row, end, clock);
 }
 
+/* A name and its value, two blanks before it unless it is the first; nothing where it does not fit as a whole. */
+static unsigned put_item(struct canvas *c, unsigned row, unsigned column, const char *name, const char *value)
+{
+	unsigned from = column ? column + 2 : 0;
+
+	if (from + (unsigned)(strlen(name) + 1 + strlen(value)) > c->width)
+		return c->width;
+	column = canvas_put(c, row, from, STYLE_PLAIN, "%s ", name);
+	return canvas_put(c, row, column, STYLE_STRONG, "%s", value);
+}
+
 static unsigned put_bytes(struct canvas *c, unsigned row, unsigned column, const char *name, size_t bytes)
 {
 	char text[SCALE_TEXT];
 
-	column = canvas_put(c, row, column, STYLE_PLAIN, "%s ", name);
-	column = canvas_put(c, row, column, STYLE_STRONG, "%s", scale_bytes(text, (double)bytes));
-	return canvas_put(c, row, column, STYLE_PLAIN, "  ");
+	return put_item(c, row, column, name, scale_bytes(text, (double)bytes));
 }
 
 static unsigned put_rate(struct canvas *c, unsigned row, unsigned column, const char *name, double rate)
 {
 	char text[SCALE_TEXT];
 
-	column = canvas_put(c, row, column, STYLE_PLAIN, "%s ", name);
-	column = canvas_put(c, row, column, STYLE_STRONG, "%s", scale_rate(text, rate));
-	return canvas_put(c, row, column, STYLE_PLAIN, "  ");
+	return put_item(c, row, column, name, scale_rate(text, rate));
 }
 
 static void draw_sums(const struct top *t, struct canvas *c, unsigned row)
@@ -77,35 +84,33 @@ static void draw_sums(const struct top *t, struct canvas *c, unsigned row)
 	unsigned column = put_bytes(c, row, 0, "RSS", t->process.rss);
 
 	column = put_bytes(c, row, column, "live", r->used);
-	column = canvas_put(c, row, column, STYLE_PLAIN, "(%u %% of RSS)  ", scale_percent(r->used, t->process.rss));
+	column = canvas_put(c, row, column, STYLE_PLAIN, " (%u %% of RSS)", scale_percent(r->used, t->process.rss));
 	column = put_bytes(c, row, column, "committed", r->committed);
+	column = put_bytes(c, row, column, "watermark", r->watermark);
 	put_bytes(c, row, column, "metadata", r->metadata);
 }
 
 static void draw_free(const struct top *t, struct canvas *c, unsigned row)
 {
 	const struct heap_report *r = t->now;
-	unsigned column = canvas_put(c, row, 0, STYLE_PLAIN, "free: ");
+	unsigned column = put_bytes(c, row, 0, "free: cached", r->cached);
 
-	column = put_bytes(c, row, column, "cached", r->cached);
 	column = put_bytes(c, row, column, "slabs", r->slab_free);
 	column = put_bytes(c, row, column, "dirty", r->dirty_free);
 	column = put_bytes(c, row, column, "clean", r->clean_free);
-	column = put_bytes(c, row, column, "watermark", r->watermark);
 	put_bytes(c, row, column, "given back", r->given_back);
 }
 
 static void draw_rates(const struct top *t, struct canvas *c, unsigned row)
 {
 	uint64_t faults = t->process.nr_faults - t->nr_faults_before;
-	unsigned column = canvas_put(c, row, 0, STYLE_PLAIN, "per second: ");
+	unsigned column = put_rate(c, row, 0, "per second: refills", top_rate(t, SHEAF_REFILL));
 
-	column = put_rate(c, row, column, "refills", top_rate(t, SHEAF_REFILL));
 	column = put_rate(c, row, column, "drains", top_rate(t, SHEAF_FLUSH));
 	column = put_rate(c, row, column, "pages", top_rate(t, PGALLOC));
 	column = put_rate(c, row, column, "freed", top_rate(t, PGFREE));
-	column = put_rate(c, row, column, "given back", top_rate(t, PURGE_PAGES));
-	put_rate(c, row, column, "faults", t->nr_samples > 1 && t->seconds > 0 ? (double)faults / t->seconds : 0);
+	column = put_rate(c, row, column, "faults", t->nr_samples > 1 && t->seconds > 0 ? (double)faults / t->seconds : 0);
+	put_rate(c, row, column, "given back", top_rate(t, PURGE_PAGES));
 }
 
 /* The names of the views, or what there is to say. */
@@ -150,20 +155,19 @@ static unsigned draw_header(const struct top *t, struct canvas *c)
 /* As slabtop has them above its table. */
 static void draw_totals(const struct top *t, const struct cache_row *row, unsigned nr, struct canvas *c, unsigned at)
 {
-	size_t objects = 0, active = 0, slabs = 0, bytes = 0, waste = 0;
+	size_t objects = 0, active = 0, bytes = 0, waste = 0;
 	char a[SCALE_TEXT], b[SCALE_TEXT];
 	unsigned i;
 
 	for (i = 0; i < nr; i++) {
 		objects += row[i].nr_objects;
 		active += row[i].nr_active;
-		slabs += row[i].nr_slabs;
 		bytes += row[i].bytes;
 		waste += row[i].waste;
 	}
-	canvas_put(c, at, 0, STYLE_PLAIN, "by %s%s: %u caches, %zu slabs; active %zu of %zu objects (%u %%), %s of %s (%u %%)",
-		   sort_key_name(t->sort), t->reverse ? ", reversed" : "", nr, slabs, active, objects, scale_percent(active, objects), scale_bytes(a, (double)(bytes - waste)),
-		   scale_bytes(b, (double)bytes), scale_percent(bytes - waste, bytes));
+	canvas_put(c, at, 0, STYLE_PLAIN, "by %s%s: %u caches, active %zu of %zu objects (%u %%), %s of %s (%u %%)",
+		   sort_key_name(t->sort), t->reverse ? ", reversed" : "", nr, active, objects, scale_percent(active, objects),
+		   scale_bytes(a, (double)(bytes - waste)), scale_bytes(b, (double)bytes), scale_percent(bytes - waste, bytes));
 }
 
 static void draw_cache(const struct cache_row *r, struct canvas *c, unsigned at)

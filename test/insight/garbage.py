@@ -34,7 +34,7 @@ def look(path, *args):
 
 def ways(known, rng):
     address = rng.choice([*known.values()]) + rng.choice([0, 0, 8, 4096, -4096])
-    return [["all"], [], ["--json"], ["--blocks"], ["--ptr", hex(max(address, 1))]]
+    return [["all"], [], ["--json"], ["--blocks"], ["--html", "-"], ["--ptr", hex(max(address, 1))]]
 
 
 def dense_pages(data):

@@ -95,19 +95,33 @@ def compare(name, page, report):
     k = page.kinds
     check(f"{name}: every page is of a kind", sum(k.values()) == zone["present_pages"], k)
     check(f"{name}: pages of slabs", sum(k[i] for i in range(5)) == sum(c["pages"] for c in caches.values()), k)
-    check(f"{name}: pages of runs", k[5] * 4096 == report["meminfo"]["page_runs"], k)
+    # Runs that are kept whole after their free look like runs, and are told as dirty.
+    kept = report["meminfo"]["dirty_free"] // 4096 - k[8]
+    check(f"{name}: pages of runs", 0 <= kept <= 2048 and (k[5] - kept) * 4096 == report["meminfo"]["page_runs"], k, kept)
     check(f"{name}: pages of large blocks", k[6] == types["large_blocks"] * 512, k)
-    check(f"{name}: free pages", k[8] + k[9] == zone["free_pages"] and k[8] * 4096 == report["meminfo"]["dirty_free"], k)
+    check(f"{name}: free pages", k[8] + k[9] == zone["free_pages"], k)
+
+
+def stop(t, path):
+    """At a moment at which no thread is in the midst of taking pages or giving them back: a picture of it."""
+    for _ in range(20):
+        os.kill(t.pid, signal.SIGSTOP)
+        time.sleep(0.1)
+        look("--html", path, t.pid)
+        page = page_of(path)
+        caches = json.loads(look(t.pid, "--json"))["slabinfo"]["caches"]
+        if not page.kinds.get(7) and sum(page.kinds[i] for i in range(5)) == sum(c["pages"] for c in caches):
+            break
+        os.kill(t.pid, signal.SIGCONT)
+        time.sleep(0.05)
+    return page
 
 
 def case_stopped(path):
     with Target([HEAP, "--churn", "2"], LIBRARY) as t:
         time.sleep(0.3)
-        os.kill(t.pid, signal.SIGSTOP)
-        time.sleep(0.1)
+        page = stop(t, f"{path}/page.html")
         try:
-            look("--html", f"{path}/page.html", t.pid)
-            page = page_of(f"{path}/page.html")
             compare("a stopped process", page, json.loads(look(t.pid, "--json")))
             # A cell and, unless it is plain, a figure for each pageblock; and the page's own title.
             blocks = len(look(t.pid, "--blocks").splitlines()) - 1

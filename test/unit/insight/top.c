@@ -180,7 +180,7 @@ Test(top, draws_caches)
 	struct top *t = new_top();
 
 	check_drawn(t, "invented (42)");
-	check_drawn(t, "by size: 3 caches, 75 slabs; active 325 of 1320 objects (25 %)");
+	check_drawn(t, "by size: 3 caches, active 325 of 1320 objects (25 %), 122K of 1.2M (10 %)");
 	check_drawn(t, "    300     300 100%    208     50       0    739K     250    800K bslab-208\n");
 	t->now->percpu.nr_areas = t->process.nr_threads = 1;
 	check_drawn(t, "1 thread, 1 cache by");
