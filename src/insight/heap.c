@@ -378,7 +378,8 @@ bool heap_cache(struct heap *h, unsigned class, struct kmem_cache *c, uint64_t *
 	if (class >= NR_CLASSES ||
 	    !heap_read(h, h->root[ROOT_CACHES] + class * sizeof *addr, addr, sizeof *addr) || !*addr)
 		return false;
-	if (read_twice(h, *addr, c, &twice, sizeof *c) && c->class == class && c->size == class_size(class))
+	if (read_twice(h, *addr, c, &twice, sizeof *c) && c->class == class && c->size == class_size(class) &&
+	    c->migratetype < NR_MIGRATETYPES)
 		return true;
 	h->nr_doubts++;
 	return false;

@@ -63,14 +63,23 @@ static char *read_text(int dir, const char *name)
 	return text;
 }
 
-/* Its letter in /proc/PID/stat; 0 when it is gone. */
-static char process_state(const struct process *p)
-{
-	char *text = read_text(p->dir, "stat"), *name_end = text ? strrchr(text, ')') : NULL, state;
+/* Of /proc/PID/stat; state 0 when it is gone. */
+struct process_life {
+	char state;
+	bool is_kernels; /* PF_KTHREAD of include/linux/sched.h, in proc(5)'s ninth field */
+};
+#define PF_KTHREAD 0x00200000u
 
-	state = name_end && name_end[1] == ' ' ? name_end[2] : 0;
+static struct process_life process_life(const struct process *p)
+{
+	char *text = read_text(p->dir, "stat"), *name_end = text ? strrchr(text, ')') : NULL;
+	struct process_life life = {0};
+	unsigned flags;
+
+	if (name_end && sscanf(name_end, ") %c %*d %*d %*d %*d %*d %u", &life.state, &flags) == 2)
+		life.is_kernels = flags & PF_KTHREAD;
 	free(text);
-	return state;
+	return life;
 }
 
 static bool fail_ended(struct process *p)
@@ -105,6 +114,7 @@ static bool process_refresh(struct memory *m)
 	struct process *p = process_of(m);
 	char *text = read_text(p->dir, "maps");
 	int error = errno;
+	struct process_life life;
 	bool good;
 
 	if (!text)
@@ -116,15 +126,12 @@ static bool process_refresh(struct memory *m)
 		return memory_fail(m, "out of memory");
 	if (p->maps.nr)
 		return true;
-	switch (process_state(p)) {
-	case 0:
-		return fail_ended(p);
-	case 'Z':
-	case 'X':
-		return memory_fail(m, "%s has ended, and waits for its parent to notice", m->name);
-	default:
+	life = process_life(p);
+	if (life.is_kernels)
 		return memory_fail(m, "%s has no memory of its own: a thread of the kernel", m->name);
-	}
+	if (life.state == 'Z')
+		return memory_fail(m, "%s has ended, and waits for its parent to notice", m->name);
+	return fail_ended(p);
 }
 
 static bool read_by_mem(struct process *p, uint64_t addr, void *buf, size_t size)

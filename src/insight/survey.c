@@ -20,7 +20,11 @@ struct block_mark survey_mark(const struct pageblock *b, uint64_t addr)
 	struct block_mark m = {.addr = addr, .state = b->state, .migratetype = b->migratetype,
 			       .nr_resident = RESIDENCE_UNKNOWN, .nr_huge = RESIDENCE_UNKNOWN};
 
-	if (b->state == PAGEBLOCK_BUDDY) {
+	if (b->state == PAGEBLOCK_BUDDY && b->migratetype >= NR_MIGRATETYPES) {
+		/* Handed out by the zone, where it was isolated, and its buddy has not said for what; or damaged. */
+		m.state = PAGEBLOCK_ISOLATE;
+		m.migratetype = MIGRATE_ISOLATE;
+	} else if (b->state == PAGEBLOCK_BUDDY) {
 		m.is_mixed = (b->users & ~(1u << (b->migratetype & 7))) != 0;
 		m.nr_free = (uint16_t)min_size(b->nr_free, PAGEBLOCK_PAGES);
 		m.nr_dirty = (uint16_t)min_size(b->nr_dirty_free, m.nr_free);

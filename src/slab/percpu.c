@@ -642,6 +642,13 @@ void percpu_snapshot(struct percpu_info *info)
 		}
 		snapshot_area(a, info, cpu);
 	}
+	/* What fork left behind, and what a drain could not give back, is nobody's, but free. */
+	lock_take(&percpu.lock, RANK_THREAD);
+	for (struct percpu_area *a = percpu.orphans; a; a = a->next_orphan)
+		snapshot_area(a, info, NULL);
+	for (struct percpu_area *a = percpu.limbo; a; a = a->next_orphan)
+		snapshot_area(a, info, NULL);
+	lock_drop(&percpu.lock, RANK_THREAD);
 	info->nr_sheaf_reaps = atomic_load_explicit(&percpu.nr_sheaf_reaps, memory_order_relaxed);
 	info->nr_barn_reaps = atomic_load_explicit(&percpu.nr_barn_reaps, memory_order_relaxed);
 	info->nr_drains = atomic_load_explicit(&percpu.nr_drains, memory_order_relaxed);

@@ -149,6 +149,21 @@ def case_other_files():
             check_quiet("mount namespace", [t.pid], t.known)
 
 
+def case_own_report():
+    """What the process says of itself is what is seen from outside."""
+    with folder() as path, Target([HEAP], LIBRARY, conf=f"region=8M,large=4M,report=all:json,report_signal=USR2,report_to={path}/own") as t:
+        t.process.send_signal(signal.SIGUSR2)
+        for _ in range(100):
+            time.sleep(0.02)
+            if os.path.exists(f"{path}/own") and os.path.getsize(f"{path}/own"):
+                break
+        own = json.load(open(f"{path}/own"))
+        outside = snapshot(t.pid)
+        for what in outside:
+            check(f"own report: {what}", own.get(what) == outside[what], own.get(what), outside[what])
+        check("own report: the same parts", list(own) == list(outside))
+
+
 def check_mode(name, conf):
     with Target([HEAP], LIBRARY, conf=f"region=8M,large=4M,{conf}") as t:
         report = snapshot(t.pid)
