@@ -344,6 +344,8 @@ int os_unguard(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_unguard", addr, size, is_committed);
+	if (fails(FAKE_UNGUARD))
+		return -ENOMEM;
 	set_range(addr, size, FAKE_COMMITTED);
 	return 0;
 }
@@ -467,4 +469,16 @@ int os_write(int fd, const char *text, size_t len)
 	memcpy(fake.text + have, text, len);
 	fake.text[have + len] = '\0';
 	return 0;
+}
+
+bool os_read_file(const char *path, char *text, size_t size)
+{
+	const struct fake_file *f;
+
+	for (f = fake.files; f && f->path; f++)
+		if (strcmp(f->path, path) == 0) {
+			snprintf(text, size, "%s", f->text);
+			return true;
+		}
+	return false;
 }

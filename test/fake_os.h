@@ -26,6 +26,7 @@ enum fake_call {
 	FAKE_PURGE,
 	FAKE_POPULATE,
 	FAKE_GUARD,
+	FAKE_UNGUARD,
 	FAKE_BARRIER,
 	NR_FAKE_CALLS
 };
@@ -33,12 +34,17 @@ enum fake_call {
 
 enum fake_state { FAKE_FREE, FAKE_RESERVED, FAKE_COMMITTED, FAKE_GUARDED };
 
+struct fake_file {
+	const char *path, *text;
+};
+
 struct fake_os {
 	size_t page_size;
 	unsigned nr_cpus;
 	size_t address_space_limit;
 	const char *env;	/* value of BSLAB_CONF */
 	uint64_t clock_ms;	/* 0: that of the machine */
+	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
 	bool capture;		/* os_write() goes to text[] */
 	size_t nr_calls[NR_FAKE_CALLS];
 	size_t nr_failed;

@@ -1,5 +1,6 @@
 """Drives bench-runner and reads what it prints."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -65,7 +66,9 @@ def call(line, env):
             out, err = child.communicate(timeout=TIMEOUT)
         except BaseException as error:
             # The program which runs is its child, in the same session: end both, whatever it was that came up.
-            os.killpg(child.pid, signal.SIGKILL)
+            # It may have ended just now, and the exception must not get lost for that.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             return "", f"not done after {TIMEOUT} s"

@@ -4,6 +4,7 @@
 int main(int argc, char **argv)
 {
     register_pair();
+    register_sized();
     register_batch();
     register_churn();
     register_calloc();

@@ -1,6 +1,7 @@
 /*
  * memalign/align:A/size:S: one posix_memalign and its free.  It models buffers
- * for vector units (32, 64), cache lines (64) and direct I/O (4096).
+ * for vector units (32, 64), cache lines (64) and direct I/O (4096).  The loop is
+ * the bench_fastpath_memalign of gperftools' malloc_bench.
  */
 #include "micro.h"
 
@@ -27,7 +28,9 @@ void register_memalign(void)
 {
     static const char *const names[] = {"align", "size"};
     static const int64_t sets[][2] = {
-        {32, 64}, {64, 64}, {64, 1024}, {4096, 4096}, {4096, 16384}};
+        {32, 64},       {64, 64},       {64, 256},       {64, 1024},
+        {64, 8192},     {64, 65536},    {64, 1 << 20},   {4096, 4096},
+        {4096, 16384},  {4096, 65536},  {4096, 1 << 20}};
     bm_family *family = bm_register("memalign", memalign_pair);
 
     bm_name_args(family, names);

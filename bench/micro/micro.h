@@ -7,6 +7,7 @@
 #include "../shim/bm.h"
 
 void register_pair(void);
+void register_sized(void);
 void register_batch(void);
 void register_churn(void);
 void register_calloc(void);

@@ -8,6 +8,9 @@
  * realloc_large: a buffer of 1 MiB grown by half at a time to 64 MiB, each new
  * page written once: here it matters whether pages are moved (mremap) or
  * copied.
+ *
+ * No published benchmark is the model: 24 bytes is a word or a field appended,
+ * doubling is what C++'s vectors do, and half at a time what many others do.
  */
 #include "micro.h"
 

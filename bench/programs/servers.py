@@ -43,11 +43,12 @@ def accepts(path):
 
 class Memcached(Workload):
     name = "programs/memcached"
+    threaded = True
     group = "programs"
     models = "memcached, 2 threads, a closed loop of 16 connections, 9 gets to a set; mixture after Atikoglu (2012)"
     unit = "request"
     # Requests, and keys; all of the items together stay below what the server may hold.
-    sizes = {"smoke": (20000, 2000), "quick": (300000, 50000), "full": (3000000, 200000)}
+    sizes = {"smoke": (20000, 2000), "quick": (300000, 50000), "full": (1000000, 100000)}
     server = None
 
     def prepare(self, context):
@@ -67,6 +68,7 @@ class Memcached(Workload):
 
 class Nginx(Workload):
     name = "programs/nginx"
+    threaded = True
     group = "programs"
     models = "nginx, one worker: pages of 0..64 KB to 16 connections that stay open, half compressed, all by proxy"
     unit = "request"
@@ -113,6 +115,7 @@ class Postgres(Workload):
 
     group = "programs"
     unit = "request"
+    threaded = True
     clients = 4
 
     def __init__(self, name, models, script, transactions):

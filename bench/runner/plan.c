@@ -87,6 +87,10 @@ static const char *read_option(plan *out, char **argv, int *at)
         out->output = value;
         return NULL;
     }
+    if (strcmp(option, "--stderr") == 0) {
+        out->errors = value;
+        return NULL;
+    }
     return fail("unknown option", option);
 }
 
@@ -106,7 +110,7 @@ const char *read_plan(plan *out, int argc, char **argv, char **environment)
     }
     if (at + 1 >= argc || out->variant_count == 0)
         return "usage: bench-runner [--runs N] [--warmup N] [--timeout SECONDS] "
-               "[--stdin FILE] [--stdout FILE] NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...";
+               "[--stdin FILE] [--stdout FILE] [--stderr FILE] NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...";
     out->command = argv + at + 1;
     for (int i = 0; i < out->variant_count; i++)
         if (!build_environment(out, i, environment))

@@ -1,11 +1,12 @@
 /*
  * Usage: bench-runner [--runs N] [--warmup N] [--timeout SECONDS]
- *                     [--stdin FILE] [--stdout FILE] NAME=[PRELOAD]...
- *                     -- PROGRAM [ARGUMENT]...
+ *                     [--stdin FILE] [--stdout FILE] [--stderr FILE]
+ *                     NAME=[PRELOAD]... -- PROGRAM [ARGUMENT]...
  *
  * Runs PROGRAM (a path) N times for each NAME, in rounds which each start at
- * another NAME, its output thrown away or appended to the file, and then prints
- * one line per run:
+ * another NAME, and then prints one line per run.  PROGRAM's output is thrown
+ * away or appended to the file; what it says on stderr comes with ours, or is
+ * appended to a file of its own.  A line is:
  *   name round wall_ns user_ns system_ns minor_faults major_faults
  *   peak_rss_kb status voluntary_switches
  * A run past the timeout (60) is killed, and its status is 137.
@@ -22,15 +23,34 @@
 
 static sample samples[MAX_RUNS];
 
+/* Our own stderr, when the program's goes elsewhere. */
+static int complaints = STDERR_FILENO;
+
 static int complain(const char *what, const char *reason)
 {
-    dprintf(STDERR_FILENO, "bench-runner: %s%s%s\n", what, reason ? ": " : "",
+    dprintf(complaints, "bench-runner: %s%s%s\n", what, reason ? ": " : "",
             reason ? reason : "");
     return 2;
 }
 
+static int open_to_append(const char *path)
+{
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+}
+
+static int redirect_errors(const char *path)
+{
+    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    int file = open_to_append(path);
+
+    if (saved < 0 || file < 0 || dup2(file, STDERR_FILENO) < 0)
+        return complain(path, strerror(errno));
+    complaints = saved;
+    return 0;
+}
+
 /*
- * The child inherits 0 and 1, so that nothing need be done between vfork and
+ * The child inherits 0, 1 and 2, so that nothing need be done between vfork and
  * exec.  The results go to a copy of the old stdout.
  */
 static int redirect(const plan *what)
@@ -38,8 +58,7 @@ static int redirect(const plan *what)
     const char *input = what->input ? what->input : "/dev/null";
     int results = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     int in = open(input, O_RDONLY);
-    int out = what->output ? open(what->output,
-                                  O_WRONLY | O_CREAT | O_APPEND, 0666)
+    int out = what->output ? open_to_append(what->output)
                            : open("/dev/null", O_WRONLY);
 
     if (results < 0 || in < 0 || out < 0 || dup2(in, STDIN_FILENO) < 0 ||
@@ -49,6 +68,8 @@ static int redirect(const plan *what)
     }
     close(in);
     close(out);
+    if (what->errors && redirect_errors(what->errors))
+        return -1;
     return results;
 }
 

@@ -19,6 +19,7 @@ typedef struct plan {
     int variant_count;
     variant variants[MAX_VARIANTS];
     const char *input, *output; /* NULL: /dev/null */
+    const char *errors;         /* NULL: where this program's stderr goes */
     char **command;
 } plan;
 

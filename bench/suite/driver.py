@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import fcntl
 import math
 import os
 import re
@@ -22,6 +23,7 @@ from .workload import Context, Failed, Missing, Sample
 RESULTS = allocators.REPOSITORY / "build" / "bench-results"
 BUILD = allocators.REPOSITORY / "build" / "bench"
 WELL, FAILED, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+TURN, HANDOVER = 300, 0.05  # seconds for which --lock is held, and in which who waits for it can take it
 USELESS = 4  # after so many repeated rounds in a row that were disturbed as well, no more are
 NOT_IN_MODE = "not in mode"  # how a workload that only --full has says so: nothing is wrong with that
 LEAST_SPACE = 500  # MB, for scratch files
@@ -51,6 +53,8 @@ def parse_arguments(argv):
                         help="a row with a larger spread gets more rounds and a ~ (default: %(default)g)")
     parser.add_argument("--outside", type=float, default=10, metavar="PERCENT", help="a round during which others "
                         "had more of the machine is measured again (default: %(default)g)")
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="measure while this file is locked, and let others "
+                        "have the machine between two rounds")
     parser.add_argument("--build", type=Path, default=BUILD, metavar="DIR", help="where bench/ is built")
     return parser.parse_args(argv)
 
@@ -71,6 +75,12 @@ def check_arguments(args):
         except re.error as error:
             allocators.fail(f"--filter {pattern}: {error}")
     args.build = args.build.resolve()
+    if args.lock:
+        try:
+            with open(args.lock, "ab"):
+                pass
+        except OSError as error:
+            allocators.fail(f"--lock {args.lock}: {error.strerror}")
     if not os.access(args.build / "bench-runner", os.X_OK):
         allocators.fail(f"no {args.build / 'bench-runner'}: build bench/ first (see bench/README.md)")
 
@@ -80,8 +90,15 @@ def saved_arguments(start):
     return {key: start.get(key) for key in ("mode", "groups", "filter", "rounds", "pin", "noise", "outside")}
 
 
+def has_results(directory):
+    """Whether a run has begun there: one that was interrupted at once may have left an empty file."""
+    path = directory / rawfile.NAME
+    return path.exists() and bool(results.load(path).start)
+
+
 def newest_results():
     found = sorted(RESULTS.glob(f"*/{rawfile.NAME}"), key=lambda path: path.stat().st_mtime)
+    found = [path for path in found if path.stat().st_size]
     if not found:
         allocators.fail(f"--resume: nothing in {RESULTS}")
     return found[-1].parent
@@ -91,11 +108,11 @@ def choose_directory(args):
     """Creates it. Without --resume it must not hold results."""
     if args.resume:
         directory = args.results or newest_results()
-        if not (directory / rawfile.NAME).exists():
-            allocators.fail(f"--resume: no {directory / rawfile.NAME}")
+        if not has_results(directory):
+            allocators.fail(f"--resume: nothing to go on with in {directory}")
         return directory
     directory = args.results or RESULTS / f"{args.mode}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if (directory / rawfile.NAME).exists():
+    if has_results(directory):
         allocators.fail(f"{directory} has results: --resume goes on with them, --results names another directory")
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -144,14 +161,20 @@ class Interrupts:
     """Ctrl-C, SIGTERM and SIGHUP end the run as KeyboardInterrupt, but not in the middle of a line of results."""
 
     def __init__(self):
-        self.held, self.came = False, False
+        self.held, self.came, self.asked = False, False, False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.handle)
 
     def handle(self, _number, _frame):
+        self.asked = True
         if self.held:
             self.came = True
         else:
+            raise KeyboardInterrupt
+
+    def check(self):
+        """Where another exception is handled: it may have come up while the interrupt was, and hide it."""
+        if self.asked:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
@@ -166,6 +189,31 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
+class Turns:
+    """--lock: while others hold it nothing is measured; between two rounds they have the machine, now and then."""
+
+    def __init__(self, path):
+        self.path, self.file, self.since, self.waited = path, None, 0.0, 0.0
+
+    def take(self):
+        if not self.path:
+            return
+        if self.file and time.monotonic() - self.since > TURN:
+            self.drop()
+            time.sleep(HANDOVER)
+        if not self.file:
+            began = time.monotonic()
+            self.file = open(self.path, "ab")
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+            self.since = time.monotonic()
+            self.waited += self.since - began
+
+    def drop(self):
+        if self.file:
+            self.file.close()
+            self.file = None
+
+
 class Suite:
     """One run: what it measures, what it has, and how it goes on."""
 
@@ -176,6 +224,7 @@ class Suite:
         self.budget = schedule.budget_for(args.mode, args.rounds)
         self.began, self.before = time.monotonic(), found.seconds
         self.contexts, self.short, self.retried, self.useless = {}, set(), 0.0, 0
+        self.machine = Turns(args.lock)
         self.targets = {}
         self.incomplete = False
 
@@ -195,8 +244,8 @@ class Suite:
     # Time.
 
     def spent(self):
-        """Seconds, those before a resume included."""
-        return self.before + time.monotonic() - self.began
+        """Seconds, those before a resume included, and not those in which others had the machine."""
+        return self.before + time.monotonic() - self.began - self.machine.waited
 
     def seconds_left(self):
         return None if self.budget.seconds is None else self.budget.seconds - self.spent()
@@ -229,7 +278,7 @@ class Suite:
     # One measurement.
 
     def participants(self, workload):
-        if getattr(workload, "without_allocator", False):
+        if workload.without_allocator:
             return [allocators.Allocator("glibc", None)]
         row = self.row(workload)
         with_floor = [self.floor] if self.floor and limits.has_floor(workload.name) else []
@@ -238,7 +287,7 @@ class Suite:
     @contextlib.contextmanager
     def pinned(self, workload):
         """--pin is for one thread: several would only wait for each other."""
-        if self.args.pin is None or is_threaded(workload):
+        if self.args.pin is None or workload.threaded:
             yield
             return
         everywhere = os.sched_getaffinity(0)
@@ -258,11 +307,13 @@ class Suite:
         scratch, began, reason = None, time.monotonic(), None
         try:
             scratch = Path(tempfile.mkdtemp(dir=self.scratch))
-            context = Context(mode=mode, build=self.args.build, scratch=scratch, pin=self.args.pin)
+            context = Context(mode=mode, build=self.args.build, scratch=scratch, kept=self.raw.path.parent.resolve(),
+                              pin=self.args.pin)
             workload.prepare(context)
         except Missing as error:
             reason = str(error)
         except Exception as error:  # a workload that is wrong is one row less, and no more
+            self.interrupts.check()
             reason = explain(error)
         finally:
             self.sweep(workload)
@@ -298,6 +349,7 @@ class Suite:
 
     def take_failure(self, workload, allocator, turn, error, seconds):
         """A disk that is full is nobody's fault: told, and tried again by --resume."""
+        self.interrupts.check()
         where = f"{workload.name} under {allocator.name}"
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             self.tell(f"{where} skipped: no space on the disk for it")
@@ -329,9 +381,12 @@ class Suite:
         return share
 
     def one_round(self, workload, turn, place):
+        if self.missing_in(workload, turn, place):
+            self.machine.take()
+            self.round_alone(workload, turn, place)
+
+    def round_alone(self, workload, turn, place):
         who = self.missing_in(workload, turn, place)
-        if not who:
-            return
         self.show(workload, turn)
         context = self.context_for(workload)
         if context is None:
@@ -417,7 +472,7 @@ class Suite:
         rows = [w for _, w in self.measurable() if only is None or w.name in only]
         self.targets = schedule.allot({w.name: self.cost(w) for w in rows},
                                       {w.name: self.row(w).rounds() for w in rows}, self.seconds_left(),
-                                      self.budget.most + extra)
+                                      self.budget.most + extra, {w.name: w.rounds for w in rows if w.rounds})
 
     def make_rounds(self):
         """As many as the targets say; a target is what fitted when it was set, so the clock is asked again."""
@@ -458,16 +513,12 @@ class Suite:
             return False
         finally:
             children.end_all()
+            self.machine.drop()
             self.progress.clear()
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 # Small helpers.
-
-
-def is_threaded(workload):
-    curve = workload.curve[0] if workload.curve else ""
-    return getattr(workload, "threaded", workload.group == "threads" or "thread" in curve)
 
 
 def explain(error):

@@ -15,7 +15,8 @@ FLOOR = "floor"
 PAGE_ROW = "limits/fresh page"
 
 # libfloor serves one thread, 2,000 blocks of a size, and 32 KiB.
-FLOOR_ROWS = re.compile(r"^micro/(pair|lifo|fifo|shuffle)/\d+$")
+FLOOR_ROWS = re.compile(r"^micro/(?:pair|lifo|fifo|shuffle)/(\d+)$")
+FLOOR_LARGEST = 32 << 10
 
 # "live MB", "peak live KiB": how much the program holds, as it tells in Sample.figures.
 LIVE = re.compile(r"^(?:peak )?live(?: peak)?(?: at peak)? (bytes|B|kB|KB|KiB|MB|MiB|GB|GiB)$", re.IGNORECASE)
@@ -54,7 +55,8 @@ def floor(build):
 
 def has_floor(name):
     """Whether the floor can run this row."""
-    return bool(FLOOR_ROWS.search(name))
+    row = FLOOR_ROWS.search(name)
+    return bool(row) and int(row.group(1)) <= FLOOR_LARGEST
 
 
 def live_kib(sample):

@@ -18,7 +18,7 @@ class Program(Workload):
     group = "memory"
 
     def __init__(self, name, program, arguments, models, *, compares_time=True, compares_memory=True, curve=None,
-                 needs_mib=0):
+                 needs_mib=0, rounds=None):
         self.name = f"memory/{name}"
         self.program = f"memory-{program}"
         self.arguments = dict(zip(MODES, arguments))
@@ -26,7 +26,7 @@ class Program(Workload):
         self.compares_time = compares_time
         self.compares_memory = compares_memory
         self.curve = curve
-        self.needs_mib = needs_mib
+        self.needs_mib, self.rounds = needs_mib, rounds
 
     def prepare(self, context):
         if not os.access(context.build / self.program, os.X_OK):
@@ -54,7 +54,7 @@ def available_mib():
 
 def cycles():
     for name, objects, how in (("scattered", 1, "one by one"), ("grouped", 16384, "with their neighbours")):
-        yield Program(f"cycles/{name}", "cycles", [(8, min(objects, 2048), 2, 20), (64, objects, 4, 500), (256, objects, 10, 2000)],
+        yield Program(f"cycles/{name}", "cycles", [(8, min(objects, 2048), 2, 20), (64, objects, 4, 500), (128, objects, 6, 600)],
                       f"load in waves: a heap grows, and shrinks to 10% by objects that die {how}, again and again "
                       "(ramps, Wilson et al. 1995)")
 
@@ -70,15 +70,15 @@ def after_frees():
     for name, busy, how in (("idle", 0, "the process sleeps"), ("busy", 1, "it works on a thousand objects")):
         yield Program(f"afterfree/{name}", "afterfree", [(16, 1, busy), (64, 5, busy), (256, 30, busy)],
                       f"RSS in the seconds after a heap of small objects was freed, while {how} "
-                      "(decay and purge delays)", compares_time=False, compares_memory=False)
+                      "(decay and purge delays)", compares_time=False, compares_memory=False, rounds=2)
 
 
 # Live MiB; operations per mode, None for not in it; MiB that must be free.
 SWEEP = [
     (1, (200_000, 4_000_000, 40_000_000), 0),
     (16, (200_000, 4_000_000, 40_000_000), 0),
-    (256, (200_000, 2_000_000, 20_000_000), 1024),
-    (1024, (None, None, 10_000_000), 3072),
+    (256, (200_000, 2_000_000, 10_000_000), 1024),
+    (1024, (None, None, 5_000_000), 3072),
     (8192, (None, None, 5_000_000), 16384),
 ]
 
@@ -92,13 +92,13 @@ def sweep():
 
 def workloads():
     return [
-        Program("shift", "shift", [(8, 2), (64, 3), (256, 6)],
+        Program("shift", "shift", [(8, 2), (64, 3), (128, 4)],
                 "the mix of sizes moves from small to large and back, and some objects stay "
                 "(Robson 1971, Wilson et al. 1995)", compares_time=False),
         *cycles(),
         *survivors(),
         *after_frees(),
-        Program("server", "server", [(8, 3, 6_000), (64, 6, 300_000), (256, 30, 5_000_000)],
+        Program("server", "server", [(8, 3, 6_000), (64, 6, 300_000), (256, 12, 2_000_000)],
                 "days of a server in a minute: requests, sessions and a cache, with sizes that drift "
                 "(lifetimes as in Maas et al., ASPLOS 2020)"),
         Program("snapshot", "snapshot", [(16, 2_000), (128, 20_000), (512, 200_000)],

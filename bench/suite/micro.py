@@ -12,7 +12,8 @@ from .workload import Failed, Missing, Workload
 SECONDS = {"smoke": 0.002, "quick": 0.02, "full": 0.2}  # of the measured loop
 
 MODELS = {
-    "pair": "the short-lived temporary: malloc, free, nothing between",
+    "pair": "the short-lived temporary: malloc, free, nothing between; 8 B to 1 GiB (after gperftools' malloc_bench)",
+    "sized_delete": "C++'s operator new and its delete that tells the size (after gperftools' malloc_bench)",
     "pair_mt": "pair in several threads at once",
     "lifo": "1,000 blocks made, then freed in reverse: a stack unwinding",
     "fifo": "1,000 blocks made, then freed in the same order: a queue drained",
@@ -21,11 +22,12 @@ MODELS = {
     "churn_uniform": "churn with sizes uniform in 8..1024 B (after larson)",
     "churn_wide": "churn with sizes uniform in 16..8000 B (after rpmalloc's chart)",
     "churn_mt": "churn in several threads, each with a live set of its own",
-    "calloc": "objects made zeroed",
+    "calloc": "objects made zeroed, and not touched",
+    "calloc_used": "zeroed tables that are used: each page read and written once",
     "realloc_string": "a string appended to",
     "realloc_vector": "arrays doubled",
     "realloc_large": "a buffer of pages grown by half at a time, 1 to 64 MiB",
-    "memalign": "aligned buffers",
+    "memalign": "aligned buffers: vectors, cache lines, direct I/O",
     "large": "5 to 25 MiB buffers, each page touched (after malloc-large)",
     "xthread": "producer and consumer (after xmalloc-test)",
 }
@@ -33,18 +35,20 @@ MODELS = {
 # Those that keep a live set: in the others peak RSS is that of an empty process.
 WITH_MEMORY = ("churn", "churn_uniform", "churn_wide", "churn_mt", "large", "realloc_large")
 
-# What the one argument is; the families with two are no curve.
-AXES = {"pair": "size in bytes", "lifo": "size in bytes", "fifo": "size in bytes", "shuffle": "size in bytes",
-        "calloc": "size in bytes", "churn": "live objects", "churn_uniform": "live objects",
-        "churn_wide": "live objects", "large": "live objects"}
+# What the one argument is.
+AXES = {**dict.fromkeys(("pair", "sized_delete", "lifo", "fifo", "shuffle", "calloc", "calloc_used"), "size in bytes"),
+        **dict.fromkeys(("churn", "churn_uniform", "churn_wide", "large"), "live objects")}
 
 
 def curve_of(benchmark):
-    """("pair by size in bytes", 64), or by threads, or None."""
+    """("pair by size in bytes", 64), or by threads, or by size for each alignment, or None."""
     family, _, rest = benchmark.partition("/")
     threads = re.search(r"^(.*?)(?:/real_time)?/threads:(\d+)$", rest)
     if threads:
         return f"{family}/{threads.group(1)} by threads", int(threads.group(2))
+    aligned = re.search(r"^(align:\d+)/size:(\d+)$", rest)
+    if aligned:
+        return f"{family}/{aligned.group(1)} by size in bytes", int(aligned.group(2))
     if family in AXES and rest.isdigit():
         return f"{family} by {AXES[family]}", int(rest)
     return None
@@ -72,10 +76,13 @@ class Micro(Workload):
     def measure(self, context, allocator):
         out = context.scratch / f"{allocator.name}.json"
         out.unlink(missing_ok=True)
-        sample = process.run(context, allocator, [
-            context.build / "micro", f"--benchmark_filter=^{re.escape(self.benchmark)}$",
-            f"--benchmark_min_time={SECONDS[context.mode]}", f"--benchmark_out={out}",
-            "--benchmark_out_format=json"], timeout=120)
+        try:
+            sample = process.run(context, allocator, [
+                context.build / "micro", f"--benchmark_filter=^{re.escape(self.benchmark)}$",
+                f"--benchmark_min_time={SECONDS[context.mode]}", f"--benchmark_out={out}",
+                "--benchmark_out_format=json"], timeout=120)
+        except Failed as failure:
+            raise Failed(told_error(out) or str(failure)) from None
         sample.time_ns = self.read_time(out.read_text(encoding="utf-8"), allocator)
         return sample
 
@@ -89,6 +96,14 @@ class Micro(Workload):
             raise Failed(f"no result in the benchmark's JSON: {error}") from None
         except RuntimeError as error:
             raise Failed(str(error)) from None
+
+
+def told_error(out):
+    """What a benchmark that gave up says in its JSON, or None."""
+    try:
+        return json.loads(out.read_text(encoding="utf-8"))["benchmarks"][0]["error_message"]
+    except (ValueError, LookupError, OSError):
+        return None
 
 
 def workloads(build=allocators.REPOSITORY / "build" / "bench"):

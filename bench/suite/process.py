@@ -10,28 +10,46 @@ from .workload import Failed, Sample
 # Fixed and small: what a run does must not depend on who starts it.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}
 
+LONGEST = 200  # characters of a program's last words
 
-def run(context, allocator, command, *, stdin=None, env=None, timeout=600):
-    """Sample with wall time as time_ns. command[0] is a path.
+
+def run(context, allocator, command, **more):
+    """Sample with wall time as time_ns. command[0] is a path; more: see run_and_read.
 
     If the command prints a line that begins with '{', the last such line is a JSON object that is laid over the sample:
     the keys are Sample's, so a program that measures itself prints {"time_ns": 12.5, "figures": {"p99 us": 80}}.
     """
+    return overlay(*run_and_read(context, allocator, command, **more))
+
+
+def run_and_read(context, allocator, command, *, stdin=None, env=None, timeout=600):
+    """The Sample, and what the command printed. If it fails, the reason ends with the last it said on stderr."""
     with tempfile.TemporaryDirectory(dir=context.scratch) as directory:
-        output = Path(directory) / "output"
+        output, errors = Path(directory) / "output", Path(directory) / "errors"
         line = [str(context.build / "bench-runner"), "--runs", "1", "--warmup", "0", "--timeout", str(timeout),
-                "--stdout", str(output)]
+                "--stdout", str(output), "--stderr", str(errors)]
         if stdin:
             line += ["--stdin", str(stdin)]
         line += [f"{allocator.name}={allocator.path or ''}", "--"] + [str(part) for part in command]
         out, reason = runner.call(line, {**ENVIRONMENT, **(env or {})})
         if reason:
             raise Failed(reason)
-        text = output.read_text(encoding="utf-8", errors="replace")
-    sample, status = read_row(out.splitlines()[0])
-    if status:
-        raise Failed(runner.describe(status))
-    return overlay(sample, text)
+        sample, status = read_row(out.splitlines()[0])
+        if status:
+            raise Failed(runner.describe(status) + last_words(errors))
+        return sample, output.read_text(encoding="utf-8", errors="replace")
+
+
+def last_words(path):
+    """": " and the last line of the file that says anything, or nothing; fit for a terminal."""
+    with open(path, "rb") as file:
+        file.seek(max(file.seek(0, 2) - 16 * LONGEST, 0))
+        lines = file.read().decode(errors="replace").splitlines()
+    said = [line.strip() for line in lines if line.strip()]
+    if not said:
+        return ""
+    text = "".join(c if c.isprintable() else "?" for c in said[-1])
+    return f": {text if len(text) <= LONGEST else text[:LONGEST - 3] + '...'}"
 
 
 def read_row(row):

@@ -4,13 +4,11 @@ Each is Debian's build and runs as users run it. redis is not among them: Debian
 so without a preload it would run on jemalloc, and its row would be headed "glibc".
 """
 
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional
 
-from lib import runner
 from programs import inputs, servers
 from . import process
 from .workload import MODES, Failed, Missing, Workload
@@ -33,9 +31,9 @@ class Program(Workload):
     group = "programs"
     unit = "run"
 
-    def __init__(self, name, executable, package, models, amounts, job: Callable):
+    def __init__(self, name, executable, package, models, amounts, job: Callable, *, threaded=False):
         self.name, self.models = f"programs/{name}", models
-        self.executable, self.package = executable, package
+        self.executable, self.package, self.threaded = executable, package, threaded
         self.amounts = dict(zip(MODES, amounts))
         self.make_job = job  # given the scratch directory and the amount
         self.path = self.job = None
@@ -106,11 +104,12 @@ class DbBench(Workload):
     """RocksDB's own benchmark; time_ns is that of all its parts together, and the figures are the parts."""
 
     name = "programs/rocksdb"
+    threaded = True
     group = "programs"
     unit = "run"
     models = "RocksDB's db_bench, 2 threads: fill and overwrite at random, read, seek; no log, a small cache, lz4"
     parts = ["fillrandom", "overwrite", "readrandom", "seekrandom"]
-    sizes = {"smoke": 20000, "quick": 100000, "full": 300000}
+    sizes = {"smoke": 20000, "quick": 100000, "full": 200000}
     path = None
 
     def prepare(self, context):
@@ -121,10 +120,11 @@ class DbBench(Workload):
     def measure(self, context, allocator):
         with tempfile.TemporaryDirectory(dir=context.scratch) as directory:
             count = self.sizes[context.mode]
-            sample, text = run_and_read(context, allocator, directory, [
+            sample, text = process.run_and_read(context, allocator, [
                 self.path, f"--benchmarks={','.join(self.parts)}", f"--db={directory}/db", f"--num={count}",
                 f"--reads={count // 2}", "--threads=2", "--value_size=200", "--seed=7", "--compression_type=lz4",
-                "--disable_wal=1", "--cache_size=8000000", "--write_buffer_size=4000000", "--progress_reports=false"])
+                "--disable_wal=1", "--cache_size=8000000", "--write_buffer_size=4000000", "--progress_reports=false"],
+                timeout=TIMEOUT)
         for line in text.splitlines():
             name, colon, rest = line.partition(" : ")
             if colon and name.strip() in self.parts:
@@ -134,59 +134,44 @@ class DbBench(Workload):
         return sample
 
 
-def run_and_read(context, allocator, directory, command):
-    """process.run for a program whose output is not JSON: the Sample, and what it printed."""
-    output = os.path.join(directory, "output")
-    line = [str(context.build / "bench-runner"), "--runs", "1", "--warmup", "0", "--timeout", str(TIMEOUT),
-            "--stdout", output, f"{allocator.name}={allocator.path or ''}", "--"] + command
-    out, reason = runner.call(line, dict(process.ENVIRONMENT))
-    if reason:
-        raise Failed(reason)
-    sample, status = process.read_row(out.splitlines()[0])
-    if status:
-        raise Failed(runner.describe(status))
-    with open(output, encoding="utf-8", errors="replace") as file:
-        return sample, file.read()
-
-
 def workloads():
     """The amounts are for smoke, quick and full."""
     return [
         Program("sqlite3", "sqlite3", "sqlite3",
                 "an SQL engine in memory: a shop's tables are filled, indexed, joined, grouped, updated",
-                (5000, 20000, 120000), sqlite),
+                (5000, 20000, 50000), sqlite),
         Program("python3", "python3", "python3",
                 "CPython as it comes: parses and compiles modules, counts words, JSON there and back",
-                (1, 2, 10), python),
+                (1, 2, 4), python),
         Program("python3-malloc", "python3", "python3",
                 "the same with PYTHONMALLOC=malloc: every object is malloc's, the worst an interpreter can ask",
-                (1, 2, 10), python_malloc),
+                (1, 2, 4), python_malloc),
         Program("node", "node", "nodejs",
                 "V8 and its buffers outside the collected heap: JSON, compression, a cache of blocks up to 20 KB",
-                (2, 8, 60), script("work.js")),
+                (2, 8, 24), script("work.js"), threaded=True),
         Program("ruby", "ruby", "ruby",
                 "an interpreter with a collected heap and a malloc for each longer string and array",
-                (1, 4, 30), script("work.rb")),
+                (1, 4, 10), script("work.rb")),
         Program("perl", "perl", "perl",
                 "an interpreter that counts references: hashes, rewritten text, nested records cloned and sorted",
-                (1, 2, 12), script("work.pl", PERL_HASH_SEED="0", PERL_PERTURB_KEYS="0")),
+                (1, 2, 5), script("work.pl", PERL_HASH_SEED="0", PERL_PERTURB_KEYS="0")),
         Program("lua", "lua5.4", "lua5.4",
                 "an interpreter with a malloc for each table and string: binary trees, words, closures",
-                (1, 4, 25), lua),
+                (1, 4, 10), lua),
         Program("gcc", "gcc", "gcc",
                 "a compiler that frees little before its end; the memory is that of cc1, its largest child",
-                (15, 80, 600), compiler),
+                (15, 80, 250), compiler),
         Program("clang", "clang", "clang",
                 "LLVM, a compiler in C++ that frees as it goes: arenas, hash tables, small operator new",
-                (15, 80, 600), compiler),
+                (15, 80, 250), compiler),
         Program("ghostscript", "gs", "ghostscript",
                 "an interpreter that draws pages of text, trees and shadings, with a heap of its own in chunks",
-                (2, 6, 50), ghostscript),
+                (2, 6, 18), ghostscript),
         Program("z3", "z3", "z3",
                 "a solver: clauses, terms and tables in millions of small blocks; pigeons in holes and a job shop",
                 ((8, 20, 10, 150), (9, 36, 10, 240), (10, 44, 10, 290)), z3),
         Program("ffmpeg", "ffmpeg", "ffmpeg",
                 "an encoder (x264) on 4 threads: aligned frames handed from thread to thread and reused",
-                (("320x180", 2), ("640x360", 4), ("1280x720", 10)), ffmpeg),
+                (("320x180", 2), ("640x360", 4), ("1280x720", 4)), ffmpeg, threaded=True),
         DbBench(),
     ] + servers.workloads()

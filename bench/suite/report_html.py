@@ -230,7 +230,8 @@ class Page:
             inner = cards(self.bars(group, key))
             parts.append(f"<h3>{title}</h3>{inner}" if inner else "")
         for one in (tables.comparison_table(self.found, group, TIME),
-                    tables.comparison_table(self.found, group, MEMORY), tables.figures_table(self.found, group)):
+                    tables.comparison_table(self.found, group, MEMORY), tables.figures_table(self.found, group),
+                    tables.kernel_table(self.found, group)):
             parts.append(folded("Table: " + one.title, table(one) if one.rows else ""))
         return "".join(parts)
 

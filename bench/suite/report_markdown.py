@@ -24,7 +24,7 @@ def group_part(found, group):
     models = list(dict.fromkeys(f"- {row.name}: {row.about['models']}" for row in tables.rows_of(found, group)))
     parts = [f"## {group}", ""]
     for one in (tables.comparison_table(found, group, TIME), tables.comparison_table(found, group, MEMORY),
-                tables.figures_table(found, group)):
+                tables.figures_table(found, group), tables.kernel_table(found, group)):
         parts += table(one) if one.rows else []
     return parts + ["<details><summary>what the workloads model</summary>", ""] + models + ["", "</details>", ""]
 

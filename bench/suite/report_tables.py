@@ -150,6 +150,23 @@ def figures_table(found, group):
     return table
 
 
+def kernel_table(found, group):
+    """Page faults, system time and voluntary switches: of the process, or of what it says it measured."""
+    names = found.allocators()
+    table = Table(f"{group}: page faults / system time in ms / voluntary switches", ["workload"] + names)
+    for row in rows_of(found, group):
+        if any(row.values(name, "minor_faults") for name in names):
+            table.rows.append(plain(row.name, *(kernel_text(row, name) for name in names)))
+    return table
+
+
+def kernel_text(row, name):
+    faults, system, switches = (results.median(row.values(name, key).values())
+                                for key in ("minor_faults", "system_ns", "voluntary_switches"))
+    each = (faults, None if system is None else system / 1e6, switches)
+    return " / ".join("-" if value is None else digits(value) for value in each)
+
+
 def loss_table(found, us=results.US):
     table = Table(f"Where {us} is worse than {results.WORSE:.2f} of the best",
                   ["workload", "figure", us, "best", "ratio"])

@@ -68,7 +68,7 @@ def configure(context):
 def workloads():
     return [
         Startup("true", "/bin/true: the loading of the library and a handful of blocks", "run",
-                {"smoke": 50, "quick": 300, "full": 3000}, true, {"smoke": 1, "quick": 1, "full": 1}),
+                {"smoke": 50, "quick": 300, "full": 1500}, true, {"smoke": 1, "quick": 1, "full": 1}),
         Startup("configure", "a configure script in dash: a thousand short processes, in substitutions and pipes",
-                "process", {"smoke": 2, "quick": 3, "full": 7}, configure, SCRIPT_PROCESSES),
+                "process", {"smoke": 2, "quick": 3, "full": 4}, configure, SCRIPT_PROCESSES),
     ]

@@ -1,27 +1,18 @@
 """Threads: what an allocator shares between them, and what it keeps for each. The programs are in bench/threads."""
 
 import os
-import signal
-from pathlib import Path
 
 from . import process
-from .workload import Failed, Missing, Workload
+from .workload import Missing, Workload
 
 TIMEOUT = {"smoke": 60, "quick": 120, "full": 600}  # seconds
-
-# What the programs' exit statuses mean (bench/threads/common.h); their words are lost with their stderr.
-ENDS = {
-    "exit status 2": "the program refuses its arguments",
-    "exit status 3": "an object was overwritten: the allocator gave its memory out twice",
-    "exit status 4": "malloc returned NULL",
-    "exit status 5": "a thread could not be started",
-}
 
 
 class Program(Workload):
     """One of bench/threads, with arguments; the last is how much it does, by mode."""
 
     group = "threads"
+    threaded = True
 
     def __init__(self, what, program, arguments, amounts, models, **traits):
         self.name = f"threads/{what}"
@@ -43,25 +34,7 @@ class Program(Workload):
     def measure(self, context, allocator):
         """One process."""
         command = [context.build / self.program, *self.arguments, self.amounts[context.mode]]
-        try:
-            return process.run(context, allocator, command, timeout=TIMEOUT[context.mode])
-        except Failed as error:
-            raise Failed(ENDS.get(str(error), str(error))) from None
-        except BaseException:
-            stop_runner(context)
-            raise
-
-
-def stop_runner(context):
-    """Ends the bench-runner, and the program in its session, that process.run() leaves when it is interrupted."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-            mine = int(parent) == os.getpid() and str(context.scratch) in (entry / "cmdline").read_text()
-            if mine and os.getsid(int(entry.name)) == int(entry.name):
-                os.killpg(int(entry.name), signal.SIGKILL)
-        except OSError:  # it has ended meanwhile
-            pass
+        return process.run(context, allocator, command, timeout=TIMEOUT[context.mode])
 
 
 def pipelines():
@@ -82,7 +55,7 @@ def false_sharing():
     for kind, origin in (("active", "cache-thrash"), ("passive", "cache-scratch")):
         for threads in (2, 8):
             yield Program(f"{kind}-sharing/{threads}", "threads-sharing", [kind, threads],
-                          (20_000, 300_000, 4_000_000),
+                          (20_000, 300_000, 800_000),
                           f"small objects counted up 1,000 times each; {kind} false sharing (after {origin}, Hoard, "
                           "ASPLOS 2000)", processors=2)
 
@@ -95,13 +68,13 @@ def bursts():
 
 
 def short_lives():
-    yield Program("short/8", "threads-short", [8], (2_000, 15_000, 150_000),
+    yield Program("short/8", "threads-short", [8], (2_000, 15_000, 60_000),
                   "threads come and go by the thousand and leave objects to others (after Larson's generations)")
 
 
 def churns():
     for threads in (1, 2, 4, 8, 16, 32, 64):
-        yield Program(f"churn/{threads}", "threads-churn", [threads], (1_000_000, 15_000_000, 120_000_000),
+        yield Program(f"churn/{threads}", "threads-churn", [threads], (1_000_000, 15_000_000, 60_000_000),
                       "16,384 objects divided among threads and replaced at random (after threadtest, Hoard, "
                       "ASPLOS 2000)", curve=("churn by threads", threads))
 
@@ -110,9 +83,9 @@ def sleepers():
     yield Program("idle/1000", "threads-idle", [1000], (10, 10, 10),
                   "1,000 threads that allocated a little each and sleep: a thread for each connection",
                   compares_time=False)
-    yield Program("sleeping/64", "threads-sleeping", ["active", 64], (1_000_000, 8_000_000, 60_000_000),
+    yield Program("sleeping/64", "threads-sleeping", ["active", 64], (1_000_000, 8_000_000, 20_000_000),
                   "one active thread replaces objects of 64 that sleep")
-    yield Program("calls/64", "threads-sleeping", ["calls", 64], (500_000, 3_000_000, 20_000_000),
+    yield Program("calls/64", "threads-sleeping", ["calls", 64], (500_000, 3_000_000, 6_000_000),
                   "random calls to 64 threads that sleep, each replacing 200 objects")
 
 

@@ -1,8 +1,9 @@
 """Traces of real programs, recorded here and replayed under each allocator.
 
 prepare() runs the program once under librecord.so and keeps what trace-prepare
-makes of it, for all allocators and rounds; measure() runs trace-replay. How
-both work, and what a replay can and cannot show: bench/trace/README.md.
+makes of it beside the results, for all allocators and rounds, those of a
+resumed run included; measure() runs trace-replay. How both work, and what a
+replay can and cannot show: bench/trace/README.md.
 """
 
 import os
@@ -25,7 +26,8 @@ from .workload import Failed, Missing, Workload
 SCRIPTS = Path(__file__).resolve().parent.parent / "trace" / "work"
 TOOLS = ("librecord.so", "trace-info", "trace-prepare", "trace-replay", "bench-runner")
 
-LIMITS = {"smoke": 50_000, "quick": 1_000_000, "full": 6_000_000}  # operations recorded
+LIMITS = {"smoke": 50_000, "quick": 1_000_000, "full": 3_000_000}  # operations recorded
+RECORD_BYTES = 16
 RUNS = {"smoke": 1, "quick": 5, "full": 5}  # processes per sample, of which the median is taken
 RECORDING_TIMEOUT = 180  # seconds
 REPLAY_TIMEOUT = 120
@@ -218,6 +220,9 @@ def kill(child):
 
 def run_recorded(job, context, directory, limit):
     """The trace, the largest if there were several processes."""
+    # A full disk ends the recording and not the program: that would be a shorter trace, and nobody told.
+    if shutil.disk_usage(directory).free < limit * RECORD_BYTES * 2:
+        raise Missing(f"no space for a recording in {directory.parent}")
     trace = directory / "trace"
     child = start(job, context, directory, trace, limit)
     try:
@@ -251,7 +256,7 @@ class Trace(Workload):
 
     def __init__(self, recording, threads):
         self.recording = recording
-        self.threads = threads
+        self.threads = self.threaded = threads
         self.name = f"trace/{recording.name}" + ("/threads" if threads else "")
         how = "its threads" if threads else "one thread"
         self.models = f"{recording.models}, recorded and replayed with {how}"
@@ -261,26 +266,30 @@ class Trace(Workload):
         for name in TOOLS:
             if not (context.build / name).exists():
                 raise Missing(f"{name} is not built")
-        cache = context.scratch.parent / "traces" / context.mode
-        self.prepared = cache / f"{self.recording.name}{'.threads' if self.threads else ''}.replay"
-        if not self.prepared.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            self.record(context, cache)
+        place = context.kept / "traces" / context.mode / self.recording.name
+        if not place.exists():
+            self.record(context, place)
+        self.prepared = place / ("threads.replay" if self.threads else "replay")
 
-    def record(self, context, cache):
-        """Everything is made beside its place and renamed into it; the trace itself, which is larger, is not kept."""
-        with tempfile.TemporaryDirectory(dir=cache) as name:
-            directory = Path(name)
-            job = self.recording.make(context.mode, directory)
-            trace = run_recorded(job, context, directory, LIMITS[context.mode])
-            (directory / "info").write_text(tool(context, "trace-info", trace), encoding="utf-8")
-            outputs = {"info": cache / f"{self.recording.name}.txt"}
-            for threads in ([], ["--threads"])[:1 + self.recording.threads]:
-                made = "threads.replay" if threads else "replay"
-                tool(context, "trace-prepare", *threads, trace, directory / made)
-                outputs[made] = cache / f"{self.recording.name}.{made}"
-            for made, place in outputs.items():
-                os.replace(directory / made, place)
+    def record(self, context, place):
+        """All is made beside its place and renamed in one: what is there is whole, and of one recording.
+
+        The trace itself, which is larger, is not kept.
+        """
+        unfinished = place.with_name(f"{place.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)  # left by a run that was killed
+        unfinished.mkdir(parents=True)
+        try:
+            with tempfile.TemporaryDirectory(dir=context.scratch) as name:
+                job = self.recording.make(context.mode, Path(name))
+                trace = run_recorded(job, context, Path(name), LIMITS[context.mode])
+                (unfinished / "info").write_text(tool(context, "trace-info", trace), encoding="utf-8")
+                tool(context, "trace-prepare", trace, unfinished / "replay")
+                if self.recording.threads:
+                    tool(context, "trace-prepare", "--threads", trace, unfinished / "threads.replay")
+            unfinished.rename(place)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
     def measure(self, context, allocator):
         if context.mode == "smoke":
@@ -290,22 +299,11 @@ class Trace(Workload):
         return next(sample for sample in samples if sample.time_ns == middle)
 
     def replay(self, context, allocator, *options):
-        with tempfile.TemporaryDirectory(dir=context.scratch) as directory:
-            errors = Path(directory) / "errors"
-            command = [context.build / "trace-replay", "--errors", errors, *options, self.prepared]
-            try:
-                sample = process.run(context, allocator, command, timeout=REPLAY_TIMEOUT)
-            except Failed as failure:
-                raise Failed(f"{failure}{last_line(errors)}") from None
+        command = [context.build / "trace-replay", *options, self.prepared]
+        sample = process.run(context, allocator, command, timeout=REPLAY_TIMEOUT)
         if "ops" not in sample.figures:
             raise Failed("the replay prints no result")
         return sample
-
-
-def last_line(errors):
-    """Of what was said on stderr, or nothing."""
-    text = errors.read_text(encoding="utf-8", errors="replace").strip() if errors.exists() else ""
-    return f": {text.splitlines()[-1]}" if text else ""
 
 
 RECORDINGS = [

@@ -1,8 +1,11 @@
 """What a workload is: the contract between the groups and the driver.
 
-A group is a module of this package with a function workloads(), which returns
-Workload objects and must not start anything. The driver calls prepare() once
-for each workload and mode, then measure() once for each allocator and round.
+A group is a module of this package with a function that returns its Workload
+objects: workloads() or workloads(build), with the folder of the built programs.
+It measures nothing, and starts at most one of these to ask for the names of its
+rows. The driver calls prepare() once for each workload and mode, in a resumed
+run again, then measure() once for each allocator and round, always with the
+context that was prepared last.
 """
 
 from dataclasses import dataclass, field
@@ -44,6 +47,7 @@ class Context:
     mode: str  # of MODES
     build: Path  # build/bench, with the binaries of bench/CMakeLists.txt
     scratch: Path  # its own directory, empty at first; the driver removes it
+    kept: Path  # beside the results, for all workloads: what prepare() makes and a resumed run must have again
     pin: Optional[int] = None
 
 
@@ -59,6 +63,9 @@ class Workload:
     # False: time is not the point of this one, and does not count in the geometric mean of times (or of memory).
     compares_time: bool = True
     compares_memory: bool = True
+    rounds: Optional[int] = None  # after which there is nothing more to learn
+    threaded: bool = False  # several threads or processes at once: --pin leaves it alone
+    without_allocator: bool = False  # of the machine: once a round, with nothing preloaded
 
     def prepare(self, context: Context) -> None:
         """Makes inputs; raises Missing when something is not installed."""

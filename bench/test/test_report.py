@@ -16,7 +16,8 @@ def found():
         records.append(workload(name, curve=["w by size in bytes", x], models="a <b> & c"))
         for turn in range(3):
             records += [sample(a, turn, 10.0 * (i + 1) + turn, 1000 * (i + 1), name,
-                               figures={"p99 us": 3.14159},
+                               figures={"p99 us": 3.14159}, minor_faults=7, system_ns=1.5e6,
+                               voluntary_switches=3,
                                series={"rss": [[0, 1], [1, 900]], "live": [[0, 1], [1, 800]]})
                         for i, a in enumerate(names)] + [attempt(turn, 0, 0.5, name)]
     records += [workload("g/bad"), sample("glibc", 0, 1.0, 10, "g/bad"),
@@ -28,7 +29,8 @@ def found():
 class Reports(unittest.TestCase):
     def test_markdown(self):
         text = report_markdown.render(found())
-        for part in ("killed by SIGSEGV", "nosuch", "tcmalloc was not measured", "**1.00", "g/w/64 !", "p99 us"):
+        for part in ("killed by SIGSEGV", "nosuch", "tcmalloc was not measured", "**1.00", "g/w/64 !", "p99 us",
+                     "| g/w/64   | 7 / 1.5 / 3 |"):
             self.assertIn(part, text)
 
     def test_html_is_well_formed_and_alone(self):

@@ -1,14 +1,18 @@
 import argparse
 import errno
+import fcntl
 import io
 import os
 import tempfile
+import threading
+import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import here  # noqa: F401
 from lib.allocators import Allocator
-from suite import driver, groups, rawfile, results
+from suite import driver, groups, rawfile, results, schedule
 from suite.progress import Progress
 from suite.workload import Failed, Missing, Sample, Workload
 
@@ -29,6 +33,30 @@ class Fake(Workload):
         return Sample(time_ns=10.0)
 
 
+class Prepared(Workload):
+    """Keeps what it made in the first run, and counts."""
+
+    name, group, models = "fake/prepared", "fake", "nothing"
+
+    def __init__(self, calls, stop_after=None):
+        self.calls, self.stop_after = calls, stop_after
+
+    def prepare(self, context):
+        self.calls.append(("prepare", context.mode))
+        if not (context.kept / "made").exists():
+            (context.kept / "made").write_text("once", encoding="ascii")
+            self.calls.append(("make", context.mode))
+        self.context = context
+
+    def measure(self, context, allocator):
+        if context is not self.context:
+            raise Failed("not the context prepared last")
+        if self.stop_after is not None and len(self.calls) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.calls.append(("measure", context.mode))
+        return Sample(time_ns=10.0)
+
+
 class Absent(Workload):
     name, group, models = "fake/absent", "fake", "nothing"
 
@@ -38,7 +66,7 @@ class Absent(Workload):
 
 class Uninterrupted(driver.Interrupts):
     def __init__(self):  # no handlers: the test runner's stay
-        self.held = self.came = False
+        self.held = self.came = self.asked = False
 
 
 class Directory(unittest.TestCase):
@@ -50,15 +78,17 @@ class Directory(unittest.TestCase):
 
 
 class Suites(Directory):
-    def run_suite(self, workloads, rounds=2):
+    def run_suite(self, workloads, rounds=2, lock=None):
         """As bench/run does; what it returns, and the results read back."""
-        args = argparse.Namespace(mode="quick", rounds=rounds, build=self.directory, pin=None, noise=10, outside=1000)
+        args = argparse.Namespace(mode="quick", rounds=rounds, build=self.directory, pin=None, noise=10, outside=1000,
+                                  lock=lock)
         found = results.load(self.path) if self.path.exists() else results.Results(start={})
         raw = rawfile.RawFile(self.path, self.fail)
         chosen = [Allocator("bslab", "x"), Allocator("glibc", None)]
         suite = driver.Suite(args, workloads, chosen, raw, found, Progress(io.StringIO()), Uninterrupted())
         finished = suite.run_in_scratch()
         raw.close()
+        self.waited = suite.machine.waited
         return finished, results.load(self.path)
 
     def test_each_once_a_round(self):
@@ -67,6 +97,40 @@ class Suites(Directory):
         self.assertTrue(finished)
         self.assertEqual(len(calls), 8)
         self.assertEqual(found.rows["fake/a"].rounds(), 2)
+
+    def test_nothing_is_measured_while_others_hold_the_lock(self):
+        lock, held = self.directory / "lock", 0.3
+        calls, before = [], []
+
+        def hold_it():
+            time.sleep(held)
+            before.extend(calls)
+            file.close()
+
+        file = open(lock, "ab")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        holder = threading.Thread(target=hold_it)
+        holder.start()
+        finished, _ = self.run_suite([Fake("a", calls)], lock=lock)
+        holder.join()
+        self.assertTrue(finished)
+        self.assertEqual((before, len(calls)), ([], 4))
+        self.assertGreater(self.waited, held / 2)
+
+    def test_the_lock_is_held_while_measuring_and_not_after(self):
+        lock, calls = self.directory / "lock", []
+        with open(lock, "ab") as file:
+            class Tries(Fake):
+                def measure(self, context, allocator):
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        return super().measure(context, allocator)
+                    raise Failed("not locked")
+
+            _, found = self.run_suite([Tries("a", calls)], lock=lock)
+            self.assertEqual(found.rows["fake/a"].failed, {})
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def test_the_first_one_changes(self):
         calls = []
@@ -87,6 +151,25 @@ class Suites(Directory):
         self.run_suite([Fake("a", calls)])
         self.assertEqual(len(calls), 4)
 
+    def test_prepare_is_called_once_and_what_it_keeps_is_there_when_resumed(self):
+        calls = []
+        for stop in (4, None):
+            finished, found = self.run_suite([Prepared(calls, stop_after=stop)])
+        self.assertTrue(finished)
+        self.assertEqual(found.rows["fake/prepared"].failed, {})
+        self.assertEqual([what for what, _ in calls], ["prepare", "make", "measure", "measure", "prepare",
+                                                       "measure", "measure"])
+
+    def test_prepare_is_called_once_for_each_mode(self):
+        calls = []
+        budget = mock.patch.dict(schedule.BUDGETS, quick=schedule.Budget(60, 3, 0))
+        with budget, mock.patch.object(schedule, "too_long", lambda *_: True):
+            _, found = self.run_suite([Prepared(calls)], rounds=None)
+        self.assertEqual([call for call in calls if call[0] == "prepare"], [("prepare", "quick"), ("prepare", "smoke")])
+        self.assertEqual(found.rows["fake/prepared"].failed, {})
+        self.assertEqual(found.rows["fake/prepared"].rounds(), 3)
+        self.assertEqual(calls.count(("measure", "quick")), 1)
+
     def test_who_fails_is_left_out_and_the_rest_goes_on(self):
         calls = []
         _, found = self.run_suite([Fake("a", calls, fails=("bslab",)), Fake("b", calls)])
@@ -101,6 +184,27 @@ class Suites(Directory):
         self.assertEqual(found.rows["fake/absent"].missing, "nosuch (package nosuch)")
         self.assertEqual(len(calls), 4)
         self.assertEqual(driver.status_of(found, True, False, True), driver.INCOMPLETE)
+
+    def test_an_interrupt_that_another_exception_hides_is_none_the_less_one(self):
+        interrupts = Uninterrupted()
+
+        class Hiding(Fake):
+            def measure(self, context, allocator):
+                try:
+                    interrupts.handle(None, None)
+                finally:
+                    raise ProcessLookupError("while cleaning up")
+
+        with mock.patch(f"{__name__}.Uninterrupted", lambda: interrupts):
+            finished, found = self.run_suite([Hiding("a", [])])
+        self.assertFalse(finished)
+        self.assertEqual(found.rows["fake/a"].failed, {})
+
+    def test_a_run_interrupted_at_once_left_nothing_to_resume(self):
+        self.path.touch()
+        self.assertFalse(driver.has_results(self.directory))
+        self.path.write_text('{"kind": "start", "mode": "quick"}\n', encoding="ascii")
+        self.assertTrue(driver.has_results(self.directory))
 
     def test_status(self):
         found = results.Results(start={})

@@ -23,6 +23,9 @@ class Allot(unittest.TestCase):
     def test_without_a_budget_all_get_the_most(self):
         self.assertEqual(schedule.allot({"a": 1000}, {"a": 1}, None, 7), {"a": 7})
 
+    def test_rounds_that_are_enough(self):
+        self.assertEqual(schedule.allot({"a": 1, "b": 1, "c": 1}, {}, 100, 5, {"a": 2, "b": 9}), {"a": 2, "b": 5, "c": 5})
+
     def test_those_with_the_fewest_come_first(self):
         self.assertEqual(schedule.allot({"cheap": 1, "dear": 10}, {"cheap": 1, "dear": 1}, 22, 9),
                          {"cheap": 3, "dear": 3})
@@ -93,7 +96,8 @@ class Parsing(unittest.TestCase):
         self.assertEqual(micro.curve_of("pair/64"), ("pair by size in bytes", 64))
         self.assertEqual(micro.curve_of("churn/100000"), ("churn by live objects", 100000))
         self.assertEqual(micro.curve_of("pair_mt/64/real_time/threads:8"), ("pair_mt/64 by threads", 8))
-        self.assertIsNone(micro.curve_of("memalign/align:64/size:64"))
+        self.assertEqual(micro.curve_of("memalign/align:64/size:1024"), ("memalign/align:64 by size in bytes", 1024))
+        self.assertEqual(micro.curve_of("calloc_used/65536"), ("calloc_used by size in bytes", 65536))
         self.assertIsNone(micro.curve_of("realloc_string"))
 
     def test_clock(self):

@@ -86,8 +86,11 @@ pthread_t start_thread(void *(*run)(void *), void *argument)
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     int error = pthread_create(&thread, &attributes, run, argument);
     pthread_attr_destroy(&attributes);
-    if (error)
-        die(NO_THREAD, strerrordesc_np(error));
+    if (error) {
+        char what[128];
+        snprintf(what, sizeof what, "a thread could not be started: %s", strerrordesc_np(error));
+        die(NO_THREAD, what);
+    }
     return thread;
 }
 

@@ -29,7 +29,7 @@
 
 enum { CACHE_LINE = 64, MAX_THREADS = 4096 };
 
-/* How a program ends when it cannot go on; bench/suite/threads.py knows the numbers. */
+/* How a program ends when it cannot go on, having said why on stderr. */
 enum { BAD_USAGE = 2, OVERWRITTEN = 3, OUT_OF_MEMORY = 4, NO_THREAD = 5 };
 
 _Noreturn void die(int status, const char *what);
@@ -131,7 +131,7 @@ static inline void drop_object(void *object)
 
     if (stamp >> 16 != ((uint64_t)(uintptr_t)object << 16) >> 16 ||
         *last_word(object, stamp & 0xFFFF) != stamp)
-        die(OVERWRITTEN, "an object was overwritten");
+        die(OVERWRITTEN, "an object was overwritten: the allocator gave its memory out twice");
     free(object);
 }
 

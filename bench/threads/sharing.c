@@ -58,7 +58,7 @@ static int use_object(int index)
     for (int i = 0; i < WRITES; i++)
         atomic_fetch_add_explicit(object, 1, memory_order_relaxed);
     if (atomic_load_explicit(object, memory_order_relaxed) != WRITES)
-        die(OVERWRITTEN, "an object was overwritten");
+        die(OVERWRITTEN, "an object was overwritten: the allocator gave its memory out twice");
     free(object);
     return found;
 }

@@ -1,6 +1,5 @@
 /*
- * Usage: trace-replay [--touch none|first|page|line|all] [--check]
- *                     [--errors FILE] PREPARED
+ * Usage: trace-replay [--touch none|first|page|line|all] [--check] PREPARED
  *
  * Makes the allocations of a program recorded earlier, with the allocator
  * which is preloaded, and prints one line of JSON.  Replaying traces instead
@@ -21,7 +20,6 @@
 #include "rss.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -45,18 +43,6 @@ static touch read_touch(const char *name)
     fail("--touch takes none, first, page, line or all");
 }
 
-/* For who starts this and does not see stderr, an allocator's words included. */
-static void send_errors_to(const char *path)
-{
-    int file = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
-                           0644)
-                    : -1;
-
-    if (file < 0 || dup2(file, STDERR_FILENO) < 0)
-        fail("--errors: %s", path ? strerror(errno) : "no file");
-    close(file);
-}
-
 static options read_options(int argc, char **argv)
 {
     options got = {.touch = TOUCH_PAGES};
@@ -67,14 +53,11 @@ static options read_options(int argc, char **argv)
             got.touch = read_touch(argv[++i]);
         else if (strcmp(argv[i], "--check") == 0)
             got.check = true;
-        else if (strcmp(argv[i], "--errors") == 0)
-            send_errors_to(argv[++i]);
         else
             fail("unknown option %s", argv[i]);
     }
     if (i != argc - 1)
-        fail("usage: trace-replay [--touch HOW] [--check] [--errors FILE] "
-             "PREPARED");
+        fail("usage: trace-replay [--touch HOW] [--check] PREPARED");
     got.path = argv[i];
     return got;
 }

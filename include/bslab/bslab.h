@@ -117,6 +117,15 @@ BSLAB_API struct bslab_mallinfo bslab_mallinfo2(void);
  */
 BSLAB_API int bslab_mallopt(int param, int value);
 
+/*
+ * Limits of what the heap may take, in bytes, rounded up to pages; 0: none. They replace those of the options
+ * soft_limit and hard_limit. Near the soft one, caches are emptied and free pages given back before more is taken;
+ * nothing is refused. What would pass the hard one fails with ENOMEM until enough is freed;
+ * threads that ask at the same moment may pass it together, by what they ask for. 0, or EINVAL when the soft
+ * limit is above the hard one. Takes no lock. The memory limit of the process's cgroup is a soft one as well.
+ */
+BSLAB_API int bslab_set_limits(size_t soft, size_t hard);
+
 /* How the caches are indexed in this process: "mm_cid", "cpu_id" (per CPU, rseq) or "thread". */
 BSLAB_API const char *bslab_index_mode(void);
 

@@ -51,6 +51,26 @@ BSLAB_API int bslab_report(const char *what, const char *format, int fd);
 BSLAB_API int bslab_report_to(const char *what, const char *format,
 			      int (*put)(const char *text, size_t len, void *arg), void *arg);
 
+/*
+ * Would it help to move this block elsewhere? For programs that can, such as a database with handles, and that want
+ * their memory back: what redis' active defragmentation asks of jemalloc.
+ */
+enum {
+	BSLAB_DEFRAG_NO,     /* its slab is as full as others, or it is large; or this is no block of bslab */
+	BSLAB_DEFRAG_SPARSE, /* its slab, or pageblock, is emptier than others: moving it brings that nearer to free */
+	BSLAB_DEFRAG_LAST,   /* it is the last in it: moving it sets the slab, or pageblock, free */
+};
+/* Cost: some loads, no lock. A hint: other threads go on meanwhile. Safe in signal handlers. */
+BSLAB_API int bslab_defrag_hint(const void *ptr);
+
+/*
+ * Moves a small block (up to 32 KiB) for which the hint is not NO into a fuller slab: its new address, with the
+ * contents, and the old one is freed. NULL, and nothing is done, when there is no better place. malloc() would not do:
+ * it hands out what was freed last, as likely as not in the slab that is to come free. The caller owns the block and
+ * sees to it that nobody uses the old address.
+ */
+BSLAB_API void *bslab_defrag_move(void *ptr);
+
 #ifdef __cplusplus
 }
 #endif

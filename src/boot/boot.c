@@ -48,25 +48,25 @@ static bool boot_grow(size_t size)
  * just before, to a sheaf's slot or top, waits for that store. Seen: 15 ns for
  * a malloc and a free that take 5.
  */
-static char *boot_place(char *p, size_t size, size_t align)
+static uintptr_t boot_place(uintptr_t p, size_t size, size_t align)
 {
-	p = (char *)align_up((uintptr_t)p, align);
+	p = align_up(p, align);
 	if (size > BSLAB_PAGE_SIZE - HOT_LINES || align > HOT_LINES)
 		return p;
-	if ((uintptr_t)p % BSLAB_PAGE_SIZE < HOT_LINES || (uintptr_t)p % BSLAB_PAGE_SIZE + size > BSLAB_PAGE_SIZE)
-		p = (char *)align_up((uintptr_t)p + 1 - HOT_LINES, BSLAB_PAGE_SIZE) + HOT_LINES;
+	if (p % BSLAB_PAGE_SIZE < HOT_LINES || p % BSLAB_PAGE_SIZE + size > BSLAB_PAGE_SIZE)
+		p = align_up(p + 1 - HOT_LINES, BSLAB_PAGE_SIZE) + HOT_LINES;
 	return p;
 }
 
 static void *boot_alloc_locked(size_t size, size_t align)
 {
 	for (;;) {
-		char *p = boot_place(boot.next, size, align);
+		uintptr_t p = boot_place((uintptr_t)boot.next, size, align);
 
-		if (boot.next && size <= (size_t)(boot.end - boot.next) && p + size <= boot.end) {
-			boot.next = p + size;
+		if (boot.next && size <= (size_t)(boot.end - boot.next) && p + size <= (uintptr_t)boot.end) {
+			boot.next = (char *)p + size;
 			boot.used += size;
-			return p;
+			return (void *)p;
 		}
 		if (!boot_grow(size + align + BSLAB_PAGE_SIZE))
 			return NULL;

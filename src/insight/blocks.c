@@ -52,7 +52,8 @@ struct pages_use view_pages(const struct block_copy *copy)
 		enum page_type type = desc_type(copy->desc[i]);
 
 		use.nr_slab += desc_class(copy->desc[i]) != 0;
-		use.nr_run += !desc_class(copy->desc[i]) && (type == PAGE_RUN || type == PAGE_RUN_BODY);
+		use.nr_run += !desc_class(copy->desc[i]) &&
+			      (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT);
 	}
 	return use;
 }

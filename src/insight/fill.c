@@ -148,7 +148,8 @@ static void fill_free_area(const struct block_copy *copy, struct pages_info *inf
 	for (i = 0; b->nr_free && i < PAGEBLOCK_PAGES; i++)
 		if (desc_links(copy->desc[i], &links) && links.order < NR_ORDERS && i % (1u << links.order) == 0) {
 			info->free_area[t][links.order]++;
-			info->resident_area[t][links.order] += any_is_dirty(b, i, links.order);
+			info->resident_area[t][links.order] +=
+			    t == MIGRATE_HIGHATOMIC || any_is_dirty(b, i, links.order);
 		}
 }
 
@@ -185,12 +186,25 @@ static void add_counters(struct heap *h, uint64_t buddy, struct pages_info *info
 		to[i] += from[i];
 }
 
+static void add_hot_runs(struct heap *h, uint64_t buddy, struct pages_info *info)
+{
+	uint32_t nr_pages;
+
+	if (heap_read(h, buddy + offsetof(struct buddy, hot.nr_pages), &nr_pages, sizeof nr_pages) &&
+	    nr_pages <= MAX_HOT_PAGES)
+		info->nr_hot += nr_pages;
+	else
+		h->nr_doubts++;
+}
+
 static void fill_pages(struct heap *h, struct pages_info *info, report_blocks *blocks, void *arg)
 {
 	size_t i;
 
-	for (i = 0; i < h->nr_buddies; i++)
+	for (i = 0; i < h->nr_buddies; i++) {
 		add_counters(h, h->buddies[i], info);
+		add_hot_runs(h, h->buddies[i], info);
+	}
 	add_counters(h, h->root[ROOT_HIGHATOMIC], info);
 	info->nr_buddies = h->nr_buddies;
 	blocks(h, info, arg);
@@ -224,6 +238,7 @@ static void fill_large(struct heap *h, struct large_info *info, struct large_lis
 		return;
 	}
 	*info = large.info;
+	info->nr_hot_pages = large.nr_hot_pages;
 	areas = heap_large(h, &nr);
 	list->nr_areas = info->nr_areas;
 	list->nr_listed = min_size(nr, MAX_LARGE_LISTED);

@@ -387,15 +387,18 @@ bool heap_cache(struct heap *h, unsigned class, struct kmem_cache *c, uint64_t *
 bool heap_slab(struct heap *h, uint64_t addr, unsigned class, struct slab_copy *copy)
 {
 	unsigned nr_objects, nr_words;
+	struct slab s;
 
-	if (!heap_read(h, addr, &copy->s, sizeof copy->s))
+	if (!heap_read(h, addr, &s, sizeof s))
 		return false;
-	nr_objects = copy->s.nr_objects;
+	nr_objects = s.nr_objects;
 	nr_words = (nr_objects + 63) / 64;
-	if (!nr_objects || nr_objects > MAX_SLAB_OBJECTS || copy->s.base % BSLAB_PAGE_SIZE || copy->s.base >> ADDRESS_BITS ||
-	    (copy->s.state && copy->s.state >> 2 != class) || copy->s.nr_free < 0 || copy->s.nr_free > (int)nr_objects)
+	if (!nr_objects || nr_objects > MAX_SLAB_OBJECTS || s.base % BSLAB_PAGE_SIZE || s.base >> ADDRESS_BITS ||
+	    (s.state && s.state >> 2 != class) || s.nr_free < 0 || s.nr_free > (int)nr_objects)
 		return false;
 	copy->addr = addr;
+	copy->base = s.base;
+	copy->nr_objects = nr_objects;
 	return heap_read(h, addr + offsetof(struct slab, free), copy->free, nr_words * sizeof copy->free[0]);
 }
 

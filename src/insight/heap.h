@@ -68,11 +68,11 @@ int heap_buddy_number(const struct heap *h, uint64_t buddy);
 /* All large blocks, newest first, to be freed; *nr of them. NULL when there are none. */
 struct vm_area *heap_large(struct heap *h, size_t *nr);
 
-/* Copies of a slab's header with its bits, and of a cache. */
+/* Copies of a slab's header, as far as it is of use, with its bits, and of a cache. */
 struct slab_copy {
-	uint64_t addr;
+	uint64_t addr, base;
+	unsigned nr_objects;
 	uint64_t free[MAX_SLAB_WORDS];
-	struct slab s; /* last, for it ends in an array of no length */
 };
 bool heap_cache(struct heap *h, unsigned class, struct kmem_cache *c, uint64_t *addr);
 /* The slab must be one of the class. */

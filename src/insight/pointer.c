@@ -13,11 +13,11 @@ enum place { IN_USE, IN_SLAB, IN_SHEAF, IN_BARN, IN_ORPHAN };
 
 struct slab_view {
 	struct heap *heap;
+	struct slab_copy slab;
 	struct kmem_cache cache;
 	unsigned class;
 	uint8_t place[MAX_SLAB_OBJECTS];
 	int slot[MAX_SLAB_OBJECTS]; /* of the sheaf's CPU */
-	struct slab_copy slab;	    /* last, as its header is in it */
 };
 
 static void line(FILE *out, const char *name)
@@ -30,9 +30,9 @@ static void mark_sheaf(struct slab_view *v, const struct sheaf_copy *sheaf, enum
 	unsigned i;
 
 	for (i = 0; i < sheaf->nr; i++) {
-		uint64_t index = (sheaf->object[i] - v->slab.s.base) / v->cache.size;
+		uint64_t index = (sheaf->object[i] - v->slab.base) / v->cache.size;
 
-		if (sheaf->object[i] >= v->slab.s.base && index < v->slab.s.nr_objects) {
+		if (sheaf->object[i] >= v->slab.base && index < v->slab.nr_objects) {
 			v->place[index] = (uint8_t)place;
 			v->slot[index] = slot;
 		}
@@ -63,7 +63,7 @@ static void mark_all(struct slab_view *v)
 {
 	unsigned i;
 
-	for (i = 0; i < v->slab.s.nr_objects; i++)
+	for (i = 0; i < v->slab.nr_objects; i++)
 		v->place[i] = v->slab.free[i / 64] >> (i % 64) & 1 ? IN_SLAB : IN_USE;
 	mark_barn(v);
 	heap_areas(v->heap, mark_area, v);
@@ -92,7 +92,7 @@ static void put_neighbours(const struct slab_view *v, unsigned index, FILE *out)
 	unsigned from = index > NR_NEIGHBOURS ? index - NR_NEIGHBOURS : 0, i;
 
 	line(out, "neighbours");
-	for (i = from; i <= index + NR_NEIGHBOURS && i < v->slab.s.nr_objects; i++)
+	for (i = from; i <= index + NR_NEIGHBOURS && i < v->slab.nr_objects; i++)
 		fprintf(out, i == index ? "%s[%u %s]" : "%s%u %s", i == from ? "" : ", ", i, names[v->place[i]]);
 	fputc('\n', out);
 }
@@ -130,15 +130,15 @@ static void put_block(struct heap *h, uint64_t addr, FILE *out)
 
 static void put_slab(const struct slab_view *v, FILE *out)
 {
-	const struct slab *s = &v->slab.s;
+	const struct slab_copy *s = &v->slab;
 	size_t bytes = (size_t)s->nr_objects * v->cache.size;
 	unsigned i, n[IN_ORPHAN + 1] = {0};
 
 	for (i = 0; i < s->nr_objects; i++)
 		n[v->place[i]]++;
 	line(out, "slab");
-	fprintf(out, "0x%" PRIx64 ", %zu pages, %u objects: %u in use, %u free in it, %u in sheaves\n", (uint64_t)s->base,
-		(bytes + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT, (unsigned)s->nr_objects, n[IN_USE], n[IN_SLAB],
+	fprintf(out, "0x%" PRIx64 ", %zu pages, %u objects: %u in use, %u free in it, %u in sheaves\n", s->base,
+		(bytes + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT, s->nr_objects, n[IN_USE], n[IN_SLAB],
 		n[IN_SHEAF] + n[IN_BARN] + n[IN_ORPHAN]);
 	line(out, "cache");
 	fprintf(out, "%u bytes, %s: %u slabs, %zu objects\n", v->cache.size, view_migratetype(v->cache.migratetype),
@@ -151,19 +151,19 @@ static bool view_object(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 	uint64_t cache, index, base;
 
 	if (!heap_cache(h, v.class, &v.cache, &cache) || !heap_slab(h, (uintptr_t)desc_pointer(d), v.class, &v.slab) ||
-	    addr < v.slab.s.base)
+	    addr < v.slab.base)
 		return false;
 	mark_all(&v);
-	index = (addr - v.slab.s.base) / v.cache.size;
-	base = v.slab.s.base + index * v.cache.size;
+	index = (addr - v.slab.base) / v.cache.size;
+	base = v.slab.base + index * v.cache.size;
 	line(out, "state");
-	if (index >= v.slab.s.nr_objects) {
+	if (index >= v.slab.nr_objects) {
 		fprintf(out, "behind the last object of its slab\n");
 	} else {
 		put_place(&v, (unsigned)index, out);
 		fputc('\n', out);
 		line(out, "object");
-		fprintf(out, "%u of %u, %u bytes at 0x%" PRIx64, (unsigned)index, (unsigned)v.slab.s.nr_objects, v.cache.size, base);
+		fprintf(out, "%u of %u, %u bytes at 0x%" PRIx64, (unsigned)index, v.slab.nr_objects, v.cache.size, base);
 		fprintf(out, addr == base ? "\n" : ", the address is %u bytes into it\n", (unsigned)(addr - base));
 		put_neighbours(&v, (unsigned)index, out);
 	}
@@ -175,15 +175,17 @@ static bool view_object(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 static bool view_run(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 {
 	uint64_t start = align_down(addr, BSLAB_PAGE_SIZE), nr;
+	bool is_hot;
 
 	if (desc_type(d) == PAGE_RUN_BODY)
 		start -= desc_number(d) << PAGE_SHIFT;
 	d = heap_desc(h, start);
 	nr = desc_number(d);
-	if (desc_class(d) || desc_type(d) != PAGE_RUN || !nr || nr > PAGEBLOCK_PAGES || addr - start >= nr << PAGE_SHIFT)
+	is_hot = desc_type(d) == PAGE_RUN_HOT;
+	if (desc_class(d) || (desc_type(d) != PAGE_RUN && !is_hot) || !nr || nr > PAGEBLOCK_PAGES || addr - start >= nr << PAGE_SHIFT)
 		return false;
 	line(out, "state");
-	fprintf(out, "in use\n");
+	fprintf(out, is_hot ? "free, kept whole for the next request of its size\n" : "in use\n");
 	line(out, "run");
 	fprintf(out, "%u pages at 0x%" PRIx64, (unsigned)nr, start);
 	fprintf(out, addr == start ? "\n" : ", the address is %" PRIu64 " bytes into it\n", addr - start);
@@ -267,7 +269,8 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 	fprintf(out, "0x%" PRIx64 "\n", addr);
 	if (desc_class(d) && view_object(h, addr, d, out))
 		return;
-	if (!desc_class(d) && (type == PAGE_RUN || type == PAGE_RUN_BODY) && view_run(h, addr, d, out))
+	if (!desc_class(d) && (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT) &&
+	    view_run(h, addr, d, out))
 		return;
 	if (view_large(h, addr, out))
 		return;

@@ -8,9 +8,13 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "page/buddy.h"
+#include "page/limit.h"
 #include "page/zone.h"
 
 struct large large reader_root(large);
+
+/* A kept block that nobody took for so long goes to the zone. */
+#define HOT_MS 40
 
 /* More than any address space has, and small enough to calculate with. */
 #define MAX_SIZE ((size_t)1 << (ADDRESS_BITS - 1))
@@ -88,11 +92,125 @@ static bool blocks_alloc(struct vm_area *a, bool *zeroed)
 	return true;
 }
 
+static void hot_release(uint64_t ms);
+
+static bool hot_is_too_much(void)
+{
+	size_t nr_hot = __atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED);
+
+	return nr_hot && zone_nr_dirty() + nr_hot > zone_high_pages();
+}
+
 static void blocks_free(struct pageblock *first, unsigned n)
 {
 	zone_free(first, n);
+	if (hot_is_too_much())
+		hot_release(UINT64_MAX);
 	zone_balance();
 	pages_tick();
+}
+
+/* --- freed blocks that are kept -------------------------------------------------- */
+
+static size_t area_pages(const struct vm_area *a)
+{
+	return (size_t)a->nr_blocks << PAGEBLOCK_ORDER;
+}
+
+static void hot_count(size_t nr_pages)
+{
+	__atomic_store_n(&large.nr_hot_pages, nr_pages, __ATOMIC_RELAXED);
+	zone_note_kept(nr_pages);
+}
+
+static struct vm_area *hot_remove(unsigned i)
+{
+	struct vm_area *a = large.hot[i];
+
+	bslab_assert(lock_is_held(&large.lock));
+	if (a) {
+		memmove(&large.hot[i], &large.hot[i + 1], (NR_HOT - 1 - i) * sizeof a);
+		large.hot[NR_HOT - 1] = NULL;
+		hot_count(large.nr_hot_pages - area_pages(a));
+	}
+	return a;
+}
+
+static void area_give_up(struct vm_area *a)
+{
+	blocks_free(a->first, a->nr_blocks);
+	boot_pool_put(&vm_area_pool, a);
+}
+
+/* Those freed before `ms`. */
+static void hot_release(uint64_t ms)
+{
+	struct vm_area *out[NR_HOT];
+	unsigned i, n = 0;
+
+	if (!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED))
+		return;
+	lock_take(&large.lock, RANK_LARGE);
+	for (i = NR_HOT; i-- > 0;)
+		if (large.hot[i] && large.hot[i]->freed_at_ms < ms)
+			out[n++] = hot_remove(i);
+	lock_drop(&large.lock, RANK_LARGE);
+	while (n)
+		area_give_up(out[--n]);
+}
+
+/* Keeps a withdrawn block if the zone would not purge it. */
+static bool hot_keep(struct vm_area *a)
+{
+	struct vm_area *last;
+
+	if (zone_nr_dirty() + __atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED) + area_pages(a) > zone_high_pages())
+		return false;
+	a->freed_at_ms = os_coarse_clock_ms();
+	lock_take(&large.lock, RANK_LARGE);
+	last = hot_remove(NR_HOT - 1);
+	memmove(&large.hot[1], &large.hot[0], (NR_HOT - 1) * sizeof a);
+	large.hot[0] = a;
+	hot_count(large.nr_hot_pages + area_pages(a));
+	lock_drop(&large.lock, RANK_LARGE);
+	if (last)
+		area_give_up(last);
+	pages_tick();
+	return true;
+}
+
+/* One of as many pageblocks. */
+static struct vm_area *hot_take(size_t size)
+{
+	struct vm_area *a = NULL;
+	unsigned n, i;
+
+	if (!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED))
+		return NULL;
+	n = blocks_of(size);
+	lock_take(&large.lock, RANK_LARGE);
+	for (i = 0; i < NR_HOT && !a; i++)
+		if (large.hot[i] && large.hot[i]->nr_blocks == n)
+			a = hot_remove(i);
+	lock_drop(&large.lock, RANK_LARGE);
+	if (a) {
+		zone_note_recycled(area_pages(a));
+		pages_tick();
+	}
+	return a;
+}
+
+void large_reap(void)
+{
+	if (likely(!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED)))
+		return;
+	pages_tick();
+	hot_release(hot_is_too_much() ? UINT64_MAX : os_coarse_clock_ms() - HOT_MS);
+}
+
+void large_drain(void)
+{
+	hot_release(UINT64_MAX);
 }
 
 /* --- own mappings -------------------------------------------------------------- */
@@ -103,15 +221,17 @@ static size_t guard_size(void)
 }
 
 /* Whatever of the mapping is not the user's: a page on either side, or only behind a block that left its region. */
-static void guards_set(struct vm_area *a, bool set)
+static bool guards_set(struct vm_area *a, bool set)
 {
 	size_t head = a->addr - a->map_addr, tail = a->map_size - head - a->size;
 	int (*change)(void *, size_t) = set ? os_guard : os_unguard;
+	bool ok = true;
 
 	if (head)
-		change((void *)a->map_addr, head);
+		ok = change((void *)a->map_addr, head) == 0;
 	if (tail)
-		change((void *)(a->addr + a->size), tail);
+		ok = change((void *)(a->addr + a->size), tail) == 0 && ok;
+	return ok;
 }
 
 /* Trims a mapping to [addr - guard, addr + size + guard). */
@@ -162,6 +282,7 @@ static bool mapping_alloc(struct vm_area *a, bool *zeroed)
 	large.info.nr_maps++;
 	large.info.mapped_bytes += a->size;
 	lock_drop(&large.lock, RANK_LARGE);
+	limit_note_mapped(0, a->size >> PAGE_SHIFT);
 	return true;
 }
 
@@ -172,6 +293,7 @@ static void mapping_uncount(const struct vm_area *a)
 	large.info.nr_unmaps++;
 	large.info.mapped_bytes -= a->size;
 	lock_drop(&large.lock, RANK_LARGE);
+	limit_note_mapped(a->size >> PAGE_SHIFT, 0);
 }
 
 /* --- calls ------------------------------------------------------------------------ */
@@ -183,10 +305,22 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 
 	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
-	a = area_get();
+	size = align_up(size, BSLAB_PAGE_SIZE);
+	if (fits_zone && (a = hot_take(size))) {
+		size_t old_size = a->size;
+
+		a->size = size;
+		a->align = align;
+		if (size > old_size)
+			blocks_mark(a, old_size);
+		*zeroed = false;
+		return area_publish(a);
+	}
+	hot_release(UINT64_MAX); /* what is kept is warm, and fits in other ways too */
+	a = limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
 	if (!a)
 		return NULL;
-	a->size = align_up(size, BSLAB_PAGE_SIZE);
+	a->size = size;
 	a->align = align;
 	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, zeroed))
 		return area_publish(a);
@@ -198,15 +332,16 @@ void large_free(struct vm_area *a)
 {
 	area_withdraw(a);
 	if (a->first) {
-		blocks_free(a->first, a->nr_blocks);
-	} else {
-		mapping_uncount(a);
-		zone_note_unmapped(a->size >> PAGE_SHIFT);
-		if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
-			/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
-			os_purge((void *)a->map_addr, a->map_size);
-			count(&large.info.nr_unmap_failures);
-		}
+		if (!hot_keep(a))
+			area_give_up(a);
+		return;
+	}
+	mapping_uncount(a);
+	zone_note_unmapped(a->size >> PAGE_SHIFT);
+	if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
+		/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
+		os_purge((void *)a->map_addr, a->map_size);
+		count(&large.info.nr_unmap_failures);
 	}
 	boot_pool_put(&vm_area_pool, a);
 }
@@ -216,8 +351,10 @@ static void area_set_size(struct vm_area *a, size_t size)
 {
 	bslab_assert(lock_is_held(&large.lock));
 	large.info.bytes += size - a->size;
-	if (!a->first)
+	if (!a->first) {
 		large.info.mapped_bytes += size - a->size;
+		limit_note_mapped(a->size >> PAGE_SHIFT, size >> PAGE_SHIFT);
+	}
 	a->size = size;
 }
 
@@ -256,21 +393,19 @@ static void mapping_set(struct vm_area *a, char *map, size_t map_size, size_t he
 /* The whole mapping, guards and all, so that it stays one. The caller republishes: the address may change. */
 static bool mapping_resize(struct vm_area *a, size_t size)
 {
-	size_t head = a->addr - a->map_addr, map_size, old_map_size = a->map_size;
+	size_t head = a->addr - a->map_addr, map_size;
+	struct section *spare = NULL;
 	char *map = NULL;
+	bool grows;
 
 	size = align_up(size, os_page_size());
-	guards_set(a, false);
-	if (!__builtin_add_overflow(size, head + guard_size(), &map_size))
-		map = os_remap((void *)a->map_addr, old_map_size, map_size);
-	if (map && !map_ensure((uintptr_t)map, head + BSLAB_PAGE_SIZE)) {
-		/* No memory for descriptors there: undo. */
-		map = os_remap(map, map_size, old_map_size);
-		if (!map)
-			bug_abort("mremap: cannot restore the block at %p", (void *)a->addr);
-		mapping_set(a, map, old_map_size, head);
-		map = NULL;
-	}
+	if (__builtin_add_overflow(size, head + guard_size(), &map_size))
+		return false;
+	grows = map_size > a->map_size;
+	if (grows && !(spare = map_spare_get())) /* once moved, the block cannot be sent back */
+		return false;
+	if (guards_set(a, false)) /* else one would stand in the middle of the block */
+		map = os_remap((void *)a->map_addr, a->map_size, map_size);
 	if (map) {
 		lock_take(&large.lock, RANK_LARGE);
 		mapping_set(a, map, map_size, head);
@@ -278,6 +413,8 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 		large.info.nr_remaps++;
 		lock_drop(&large.lock, RANK_LARGE);
 	}
+	if (grows)
+		map_ensure_with(a->addr, spare);
 	guards_set(a, true);
 	return map != NULL;
 }
@@ -318,6 +455,7 @@ static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_s
 	large.info.nr_moves++;
 	large.info.mapped_bytes += size;
 	lock_drop(&large.lock, RANK_LARGE);
+	limit_note_mapped(0, size >> PAGE_SHIFT);
 	guards_set(a, true);
 	os_name(map, map_size, "bslab:large");
 	return true;
@@ -341,7 +479,7 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 
 void *large_adopt(void *addr, size_t old_size, size_t size)
 {
-	struct vm_area *a = size <= MAX_SIZE ? area_get() : NULL;
+	struct vm_area *a = size <= MAX_SIZE && limit_allows((size - old_size) >> PAGE_SHIFT) ? area_get() : NULL;
 
 	if (!a)
 		return NULL;
@@ -356,7 +494,7 @@ void *large_resize(struct vm_area *a, size_t size)
 	uintptr_t old_addr = a->addr;
 	bool ok;
 
-	if (size > MAX_SIZE)
+	if (size > MAX_SIZE || (size > a->size && !limit_allows((size - a->size) >> PAGE_SHIFT)))
 		return NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
 	if (a->first && blocks_resize(a, size))
@@ -388,6 +526,7 @@ void large_snapshot(struct large_info *info)
 {
 	lock_take(&large.lock, RANK_LARGE);
 	*info = large.info;
+	info->nr_hot_pages = large.nr_hot_pages;
 	lock_drop(&large.lock, RANK_LARGE);
 }
 

@@ -12,6 +12,12 @@
  *    (MREMAP_DONTUNMAP), so the region stays one mapping; where the kernel
  *    cannot, the caller copies.
  *
+ * 4. The two blocks that were freed last are kept as they are, where the zone would
+ *    not give their pages back either: a loop over blocks of one size takes one
+ *    lock. A request for another size sends them to the zone first; so do reclaim, the
+ *    watermark, which counts them, and the first call after 40 ms that deals with
+ *    runs or large blocks.
+ *
  * The descriptor of the first page leads to the struct vm_area; the others are 0.
  * A vm_area is owned by whoever owns the block; its list by the large lock.
  */
@@ -29,6 +35,7 @@ struct vm_area {
 	size_t align;	     /* as asked for, for a move */
 	struct pageblock *first; /* NULL: a mapping of its own */
 	unsigned nr_blocks;
+	uint64_t freed_at_ms; /* of a freed block that is kept */
 	uintptr_t map_addr; /* the mapping, guards included */
 	size_t map_size;
 };
@@ -45,6 +52,13 @@ void *large_resize(struct vm_area *a, size_t size);
  */
 void *large_adopt(void *addr, size_t old_size, size_t size);
 
+/*
+ * Sends freed blocks that are kept to the zone: those that nobody took for some time, or all. The first costs a load
+ * where none is kept: call it often, holding no lock.
+ */
+void large_reap(void);
+void large_drain(void);
+
 static inline struct vm_area *large_of(page_desc_t d)
 {
 	return desc_type(d) == PAGE_LARGE && !desc_class(d) ? desc_pointer(d) : NULL;
@@ -57,6 +71,7 @@ struct large_info {
 	size_t nr_areas, bytes;		/* all */
 	size_t nr_mapped, mapped_bytes; /* of their own */
 	size_t nr_blocks;		/* pageblocks of the others */
+	size_t nr_hot_pages;		/* of freed ones that are kept: in use to the zone */
 	/* Since the start: */
 	uint64_t nr_maps, nr_unmaps, nr_remaps, nr_moves; /* nr_moves: out of a region, into a mapping */
 	uint64_t nr_map_failures, nr_unmap_failures;
@@ -64,9 +79,14 @@ struct large_info {
 };
 void large_snapshot(struct large_info *info);
 
+/* Freed blocks that are kept as they are: see 4 above. */
+#define NR_HOT 2
+
 struct large {
-	struct lock lock; /* RANK_LARGE: list and info */
+	struct lock lock; /* RANK_LARGE: all of this */
 	struct list areas;
+	struct vm_area *hot[NR_HOT]; /* the one freed last first */
+	size_t nr_hot_pages;	     /* read without the lock as a hint */
 	struct large_info info;
 };
 

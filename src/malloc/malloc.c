@@ -10,8 +10,11 @@
 #include "malloc/internal.h"
 #include "malloc/reports.h"
 #include "os/os.h"
-#include "page/buddy.h"
+#include "os/thread.h"
+#include "page/limit.h"
+#include "page/runs.h"
 #include "page/zone.h"
+#include "slab/slab.h"
 
 void *bslab_malloc(size_t size)
 {
@@ -44,14 +47,30 @@ void *bslab_calloc(size_t count, size_t size)
 
 /* --- realloc -------------------------------------------------------------------------------- */
 
+/*
+ * Room for a block that moves a second time in a row because it grew by a little: a string that is appended to would
+ * be copied at each size class, of which there are eight or more to a doubling. So it gets a quarter more, and is
+ * copied three times to a doubling (as vectors grow; gperftools' do_realloc() does so at the first move already).
+ */
+static size_t size_with_room(void *ptr, size_t old_size, size_t size)
+{
+	size_t roomy = old_size + old_size / 4;
+
+	return ptr == thread_state.grown && size > old_size && size < roomy ? roomy : size;
+}
+
 static void *move_block(void *ptr, size_t old_size, size_t size)
 {
-	void *p = bslab_malloc(size);
+	size_t roomy = size_with_room(ptr, old_size, size);
+	void *p = bslab_malloc(roomy);
 
+	if (!p && roomy > size)
+		p = bslab_malloc(size);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, old_size < size ? old_size : size);
 	bslab_free(ptr);
+	thread_state.grown = size > old_size ? p : NULL;
 	return p;
 }
 
@@ -59,15 +78,6 @@ static void *move_block(void *ptr, size_t old_size, size_t size)
 static bool small_stays(size_t old_size, size_t size)
 {
 	return size <= old_size && (size >= old_size / 2 || old_size <= 16);
-}
-
-static void describe_tail(char *ptr, unsigned from, unsigned to)
-{
-	unsigned i;
-
-	for (i = from; i < to; i++)
-		map_set((uintptr_t)ptr + ((uintptr_t)i << PAGE_SHIFT), desc_of_number(i, PAGE_RUN_BODY));
-	map_set((uintptr_t)ptr, desc_of_number(to, PAGE_RUN));
 }
 
 /* Page runs shrink and grow in place, by whole pages. */
@@ -79,9 +89,10 @@ static bool run_resize(char *ptr, size_t old_size, size_t size)
 
 	if (size <= SMALL_MAX || size > PAGEBLOCK_SIZE)
 		return false;
-	if (nr_pages > old_pages && !pages_extend(ptr, old_pages, nr_pages - old_pages, &zeroed))
+	if (nr_pages > old_pages && (!limit_allows(nr_pages - old_pages) ||
+				     !pages_extend(ptr, old_pages, nr_pages - old_pages, &zeroed)))
 		return false;
-	describe_tail(ptr, old_pages, nr_pages);
+	run_describe(ptr, old_pages, nr_pages);
 	if (nr_pages < old_pages)
 		pages_free(ptr + ((size_t)nr_pages << PAGE_SHIFT), old_pages - nr_pages);
 	return true;
@@ -106,24 +117,37 @@ static void *run_adopt(void *ptr, size_t old_size, size_t size)
 	return p;
 }
 
-static void *realloc_live(void *ptr, size_t old_size, size_t size)
+static void *resize_uncopied(void *ptr, size_t old_size, size_t size)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct vm_area *a = large_of(d);
-	void *p;
 
-	if (desc_class(d)) {
-		if (small_stays(old_size, size))
-			return ptr;
-	} else if (a) {
-		if (size > PAGEBLOCK_SIZE && (p = large_resize(a, size)))
-			return p;
-	} else if (run_resize(ptr, old_size, size)) {
-		return ptr;
-	} else if ((p = run_adopt(ptr, old_size, size))) {
-		return p;
-	}
-	return move_block(ptr, old_size, size);
+	if (a)
+		return size > PAGEBLOCK_SIZE ? large_resize(a, size) : NULL;
+	if (desc_class(d))
+		return NULL;
+	return run_resize(ptr, old_size, size) ? ptr : run_adopt(ptr, old_size, size);
+}
+
+static void *realloc_live(void *ptr, size_t old_size, size_t size)
+{
+	void *p = resize_uncopied(ptr, old_size, size);
+
+	if (!p)
+		p = move_block(ptr, old_size, size);
+	if (!p) /* by now all that is free was given back: near a limit that may do */
+		p = resize_uncopied(ptr, old_size, size);
+	return p;
+}
+
+/* The common case: a small block that still fits. False when there is more to see to. */
+static force_inline bool realloc_stays(void *ptr, size_t size)
+{
+	page_desc_t d = map_lookup((uintptr_t)ptr);
+	struct slab *s = slab_of(d);
+
+	return desc_class(d) && small_stays(s->cache->size, size) &&
+	       slab_check_object(s, (uintptr_t)ptr) == OBJECT_GOOD;
 }
 
 void *bslab_realloc(void *ptr, size_t size)
@@ -137,6 +161,8 @@ void *bslab_realloc(void *ptr, size_t size)
 		free_fast(ptr);
 		return NULL;
 	}
+	if (likely(realloc_stays(ptr, size)))
+		return ptr;
 	old_size = block_size(ptr, "realloc");
 	if (unlikely(!old_size || size > PTRDIFF_MAX)) {
 		errno = old_size ? ENOMEM : EINVAL;

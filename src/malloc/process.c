@@ -15,6 +15,7 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "page/buddy.h"
+#include "page/limit.h"
 #include "page/zone.h"
 #include "slab/percpu.h"
 
@@ -65,6 +66,7 @@ static void boot(void)
 {
 	read_options();
 	percpu_boot();
+	limit_set(bslab_options.soft_limit, bslab_options.hard_limit);
 	if (bslab_options.reserve_size)
 		pages_reserve_highatomic((unsigned)((bslab_options.reserve_size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT));
 	atomic_store(&boot_state, BOOTED);

@@ -83,6 +83,7 @@ struct heap_report *snapshot_take(void)
 void snapshot_drop(struct heap_report *r)
 {
 	job_destroy(container_of(r, struct job, report));
+	reports_poll();
 }
 
 static void job_flush(struct job *j)
@@ -104,21 +105,20 @@ static void job_line(const char *line, void *arg)
 	j->text[j->len++] = '\n';
 }
 
-/* What put returned last, or -ENOMEM. */
-static int job_run(unsigned what, enum report_format format, put_text *put, void *arg)
+/* False where there is no memory. *result: what put returned last. */
+static bool job_run(unsigned what, enum report_format format, put_text *put, void *arg, int *result)
 {
 	struct job *j = job_create();
-	int result;
 
 	if (!j)
-		return -ENOMEM;
+		return false;
 	j->put = put;
 	j->arg = arg;
 	report_write(&j->report, what, format, job_line, j);
 	job_flush(j);
-	result = j->result;
+	*result = j->result;
 	job_destroy(j);
-	return result;
+	return true;
 }
 
 /* --- calls ----------------------------------------------------------------------------------- */
@@ -140,15 +140,25 @@ int bslab_report_to(const char *what, const char *format, int (*put)(const char 
 		return -1;
 	}
 	process_boot();
-	result = job_run(mask, (enum report_format)form, put, arg);
-	if (result == -ENOMEM)
+	if (!job_run(mask, (enum report_format)form, put, arg, &result)) {
 		errno = ENOMEM;
+		return -1;
+	}
+	reports_poll();
 	return result ? -1 : 0;
 }
 
 static int put_fd(const char *text, size_t len, void *fd)
 {
 	return os_write(*(int *)fd, text, len);
+}
+
+/* 0, or a negative errno. */
+static int write_fd(unsigned what, enum report_format format, int fd)
+{
+	int result;
+
+	return job_run(what, format, put_fd, &fd, &result) ? result : -ENOMEM;
 }
 
 int bslab_report(const char *what, const char *format, int fd)
@@ -161,7 +171,8 @@ int bslab_report(const char *what, const char *format, int fd)
 		return -1;
 	}
 	process_boot();
-	result = job_run(mask, (enum report_format)form, put_fd, &fd);
+	result = write_fd(mask, (enum report_format)form, fd);
+	reports_poll();
 	if (result)
 		errno = -result;
 	return result ? -1 : 0;
@@ -238,7 +249,7 @@ static int write_to_path(const char *text, char *path)
 	fd = os_open_append(path);
 	if (fd < 0)
 		return fd;
-	result = job_run(configured.what, configured.format, put_fd, &fd);
+	result = write_fd(configured.what, configured.format, fd);
 	os_close(fd);
 	return result;
 }
@@ -246,10 +257,9 @@ static int write_to_path(const char *text, char *path)
 static void write_configured(void)
 {
 	char path[MAX_PATH] = "stderr";
-	int fd = STDERR, result;
+	int result = configured.path ? write_to_path(configured.path, path)
+				     : write_fd(configured.what, configured.format, STDERR);
 
-	result = configured.path ? write_to_path(configured.path, path)
-				 : job_run(configured.what, configured.format, put_fd, &fd);
 	if (result)
 		bug_say("report: cannot write %s: %s (error %u)", path, error_text(-result), (unsigned)-result);
 }

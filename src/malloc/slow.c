@@ -8,7 +8,8 @@
 #include "malloc/reports.h"
 #include "os/bug.h"
 #include "os/os.h"
-#include "page/buddy.h"
+#include "page/limit.h"
+#include "page/runs.h"
 #include "page/zone.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
@@ -20,23 +21,11 @@ static unsigned pages_of(size_t size)
 	return (unsigned)((size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
 }
 
-static void run_describe(uintptr_t addr, unsigned nr_pages)
-{
-	unsigned i;
-
-	for (i = 1; i < nr_pages; i++)
-		map_set(addr + ((uintptr_t)i << PAGE_SHIFT), desc_of_number(i, PAGE_RUN_BODY));
-	map_set(addr, desc_of_number(nr_pages, PAGE_RUN));
-}
-
-static void *run_alloc(size_t size, size_t align, unsigned flags, bool *zeroed)
+static void *run_of_size(size_t size, size_t align, unsigned flags, bool *zeroed)
 {
 	unsigned align_order = align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0;
-	void *p = pages_alloc(pages_of(size), align_order, MIGRATE_MOVABLE, flags, zeroed);
 
-	if (p)
-		run_describe((uintptr_t)p, pages_of(size));
-	return p;
+	return run_alloc(pages_of(size), align_order, flags, zeroed);
 }
 
 /* --- allocation of any size ---------------------------------------------------------- */
@@ -50,8 +39,9 @@ static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
 	}
+	large_reap();
 	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
-		return run_alloc(size, align, flags, zeroed);
+		return run_of_size(size, align, flags, zeroed);
 	return large_alloc(size, align, zeroed);
 }
 
@@ -75,6 +65,8 @@ size_t reclaim(size_t nr_keep)
 
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	percpu_drain();
+	runs_drain();
+	large_drain();
 	for (class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_if_used(class);
 
@@ -105,6 +97,10 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 	void *p = NULL;
 
 	process_boot();
+	if (unlikely(limit_take_reclaim())) {
+		reclaim(0);
+		limit_reclaimed();
+	}
 	size += !size; /* a block of its own, at any alignment */
 	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
 	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
@@ -165,7 +161,8 @@ static bool free_run(page_desc_t d, void *ptr)
 {
 	if (desc_type(d) != PAGE_RUN || (uintptr_t)ptr % BSLAB_PAGE_SIZE)
 		return false;
-	pages_free(ptr, (unsigned)desc_number(d));
+	run_free(ptr, (unsigned)desc_number(d));
+	large_reap();
 	return true;
 }
 
@@ -217,8 +214,9 @@ void report_pointer(void *ptr, const char *what)
 
 	if (desc_type(d) == PAGE_RUN_BODY)
 		page -= (uintptr_t)desc_number(d) << PAGE_SHIFT;
-	if (desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_BODY) {
-		report_interior(ptr, what, (size_t)desc_number(map_lookup(page)) << PAGE_SHIFT, page);
+	d = map_lookup(page);
+	if (desc_type(d) == PAGE_RUN) {
+		report_interior(ptr, what, (size_t)desc_number(d) << PAGE_SHIFT, page);
 		return;
 	}
 	a = large_find(addr);

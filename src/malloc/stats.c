@@ -9,6 +9,7 @@
 #include "malloc/internal.h"
 #include "os/bug.h"
 #include "os/os.h"
+#include "page/limit.h"
 
 int bslab_malloc_trim(size_t pad)
 {
@@ -89,6 +90,15 @@ struct bslab_mallinfo bslab_mallinfo2(void)
 	m.keepcost = r->dirty_free;
 	snapshot_drop(r);
 	return m;
+}
+
+int bslab_set_limits(size_t soft, size_t hard)
+{
+	if (soft && hard && soft > hard)
+		return EINVAL;
+	process_boot();
+	limit_set(soft, hard);
+	return 0;
 }
 
 int bslab_mallopt(int param, int value)

@@ -2,11 +2,13 @@
 #include "map/map.h"
 
 #include "map/pageblock.h"
+#include "os/bug.h"
 #include "os/lock.h"
 #include "os/os.h"
 
 static struct lock map_lock;
 size_t nr_sections_live reader_root(nr_sections);
+static struct section *spare; /* under the lock */
 
 /* The root holds section - bias, so that lookups need not mask the section's number out of the page number. */
 static uintptr_t section_bias(size_t index)
@@ -14,17 +16,22 @@ static uintptr_t section_bias(size_t index)
 	return (uintptr_t)(index * SECTION_PAGES * sizeof(page_desc_t));
 }
 
-static bool section_create(size_t index)
+static void section_publish(size_t index, struct section *s)
 {
-	struct section *s = os_map(sizeof *s);
-
-	if (!s)
-		return false;
+	bslab_assert(lock_is_held(&map_lock));
 	os_no_huge_pages(s, sizeof *s);
 	os_name(s, sizeof *s, "bslab:map");
 	nr_sections_live++;
 	__atomic_store_n(&bslab_hot.root[index], (uintptr_t)s - section_bias(index), __ATOMIC_RELEASE);
-	return true;
+}
+
+static bool section_create(size_t index)
+{
+	struct section *s = os_map(sizeof *s);
+
+	if (s)
+		section_publish(index, s);
+	return s != NULL;
 }
 
 bool map_ensure(uintptr_t addr, size_t size)
@@ -41,6 +48,34 @@ bool map_ensure(uintptr_t addr, size_t size)
 			ok = section_create(i);
 	lock_drop(&map_lock, RANK_MAP);
 	return ok;
+}
+
+struct section *map_spare_get(void)
+{
+	struct section *s;
+
+	lock_take(&map_lock, RANK_MAP);
+	s = spare;
+	spare = NULL;
+	lock_drop(&map_lock, RANK_MAP);
+	return s ? s : os_map(sizeof *s);
+}
+
+void map_ensure_with(uintptr_t addr, struct section *s)
+{
+	size_t index = addr >> SECTION_SHIFT;
+
+	lock_take(&map_lock, RANK_MAP);
+	if (!bslab_hot.root[index]) {
+		section_publish(index, s);
+		s = NULL;
+	} else if (!spare) {
+		spare = s;
+		s = NULL;
+	}
+	lock_drop(&map_lock, RANK_MAP);
+	if (s)
+		os_unmap(s, sizeof *s);
 }
 
 struct pageblock *map_pageblock(uintptr_t addr)

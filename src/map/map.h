@@ -38,10 +38,12 @@ enum page_type {
 	PAGE_FREE,     /* head of a free block: order, links inside its pageblock */
 	PAGE_RUN,      /* head of a page run: number of pages */
 	PAGE_RUN_BODY, /* other pages of a run: distance to its head */
+	PAGE_RUN_HOT,  /* head of a run that is free and kept whole: number of pages */
 	PAGE_LARGE,    /* head of a large block: struct vm_area */
 };
 
 struct pageblock;
+struct section;
 
 #define SECTION_PAGES ((size_t)1 << (SECTION_SHIFT - PAGE_SHIFT))
 #define SECTION_BLOCKS ((size_t)1 << (SECTION_SHIFT - PAGEBLOCK_SHIFT))
@@ -136,6 +138,12 @@ static force_inline uint64_t desc_number(page_desc_t d)
 
 /* Brings the sections of a range into being. False when the kernel refuses. */
 bool map_ensure(uintptr_t addr, size_t size);
+/*
+ * The same for one address that the kernel has yet to choose, so that it cannot fail any more once it is known: a
+ * section is got first, NULL when the kernel refuses, and used or put by afterwards.
+ */
+struct section *map_spare_get(void);
+void map_ensure_with(uintptr_t addr, struct section *spare);
 /* The pageblock of an address, NULL where no section is. */
 struct pageblock *map_pageblock(uintptr_t addr);
 /* Bytes of address space that sections take. */

@@ -154,6 +154,10 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 		return parse_size(value, 0, GIB, &o->reserve_size);
 	if (token_is(key, "large"))
 		return parse_size(value, PAGEBLOCK_SIZE, SIZE_MAX, &o->large_size);
+	if (token_is(key, "soft_limit"))
+		return parse_size(value, 0, SIZE_MAX, &o->soft_limit);
+	if (token_is(key, "hard_limit"))
+		return parse_size(value, 0, SIZE_MAX, &o->hard_limit);
 	*known = false;
 	return false;
 }

@@ -28,6 +28,7 @@ struct options {
 	size_t dirty_size;   /* bytes of free dirty memory that are always kept */
 	size_t reserve_size; /* bytes of the HIGHATOMIC reserve */
 	size_t large_size;   /* from here on a block is a mapping of its own */
+	size_t soft_limit, hard_limit; /* bytes of the heap, 0: none; see page/limit.h */
 	struct option_text report, report_to; /* WHAT[:FORMAT], and the file; for the api floor to read */
 	int report_signal;   /* 0: at exit */
 };

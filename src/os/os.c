@@ -125,8 +125,9 @@ int os_guard(void *addr, size_t size)
 int os_unguard(void *addr, size_t size)
 {
 	/* Both: the guard may have been set by mprotect although the kernel knows the other way (locked memory). */
-	advise(addr, size, MADV_GUARD_REMOVE);
-	return os_commit(addr, size);
+	int ret = advise(addr, size, MADV_GUARD_REMOVE);
+
+	return ret && ret != -EINVAL ? ret : os_commit(addr, size);
 }
 
 void os_no_huge_pages(void *addr, size_t size)
@@ -235,12 +236,27 @@ size_t os_rseq_feature_size(void)
 	return getauxval(AT_RSEQ_FEATURE_SIZE);
 }
 
+bool os_read_file(const char *path, char *text, size_t size)
+{
+	long fd = SYS(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0, 0, 0), n;
+
+	if (fd < 0)
+		return false;
+	n = SYS(SYS_read, fd, text, size - 1, 0, 0, 0);
+	SYS(SYS_close, fd, 0, 0, 0, 0, 0);
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	return true;
+}
+
 uint64_t os_coarse_clock_ms(void)
 {
-	struct timespec now;
+	struct timespec now = {0};
+	int saved = errno;
 
-	if (SYS(SYS_clock_gettime, CLOCK_MONOTONIC_COARSE, &now, 0, 0, 0, 0) != 0)
-		return 0;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* libc's: without a system call where the kernel offers that */
+	errno = saved;
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 

@@ -50,6 +50,8 @@ unsigned os_nr_cpus(void);
 unsigned os_nr_cpus_allowed(void);
 /* RLIMIT_AS in bytes, SIZE_MAX when unlimited. */
 size_t os_address_space_limit(void);
+/* The start of a file as a string; false when it cannot be read. */
+bool os_read_file(const char *path, char *text, size_t size);
 /* The value of an environment variable, NULL when unset or in a set-uid program; works before libc is ready. */
 const char *os_env(const char *name);
 /* Rounds of membarrier: registers once. 0 when every thread's running restartable sequence has been restarted. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What bslab keeps per thread: 32 bytes of static thread-local storage, so
+ * What bslab keeps per thread: 40 bytes of static thread-local storage, so
  * that dlopen() of the library finds room.
  *
- * The first and the last member look like a struct rseq to the sequences of
+ * rseq_cs and index look like those of a struct rseq to the sequences of
  * arch/percpu.h when rseq is not in use: see RSEQ_CS and RSEQ_MM_CID there.
  */
 #ifndef BSLAB_THREAD_H
@@ -25,6 +25,7 @@ struct thread_state {
 	uint32_t index;	     /* slot of a cache per thread; 0: none */
 	uint16_t exit_hooked; /* enum thread_life */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
+	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
 	uint32_t nr_locks; /* held, or about to be taken; read by a signal handler of this thread */
 };
 

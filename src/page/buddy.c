@@ -1,28 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/buddy.h"
 
-#include <limits.h>
-
 #include "boot/boot.h"
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/os.h"
 #include "os/thread.h"
+#include "page/blocks.h"
+#include "page/purge.h"
 #include "page/zone.h"
 
 /* Below this many blocks a buddy does not keep migratetypes apart: 16 MiB. */
 #define MIN_GROUPED_BLOCKS 8
 #define BUDDIES_PER_CPU 4
 #define MIN_BUDDIES 8
-/* Free page blocks isolated together for one round of purging. */
-#define PURGE_BATCH 32
-/*
- * 64 KiB, the largest page of a machine: below that a system call costs more than the pages are worth, unless far too
- * many are dirty, or they are asked for.
- */
-#define MIN_AUTO_PURGE_ORDER 4
-/* Rounds of one purge by watermark: what a single free may cost. */
-#define MAX_AUTO_BATCHES 16
 /* Page allocations and frees between two looks at the clock. */
 #define TICK_EVENTS 16
 
@@ -32,43 +23,6 @@ static const enum migratetype fallbacks[MIGRATE_HIGHATOMIC][2] = {
     [MIGRATE_RECLAIMABLE] = {MIGRATE_UNMOVABLE, MIGRATE_MOVABLE},
     [MIGRATE_MOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE},
 };
-
-struct buddies threads reader_root(buddies);
-struct buddy highatomic reader_root(highatomic); /* owns the reserve */
-
-/* --- lists of one buddy, under its lock ----------------------------------- */
-
-static void block_list(struct buddy *b, struct pageblock *blk)
-{
-	unsigned order = pageblock_max_order(blk), fullness = blk->nr_free / (PAGEBLOCK_PAGES / 8);
-
-	blk->listed_order = (uint8_t)order;
-	blk->listed_fullness = (uint8_t)fullness;
-	hlist_add(&b->area[blk->migratetype][fullness][order], &blk->node);
-	b->orders[blk->migratetype][fullness] |= (uint16_t)(1u << order);
-}
-
-static void block_unlist(struct buddy *b, struct pageblock *blk)
-{
-	unsigned type = blk->migratetype, fullness = blk->listed_fullness, order = blk->listed_order;
-
-	hlist_del(&blk->node);
-	if (!b->area[type][fullness][order].first)
-		b->orders[type][fullness] &= (uint16_t) ~(1u << order);
-}
-
-/* Call after free pages changed; was_listed: it had free pages before. */
-static void block_relist(struct buddy *b, struct pageblock *blk, bool was_listed)
-{
-	if (was_listed) {
-		if (blk->nr_free && blk->listed_order == pageblock_max_order(blk) &&
-		    blk->listed_fullness == blk->nr_free / (PAGEBLOCK_PAGES / 8))
-			return;
-		block_unlist(b, blk);
-	}
-	if (blk->nr_free)
-		block_list(b, blk);
-}
 
 /* The fullest block of the type in which the order fits. */
 static struct pageblock *block_find(struct buddy *b, enum migratetype type, unsigned order)
@@ -106,35 +60,6 @@ static struct pageblock *block_find_warm(struct buddy *b, enum migratetype type,
 	return NULL;
 }
 
-static void block_set_owner(struct pageblock *blk, struct buddy *b)
-{
-	atomic_store_explicit(&blk->owner, b, memory_order_release);
-}
-
-static void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type)
-{
-	pageblock_init_free(blk);
-	blk->migratetype = (uint8_t)type;
-	blk->users = 0;
-	block_set_owner(blk, b);
-	block_list(b, blk);
-	b->nr_blocks++;
-	b->nr_free += blk->nr_free;
-	b->nr_dirty_free += blk->nr_dirty_free;
-	b->count.nr_blocks_in++;
-}
-
-static void block_leave(struct buddy *b, struct pageblock *blk)
-{
-	block_unlist(b, blk);
-	b->nr_blocks--;
-	b->nr_free -= blk->nr_free;
-	b->nr_dirty_free -= blk->nr_dirty_free;
-	pageblock_fini_free(blk);
-	block_set_owner(blk, NULL);
-	b->count.nr_blocks_out++;
-}
-
 struct request {
 	unsigned nr_pages, align_order;
 	enum migratetype type;
@@ -150,14 +75,6 @@ static unsigned request_order(const struct request *q)
 	return order > q->align_order ? order : q->align_order;
 }
 
-/* The block's own count of pieces, of this call only, becomes the buddy's. */
-static void count_pieces(struct buddy *b, struct pageblock *blk)
-{
-	b->count.nr_splits += blk->nr_splits;
-	b->count.nr_merges += blk->nr_merges;
-	blk->nr_splits = blk->nr_merges = 0;
-}
-
 static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q)
 {
 	unsigned nr_dirty;
@@ -171,7 +88,7 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	b->count.nr_allocs++;
 	b->count.nr_alloc_pages += q->nr_pages;
 	b->count.nr_fresh_pages += q->nr_pages - nr_dirty;
-	count_pieces(b, blk);
+	block_count_pieces(b, blk);
 	blk->users |= (uint8_t)(1u << q->type);
 	*q->nr_fresh = q->nr_pages - nr_dirty;
 	b->nr_recycled += nr_dirty;
@@ -348,7 +265,8 @@ static bool adopt_orphan(struct buddy *b)
 		return false;
 	lock_take(&threads.lock, RANK_THREAD);
 	for (o = threads.orphans; o && !found; o = o->next_orphan) {
-		if (!__atomic_load_n(&o->nr_free, __ATOMIC_RELAXED))
+		/* A thread that has ended may be the guest of an orphan. */
+		if (o == b || !__atomic_load_n(&o->nr_free, __ATOMIC_RELAXED))
 			continue;
 		lock_take(&o->lock, RANK_BUDDY);
 		lock_take(&b->lock, RANK_BUDDY_ADOPTER);
@@ -361,10 +279,29 @@ static bool adopt_orphan(struct buddy *b)
 	return found;
 }
 
-/* Buddies are never removed, so their list is walked without the lock once its head is read. */
-#define for_each_buddy(b) for ((b) = __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE); (b); (b) = (b)->next)
+struct buddy *buddy_first(void)
+{
+	return __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE);
+}
 
-static void buddy_balance(struct buddy *b);
+void pages_count_free(size_t *nr_free, size_t *nr_dirty_free)
+{
+	struct buddy *b;
+
+	*nr_free = *nr_dirty_free = 0;
+	for_each_buddy(b) {
+		*nr_free += __atomic_load_n(&b->nr_free, __ATOMIC_RELAXED);
+		*nr_dirty_free += __atomic_load_n(&b->nr_dirty_free, __ATOMIC_RELAXED);
+	}
+}
+
+static void note_partial_free(void)
+{
+	size_t nr_free, nr_dirty_free;
+
+	pages_count_free(&nr_free, &nr_dirty_free);
+	zone_note_partial_free(nr_free);
+}
 
 void pages_tick(void)
 {
@@ -380,9 +317,10 @@ void pages_tick(void)
 		b->retry_at = min_size(b->retry_at, 2 * b->nr_dirty_free);
 		lock_drop(&b->lock, RANK_BUDDY);
 	}
+	note_partial_free();
 	zone_next_window(n);
 	for_each_buddy(b)
-		buddy_balance(b);
+		purge_balance(b);
 }
 
 /* --- allocation ------------------------------------------------------------ */
@@ -509,73 +447,33 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 
 /* --- free ------------------------------------------------------------------ */
 
-/* The owner may change until its lock is held: another thread adopts, a block comes and goes. NULL where there is none. */
-static struct buddy *owner_lock(struct pageblock *blk)
-{
-	for (;;) {
-		struct buddy *b = atomic_load_explicit(&blk->owner, memory_order_acquire);
-
-		if (unlikely(!b))
-			return NULL;
-		lock_take(&b->lock, RANK_BUDDY);
-		if (likely(atomic_load_explicit(&blk->owner, memory_order_relaxed) == b))
-			return b;
-		lock_drop(&b->lock, RANK_BUDDY);
-	}
-}
-
 static unsigned page_index(const void *addr)
 {
 	return (unsigned)((uintptr_t)addr >> PAGE_SHIFT) % PAGEBLOCK_PAGES;
 }
 
-/* True when the whole block came free and has left the buddy. */
-static bool free_locked(struct buddy *b, struct pageblock *blk, unsigned index, unsigned nr_pages)
-{
-	bool was_listed = blk->nr_free != 0;
-
-	b->nr_free += nr_pages;
-	b->nr_dirty_free -= blk->nr_dirty_free;
-	pageblock_free(blk, index, nr_pages);
-	bslab_assert(pageblock_is_valid(blk));
-	b->nr_dirty_free += blk->nr_dirty_free;
-	count_pieces(b, blk);
-	block_relist(b, blk, was_listed);
-	if (blk->nr_free < PAGEBLOCK_PAGES)
-		return false;
-	blk->users = 0;
-	if (b == &highatomic)
-		return false;
-	block_leave(b, blk);
-	return true;
-}
-
-static size_t buddy_high_pages(const struct buddy *b)
-{
-	return zone_high_partial_pages(((size_t)b->nr_blocks << PAGEBLOCK_ORDER) - b->nr_free);
-}
-
 static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 {
 	struct pageblock *blk = map_pageblock((uintptr_t)addr);
-	struct buddy *b = owner_lock(blk);
+	struct buddy *b = block_lock_owner(blk);
 	bool over, whole;
 
 	if (!dirty)
 		pageblock_set_dirty(blk, page_index(addr), nr_pages, false);
-	whole = free_locked(b, blk, page_index(addr), nr_pages);
-	over = !b->is_purging && b->nr_dirty_free > buddy_high_pages(b) && b->nr_dirty_free >= b->retry_at;
+	whole = block_free_pages(b, blk, page_index(addr), nr_pages);
+	over = !b->is_purging && b->nr_dirty_free > purge_high_pages(b) && b->nr_dirty_free >= b->retry_at;
 	b->count.nr_frees++;
 	b->count.nr_free_pages += nr_pages;
 	b->count.nr_remote_frees += b != thread_state.buddy;
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (whole) {
 		zone_free(blk, 1);
+		note_partial_free();
 		zone_balance();
 	}
 	pages_tick();
 	if (unlikely(over))
-		buddy_balance(b);
+		purge_balance(b);
 }
 
 void pages_free(void *addr, unsigned nr_pages)
@@ -591,7 +489,7 @@ void pages_free_clean(void *addr, unsigned nr_pages)
 bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 {
 	struct pageblock *blk = map_pageblock((uintptr_t)addr);
-	struct buddy *b = owner_lock(blk);
+	struct buddy *b = block_lock_owner(blk);
 	unsigned nr_dirty = 0;
 	bool ok = blk->nr_free >= nr_more && pageblock_extend(blk, page_index(addr) + nr_pages, nr_more, &nr_dirty);
 
@@ -603,7 +501,7 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 		b->count.nr_extends++;
 		b->count.nr_alloc_pages += nr_more;
 		b->count.nr_fresh_pages += nr_more - nr_dirty;
-		count_pieces(b, blk);
+		block_count_pieces(b, blk);
 		*zeroed = nr_dirty == 0;
 	}
 	lock_drop(&b->lock, RANK_BUDDY);
@@ -611,167 +509,7 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 	return ok;
 }
 
-/* --- giving pages back ------------------------------------------------------ */
-
-struct isolated {
-	struct pageblock *blk;
-	unsigned index, order;
-};
-
-/* Free page blocks below this order are smaller than a page of the machine. */
-static unsigned min_purge_order(void)
-{
-	return ilog2(os_page_size() >> PAGE_SHIFT);
-}
-
-/* Takes the dirty free page blocks from min_order on of one pageblock out of the lists. */
-static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct isolated *out, unsigned min_order)
-{
-	unsigned n = 0, order, link, next;
-
-	b->nr_free -= blk->nr_free;
-	b->nr_dirty_free -= blk->nr_dirty_free;
-	for (order = NR_ORDERS; order-- > min_order;)
-		for (link = blk->head[order]; link && n < PURGE_BATCH; link = next) {
-			next = pageblock_next_free(blk, link);
-			if (!pageblock_nr_dirty(blk, link - 1, 1u << order))
-				continue;
-			pageblock_isolate(blk, link - 1, order);
-			out[n++] = (struct isolated){blk, link - 1, order};
-		}
-	b->nr_free += blk->nr_free;
-	b->nr_dirty_free += blk->nr_dirty_free;
-	if (n)
-		block_relist(b, blk, true);
-	return n;
-}
-
-static bool has_dirty_order(const struct pageblock *blk, unsigned min_order)
-{
-	unsigned order, link;
-
-	for (order = NR_ORDERS; blk->nr_dirty_free && order-- > min_order;)
-		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link))
-			if (pageblock_nr_dirty(blk, link - 1, 1u << order))
-				return true;
-	return false;
-}
-
-/*
- * A block not looked at in this round that has dirty pieces of at least min_order; the emptiest first: their pages come
- * back in the largest pieces.
- */
-static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
-{
-	unsigned f, t, o;
-	struct hlist_node *n;
-
-	for (f = NR_FULLNESS; f-- > 0;)
-		for (t = 0; t < MIGRATE_HIGHATOMIC; t++)
-			for (o = NR_ORDERS; b->orders[t][f] && o-- > min_order;)
-				for (n = b->area[t][f][o].first; n; n = n->next) {
-					struct pageblock *blk = container_of(n, struct pageblock, node);
-
-					if (blk->purge_round == b->purge_round)
-						continue;
-					if (has_dirty_order(blk, min_order))
-						return blk;
-					blk->purge_round = b->purge_round;
-				}
-	return NULL;
-}
-
-/* Purges what was isolated, if `try`, and gives it back to its owner, who may have changed meanwhile. */
-static bool purge_isolated(const struct isolated *i, bool try)
-{
-	uintptr_t start = pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT);
-	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << i->order) == 0, whole;
-	struct buddy *b = owner_lock(i->blk);
-
-	b->count.nr_purge_calls += try;
-	b->count.nr_purge_failures += try && !ok;
-	if (ok)
-		pageblock_set_dirty(i->blk, i->index, 1u << i->order, false);
-	whole = free_locked(b, i->blk, i->index, 1u << i->order);
-	lock_drop(&b->lock, RANK_BUDDY);
-	if (whole)
-		zone_free(i->blk, 1);
-	return ok;
-}
-
-static void purge_ended(struct buddy *b, size_t nr_keep, unsigned min_order, bool ok, bool cut_short)
-{
-	lock_take(&b->lock, RANK_BUDDY);
-	b->is_purging = false;
-	b->purge_order = cut_short ? (uint8_t)min_order : NR_ORDERS;
-	b->retry_order = (uint8_t)min_order;
-	if (!ok) /* locked memory, for one */
-		b->retry_at = 2 * b->nr_dirty_free;
-	else if (!cut_short && b->nr_dirty_free > nr_keep)
-		b->retry_at = b->nr_dirty_free + b->nr_dirty_free / 8;
-	else
-		b->retry_at = 0;
-	lock_drop(&b->lock, RANK_BUDDY);
-}
-
-/* Down to nr_keep dirty pages, in pieces of at least min_order. */
-static void buddy_purge(struct buddy *b, size_t nr_keep, unsigned min_order, unsigned max_batches)
-{
-	struct isolated batch[PURGE_BATCH];
-	size_t nr_purged = 0;
-	unsigned nr_batches, n, i;
-	bool ok = true;
-
-	lock_take(&b->lock, RANK_BUDDY);
-	b->purge_round++;
-	lock_drop(&b->lock, RANK_BUDDY);
-	for (nr_batches = 0; ok && nr_batches < max_batches; nr_batches++) {
-		struct pageblock *blk;
-
-		lock_take(&b->lock, RANK_BUDDY);
-		blk = b->nr_dirty_free > nr_keep ? find_dirty_block(b, min_order) : NULL;
-		n = blk ? isolate_block(b, blk, batch, min_order) : 0;
-		lock_drop(&b->lock, RANK_BUDDY);
-		if (!n)
-			break;
-		for (i = 0; i < n; i++) {
-			ok = purge_isolated(&batch[i], ok);
-			nr_purged += ok ? 1u << batch[i].order : 0;
-		}
-	}
-	purge_ended(b, nr_keep, min_order, ok, nr_batches == max_batches);
-	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
-	zone_note_unmapped(nr_purged);
-}
-
-/* Where the watermark is passed by far, memory is in pieces, between the last objects of many slabs. */
-static unsigned auto_purge_order(size_t nr_dirty, size_t high)
-{
-	unsigned order = nr_dirty <= 2 * high ? MIN_AUTO_PURGE_ORDER : nr_dirty <= 4 * high ? MIN_AUTO_PURGE_ORDER / 2 : 0;
-
-	return order > min_purge_order() ? order : min_purge_order();
-}
-
-/* Purges if there are more dirty pages than the watermark allows. Call with no lock held. */
-static void buddy_balance(struct buddy *b)
-{
-	unsigned order;
-	size_t high;
-	bool purge;
-
-	lock_take(&b->lock, RANK_BUDDY);
-	high = buddy_high_pages(b);
-	order = auto_purge_order(b->nr_dirty_free, high);
-	if (order > b->purge_order)
-		order = b->purge_order;
-	purge = !b->is_purging && b->nr_dirty_free > high &&
-		(b->nr_dirty_free >= b->retry_at || order < b->retry_order);
-	if (purge)
-		b->is_purging = true;
-	lock_drop(&b->lock, RANK_BUDDY);
-	if (purge)
-		buddy_purge(b, high / 2, order, MAX_AUTO_BATCHES);
-}
+/* --- giving pages back ---------------------------------------------------- */
 
 size_t pages_purge(void)
 {
@@ -779,7 +517,7 @@ size_t pages_purge(void)
 	struct buddy *b;
 
 	for_each_buddy(b)
-		buddy_purge(b, 0, min_purge_order(), UINT_MAX);
+		purge_all(b);
 	return (size_t)(pages_nr_given_back() - before);
 }
 
@@ -825,6 +563,7 @@ static void snapshot_counters(struct buddy *b, struct pages_info *info)
 	size_t i;
 
 	lock_take(&b->lock, RANK_BUDDY);
+	info->nr_hot += __atomic_load_n(&b->hot.nr_pages, __ATOMIC_RELAXED);
 	for (i = 0; i < sizeof b->count / sizeof *from; i++)
 		to[i] += from[i];
 	lock_drop(&b->lock, RANK_BUDDY);
@@ -874,7 +613,7 @@ void pages_snapshot(struct pages_info *info)
 	}
 	snapshot_counters(&highatomic, info);
 	while ((blk = zone_walk_next(&walk))) {
-		b = owner_lock(blk);
+		b = block_lock_owner(blk);
 		if (!b) {
 			snapshot_other(blk, info);
 			continue;
@@ -891,8 +630,10 @@ void pages_fork_prepare(void)
 
 	lock_take_nested(&threads.lock);
 	/* All buddies at once: nobody else ever holds two without the thread lock. */
-	for (b = threads.all; b; b = b->next)
+	for (b = threads.all; b; b = b->next) {
+		lock_take_nested(&b->hot.lock);
 		lock_take_nested(&b->lock);
+	}
 	lock_take_nested(&highatomic.lock);
 }
 
@@ -906,6 +647,7 @@ void pages_fork_done(bool child)
 		threads.orphans = NULL;
 		for (b = threads.all; b; b = b->next) {
 			lock_reset(&b->lock);
+			lock_reset(&b->hot.lock);
 			b->is_purging = false;
 			b->nr_users = b == thread_state.buddy;
 			if (!b->nr_users) {
@@ -917,7 +659,9 @@ void pages_fork_done(bool child)
 		return;
 	}
 	lock_drop_nested(&highatomic.lock);
-	for (b = threads.all; b; b = b->next)
+	for (b = threads.all; b; b = b->next) {
 		lock_drop_nested(&b->lock);
+		lock_drop_nested(&b->hot.lock);
+	}
 	lock_drop_nested(&threads.lock);
 }

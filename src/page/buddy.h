@@ -52,6 +52,24 @@ struct buddy_counters {
 	uint64_t nr_purged_pages, nr_purge_calls, nr_purge_failures;
 };
 
+/* Runs freed last: page/runs.h. */
+#define NR_HOT_RUNS 4
+#define MAX_HOT_PAGES ((unsigned)(MIB >> PAGE_SHIFT))
+
+struct hot_run {
+	uintptr_t addr;
+	uint32_t freed_at; /* nr_freed then */
+	uint16_t nr_pages;
+	bool was_seen; /* by runs_reap() */
+};
+
+struct hot_runs {
+	struct lock lock; /* RANK_RUNS, nothing is taken inside; the counts are hints without it */
+	uint32_t nr_freed;
+	uint32_t nr_runs, nr_pages; /* now */
+	struct hot_run run[NR_HOT_RUNS];
+};
+
 struct buddy {
 	struct lock lock;
 	/* Under the thread lock: */
@@ -70,7 +88,13 @@ struct buddy {
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */
 	struct hlist area[NR_MIGRATETYPES][NR_FULLNESS][NR_ORDERS];
+	/* Under its own: */
+	struct hot_runs hot;
 };
+
+/* All buddies, linked by next, which are never removed: no lock. */
+struct buddy *buddy_first(void);
+#define for_each_buddy(b) for ((b) = buddy_first(); (b); (b) = (b)->next)
 
 struct buddies {
 	struct lock lock; /* RANK_THREAD: the lists and nr_users of all buddies */
@@ -99,6 +123,8 @@ unsigned pages_reserve_highatomic(unsigned nr_blocks);
 
 /* Gives the pages of partly used blocks back to the OS; how many. */
 size_t pages_purge(void);
+/* Free pages of partly used blocks, and those of them that may be resident; hints, read without locks. */
+void pages_count_free(size_t *nr_free, size_t *nr_dirty_free);
 /* Pages given back so far, by all buddies. */
 uint64_t pages_nr_given_back(void);
 /* Begins the zone's next window when it is time; call where pages or blocks come and go, holding no lock. */
@@ -114,6 +140,7 @@ void pages_thread_exit(void);
  */
 struct pages_info {
 	size_t nr_buddies, nr_blocks, nr_free, nr_dirty_free;
+	size_t nr_hot; /* pages of runs that are kept whole: in use to the buddies */
 	size_t nr_reserve_free; /* pages of the HIGHATOMIC reserve that are free */
 	size_t nr_large_blocks, nr_isolated_blocks; /* committed and with no buddy: large, and being given back */
 	size_t free_area[NR_MIGRATETYPES][NR_ORDERS]; /* free page blocks */

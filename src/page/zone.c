@@ -225,7 +225,7 @@ static uint64_t learning_clock(enum pageblock_state state)
 {
 	if (state != PAGEBLOCK_LARGE || !(zone_has_dirty() || __atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
 		return 0;
-	return os_coarse_clock_ms(); /* a system call: not under the lock */
+	return os_coarse_clock_ms(); /* perhaps a system call: not under the lock */
 }
 
 static void learn_blocks(unsigned nr_blocks, size_t nr_dirty, uint64_t now)
@@ -396,9 +396,24 @@ static size_t floor_pages(void)
 	return zone_floor_pages_of(&zone, bslab_options.dirty_size);
 }
 
+size_t zone_nr_used(void)
+{
+	return __atomic_load_n(&zone.nr_used, __ATOMIC_RELAXED);
+}
+
+size_t zone_nr_dirty(void)
+{
+	return __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED);
+}
+
+void zone_note_partial_free(size_t nr_pages)
+{
+	__atomic_store_n(&zone.nr_partial_free, nr_pages, __ATOMIC_RELAXED);
+}
+
 size_t zone_in_use(void)
 {
-	return __atomic_load_n(&zone.nr_used, __ATOMIC_RELAXED) << PAGEBLOCK_SHIFT;
+	return zone_pages_in_use_of(&zone) << PAGE_SHIFT;
 }
 
 size_t zone_high_pages(void)
@@ -420,9 +435,17 @@ static size_t low_pages(void)
 void zone_balance(void)
 {
 	size_t nr_dirty = __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED);
+	size_t nr_kept = __atomic_load_n(&zone.nr_kept, __ATOMIC_RELAXED), low;
 
-	if (unlikely(nr_dirty > zone_high_pages()) && nr_dirty / 2 >= zone.refused_at)
-		zone_purge(low_pages());
+	if (unlikely(nr_dirty + nr_kept > zone_high_pages()) && nr_dirty / 2 >= zone.refused_at) {
+		low = low_pages();
+		zone_purge(low - min_size(low, nr_kept));
+	}
+}
+
+void zone_note_kept(size_t nr_pages)
+{
+	__atomic_store_n(&zone.nr_kept, nr_pages, __ATOMIC_RELAXED);
 }
 
 bool zone_window_is_over(void)
@@ -434,10 +457,16 @@ void zone_next_window(size_t nr_recycled)
 {
 	uint64_t now = os_coarse_clock_ms();
 
+	nr_recycled += __atomic_exchange_n(&zone.nr_recycled_outside, 0, __ATOMIC_RELAXED);
 	lock_take(&zone.lock, RANK_ZONE);
 	learn(nr_recycled, now);
 	lock_drop(&zone.lock, RANK_ZONE);
 	zone_balance();
+}
+
+void zone_note_recycled(size_t nr_pages)
+{
+	__atomic_fetch_add(&zone.nr_recycled_outside, nr_pages, __ATOMIC_RELAXED);
 }
 
 void zone_set_dirty_floor(size_t size_bytes)

@@ -59,13 +59,22 @@ void zone_balance(void);
  */
 bool zone_window_is_over(void);
 void zone_next_window(size_t nr_recycled);
+/* Pages of blocks that are handed out and free: their users keep them. The watermark counts them as dirty. */
+void zone_note_kept(size_t nr_pages);
+/* Pages of blocks that were handed out all the while but used anew. */
+void zone_note_recycled(size_t nr_pages);
 /* Purges until at most nr_keep pages are dirty; how many were given back. */
 size_t zone_purge(size_t nr_keep);
 void zone_set_dirty_floor(size_t size_bytes);
 
 size_t zone_high_pages(void);
-/* Bytes of the blocks handed out; a hint, read without the lock. */
+/* Bytes of the blocks handed out, less their free pages as last told; a hint, read without the lock. */
 size_t zone_in_use(void);
+/* How many pages of the blocks handed out are free, which nobody but their owners knows. Now and then is enough. */
+void zone_note_partial_free(size_t nr_pages);
+/* Blocks handed out, and pages of free ones that may be resident; hints. */
+size_t zone_nr_used(void);
+size_t zone_nr_dirty(void);
 /* Pages given back so far. */
 uint64_t zone_nr_given_back(void);
 /* Pages given back otherwise, and fresh pages handed out by the buddies: the zone learns from both. */
@@ -98,11 +107,14 @@ struct zone {
 	size_t nr_dirty_pages; /* in free blocks */
 	size_t dirty_floor;    /* 0: as the options say */
 	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
+	size_t nr_partial_free; /* free pages of blocks in use, as last told; atomic, not under the lock */
+	size_t nr_kept; /* pages of free blocks that their users keep; atomic, not under the lock */
 	size_t nr_learned;
 	/* In this window: */
 	uint64_t window_at_ms;
 	size_t nr_purged;   /* pages purged and not yet asked for again, those of earlier windows fading */
 	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
+	size_t nr_recycled_outside; /* the same, of blocks that their users kept; atomic, not under the lock */
 	size_t nr_peak;	    /* the most blocks handed out */
 	struct zone_info count; /* what in it is kept as it changes; zone_snapshot() fills in the rest */
 };
@@ -114,9 +126,17 @@ static inline size_t zone_floor_pages_of(const struct zone *z, size_t dirty_size
 	       __atomic_load_n(&z->nr_learned, __ATOMIC_RELAXED);
 }
 
+/* A stale number of free pages only shifts a watermark. */
+static inline size_t zone_pages_in_use_of(const struct zone *z)
+{
+	size_t nr_pages = __atomic_load_n(&z->nr_used, __ATOMIC_RELAXED) << PAGEBLOCK_ORDER;
+
+	return nr_pages - min_size(nr_pages, __atomic_load_n(&z->nr_partial_free, __ATOMIC_RELAXED));
+}
+
 static inline size_t zone_high_pages_of(const struct zone *z, size_t dirty_size)
 {
-	return zone_floor_pages_of(z, dirty_size) + (z->nr_used << PAGEBLOCK_ORDER) / 16;
+	return zone_floor_pages_of(z, dirty_size) + zone_pages_in_use_of(z) / 16;
 }
 
 static inline size_t zone_low_pages_of(size_t high_pages)

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "boot/boot.h"
+#include "large/large.h"
 #include "os/bug.h"
 #include "os/os.h"
+#include "page/runs.h"
 #include "slab/sheaf.h"
 
 /* glibc 2.35 and later; weak, so that older and other libcs load us and get the fallback. */
@@ -133,6 +135,7 @@ static struct percpu_area *area_get(void)
 
 	if (a) {
 		*list = a->next_orphan;
+		a->looked_at_ms = 0;
 		return a;
 	}
 	a = boot_alloc(sizeof *a, 64);
@@ -205,7 +208,9 @@ static struct sheaf *orphan_sheaf(unsigned class)
 /* --- what rests goes home --------------------------------------------------------------------- */
 
 #define REAP_MS 40
-/* Visits of slow paths between two looks at the clock, which is a system call: more, up to the most, when it was early. */
+/* A CPU that ran next to none of our slow paths for so long gives up its sheaves. */
+#define IDLE_MS 1000
+/* Visits of slow paths between two looks at the clock, perhaps a system call: more, up to the most, when it was early. */
 #define MIN_REAP_VISITS 16
 #define MAX_REAP_VISITS 256
 
@@ -239,7 +244,11 @@ static void reap(struct percpu_area *a, uint64_t now)
 			cache_shrink_kept(c);
 		}
 	}
+	runs_reap(now);
+	large_reap();
 }
+
+static void drain_idle(uint64_t now);
 
 /* Other threads of this CPU may do the same at the same time; counts and times need not be exact. */
 static void reap_if_due(void)
@@ -264,6 +273,7 @@ static void reap_if_due(void)
 	__atomic_store_n(&a->look_interval, MIN_REAP_VISITS, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->looked_at_ms, now, __ATOMIC_RELAXED);
 	reap(a, now);
+	drain_idle(now);
 }
 
 /* --- slow paths ------------------------------------------------------------------------------ */
@@ -412,8 +422,18 @@ static void area_empty(struct percpu_area *a)
 	}
 }
 
-/* Detaches every area at once; when the barrier returns, nobody works on them. */
-static struct percpu_area *areas_detach(void)
+/* Nobody looked at the clock here, after some visits of slow paths, for IDLE_MS before `now`. One never looked at begins to count. */
+static bool area_is_idle(struct percpu_area *a, uint64_t now)
+{
+	uint64_t looked_at = __atomic_load_n(&a->looked_at_ms, __ATOMIC_RELAXED);
+
+	if (!looked_at)
+		__atomic_store_n(&a->looked_at_ms, now, __ATOMIC_RELAXED);
+	return looked_at && now > looked_at + IDLE_MS;
+}
+
+/* Detaches every area at once, or those idle at `now`; when the barrier returns, nobody works on them. */
+static struct percpu_area *areas_detach(uint64_t now)
 {
 	struct percpu_area *taken = NULL, *a;
 	unsigned slot;
@@ -421,7 +441,7 @@ static struct percpu_area *areas_detach(void)
 	lock_take(&percpu.lock, RANK_THREAD);
 	for (slot = 0; slot < percpu.nr_slots; slot++) {
 		a = area_load(slot);
-		if (a && a != &none_area) {
+		if (a && a != &none_area && (!now || area_is_idle(a, now))) {
 			area_store(slot, &none_area);
 			a->slot = slot;
 			a->next_orphan = taken;
@@ -483,29 +503,75 @@ static void drain_orphans(void)
 	}
 }
 
-void percpu_drain(void)
+/* False when it has to be left for another time. */
+static bool areas_drain(uint64_t now)
 {
 	struct percpu_area *list, *a;
 
+	if (os_barrier_rseq() != 0)
+		return false;
+	list = areas_detach(now);
+	if (list && os_barrier_rseq() != 0) { /* it worked a moment ago: short of memory now */
+		areas_reattach(list);
+		return false;
+	}
+	while ((a = list)) {
+		list = a->next_orphan;
+		area_empty(a);
+		lock_take(&percpu.lock, RANK_THREAD);
+		area_keep(&percpu.spare, a);
+		lock_drop(&percpu.lock, RANK_THREAD);
+	}
+	return true;
+}
+
+/* Bytes in an idle CPU's sheaves from which they are worth a system call. */
+#define MIN_IDLE_BYTES (32 * KIB)
+
+static size_t area_bytes(const struct percpu_area *a)
+{
+	size_t bytes = 0;
+	unsigned class;
+
+	for (class = 1; class < NR_CLASSES; class++) {
+		void **p = __atomic_load_n(&a->top[class], __ATOMIC_RELAXED);
+
+		for (; !((uintptr_t)__atomic_load_n(p - 1, __ATOMIC_RELAXED) & 1); p--)
+			bytes += class_size(class);
+	}
+	return bytes;
+}
+
+static bool any_is_idle(uint64_t now)
+{
+	unsigned slot;
+
+	for (slot = 0; slot < __atomic_load_n(&percpu.nr_slots, __ATOMIC_RELAXED); slot++) {
+		struct percpu_area *a = area_load(slot);
+
+		if (a && a != &none_area && area_is_idle(a, now) && area_bytes(a) >= MIN_IDLE_BYTES)
+			return true;
+	}
+	return false;
+}
+
+/* Where membarrier is refused, it is not asked again. */
+static void drain_idle(uint64_t now)
+{
+	static bool refused; /* atomic */
+
+	if (percpu.mode != INDEX_THREAD && !__atomic_load_n(&refused, __ATOMIC_RELAXED) && any_is_idle(now) &&
+	    !areas_drain(now))
+		__atomic_store_n(&refused, true, __ATOMIC_RELAXED);
+}
+
+void percpu_drain(void)
+{
 	if (bslab_options.check)
 		return;
 	atomic_fetch_add_explicit(&percpu.nr_drains, 1, memory_order_relaxed);
-	if (percpu.mode == INDEX_THREAD || os_barrier_rseq() != 0) {
+	if (percpu.mode == INDEX_THREAD || !areas_drain(0))
 		drain_own();
-	} else {
-		list = areas_detach();
-		if (os_barrier_rseq() != 0) { /* it worked a moment ago: short of memory now */
-			areas_reattach(list);
-			return;
-		}
-		while ((a = list)) {
-			list = a->next_orphan;
-			area_empty(a);
-			lock_take(&percpu.lock, RANK_THREAD);
-			area_keep(&percpu.spare, a);
-			lock_drop(&percpu.lock, RANK_THREAD);
-		}
-	}
 	drain_orphans();
 }
 

@@ -28,7 +28,9 @@
  * 5. What rests goes home. Now and then a slow path looks over its CPU's area and
  *    the barns: a sheaf whose top stands where it stood REAP_MS before, and a
  *    barn without a visit since, are emptied (Linux: cache_reap(), mm/slab.c).
- *    So a class that was hot once does not hold its pages for good.
+ *    So a class that was hot once does not hold its pages for good. Areas of CPUs
+ *    that ran next to no slow path for a second, and hold 32 KiB, are emptied by
+ *    whoever looks, as in 4.
  */
 #ifndef BSLAB_PERCPU_H
 #define BSLAB_PERCPU_H

@@ -31,7 +31,7 @@
 #define GROW_VISITS 4
 #define HYSTERESIS 32
 #define ONE_WAY 4
-#define MIN_DECLINE_BYTES (512 * KIB)
+#define MIN_DECLINE_BYTES (256 * KIB)
 #define DECLINE_CAPACITY 16u
 #define ONE_WAY_CAPACITY 128u
 #define ONE_WAY_BYTES (64 * KIB)
@@ -219,11 +219,26 @@ static int run_over(const struct sheaf *s)
 	return s && s->run > 0 ? (s->run < INT8_MAX ? s->run + 1 : s->run) : 1;
 }
 
+/* What a CPU on one way may hold, and gets at a time: at most an eighth of what is out. */
+static size_t one_way_capacity(struct kmem_cache *c)
+{
+	size_t most = is_in_decline(c) ? DECLINE_CAPACITY : ONE_WAY_CAPACITY;
+	size_t nr_out = atomic_load_explicit(&c->nr_out, memory_order_relaxed);
+
+	most = min_size(most, min_size(ONE_WAY_BYTES / c->size, nr_out / 8));
+	return max_size(MIN_FIRST_CAPACITY, most);
+}
+
 static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned pages_flags)
 {
+	unsigned n;
+
 	if (!s)
 		return NULL;
-	s->nr = (uint16_t)slab_take(c, s->slot, (s->capacity + 1u) / 2, pages_flags);
+	n = (s->capacity + 1u) / 2;
+	if (is_one_way(s->run))
+		n = (unsigned)min_size(n, one_way_capacity(c));
+	s->nr = (uint16_t)slab_take(c, s->slot, n, pages_flags);
 	if (s->nr)
 		return s;
 	barn_put(c, s);
@@ -276,13 +291,6 @@ static void split(struct sheaf *from, struct sheaf *to)
 	memcpy(to->slot, from->slot + keep, n * sizeof(void *));
 	to->nr = (uint16_t)n;
 	from->nr = (uint16_t)keep;
-}
-
-static size_t one_way_capacity(struct kmem_cache *c)
-{
-	size_t most = is_in_decline(c) ? DECLINE_CAPACITY : ONE_WAY_CAPACITY;
-
-	return max_size(MIN_CAPACITY, min_size(most, ONE_WAY_BYTES / c->size));
 }
 
 struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)

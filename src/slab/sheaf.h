@@ -21,8 +21,10 @@
  *    in whatever order they come. ("Full" sheaves in a barn are these.)
  *
  * 4. One way. A CPU that runs over more than ONE_WAY times in a row frees what others
- *    allocate and has no use for it: it gets small sheaves and keeps little. Nor
- *    do visits of such a row, in either direction, make sheaves grow.
+ *    allocate and has no use for it: it gets small sheaves and keeps little. One that
+ *    runs out so is filled by as little at a time: at most an eighth of the class's
+ *    objects that are out of their slabs. Nor do visits of such a row, in either
+ *    direction, make sheaves grow.
  *
  * 5. Decline. Once more of a class is free in its slabs than is out, objects in
  *    sheaves are what keeps slabs from coming free, one object a whole slab. So
@@ -31,7 +33,7 @@
  * 6. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
  *    (or MIN_CAPACITY objects), and MAX_BARN_BYTES (or MIN_FULL_SHEAVES
  *    sheaves) in its barn; all barns together MAX_BARNS_BYTES and a 16th of the
- *    pageblocks in use.
+ *    pages in use.
  *
  * Invariant of a sheaf that no CPU works on: slot[0 .. nr) are objects.
  */

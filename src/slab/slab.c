@@ -4,6 +4,7 @@
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "page/buddy.h"
+#include "page/limit.h"
 #include "slab/sheaf.h"
 
 struct kmem_cache *caches[NR_CLASSES] reader_root(caches);
@@ -156,13 +157,14 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 {
 	unsigned nr_objects = next_nr_objects(c), nr_words = nr_words_for(nr_objects);
 	struct slab *s = boot_pool_get(&slab_pool[nr_words], sizeof *s + nr_words * sizeof(uint64_t), 8);
+	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size);
+	void *pages = NULL;
 	bool zeroed;
-	void *pages;
 
 	if (!s)
 		return NULL;
-	pages = pages_alloc(pages_for((size_t)nr_objects * c->size), 0, (enum migratetype)c->migratetype, pages_flags,
-			    &zeroed);
+	if (limit_allows(nr_pages))
+		pages = pages_alloc(nr_pages, 0, (enum migratetype)c->migratetype, pages_flags, &zeroed);
 	if (!pages) {
 		boot_pool_put(&slab_pool[nr_words], s);
 		return NULL;
@@ -225,6 +227,8 @@ static void partial_del(struct kmem_cache *c, struct slab *s, enum slab_state st
 /* --- taking -------------------------------------------------------------------- */
 
 #define NR_CHOICES 8
+/* For a single object that is to be moved. */
+#define NR_FULLER_CHOICES 64
 
 struct taken {
 	uintptr_t base;
@@ -289,35 +293,24 @@ static struct slab *partial_choose(struct kmem_cache *c)
 	return best;
 }
 
-static bool take_from_partial(struct kmem_cache *c, unsigned max, struct taken *t)
+static void take_from(struct kmem_cache *c, struct slab *s, unsigned max, struct taken *t)
 {
-	struct slab *s;
-
-	lock_take(&c->lock, RANK_CACHE);
-	if (!c->partial.first) {
-		lock_drop(&c->lock, RANK_CACHE);
-		return false;
-	}
-	s = partial_choose(c);
 	take_bits(s, max, t);
 	if (!slab_has_free(s)) {
 		partial_del(c, s, SLAB_FULL);
 		if (slab_has_free(s)) /* given back meanwhile: see 3 in slab.h */
 			partial_add(c, s, true);
 	}
-	lock_drop(&c->lock, RANK_CACHE);
-	return true;
 }
 
-static bool add_new_slab(struct kmem_cache *c, unsigned pages_flags)
+static bool take_from_partial(struct kmem_cache *c, unsigned max, struct taken *t)
 {
-	struct slab *s = slab_create(c, pages_flags);
-
-	if (!s)
-		return false;
 	lock_take(&c->lock, RANK_CACHE);
-	count_slab(c, s, 1);
-	partial_add(c, s, false);
+	if (!c->partial.first) {
+		lock_drop(&c->lock, RANK_CACHE);
+		return false;
+	}
+	take_from(c, partial_choose(c), max, t);
 	lock_drop(&c->lock, RANK_CACHE);
 	return true;
 }
@@ -333,6 +326,44 @@ static void put_pointers(const struct kmem_cache *c, const struct taken *t, void
 		for (; mask; mask &= mask - 1)
 			out[--i] = (void *)(t->base + (w * 64u + (unsigned)__builtin_ctzll(mask)) * (uintptr_t)c->size);
 	}
+}
+
+void *slab_take_fuller(struct kmem_cache *c, const struct slab *than)
+{
+	struct slab *best = NULL;
+	struct list_node *n;
+	void *obj = NULL;
+	struct taken t;
+	int i;
+
+	lock_take(&c->lock, RANK_CACHE);
+	for (i = 0, n = c->partial.first; n && i < NR_FULLER_CHOICES; i++, n = n->next) {
+		struct slab *s = container_of(n, struct slab, node);
+
+		if (s != than && slab_is_fuller(s, best ? best : than))
+			best = s;
+	}
+	if (best)
+		take_from(c, best, 1, &t);
+	lock_drop(&c->lock, RANK_CACHE);
+	if (!best)
+		return NULL;
+	atomic_fetch_add_explicit(&c->nr_out, t.n, memory_order_relaxed);
+	put_pointers(c, &t, &obj);
+	return obj;
+}
+
+static bool add_new_slab(struct kmem_cache *c, unsigned pages_flags)
+{
+	struct slab *s = slab_create(c, pages_flags);
+
+	if (!s)
+		return false;
+	lock_take(&c->lock, RANK_CACHE);
+	count_slab(c, s, 1);
+	partial_add(c, s, false);
+	lock_drop(&c->lock, RANK_CACHE);
+	return true;
 }
 
 unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_flags)
@@ -470,6 +501,21 @@ size_t cache_free_bytes(struct kmem_cache *c)
 	size_t nr_out = atomic_load_explicit(&c->nr_out, memory_order_relaxed);
 
 	return nr_objects > nr_out ? (nr_objects - nr_out) * c->size : 0;
+}
+
+unsigned slab_nr_taken(const struct slab *s)
+{
+	int nr_free = atomic_load_explicit(&s->nr_free, memory_order_relaxed);
+
+	return nr_free < (int)slab_nr_objects(s) ? slab_nr_objects(s) - (unsigned)nr_free : 0;
+}
+
+bool slab_is_sparse(const struct slab *s)
+{
+	const struct kmem_cache *c = s->cache;
+
+	return (uint64_t)slab_nr_taken(s) * __atomic_load_n(&c->nr_objects, __ATOMIC_RELAXED) <
+	       (uint64_t)slab_nr_objects(s) * atomic_load_explicit(&c->nr_out, memory_order_relaxed);
 }
 
 enum object_fault slab_check_object(struct slab *s, uintptr_t addr)

@@ -121,6 +121,16 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
  */
 void slab_give(struct kmem_cache *c, void **objects, unsigned n);
 
+/*
+ * One object of a slab that is fuller, by its share of free objects, than another one; NULL when there is none among
+ * those looked at.
+ */
+void *slab_take_fuller(struct kmem_cache *c, const struct slab *than);
+/* Objects of the slab that are in use or in sheaves; a hint. */
+unsigned slab_nr_taken(const struct slab *s);
+/* Whether the share of them is below that of all the cache's slabs together; a hint. */
+bool slab_is_sparse(const struct slab *s);
+
 enum object_fault {
 	OBJECT_GOOD,	 /* start of an object that is not free in its slab */
 	OBJECT_INTERIOR, /* inside an object, or behind the last */

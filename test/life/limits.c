@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * limits as|data MIB: under RLIMIT_AS or RLIMIT_DATA, a fifth of the limit can be used in blocks of all sizes; beyond
+ * limits as|data|heap MIB: under RLIMIT_AS, RLIMIT_DATA or a hard limit of bslab's own (BSLAB_CONF), a fifth of the limit can be used in blocks of all sizes; beyond
  * it malloc returns NULL with ENOMEM, again and again, and what was allocated can be freed and used anew.
  */
 #include <errno.h>
@@ -53,7 +53,7 @@ int main(int argc, char **argv)
 	EXPECT(argc == 3);
 	limit = (size_t)atol(argv[2]) << 20;
 	/* Started again under the limit, so that the library is loaded under it. */
-	if (argv[1][0] != '-') {
+	if (argv[1][0] != '-' && strcmp(argv[1], "heap")) {
 		struct rlimit r = {limit, limit};
 		char name[16] = "-";
 

@@ -132,6 +132,7 @@ Test(large, what_it_calls_zeroed_is)
 	cr_assert_eq(get(6 * MIB), p, "the warm blocks are the next one's");
 	cr_assert_not(zeroed);
 	large_free(area_at(p));
+	large_drain();
 	zone_purge(0);
 	cr_assert_eq(get(6 * MIB), p);
 	cr_assert(zeroed);
@@ -194,6 +195,43 @@ Test(large, moves_pages_out_of_pageblocks)
 	cr_assert(zeroed);
 	expect_zeros(p, 0, 10 * MIB);
 	(void)behind;
+}
+
+/* It moves into a section that is not there yet, and no memory is to be had for that. */
+Test(large, stays_when_its_new_place_cannot_be_described)
+{
+	char *p = get(40 * MIB), *q;
+
+	get(2 * GIB); /* in its way; what comes behind it is the next section */
+	mark(p, 0, 40 * MIB);
+	fake_fail_at(1u << FAKE_MAP, 1, true);
+	q = large_resize(area_at(p), 3 * GIB);
+	cr_assert(!q);
+	fake_fail_at(0, 0, false);
+	area_at(p);
+	expect_marks(p, 40 * MIB);
+	q = large_resize(area_at(p), 3 * GIB);
+	cr_assert_not_null(q);
+	area_at(q);
+	expect_marks(q, 40 * MIB);
+}
+
+Test(large, does_not_grow_over_a_guard_that_cannot_be_removed)
+{
+	char *p = get(40 * MIB), *q;
+
+	for (size_t n = 1; n <= 2; n++) {
+		mark(p, 0, 40 * MIB);
+		fake_fail_at(1u << FAKE_UNGUARD, n, false);
+		cr_assert_null(large_resize(area_at(p), 50 * MIB));
+		area_at(p);
+		expect_marks(p, 40 * MIB);
+	}
+	fake_fail_at(0, 0, false);
+	q = large_resize(area_at(p), 50 * MIB);
+	cr_assert_not_null(q);
+	expect_marks(q, 40 * MIB);
+	expect_zeros(q, 40 * MIB, 50 * MIB);
 }
 
 Test(large, counts_what_moved_to_a_mapping)
@@ -292,6 +330,112 @@ Test(large, a_refused_unmap_gives_the_pages_back_at_least)
 	large_free(area_at(p));
 	cr_assert_geq(fake.nr_calls[FAKE_PURGE], 1);
 	cr_assert_eq(map_lookup((uintptr_t)p), 0);
+}
+
+static struct zone_info zone(void)
+{
+	struct zone_info info;
+
+	zone_snapshot(&info);
+	return info;
+}
+
+Test(large, the_block_freed_last_comes_back)
+{
+	char *p = get(5 * MIB), *q;
+	uint64_t nr_allocs = zone().nr_allocs;
+
+	mark(p, 0, 5 * MIB);
+	large_free(area_at(p));
+	cr_assert_eq(snapshot().nr_hot_pages, 6 * MIB >> PAGE_SHIFT);
+	cr_assert_null(large_of(map_lookup((uintptr_t)p)));
+	q = get(5 * MIB + 4096); /* of as many pageblocks */
+	cr_assert_eq(q, p);
+	cr_assert_not(zeroed);
+	cr_assert_eq(area_at(q)->size, 5 * MIB + 4096);
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+	cr_assert_eq(zone().nr_allocs, nr_allocs, "the zone was not asked");
+	cr_assert_eq(snapshot().bytes, 5 * MIB + 4096);
+}
+
+/* Its dirty pages are the zone's again, not lost behind fresh ones. */
+Test(large, another_size_gets_the_same_pages)
+{
+	char *p = get(6 * MIB), *q;
+
+	large_free(area_at(p));
+	q = get(4 * MIB);
+	cr_assert_eq(q, p);
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+}
+
+Test(large, nothing_is_kept_beyond_the_watermark)
+{
+	char *p = get(20 * MIB), *q = get(4 * MIB), *r = get(4 * MIB), *s = get(4 * MIB);
+
+	large_free(area_at(p));
+	cr_assert_eq(snapshot().nr_hot_pages, 0, "20 MiB are more than may be dirty");
+	zone_purge(0);
+	large_free(area_at(q));
+	large_free(area_at(r));
+	cr_assert_leq(snapshot().nr_hot_pages + zone().nr_dirty_pages, zone_high_pages());
+	large_free(area_at(s));
+	cr_assert_leq(snapshot().nr_hot_pages + zone().nr_dirty_pages, zone_high_pages());
+}
+
+Test(large, what_rests_goes_to_the_zone)
+{
+	fake.clock_ms = 1000;
+	large_free(area_at(get(4 * MIB)));
+	fake.clock_ms += 30;
+	large_reap();
+	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
+	large_free(area_at(get(4 * MIB))); /* taken meanwhile */
+	fake.clock_ms += 30;
+	large_reap();
+	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
+	fake.clock_ms += 30;
+	large_reap();
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+	cr_assert_eq(zone().nr_used, 0);
+}
+
+/* The zone's watermark is for both together. */
+Test(large, what_is_kept_counts_as_dirty)
+{
+	char *a = get(4 * MIB), *b = get(4 * MIB), *p;
+
+	large_free(area_at(a));
+	p = get(30 * MIB);
+	large_free(area_at(b));
+	mark(p, 0, 30 * MIB);
+	large_free(area_at(p));
+	zone_balance();
+	cr_assert_leq(zone().nr_dirty_pages + snapshot().nr_hot_pages, zone_high_pages());
+}
+
+Test(large, a_mapping_shrinks_without_memory)
+{
+	char *p = get(40 * MIB);
+
+	mark(p, 0, 40 * MIB);
+	fake_fail_at(1u << FAKE_MAP, 1, true);
+	cr_assert_eq(large_resize(area_at(p), 34 * MIB), p);
+	expect_marks(p, 34 * MIB);
+	fake_fail_at(0, 0, false);
+	large_free(area_at(p));
+}
+
+Test(large, a_drain_leaves_nothing)
+{
+	char *p = get(3 * MIB), *q = get(3 * MIB);
+
+	large_free(area_at(p));
+	large_free(area_at(q));
+	cr_assert_gt(snapshot().nr_hot_pages, 0);
+	large_drain();
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+	cr_assert_eq(zone().nr_used, 0);
 }
 
 Test(large, random_sizes)

@@ -58,6 +58,50 @@ Test(realloc, every_kind_to_every_kind)
 		}
 }
 
+/* At a quarter's growth 16 bytes become 4 KiB in 25 moves; the first is exact, and small sizes are rounded. */
+Test(realloc, appending_moves_seldom)
+{
+	unsigned nr_moves = 0;
+	char *p = bslab_malloc(16), *q;
+	size_t size;
+
+	for (size = 40; size <= 4096; size += 24, p = q) {
+		q = bslab_realloc(p, size);
+		nr_moves += q != p;
+	}
+	cr_assert_leq(nr_moves, 30, "%u moves", nr_moves);
+	bslab_free(p);
+}
+
+/* The block that grew last gives its memory back when it shrinks. */
+Test(realloc, shrinking_after_growth)
+{
+	static const size_t grown[] = {2000, 200 * KIB, 5 * MIB}, shrunk[] = {10, 100, 100 * KIB};
+
+	for (int i = 0; i < 3; i++) {
+		char *p = bslab_malloc(100);
+
+		p = bslab_realloc(p, grown[i]);
+		p = bslab_realloc(p, shrunk[i]);
+		cr_assert_leq(bslab_malloc_usable_size(p), shrunk[i] * 9 / 8 + 6);
+		bslab_free_sized(p, shrunk[i]);
+	}
+}
+
+/* A block that grows once gets what was asked for: no quarter more. */
+Test(realloc, growing_once_is_exact)
+{
+	char *p = bslab_malloc(1000), *other = bslab_malloc(1000);
+
+	p = bslab_realloc(p, 1100);
+	other = bslab_realloc(other, 1100);
+	p = bslab_realloc(p, 1200);
+	cr_assert_leq(bslab_malloc_usable_size(p), 1216);
+	cr_assert_leq(bslab_malloc_usable_size(other), 1152);
+	bslab_free(p);
+	bslab_free(other);
+}
+
 Test(realloc, own_mapping_grows_and_shrinks)
 {
 	unsigned char *p = bslab_malloc(260 * MIB);

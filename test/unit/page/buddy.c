@@ -10,7 +10,7 @@
 #include "os/thread.h"
 #include "page/buddy.h"
 #include "page/zone.h"
-#include "page/blocks.h"
+#include "page/every_block.h"
 
 static void setup(void)
 {
@@ -400,6 +400,30 @@ Test(buddy, orphans_blocks_are_adopted_before_new_ones_are_made)
 	pages_free(theirs, 10);
 	pages_free(mine, PAGEBLOCK_PAGES);
 	check();
+}
+
+static void *ask_after_the_end(void *unused)
+{
+	bool z;
+	void *mine = pages_alloc(300, 0, MIGRATE_MOVABLE, 0, &z), *last;
+
+	(void)unused;
+	thread_state.exit_hooked = THREAD_ENDED;
+	pages_thread_exit();
+	last = pages_alloc(400, 0, MIGRATE_MOVABLE, 0, &z); /* does not fit beside the other */
+	pages_free(mine, 300);
+	return last;
+}
+
+/* A late destructor allocates: its host may be the buddy that it has just left, which is an orphan by then. */
+Test(buddy, guest_of_an_orphan_does_not_adopt_its_host, .timeout = 10)
+{
+	void *last = in_thread(ask_after_the_end, NULL);
+
+	cr_assert_not_null(last);
+	check();
+	pages_free(last, 400);
+	cr_assert_eq(zone().nr_used, 0);
 }
 
 static pthread_barrier_t barrier;

@@ -6,7 +6,7 @@
 #include "fake_os.h"
 #include "os/options.h"
 #include "page/zone.h"
-#include "page/blocks.h"
+#include "page/every_block.h"
 
 static void setup(void)
 {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* In the mode that BSLAB_CONF names; what is asserted holds in all of them unless it says otherwise. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -301,6 +303,73 @@ Test(percpu, what_rests_goes_home)
 	cr_assert_eq(nr_cached(), 0);
 	cr_assert_eq(snapshot().nr_barn_objects, 0);
 	cr_assert_eq(snapshot().nr_slabs, 0);
+	hammer(NULL);
+}
+
+static void run_on(unsigned cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof set, &set) != 0)
+		cr_skip("cannot choose a CPU");
+}
+
+static _Atomic bool other_may_end;
+
+static void *get_and_put_elsewhere(void *arg)
+{
+	static const size_t sizes[] = {1024, 2048, 3072, 4096, 6144, 8192};
+	void *objects[200];
+
+	run_on(1);
+	for (int i = 0; i < 6; i++) {
+		struct kmem_cache *large = cache_of(size_class(sizes[i]));
+
+		for (int k = 0; k < 200; k++)
+			objects[k] = percpu_alloc_slow(large, 0);
+		for (int k = 0; k < 200; k++)
+			percpu_free_slow(large, objects[k]);
+	}
+	while (!other_may_end)
+		put(get());
+	return arg;
+}
+
+static unsigned nr_areas(void)
+{
+	static struct percpu_info info;
+
+	percpu_snapshot(&info);
+	return info.nr_areas;
+}
+
+/* The caches of a CPU that nobody uses any more are emptied by those who work on. */
+Test(percpu, idle_cpus_give_up_their_sheaves)
+{
+	struct kmem_cache *other = cache_of(size_class(256));
+	static void *held[4000];
+	pthread_t thread;
+
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("no caches of CPUs");
+	fake.clock_ms = 1000;
+	run_on(0);
+	put(get());
+	cr_assert_eq(pthread_create(&thread, NULL, get_and_put_elsewhere, NULL), 0);
+	while (nr_areas() < 2) /* until both run at once, and so have an index each */
+		put(get());
+	other_may_end = true;
+	pthread_join(thread, NULL);
+	for (int look = 0; look < 4; look++) {
+		fake.clock_ms += 600;
+		for (int i = 0; i < 4000; i++)
+			cr_assert_not_null(held[i] = percpu_alloc_slow(other, 0));
+		for (int i = 0; i < 4000; i++)
+			percpu_free_slow(other, held[i]);
+	}
+	cr_assert_eq(nr_areas(), 1);
 	hammer(NULL);
 }
 

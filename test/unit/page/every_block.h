@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Every pageblock that was committed, by looking through the fake's whole window. */
-#ifndef UNIT_BLOCKS_H
-#define UNIT_BLOCKS_H
+#ifndef UNIT_EVERY_BLOCK_H
+#define UNIT_EVERY_BLOCK_H
 
 #include "fake_os.h"
 #include "map/map.h"

@@ -1,0 +1,90 @@
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import here
+from lib import runner
+from lib.allocators import Allocator
+from suite import process
+from suite.workload import Context, Failed
+
+GLIBC = Allocator("glibc", None)
+
+
+class LastWords(unittest.TestCase):
+    def words(self, said):
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "errors"
+            path.write_bytes(said)
+            return process.last_words(path)
+
+    def test_the_last_line_that_says_anything(self):
+        self.assertEqual(self.words(b"a warning\nno memory\n \n\n"), ": no memory")
+        self.assertEqual(self.words(b"cut short"), ": cut short")
+
+    def test_nothing_said(self):
+        self.assertEqual(self.words(b""), "")
+        self.assertEqual(self.words(b"\n \n"), "")
+
+    def test_neither_long_nor_harmful(self):
+        said = self.words(b"x" * 1_000_000)
+        self.assertEqual(len(said), 2 + process.LONGEST)
+        self.assertTrue(said.endswith("x..."))
+        self.assertEqual(self.words(b"\x1b[2J\xffred"), ": ?[2J\ufffdred")
+
+
+class Runner(unittest.TestCase):
+    """With the real bench-runner."""
+
+    def setUp(self):
+        here.require(here.BUILD / "bench-runner")
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.directory = Path(holder.name)
+        self.context = Context(mode="smoke", build=here.BUILD, scratch=self.directory, kept=self.directory)
+
+    def shell(self, script, **more):
+        return process.run_and_read(self.context, GLIBC, ["/bin/sh", "-c", script], **more)
+
+    def reason(self, *arguments, **more):
+        with self.assertRaises(Failed) as caught:
+            self.shell(*arguments, **more)
+        return str(caught.exception)
+
+    def test_a_failure_ends_with_what_was_said_last(self):
+        self.assertEqual(self.reason("echo one >&2; echo two >&2; exit 7"), "exit status 7: two")
+        self.assertEqual(self.reason("echo elsewhere; exit 7"), "exit status 7")
+        self.assertEqual(self.reason("echo oh >&2; kill -SEGV $$"), "killed by SIGSEGV: oh")
+
+    def test_what_is_said_is_no_failure(self):
+        sample, text = self.shell("echo out; echo err >&2")
+        self.assertEqual(text, "out\n")
+        self.assertGreater(sample.time_ns, 0)
+        self.assertEqual(list(self.directory.iterdir()), [])
+
+    def test_one_that_hangs(self):
+        self.assertEqual(self.reason("echo waiting >&2; exec sleep 60", timeout=1), "killed by SIGKILL: waiting")
+
+    def test_what_the_runner_says_is_not_lost_in_the_file(self):
+        with self.assertRaises(Failed) as caught:
+            process.run(self.context, GLIBC, ["/nonexistent/program"])
+        self.assertIn("/nonexistent/program: No such file", str(caught.exception))
+
+    def test_interrupted_when_the_runner_has_just_ended(self):
+        def ended(child, timeout):
+            child.wait()
+            raise KeyboardInterrupt
+
+        with mock.patch.object(subprocess.Popen, "communicate", ended):
+            self.assertRaises(KeyboardInterrupt, self.shell, "true")
+
+    def test_a_file_that_cannot_be_written(self):
+        _, reason = runner.call([str(here.BUILD / "bench-runner"), "--stderr", "/nonexistent/file", "glibc=", "--",
+                                 "/bin/true"], process.ENVIRONMENT)
+        self.assertIn("/nonexistent/file", reason)
+
+
+if __name__ == "__main__":
+    unittest.main()

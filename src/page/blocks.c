@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#include "page/blocks.h"
+
+#include "os/bug.h"
+
+struct buddies threads reader_root(buddies);
+struct buddy highatomic reader_root(highatomic); /* owns the reserve */
+
+/* --- lists of one buddy, under its lock ----------------------------------- */
+
+void block_list(struct buddy *b, struct pageblock *blk)
+{
+	unsigned order = pageblock_max_order(blk), fullness = blk->nr_free / (PAGEBLOCK_PAGES / 8);
+
+	blk->listed_order = (uint8_t)order;
+	blk->listed_fullness = (uint8_t)fullness;
+	hlist_add(&b->area[blk->migratetype][fullness][order], &blk->node);
+	b->orders[blk->migratetype][fullness] |= (uint16_t)(1u << order);
+}
+
+void block_unlist(struct buddy *b, struct pageblock *blk)
+{
+	unsigned type = blk->migratetype, fullness = blk->listed_fullness, order = blk->listed_order;
+
+	hlist_del(&blk->node);
+	if (!b->area[type][fullness][order].first)
+		b->orders[type][fullness] &= (uint16_t) ~(1u << order);
+}
+
+void block_relist(struct buddy *b, struct pageblock *blk, bool was_listed)
+{
+	if (was_listed) {
+		if (blk->nr_free && blk->listed_order == pageblock_max_order(blk) &&
+		    blk->listed_fullness == blk->nr_free / (PAGEBLOCK_PAGES / 8))
+			return;
+		block_unlist(b, blk);
+	}
+	if (blk->nr_free)
+		block_list(b, blk);
+}
+
+void block_set_owner(struct pageblock *blk, struct buddy *b)
+{
+	atomic_store_explicit(&blk->owner, b, memory_order_release);
+}
+
+void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type)
+{
+	pageblock_init_free(blk);
+	blk->migratetype = (uint8_t)type;
+	blk->users = 0;
+	block_set_owner(blk, b);
+	block_list(b, blk);
+	b->nr_blocks++;
+	b->nr_free += blk->nr_free;
+	b->nr_dirty_free += blk->nr_dirty_free;
+	b->count.nr_blocks_in++;
+}
+
+void block_leave(struct buddy *b, struct pageblock *blk)
+{
+	block_unlist(b, blk);
+	b->nr_blocks--;
+	b->nr_free -= blk->nr_free;
+	b->nr_dirty_free -= blk->nr_dirty_free;
+	pageblock_fini_free(blk);
+	block_set_owner(blk, NULL);
+	b->count.nr_blocks_out++;
+}
+
+void block_count_pieces(struct buddy *b, struct pageblock *blk)
+{
+	b->count.nr_splits += blk->nr_splits;
+	b->count.nr_merges += blk->nr_merges;
+	blk->nr_splits = blk->nr_merges = 0;
+}
+
+/* --- by any thread ---------------------------------------------------------- */
+
+/* The owner may change until its lock is held: another thread adopts, a block comes and goes. NULL where there is none. */
+struct buddy *block_lock_owner(struct pageblock *blk)
+{
+	for (;;) {
+		struct buddy *b = atomic_load_explicit(&blk->owner, memory_order_acquire);
+
+		if (unlikely(!b))
+			return NULL;
+		lock_take(&b->lock, RANK_BUDDY);
+		if (likely(atomic_load_explicit(&blk->owner, memory_order_relaxed) == b))
+			return b;
+		lock_drop(&b->lock, RANK_BUDDY);
+	}
+}
+
+bool block_free_pages(struct buddy *b, struct pageblock *blk, unsigned index, unsigned nr_pages)
+{
+	bool was_listed = blk->nr_free != 0;
+
+	b->nr_free += nr_pages;
+	b->nr_dirty_free -= blk->nr_dirty_free;
+	pageblock_free(blk, index, nr_pages);
+	bslab_assert(pageblock_is_valid(blk));
+	b->nr_dirty_free += blk->nr_dirty_free;
+	block_count_pieces(b, blk);
+	block_relist(b, blk, was_listed);
+	if (blk->nr_free < PAGEBLOCK_PAGES)
+		return false;
+	blk->users = 0;
+	if (b == &highatomic)
+		return false;
+	block_leave(b, blk);
+	return true;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pageblocks of a buddy: its lists, and the ways into a buddy and out of it.
+ * For the page floor alone; page/buddy.h says what buddies are.
+ *
+ * With the buddy's lock held, unless it is said otherwise.
+ */
+#ifndef BSLAB_BLOCKS_H
+#define BSLAB_BLOCKS_H
+
+#include "page/buddy.h"
+
+extern struct buddies threads reader_root(buddies);
+extern struct buddy highatomic reader_root(highatomic); /* owns the reserve */
+
+void block_list(struct buddy *b, struct pageblock *blk);
+void block_unlist(struct buddy *b, struct pageblock *blk);
+/* Call after free pages changed; was_listed: it had free pages before. */
+void block_relist(struct buddy *b, struct pageblock *blk, bool was_listed);
+
+void block_set_owner(struct pageblock *blk, struct buddy *b);
+/* A block of the zone, all free, comes in; one that came free leaves. */
+void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type);
+void block_leave(struct buddy *b, struct pageblock *blk);
+/* The block's own count of pieces, of this call only, becomes the buddy's. */
+void block_count_pieces(struct buddy *b, struct pageblock *blk);
+
+/* Takes the lock of the block's owner, and returns the owner; NULL, and no lock, when there is none. */
+struct buddy *block_lock_owner(struct pageblock *blk);
+/* Of the block's owner. True when the whole block came free and has left the buddy: the caller gives it to the zone. */
+bool block_free_pages(struct buddy *b, struct pageblock *blk, unsigned index, unsigned nr_pages);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+#include "page/purge.h"
+
+#include <limits.h>
+
+#include "map/map.h"
+#include "os/os.h"
+#include "page/blocks.h"
+#include "page/zone.h"
+
+/* Free page blocks isolated together for one round of purging. */
+#define PURGE_BATCH 32
+/*
+ * 64 KiB, the largest page of a machine: below that a system call costs more than the pages are worth, unless far too
+ * many are dirty, or they are asked for.
+ */
+#define MIN_AUTO_PURGE_ORDER 4
+/* Rounds of one purge by watermark: what a single free may cost. */
+#define MAX_AUTO_BATCHES 16
+
+struct isolated {
+	struct pageblock *blk;
+	unsigned index, order;
+};
+
+/* Free page blocks below this order are smaller than a page of the machine. */
+static unsigned min_purge_order(void)
+{
+	return ilog2(os_page_size() >> PAGE_SHIFT);
+}
+
+/* Takes the dirty free page blocks from min_order on of one pageblock out of the lists. */
+static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct isolated *out, unsigned min_order)
+{
+	unsigned n = 0, order, link, next;
+
+	b->nr_free -= blk->nr_free;
+	b->nr_dirty_free -= blk->nr_dirty_free;
+	for (order = NR_ORDERS; order-- > min_order;)
+		for (link = blk->head[order]; link && n < PURGE_BATCH; link = next) {
+			next = pageblock_next_free(blk, link);
+			if (!pageblock_nr_dirty(blk, link - 1, 1u << order))
+				continue;
+			pageblock_isolate(blk, link - 1, order);
+			out[n++] = (struct isolated){blk, link - 1, order};
+		}
+	b->nr_free += blk->nr_free;
+	b->nr_dirty_free += blk->nr_dirty_free;
+	if (n)
+		block_relist(b, blk, true);
+	return n;
+}
+
+static bool has_dirty_order(const struct pageblock *blk, unsigned min_order)
+{
+	unsigned order, link;
+
+	for (order = NR_ORDERS; blk->nr_dirty_free && order-- > min_order;)
+		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link))
+			if (pageblock_nr_dirty(blk, link - 1, 1u << order))
+				return true;
+	return false;
+}
+
+/*
+ * A block not looked at in this round that has dirty pieces of at least min_order; the emptiest first: their pages come
+ * back in the largest pieces.
+ */
+static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
+{
+	unsigned f, t, o;
+	struct hlist_node *n;
+
+	for (f = NR_FULLNESS; f-- > 0;)
+		for (t = 0; t < MIGRATE_HIGHATOMIC; t++)
+			for (o = NR_ORDERS; b->orders[t][f] && o-- > min_order;)
+				for (n = b->area[t][f][o].first; n; n = n->next) {
+					struct pageblock *blk = container_of(n, struct pageblock, node);
+
+					if (blk->purge_round == b->purge_round)
+						continue;
+					if (has_dirty_order(blk, min_order))
+						return blk;
+					blk->purge_round = b->purge_round;
+				}
+	return NULL;
+}
+
+/* Purges what was isolated, if `try`, and gives it back to its owner, who may have changed meanwhile. */
+static bool purge_isolated(const struct isolated *i, bool try)
+{
+	uintptr_t start = pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT);
+	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << i->order) == 0, whole;
+	struct buddy *b = block_lock_owner(i->blk);
+
+	b->count.nr_purge_calls += try;
+	b->count.nr_purge_failures += try && !ok;
+	if (ok)
+		pageblock_set_dirty(i->blk, i->index, 1u << i->order, false);
+	whole = block_free_pages(b, i->blk, i->index, 1u << i->order);
+	lock_drop(&b->lock, RANK_BUDDY);
+	if (whole)
+		zone_free(i->blk, 1);
+	return ok;
+}
+
+static void purge_ended(struct buddy *b, size_t nr_keep, unsigned min_order, bool ok, bool cut_short)
+{
+	lock_take(&b->lock, RANK_BUDDY);
+	b->is_purging = false;
+	b->purge_order = cut_short ? (uint8_t)min_order : NR_ORDERS;
+	b->retry_order = (uint8_t)min_order;
+	if (!ok) /* locked memory, for one */
+		b->retry_at = 2 * b->nr_dirty_free;
+	else if (!cut_short && b->nr_dirty_free > nr_keep)
+		b->retry_at = b->nr_dirty_free + b->nr_dirty_free / 8;
+	else
+		b->retry_at = 0;
+	lock_drop(&b->lock, RANK_BUDDY);
+}
+
+/* Down to nr_keep dirty pages, in pieces of at least min_order. */
+static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, unsigned max_batches)
+{
+	struct isolated batch[PURGE_BATCH];
+	size_t nr_purged = 0;
+	unsigned nr_batches, n, i;
+	bool ok = true;
+
+	lock_take(&b->lock, RANK_BUDDY);
+	b->purge_round++;
+	lock_drop(&b->lock, RANK_BUDDY);
+	for (nr_batches = 0; ok && nr_batches < max_batches; nr_batches++) {
+		struct pageblock *blk;
+
+		lock_take(&b->lock, RANK_BUDDY);
+		blk = b->nr_dirty_free > nr_keep ? find_dirty_block(b, min_order) : NULL;
+		n = blk ? isolate_block(b, blk, batch, min_order) : 0;
+		lock_drop(&b->lock, RANK_BUDDY);
+		if (!n)
+			break;
+		for (i = 0; i < n; i++) {
+			ok = purge_isolated(&batch[i], ok);
+			nr_purged += ok ? 1u << batch[i].order : 0;
+		}
+	}
+	purge_ended(b, nr_keep, min_order, ok, nr_batches == max_batches);
+	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
+	zone_note_unmapped(nr_purged);
+}
+
+size_t purge_high_pages(const struct buddy *b)
+{
+	return zone_high_partial_pages(((size_t)b->nr_blocks << PAGEBLOCK_ORDER) - b->nr_free);
+}
+
+/* Where the watermark is passed by far, memory is in pieces, between the last objects of many slabs. */
+static unsigned auto_purge_order(size_t nr_dirty, size_t high)
+{
+	unsigned order = nr_dirty <= 2 * high ? MIN_AUTO_PURGE_ORDER : nr_dirty <= 4 * high ? MIN_AUTO_PURGE_ORDER / 2 : 0;
+
+	return order > min_purge_order() ? order : min_purge_order();
+}
+
+void purge_balance(struct buddy *b)
+{
+	unsigned order;
+	size_t high;
+	bool purge;
+
+	lock_take(&b->lock, RANK_BUDDY);
+	high = purge_high_pages(b);
+	order = auto_purge_order(b->nr_dirty_free, high);
+	if (order > b->purge_order)
+		order = b->purge_order;
+	purge = !b->is_purging && b->nr_dirty_free > high &&
+		(b->nr_dirty_free >= b->retry_at || order < b->retry_order);
+	if (purge)
+		b->is_purging = true;
+	lock_drop(&b->lock, RANK_BUDDY);
+	if (purge)
+		purge_buddy(b, high / 2, order, MAX_AUTO_BATCHES);
+}
+
+void purge_all(struct buddy *b)
+{
+	purge_buddy(b, 0, min_purge_order(), UINT_MAX);
+}

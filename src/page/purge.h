@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Giving back the dirty free pages of partly used pageblocks (MADV_DONTNEED).
+ *
+ * A purge isolates free page blocks under the buddy's lock, drops it for the
+ * system calls, and frees them again, clean, to whoever owns the pageblock by
+ * then. One at a time for each buddy. By watermark it begins with pieces of
+ * 64 KiB and more, goes on to smaller ones where the watermark is passed by
+ * far, and makes a bounded number of rounds: the next free goes on.
+ *
+ * Call with no lock held.
+ */
+#ifndef BSLAB_PURGE_H
+#define BSLAB_PURGE_H
+
+#include "page/buddy.h"
+
+/* Dirty free pages that the buddy may have; needs its lock, or a stale answer will do. */
+size_t purge_high_pages(const struct buddy *b);
+/* Purges if there are more. */
+void purge_balance(struct buddy *b);
+/* All of them. */
+void purge_all(struct buddy *b);
+
+#endif
