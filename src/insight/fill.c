@@ -188,11 +188,10 @@ static void add_counters(struct heap *h, uint64_t buddy, struct pages_info *info
 
 static void add_hot_runs(struct heap *h, uint64_t buddy, struct pages_info *info)
 {
-	uint32_t nr_pages;
+	struct hot_runs hot;
 
-	if (heap_read(h, buddy + offsetof(struct buddy, hot.nr_pages), &nr_pages, sizeof nr_pages) &&
-	    nr_pages <= MAX_HOT_PAGES)
-		info->nr_hot += nr_pages;
+	if (heap_read(h, buddy + offsetof(struct buddy, hot), &hot, sizeof hot) && hot.nr_pages <= MAX_HOT_PAGES)
+		info->nr_hot += hot.nr_pages;
 	else
 		h->nr_doubts++;
 }

@@ -102,7 +102,7 @@ def compare(name, page, report):
 
 
 def case_resting(path):
-    with Target([HEAP, "--stir", "100000"], LIBRARY) as t:
+    with Target([HEAP, "--stir", "100200"], LIBRARY) as t:
         time.sleep(0.1)
         look("--html", f"{path}/page.html", t.pid)
         page = page_of(f"{path}/page.html")

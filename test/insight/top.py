@@ -334,7 +334,7 @@ case_cost()
 if not shutil.which("tmux"):
     print("skipped: no tmux")
 else:
-    with Target([HEAP, "--stir", "100000"], LIBRARY) as t:
+    with Target([HEAP, "--stir", "100200"], LIBRARY) as t:
         for case in (case_keys, case_sizes, case_kinds_of_terminal, case_ends):
             case(t)
     case_process_ends()
