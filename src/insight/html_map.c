@@ -34,7 +34,13 @@ static enum page_kind kind_of_desc(page_desc_t d)
 {
 	if (desc_class(d))
 		return desc_class(d) < NR_CLASSES ? kind_of_class(desc_class(d)) : KIND_OTHER;
-	return desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_BODY || desc_type(d) == PAGE_RUN_HOT ? KIND_RUN : KIND_OTHER;
+	return desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_BODY ? KIND_RUN : KIND_OTHER;
+}
+
+/* A run that was freed and is kept whole is in use to the buddies; to everyone else it is free. */
+static unsigned kept_pages(page_desc_t d)
+{
+	return !desc_class(d) && desc_type(d) == PAGE_RUN_HOT ? (unsigned)min_size(desc_number(d), PAGEBLOCK_PAGES) : 0;
 }
 
 static void kinds_of_buddy(const struct block_copy *copy, uint8_t *kind)
@@ -43,6 +49,11 @@ static void kinds_of_buddy(const struct block_copy *copy, uint8_t *kind)
 	unsigned i = 0, end;
 
 	while (i < PAGEBLOCK_PAGES) {
+		if (kept_pages(copy->desc[i])) {
+			for (end = (unsigned)min_size(i + kept_pages(copy->desc[i]), PAGEBLOCK_PAGES); i < end; i++)
+				kind[i] = KIND_DIRTY;
+			continue;
+		}
 		if (!desc_links(copy->desc[i], &links)) {
 			kind[i] = kind_of_desc(copy->desc[i]);
 			i++;
@@ -85,7 +96,35 @@ static bool is_chosen(size_t n, size_t nr, size_t most)
 	return nr <= most || (n + 1) * most / nr != n * most / nr;
 }
 
-static void take_block(struct picture *p, struct heap *h, uint64_t addr, size_t nr)
+/* Freed large blocks that are kept as they are: free to everyone but the zone. */
+struct kept_large {
+	struct vm_area area[NR_HOT];
+	unsigned nr;
+};
+
+static void find_kept(struct heap *h, struct kept_large *kept)
+{
+	struct large large;
+	unsigned i;
+
+	kept->nr = 0;
+	if (!heap_read(h, h->root[ROOT_LARGE], &large, sizeof large))
+		return;
+	for (i = 0; i < NR_HOT; i++)
+		kept->nr += large.hot[i] && heap_read(h, (uintptr_t)large.hot[i], &kept->area[kept->nr], sizeof kept->area[0]);
+}
+
+static bool is_kept(const struct kept_large *kept, uint64_t addr)
+{
+	unsigned i;
+
+	for (i = 0; i < kept->nr; i++)
+		if (addr - kept->area[i].addr < (uint64_t)kept->area[i].nr_blocks << PAGEBLOCK_SHIFT)
+			return true;
+	return false;
+}
+
+static void take_block(struct picture *p, struct heap *h, uint64_t addr, size_t nr, const struct kept_large *kept)
 {
 	uint8_t kind[PAGEBLOCK_PAGES];
 	struct block_picture *block;
@@ -97,6 +136,8 @@ static void take_block(struct picture *p, struct heap *h, uint64_t addr, size_t 
 		return;
 	}
 	page_kinds(&copy, kind);
+	if (copy.b.state == PAGEBLOCK_LARGE && is_kept(kept, addr))
+		__builtin_memset(kind, KIND_DIRTY, sizeof kind);
 	block = &p->block[p->nr_blocks];
 	*block = (struct block_picture){.mark = survey_mark(&copy.b, addr)};
 	for (i = 0; i < PAGEBLOCK_PAGES; i++)
@@ -115,15 +156,17 @@ static void take_block(struct picture *p, struct heap *h, uint64_t addr, size_t 
 bool picture_take(struct picture *p, struct heap *h)
 {
 	size_t nr = count_blocks(h), i;
+	struct kept_large kept;
 	unsigned n;
 
 	p->block = calloc(nr + 1, sizeof *p->block);
 	p->detail = calloc(MAX_DETAILED + 1, sizeof *p->detail);
 	if (!p->block || !p->detail)
 		return false;
+	find_kept(h, &kept);
 	for (i = 0; i < h->nr_regions; i++)
 		for (n = 0; n < h->regions[i].nr_committed; n++)
-			take_block(p, h, h->regions[i].base + ((uint64_t)n << PAGEBLOCK_SHIFT), nr);
+			take_block(p, h, h->regions[i].base + ((uint64_t)n << PAGEBLOCK_SHIFT), nr, &kept);
 	p->has_map = true;
 	return true;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heap [--churn N] [--library PATH]: a heap that a reader from outside knows, until its standard input ends.
+ * heap [--churn N] [--stir N] [--library PATH]: a heap that a reader from outside knows, until its standard input ends.
  *
  * It writes lines of a name and an address, or a number, and then "ready". The objects of OBJECT_SIZE bytes are of a
  * size class that nothing else in the process uses. --churn: N threads that allocate and free other sizes all the
- * time. --library: by the calls of a library that is loaded late.
+ * time. --stir: so many such steps at the start, so that there are many caches and all is quiet. --library: by the calls of a library that is loaded late.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -47,19 +47,32 @@ static size_t random_size(uint32_t *state)
 	}
 }
 
+static void churn_once(void **held, uint32_t *state)
+{
+	unsigned i = next_random(state) >> 16;
+
+	i %= NR_HELD;
+	release(held[i]);
+	held[i] = allocate(random_size(state));
+}
+
 static void *churn(void *seed)
 {
 	uint32_t state = (uint32_t)(uintptr_t)seed;
 	static __thread void *held[NR_HELD];
 
-	for (;;) {
-		unsigned i = next_random(&state) >> 16;
-
-		i %= NR_HELD;
-		release(held[i]);
-		held[i] = allocate(random_size(&state));
-	}
+	for (;;)
+		churn_once(held, &state);
 	return NULL;
+}
+
+static void stir(int nr_steps)
+{
+	static void *held[NR_HELD];
+	uint32_t state = 1;
+
+	while (nr_steps-- > 0)
+		churn_once(held, &state);
 }
 
 #ifdef STATIC_PROGRAM
@@ -90,12 +103,14 @@ static void put(const char *name, void *p)
 int main(int argc, char **argv)
 {
 	static void *object[NR_OBJECTS];
-	int nr_threads = 0, i;
+	int nr_threads = 0, nr_steps = 0, i;
 	char c;
 
 	for (i = 1; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--churn"))
 			nr_threads = atoi(argv[i + 1]);
+		else if (!strcmp(argv[i], "--stir"))
+			nr_steps = atoi(argv[i + 1]);
 		else
 			use_library(argv[i + 1]);
 	}
@@ -113,6 +128,7 @@ int main(int argc, char **argv)
 	put("block", allocate(BLOCK_SIZE));
 	put("mapping", allocate(MAPPING_SIZE));
 	put("stack", &c);
+	stir(nr_steps);
 	for (i = 0; i < nr_threads; i++) {
 		pthread_t thread;
 

@@ -66,6 +66,7 @@ Test(html, kinds_of_pages)
 		copy->desc[i] = desc_of_pointer(copy, PAGE_NONE, size_class(208));
 	copy->desc[4] = desc_of_number(2, PAGE_RUN);
 	copy->desc[5] = desc_of_number(1, PAGE_RUN_BODY);
+	copy->desc[6] = desc_of_number(1, PAGE_RUN_HOT); /* free, and kept whole */
 	copy->desc[8] = desc_of_number(3, PAGE_FREE);
 	copy->b.dirty[0] = 1ull << 9 | 1;
 	for (i = 4; i < 9; i++)
@@ -76,8 +77,8 @@ Test(html, kinds_of_pages)
 		nr[kind[i]]++;
 	cr_assert_eq(nr[KIND_SLAB_256], 4);
 	cr_assert_eq(nr[KIND_RUN], 2);
-	cr_assert_eq(nr[KIND_OTHER], 2);
-	cr_assert_eq(nr[KIND_DIRTY], 1);
+	cr_assert_eq(nr[KIND_OTHER], 1);
+	cr_assert_eq(nr[KIND_DIRTY], 2);
 	cr_assert_eq(nr[KIND_CLEAN], PAGEBLOCK_PAGES - 9);
 	copy->b.state = PAGEBLOCK_FREE;
 	page_kinds(copy, kind);
