@@ -21,6 +21,10 @@
 #define cold_path __attribute__((cold, noinline))
 #define __cacheline_aligned __attribute__((aligned(64)))
 
+/* For a word that is written under a lock, and read without it as a hint (Linux: the same names). */
+#define READ_ONCE(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, value) __atomic_store_n(&(x), (value), __ATOMIC_RELAXED)
+
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
 #define KIB ((size_t)1 << 10)

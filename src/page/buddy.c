@@ -123,7 +123,7 @@ static void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype
 	block_set_owner(blk, b);
 	block_list(b, blk);
 	b->nr_blocks++;
-	b->nr_free += blk->nr_free;
+	WRITE_ONCE(b->nr_free, b->nr_free + blk->nr_free);
 	b->nr_dirty_free += blk->nr_dirty_free;
 	b->count.nr_blocks_in++;
 }
@@ -132,7 +132,7 @@ static void block_leave(struct buddy *b, struct pageblock *blk)
 {
 	block_unlist(b, blk);
 	b->nr_blocks--;
-	b->nr_free -= blk->nr_free;
+	WRITE_ONCE(b->nr_free, b->nr_free - blk->nr_free);
 	b->nr_dirty_free -= blk->nr_dirty_free;
 	pageblock_fini_free(blk);
 	block_set_owner(blk, NULL);
@@ -162,7 +162,7 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	bslab_assert(index >= 0 && lock_is_held(&b->lock) && blk->state == PAGEBLOCK_BUDDY);
 	bslab_assert(pageblock_is_valid(blk));
 	block_relist(b, blk, true);
-	b->nr_free -= q->nr_pages;
+	WRITE_ONCE(b->nr_free, b->nr_free - q->nr_pages);
 	b->nr_dirty_free -= nr_dirty;
 	b->count.nr_allocs++;
 	*q->nr_fresh = q->nr_pages - nr_dirty;
@@ -243,7 +243,7 @@ static struct buddy *orphan_pop(void)
 	struct buddy *b = threads.orphans;
 
 	if (b) {
-		threads.orphans = b->next_orphan;
+		WRITE_ONCE(threads.orphans, b->next_orphan);
 	}
 	return b;
 }
@@ -297,7 +297,7 @@ void pages_thread_exit(void)
 	lock_take(&threads.lock, RANK_THREAD);
 	if (--b->nr_users == 0) {
 		b->next_orphan = threads.orphans;
-		threads.orphans = b;
+		WRITE_ONCE(threads.orphans, b);
 	}
 	lock_drop(&threads.lock, RANK_THREAD);
 }
@@ -320,9 +320,10 @@ static void blocks_move(struct buddy *to, struct buddy *from)
 					from->nr_blocks--;
 					to->nr_blocks++;
 				}
-	to->nr_free += from->nr_free;
+	WRITE_ONCE(to->nr_free, to->nr_free + from->nr_free);
 	to->nr_dirty_free += from->nr_dirty_free;
-	from->nr_free = from->nr_dirty_free = 0;
+	WRITE_ONCE(from->nr_free, 0);
+	from->nr_dirty_free = 0;
 	to->count.nr_adoptions++;
 }
 
@@ -336,12 +337,12 @@ static bool adopt_orphan(struct buddy *b)
 	struct buddy *o;
 	bool found = false;
 
-	if (!__atomic_load_n(&threads.orphans, __ATOMIC_RELAXED))
+	if (!READ_ONCE(threads.orphans))
 		return false;
 	lock_take(&threads.lock, RANK_THREAD);
 	for (o = threads.orphans; o && !found; o = o->next_orphan) {
 		/* A thread that has ended may be the guest of an orphan. */
-		if (o == b || !__atomic_load_n(&o->nr_free, __ATOMIC_RELAXED))
+		if (o == b || !READ_ONCE(o->nr_free))
 			continue;
 		lock_take(&o->lock, RANK_BUDDY);
 		lock_take(&b->lock, RANK_BUDDY_ADOPTER);
@@ -525,7 +526,7 @@ static bool free_locked(struct buddy *b, struct pageblock *blk, unsigned index, 
 {
 	bool was_listed = blk->nr_free != 0;
 
-	b->nr_free += nr_pages;
+	WRITE_ONCE(b->nr_free, b->nr_free + nr_pages);
 	b->nr_dirty_free -= blk->nr_dirty_free;
 	pageblock_free(blk, index, nr_pages);
 	bslab_assert(pageblock_is_valid(blk));
@@ -583,7 +584,7 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 
 	if (ok) {
 		block_relist(b, blk, true);
-		b->nr_free -= nr_more;
+		WRITE_ONCE(b->nr_free, b->nr_free - nr_more);
 		b->nr_dirty_free -= nr_dirty;
 		b->nr_recycled += nr_dirty;
 		*zeroed = nr_dirty == 0;
@@ -611,7 +612,7 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 {
 	unsigned n = 0, order, link, next;
 
-	b->nr_free -= blk->nr_free;
+	WRITE_ONCE(b->nr_free, b->nr_free - blk->nr_free);
 	b->nr_dirty_free -= blk->nr_dirty_free;
 	for (order = NR_ORDERS; order-- > min_order;)
 		for (link = blk->head[order]; link && n < PURGE_BATCH; link = next) {
@@ -621,7 +622,7 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 			pageblock_isolate(blk, link - 1, order);
 			out[n++] = (struct isolated){blk, link - 1, order};
 		}
-	b->nr_free += blk->nr_free;
+	WRITE_ONCE(b->nr_free, b->nr_free + blk->nr_free);
 	b->nr_dirty_free += blk->nr_dirty_free;
 	if (n)
 		block_relist(b, blk, true);

@@ -139,7 +139,7 @@ static struct percpu_area *area_get(void)
 	unsigned i;
 
 	if (a) {
-		*list = a->next_orphan;
+		WRITE_ONCE(*list, a->next_orphan);
 		return a;
 	}
 	a = boot_alloc(sizeof *a, 64);
@@ -151,7 +151,7 @@ static struct percpu_area *area_get(void)
 static void area_keep(struct percpu_area **list, struct percpu_area *a)
 {
 	a->next_orphan = *list;
-	*list = a;
+	WRITE_ONCE(*list, a);
 }
 
 /* Thread mode: a slot for this thread, 0 when all are taken. */
@@ -175,7 +175,7 @@ static bool area_create(void)
 	lock_take(&percpu.lock, RANK_THREAD);
 	slot = percpu.mode == INDEX_THREAD ? (thread_state.index ? thread_state.index : slot_get()) : current_slot();
 	if (slot >= percpu.nr_slots)
-		percpu.nr_slots = slot + 1;
+		WRITE_ONCE(percpu.nr_slots, slot + 1);
 	if (!(percpu.mode == INDEX_THREAD && !slot) && (!area_load(slot) || area_load(slot) == &none_area)) {
 		struct percpu_area *a = area_get();
 
@@ -198,7 +198,7 @@ static struct sheaf *orphan_sheaf(unsigned class)
 	struct percpu_area *a;
 	struct sheaf *s = NULL;
 
-	if (likely(!__atomic_load_n(&percpu.orphans, __ATOMIC_RELAXED)))
+	if (likely(!READ_ONCE(percpu.orphans)))
 		return NULL;
 	lock_take(&percpu.lock, RANK_THREAD);
 	for (a = percpu.orphans; a && !s; a = a->next_orphan) {
@@ -470,7 +470,7 @@ static void drain_orphans(void)
 
 	lock_take(&percpu.lock, RANK_THREAD);
 	list = percpu.orphans;
-	percpu.orphans = NULL;
+	WRITE_ONCE(percpu.orphans, NULL);
 	lock_drop(&percpu.lock, RANK_THREAD);
 	while ((a = list)) {
 		list = a->next_orphan;
@@ -527,7 +527,7 @@ size_t percpu_nr_cached(unsigned class, unsigned *nr_areas)
 	unsigned slot;
 
 	*nr_areas = 0;
-	for (slot = 0; slot < percpu.nr_slots; slot++) {
+	for (slot = 0; slot < READ_ONCE(percpu.nr_slots); slot++) {
 		struct percpu_area *a = area_load(slot);
 		void **top, **p;
 

@@ -126,7 +126,7 @@ static bool is_in_decline(struct kmem_cache *c)
 /* In decline a barn pins no more slabs than an eighth of what is out does anyway. */
 static bool holds_too_much(struct kmem_cache *c, unsigned nr_full)
 {
-	return is_in_decline(c) && (size_t)nr_full * c->barn.capacity >
+	return is_in_decline(c) && (size_t)nr_full * READ_ONCE(c->barn.capacity) >
 				       atomic_load_explicit(&c->nr_out, memory_order_relaxed) / 8;
 }
 
@@ -165,7 +165,7 @@ static void barn_count_visit(struct barn *b, int run)
 	if (is_one_way(run) || b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
 		return;
 	b->nr_visits = 0;
-	b->capacity = (uint16_t)min_size(b->max_capacity, 2 * b->capacity);
+	WRITE_ONCE(b->capacity, (uint16_t)min_size(b->max_capacity, 2 * b->capacity));
 }
 
 static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
@@ -174,7 +174,7 @@ static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
 
 	if (s) {
 		*list = s->next;
-		--*nr;
+		WRITE_ONCE(*nr, (uint16_t)(*nr - 1));
 	}
 	return s;
 }
@@ -183,7 +183,7 @@ static void push(struct sheaf **list, uint16_t *nr, struct sheaf *s)
 {
 	s->next = *list;
 	*list = s;
-	++*nr;
+	WRITE_ONCE(*nr, (uint16_t)(*nr + 1));
 }
 
 /* Keeps an empty sheaf if it is worth keeping; else the caller retires it once the lock is dropped. */
@@ -313,7 +313,7 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	if (half) {
 		split(full, half);
 		barn_put(c, full);
-		if (holds_too_much(c, __atomic_load_n(&b->nr_full, __ATOMIC_RELAXED)))
+		if (holds_too_much(c, READ_ONCE(b->nr_full)))
 			barn_drain(c);
 		return half;
 	}
@@ -368,8 +368,9 @@ void barn_drain(struct kmem_cache *c)
 	full = b->full;
 	empty = b->empty;
 	b->full = b->empty = NULL;
-	b->nr_full = b->nr_empty = 0;
-	b->capacity = first_capacity(b);
+	WRITE_ONCE(b->nr_full, 0);
+	b->nr_empty = 0;
+	WRITE_ONCE(b->capacity, first_capacity(b));
 	for (s = full; s; s = s->next)
 		count_bytes(b, s, false);
 	lock_drop(&b->lock, RANK_BARN);
