@@ -99,9 +99,9 @@ static void runs(void)
 
 static void large(void)
 {
-	round_of(3 << 20, 6);
-	round_of(9 << 20, 4);
-	round_of((size_t)300 << 20, 2); /* mappings of their own */
+	round_of(3 << 20, 4);
+	round_of(9 << 20, 2);
+	round_of(26 << 20, 2); /* mappings of their own */
 }
 
 static void resize(size_t from, size_t to, size_t step)
@@ -135,8 +135,8 @@ static void reallocs(void)
 {
 	resize(10, 200000, 9999);
 	resize(100000, 3000000, 150000);
-	resize(3 << 20, 40 << 20, 5 << 20);
-	resize((size_t)260 << 20, (size_t)600 << 20, (size_t)90 << 20);
+	resize(3 << 20, 23 << 20, 5 << 20);
+	resize(26 << 20, 60 << 20, 9 << 20);
 }
 
 static void *live(void *unused)
@@ -244,6 +244,7 @@ int main(int argc, char **argv)
 {
 	struct mallinfo2 before = mallinfo2(), after;
 
+	mallopt(M_MMAP_THRESHOLD, 25 << 20); /* mappings that are soon written to */
 	for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++) {
 		if (argc != 2 || strcmp(argv[1], workloads[i].name))
 			continue;
