@@ -20,9 +20,15 @@
 #define out_of_line __attribute__((noinline))
 #define cold_path __attribute__((cold, noinline))
 #define __cacheline_aligned __attribute__((aligned(64)))
+/* Reads what others write, and knows what to make of it: ThreadSanitizer looks away. */
+#define looks_at_others __attribute__((no_sanitize("thread")))
 
 /* A variable that a reader from outside begins with: malloc/anchor.c knows it by this symbol, within the library only. */
 #define reader_root(name) __asm__("bslab_" #name) __attribute__((visibility("hidden")))
+
+/* For a word that is written under a lock, and read without it as a hint (Linux: the same names). */
+#define READ_ONCE(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, value) __atomic_store_n(&(x), (value), __ATOMIC_RELAXED)
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 

@@ -36,7 +36,7 @@ static bool boot_grow(size_t size)
 	if (chunk != boot.end) /* the kernel often places the next one right behind: then the rest is not lost */
 		boot.next = chunk;
 	boot.end = chunk + want;
-	boot.mapped += want;
+	WRITE_ONCE(boot.mapped, boot.mapped + want);
 	boot.chunk_size = min_size(boot.chunk_size * 2, MAX_CHUNK);
 	return true;
 }
@@ -65,7 +65,7 @@ static void *boot_alloc_locked(size_t size, size_t align)
 
 		if (boot.next && size <= (size_t)(boot.end - boot.next) && p + size <= (uintptr_t)boot.end) {
 			boot.next = (char *)p + size;
-			boot.used += size;
+			WRITE_ONCE(boot.used, boot.used + size);
 			return (void *)p;
 		}
 		if (!boot_grow(size + align + BSLAB_PAGE_SIZE))
@@ -85,12 +85,12 @@ void *boot_alloc(size_t size, size_t align)
 
 size_t boot_used(void)
 {
-	return boot.used;
+	return READ_ONCE(boot.used);
 }
 
 size_t boot_mapped(void)
 {
-	return boot.mapped;
+	return READ_ONCE(boot.mapped);
 }
 
 void *boot_pool_get(struct boot_pool *pool, size_t size, size_t align)

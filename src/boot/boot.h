@@ -29,7 +29,7 @@ struct boot_pool {
 void *boot_pool_get(struct boot_pool *pool, size_t size, size_t align);
 void boot_pool_put(struct boot_pool *pool, void *obj);
 
-/* All under the lock. used <= mapped. */
+/* All under the lock; used and mapped are also read without it. used <= mapped. */
 struct boot {
 	struct lock lock; /* RANK_META */
 	char *next, *end;

@@ -96,7 +96,7 @@ static void hot_release(uint64_t ms);
 
 static bool hot_is_too_much(void)
 {
-	size_t nr_hot = __atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED);
+	size_t nr_hot = READ_ONCE(large.nr_hot_pages);
 
 	return nr_hot && zone_nr_dirty() + nr_hot > zone_high_pages();
 }
@@ -119,7 +119,7 @@ static size_t area_pages(const struct vm_area *a)
 
 static void hot_count(size_t nr_pages)
 {
-	__atomic_store_n(&large.nr_hot_pages, nr_pages, __ATOMIC_RELAXED);
+	WRITE_ONCE(large.nr_hot_pages, nr_pages);
 	zone_note_kept(nr_pages);
 }
 
@@ -148,7 +148,7 @@ static void hot_release(uint64_t ms)
 	struct vm_area *out[NR_HOT];
 	unsigned i, n = 0;
 
-	if (!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED))
+	if (!READ_ONCE(large.nr_hot_pages))
 		return;
 	lock_take(&large.lock, RANK_LARGE);
 	for (i = NR_HOT; i-- > 0;)
@@ -164,7 +164,7 @@ static bool hot_keep(struct vm_area *a)
 {
 	struct vm_area *last;
 
-	if (zone_nr_dirty() + __atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED) + area_pages(a) > zone_high_pages())
+	if (zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) > zone_high_pages())
 		return false;
 	a->freed_at_ms = os_coarse_clock_ms();
 	lock_take(&large.lock, RANK_LARGE);
@@ -185,7 +185,7 @@ static struct vm_area *hot_take(size_t size)
 	struct vm_area *a = NULL;
 	unsigned n, i;
 
-	if (!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED))
+	if (!READ_ONCE(large.nr_hot_pages))
 		return NULL;
 	n = blocks_of(size);
 	lock_take(&large.lock, RANK_LARGE);
@@ -202,7 +202,7 @@ static struct vm_area *hot_take(size_t size)
 
 void large_reap(void)
 {
-	if (likely(!__atomic_load_n(&large.nr_hot_pages, __ATOMIC_RELAXED)))
+	if (likely(!READ_ONCE(large.nr_hot_pages)))
 		return;
 	pages_tick();
 	hot_release(hot_is_too_much() ? UINT64_MAX : os_coarse_clock_ms() - HOT_MS);

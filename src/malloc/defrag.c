@@ -12,7 +12,7 @@
 static int run_hint(uintptr_t addr, unsigned nr_pages)
 {
 	const struct pageblock *b = map_pageblock(addr);
-	unsigned nr_free = __atomic_load_n(&b->nr_free, __ATOMIC_RELAXED);
+	unsigned nr_free = READ_ONCE(b->nr_free);
 
 	if (nr_free + nr_pages >= PAGEBLOCK_PAGES)
 		return BSLAB_DEFRAG_LAST;

@@ -52,8 +52,7 @@ void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type)
 	block_set_owner(blk, b);
 	block_list(b, blk);
 	b->nr_blocks++;
-	b->nr_free += blk->nr_free;
-	b->nr_dirty_free += blk->nr_dirty_free;
+	buddy_count_free(b, blk->nr_free, blk->nr_dirty_free);
 	b->count.nr_blocks_in++;
 }
 
@@ -61,8 +60,7 @@ void block_leave(struct buddy *b, struct pageblock *blk)
 {
 	block_unlist(b, blk);
 	b->nr_blocks--;
-	b->nr_free -= blk->nr_free;
-	b->nr_dirty_free -= blk->nr_dirty_free;
+	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);
 	pageblock_fini_free(blk);
 	block_set_owner(blk, NULL);
 	b->count.nr_blocks_out++;
@@ -96,11 +94,10 @@ bool block_free_pages(struct buddy *b, struct pageblock *blk, unsigned index, un
 {
 	bool was_listed = blk->nr_free != 0;
 
-	b->nr_free += nr_pages;
-	b->nr_dirty_free -= blk->nr_dirty_free;
+	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);
 	pageblock_free(blk, index, nr_pages);
 	bslab_assert(pageblock_is_valid(blk));
-	b->nr_dirty_free += blk->nr_dirty_free;
+	buddy_count_free(b, blk->nr_free, blk->nr_dirty_free);
 	block_count_pieces(b, blk);
 	block_relist(b, blk, was_listed);
 	if (blk->nr_free < PAGEBLOCK_PAGES)

@@ -18,6 +18,13 @@ void block_unlist(struct buddy *b, struct pageblock *blk);
 /* Call after free pages changed; was_listed: it had free pages before. */
 void block_relist(struct buddy *b, struct pageblock *blk, bool was_listed);
 
+/* Free pages come or, below 0, go. Their numbers are also read without the lock, as hints. */
+static inline void buddy_count_free(struct buddy *b, int nr_pages, int nr_dirty)
+{
+	WRITE_ONCE(b->nr_free, b->nr_free + (size_t)nr_pages);
+	WRITE_ONCE(b->nr_dirty_free, b->nr_dirty_free + (size_t)nr_dirty);
+}
+
 void block_set_owner(struct pageblock *blk, struct buddy *b);
 /* A block of the zone, all free, comes in; one that came free leaves. */
 void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type);

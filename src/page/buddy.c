@@ -83,8 +83,7 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	bslab_assert(index >= 0 && lock_is_held(&b->lock) && blk->state == PAGEBLOCK_BUDDY);
 	bslab_assert(pageblock_is_valid(blk));
 	block_relist(b, blk, true);
-	b->nr_free -= q->nr_pages;
-	b->nr_dirty_free -= nr_dirty;
+	buddy_count_free(b, -(int)q->nr_pages, -(int)nr_dirty);
 	b->count.nr_allocs++;
 	b->count.nr_alloc_pages += q->nr_pages;
 	b->count.nr_fresh_pages += q->nr_pages - nr_dirty;
@@ -168,7 +167,7 @@ static struct buddy *orphan_pop(void)
 	struct buddy *b = threads.orphans;
 
 	if (b) {
-		threads.orphans = b->next_orphan;
+		WRITE_ONCE(threads.orphans, b->next_orphan);
 	}
 	return b;
 }
@@ -222,7 +221,7 @@ void pages_thread_exit(void)
 	lock_take(&threads.lock, RANK_THREAD);
 	if (--b->nr_users == 0) {
 		b->next_orphan = threads.orphans;
-		threads.orphans = b;
+		WRITE_ONCE(threads.orphans, b);
 	}
 	lock_drop(&threads.lock, RANK_THREAD);
 }
@@ -245,9 +244,10 @@ static void blocks_move(struct buddy *to, struct buddy *from)
 					from->nr_blocks--;
 					to->nr_blocks++;
 				}
-	to->nr_free += from->nr_free;
-	to->nr_dirty_free += from->nr_dirty_free;
-	from->nr_free = from->nr_dirty_free = 0;
+	WRITE_ONCE(to->nr_free, to->nr_free + from->nr_free);
+	WRITE_ONCE(to->nr_dirty_free, to->nr_dirty_free + from->nr_dirty_free);
+	WRITE_ONCE(from->nr_free, 0);
+	WRITE_ONCE(from->nr_dirty_free, 0);
 	to->count.nr_adoptions++;
 }
 
@@ -261,12 +261,12 @@ static bool adopt_orphan(struct buddy *b)
 	struct buddy *o;
 	bool found = false;
 
-	if (!__atomic_load_n(&threads.orphans, __ATOMIC_RELAXED))
+	if (!READ_ONCE(threads.orphans))
 		return false;
 	lock_take(&threads.lock, RANK_THREAD);
 	for (o = threads.orphans; o && !found; o = o->next_orphan) {
 		/* A thread that has ended may be the guest of an orphan. */
-		if (o == b || !__atomic_load_n(&o->nr_free, __ATOMIC_RELAXED))
+		if (o == b || !READ_ONCE(o->nr_free))
 			continue;
 		lock_take(&o->lock, RANK_BUDDY);
 		lock_take(&b->lock, RANK_BUDDY_ADOPTER);
@@ -290,8 +290,8 @@ void pages_count_free(size_t *nr_free, size_t *nr_dirty_free)
 
 	*nr_free = *nr_dirty_free = 0;
 	for_each_buddy(b) {
-		*nr_free += __atomic_load_n(&b->nr_free, __ATOMIC_RELAXED);
-		*nr_dirty_free += __atomic_load_n(&b->nr_dirty_free, __ATOMIC_RELAXED);
+		*nr_free += READ_ONCE(b->nr_free);
+		*nr_dirty_free += READ_ONCE(b->nr_dirty_free);
 	}
 }
 
@@ -495,8 +495,7 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 
 	if (ok) {
 		block_relist(b, blk, true);
-		b->nr_free -= nr_more;
-		b->nr_dirty_free -= nr_dirty;
+		buddy_count_free(b, -(int)nr_more, -(int)nr_dirty);
 		b->nr_recycled += nr_dirty;
 		b->count.nr_extends++;
 		b->count.nr_alloc_pages += nr_more;
@@ -527,7 +526,7 @@ uint64_t pages_nr_given_back(void)
 	uint64_t n = 0;
 
 	for_each_buddy(b)
-		n += __atomic_load_n(&b->count.nr_purged_pages, __ATOMIC_RELAXED);
+		n += READ_ONCE(b->count.nr_purged_pages);
 	return n;
 }
 
@@ -563,7 +562,7 @@ static void snapshot_counters(struct buddy *b, struct pages_info *info)
 	size_t i;
 
 	lock_take(&b->lock, RANK_BUDDY);
-	info->nr_hot += __atomic_load_n(&b->hot.nr_pages, __ATOMIC_RELAXED);
+	info->nr_hot += READ_ONCE(b->hot.nr_pages);
 	for (i = 0; i < sizeof b->count / sizeof *from; i++)
 		to[i] += from[i];
 	lock_drop(&b->lock, RANK_BUDDY);
@@ -592,9 +591,9 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 }
 
 /* Of a block that no buddy owns, which may become anything while we look. */
-static void snapshot_other(const struct pageblock *blk, struct pages_info *info)
+static looks_at_others void snapshot_other(const struct pageblock *blk, struct pages_info *info)
 {
-	unsigned state = __atomic_load_n(&blk->state, __ATOMIC_RELAXED);
+	unsigned state = READ_ONCE(blk->state);
 
 	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
 	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;

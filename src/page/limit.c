@@ -88,7 +88,7 @@ static void ask_for_reclaim(size_t nr_pages, size_t soft)
 	size_t next = nr_pages + reclaim_step(soft);
 
 	if (nr_pages >= load(&limits.reclaim_at))
-		__atomic_store_n(&limits.wants_reclaim, true, __ATOMIC_RELAXED);
+		WRITE_ONCE(limits.wants_reclaim, true);
 	else if (next < load(&limits.reclaim_at)) /* it had grown far more meanwhile */
 		store(&limits.reclaim_at, next);
 }
@@ -129,7 +129,7 @@ void limit_note_mapped(size_t nr_old_pages, size_t nr_new_pages)
 
 bool limit_take_reclaim(void)
 {
-	return __atomic_load_n(&limits.wants_reclaim, __ATOMIC_RELAXED) &&
+	return READ_ONCE(limits.wants_reclaim) &&
 	       __atomic_exchange_n(&limits.wants_reclaim, false, __ATOMIC_RELAXED);
 }
 

@@ -34,8 +34,7 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 {
 	unsigned n = 0, order, link, next;
 
-	b->nr_free -= blk->nr_free;
-	b->nr_dirty_free -= blk->nr_dirty_free;
+	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);
 	for (order = NR_ORDERS; order-- > min_order;)
 		for (link = blk->head[order]; link && n < PURGE_BATCH; link = next) {
 			next = pageblock_next_free(blk, link);
@@ -44,8 +43,7 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 			pageblock_isolate(blk, link - 1, order);
 			out[n++] = (struct isolated){blk, link - 1, order};
 		}
-	b->nr_free += blk->nr_free;
-	b->nr_dirty_free += blk->nr_dirty_free;
+	buddy_count_free(b, blk->nr_free, blk->nr_dirty_free);
 	if (n)
 		block_relist(b, blk, true);
 	return n;

@@ -23,8 +23,9 @@ void run_describe(void *addr, unsigned from, unsigned nr_pages)
 static void hot_remove(struct hot_runs *hot, unsigned i, struct hot_run *out)
 {
 	*out = hot->run[i];
-	hot->nr_pages -= out->nr_pages;
-	hot->run[i] = hot->run[--hot->nr_runs];
+	WRITE_ONCE(hot->nr_pages, hot->nr_pages - out->nr_pages);
+	WRITE_ONCE(hot->nr_runs, hot->nr_runs - 1);
+	hot->run[i] = hot->run[hot->nr_runs];
 }
 
 static unsigned oldest(const struct hot_runs *hot)
@@ -77,7 +78,7 @@ static void hot_empty(struct hot_runs *hot, bool all)
 {
 	struct hot_run out[NR_HOT_RUNS];
 
-	if (__atomic_load_n(&hot->nr_runs, __ATOMIC_RELAXED))
+	if (READ_ONCE(hot->nr_runs))
 		send_home(out, hot_take_resting(hot, all, out));
 }
 
@@ -96,7 +97,7 @@ void *run_alloc(unsigned nr_pages, unsigned align_order, unsigned flags, bool *z
 	bool found;
 	void *p;
 
-	if (hot && __atomic_load_n(&hot->nr_pages, __ATOMIC_RELAXED) >= nr_pages) {
+	if (hot && READ_ONCE(hot->nr_pages) >= nr_pages) {
 		lock_take(&hot->lock, RANK_RUNS);
 		found = hot_take(hot, nr_pages, align_order, &run);
 		lock_drop(&hot->lock, RANK_RUNS);
@@ -129,8 +130,9 @@ void run_free(void *addr, unsigned nr_pages)
 	lock_take(&hot->lock, RANK_RUNS);
 	while (hot->nr_runs == NR_HOT_RUNS || hot->nr_pages + nr_pages > MAX_HOT_PAGES)
 		hot_remove(hot, oldest(hot), &out[n++]);
-	hot->run[hot->nr_runs++] = (struct hot_run){(uintptr_t)addr, hot->nr_freed++, (uint16_t)nr_pages, false};
-	hot->nr_pages += nr_pages;
+	hot->run[hot->nr_runs] = (struct hot_run){(uintptr_t)addr, hot->nr_freed++, (uint16_t)nr_pages, false};
+	WRITE_ONCE(hot->nr_runs, hot->nr_runs + 1);
+	WRITE_ONCE(hot->nr_pages, hot->nr_pages + nr_pages);
 	lock_drop(&hot->lock, RANK_RUNS);
 	send_home(out, n);
 	pages_tick();
@@ -141,9 +143,9 @@ void runs_reap(uint64_t now_ms)
 	static uint64_t reaped_at_ms; /* atomic */
 	struct buddy *b;
 
-	if (now_ms - __atomic_load_n(&reaped_at_ms, __ATOMIC_RELAXED) < REST_MS)
+	if (now_ms - READ_ONCE(reaped_at_ms) < REST_MS)
 		return;
-	__atomic_store_n(&reaped_at_ms, now_ms, __ATOMIC_RELAXED);
+	WRITE_ONCE(reaped_at_ms, now_ms);
 	for_each_buddy(b)
 		hot_empty(&b->hot, false);
 }

@@ -87,8 +87,8 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 	bits_change(r->free, index, n, false);
 	bits_change(r->dirty, index, n, false);
 	r->nr_free -= n;
-	zone.nr_dirty_pages -= nr_dirty;
-	zone.nr_used += n;
+	WRITE_ONCE(zone.nr_dirty_pages, zone.nr_dirty_pages - nr_dirty);
+	WRITE_ONCE(zone.nr_used, zone.nr_used + n);
 	if (state != PAGEBLOCK_ISOLATE)
 		zone.nr_peak = max_size(zone.nr_peak, zone.nr_used);
 	return nr_dirty;
@@ -112,13 +112,13 @@ static void learn(size_t nr_recycled, uint64_t now)
 		return;
 	zone.nr_recycled += nr_recycled;
 	if (elapsed >= WINDOW_MS)
-		zone.nr_learned >>= min_size(elapsed / WINDOW_MS, 63);
-	zone.nr_learned = max_size(zone.nr_learned, share_to_keep(elapsed));
+		WRITE_ONCE(zone.nr_learned, zone.nr_learned >> min_size(elapsed / WINDOW_MS, 63));
+	WRITE_ONCE(zone.nr_learned, max_size(zone.nr_learned, share_to_keep(elapsed)));
 	if (elapsed < WINDOW_MS)
 		return;
-	__atomic_store_n(&zone.window_at_ms, now, __ATOMIC_RELAXED);
+	WRITE_ONCE(zone.window_at_ms, now);
 	zone.nr_recycled = 0;
-	zone.nr_purged /= 2;
+	WRITE_ONCE(zone.nr_purged, zone.nr_purged / 2);
 	zone.nr_peak = zone.nr_used;
 }
 
@@ -127,7 +127,7 @@ static size_t take_purged(size_t nr_clean)
 {
 	size_t n = min_size(nr_clean, zone.nr_purged);
 
-	zone.nr_purged -= n;
+	WRITE_ONCE(zone.nr_purged, zone.nr_purged - n);
 	return n;
 }
 
@@ -144,12 +144,12 @@ static void give_blocks(struct region *r, unsigned index, unsigned n)
 			bits_change(r->dirty, i, 1, true);
 			r->nr_dirty++;
 			zone.count.nr_dirty_blocks++;
-			zone.nr_dirty_pages += nr_dirty;
+			WRITE_ONCE(zone.nr_dirty_pages, zone.nr_dirty_pages + nr_dirty);
 		}
 	}
 	bits_change(r->free, index, n, true);
 	r->nr_free += n;
-	zone.nr_used -= n;
+	WRITE_ONCE(zone.nr_used, zone.nr_used - n);
 }
 
 static bool commit_more(struct region *r, unsigned n)
@@ -223,7 +223,7 @@ found:
 /* Whether blocks come round shows when large ones are taken; buddies count the pages of runs. 0: nothing to learn. */
 static uint64_t learning_clock(enum pageblock_state state)
 {
-	if (state != PAGEBLOCK_LARGE || !(zone_has_dirty() || __atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
+	if (state != PAGEBLOCK_LARGE || !(zone_has_dirty() || READ_ONCE(zone.nr_purged)))
 		return 0;
 	return os_coarse_clock_ms(); /* perhaps a system call: not under the lock */
 }
@@ -277,7 +277,7 @@ bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_stat
 
 bool zone_has_dirty(void)
 {
-	return __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED) >= PAGEBLOCK_PAGES / 2;
+	return READ_ONCE(zone.nr_dirty_pages) >= PAGEBLOCK_PAGES / 2;
 }
 
 void zone_free(struct pageblock *first, unsigned nr_blocks)
@@ -316,7 +316,7 @@ static struct region *find_purge(size_t nr_pages, unsigned *index, unsigned *n)
 /* After a refusal (locked memory) not again before there is twice as much to gain. */
 static void note_refusal(bool refused)
 {
-	zone.refused_at = refused ? zone.nr_dirty_pages : 0;
+	WRITE_ONCE(zone.refused_at, refused ? zone.nr_dirty_pages : 0);
 }
 
 static bool purge_blocks(struct region *r, unsigned index, unsigned n)
@@ -354,8 +354,8 @@ size_t zone_purge(size_t nr_keep)
 		if (ok)
 			nr_purged += nr_pages;
 	}
-	zone.count.nr_purged_pages += nr_purged;
-	zone.nr_purged += nr_purged;
+	WRITE_ONCE(zone.count.nr_purged_pages, zone.count.nr_purged_pages + nr_purged);
+	WRITE_ONCE(zone.nr_purged, zone.nr_purged + nr_purged);
 	lock_drop(&zone.lock, RANK_ZONE);
 	return nr_purged;
 }
@@ -365,7 +365,7 @@ void zone_note_unmapped(size_t nr_pages)
 	if (!nr_pages)
 		return;
 	lock_take(&zone.lock, RANK_ZONE);
-	zone.nr_purged += nr_pages;
+	WRITE_ONCE(zone.nr_purged, zone.nr_purged + nr_pages);
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
@@ -373,7 +373,7 @@ void zone_note_fresh(size_t nr_pages)
 {
 	uint64_t now;
 
-	if (likely(!nr_pages || !__atomic_load_n(&zone.nr_purged, __ATOMIC_RELAXED)))
+	if (likely(!nr_pages || !READ_ONCE(zone.nr_purged)))
 		return;
 	now = os_coarse_clock_ms();
 	lock_take(&zone.lock, RANK_ZONE);
@@ -383,12 +383,12 @@ void zone_note_fresh(size_t nr_pages)
 
 size_t zone_learned_pages(void)
 {
-	return __atomic_load_n(&zone.nr_learned, __ATOMIC_RELAXED);
+	return READ_ONCE(zone.nr_learned);
 }
 
 uint64_t zone_nr_given_back(void)
 {
-	return __atomic_load_n(&zone.count.nr_purged_pages, __ATOMIC_RELAXED);
+	return READ_ONCE(zone.count.nr_purged_pages);
 }
 
 static size_t floor_pages(void)
@@ -398,17 +398,17 @@ static size_t floor_pages(void)
 
 size_t zone_nr_used(void)
 {
-	return __atomic_load_n(&zone.nr_used, __ATOMIC_RELAXED);
+	return READ_ONCE(zone.nr_used);
 }
 
 size_t zone_nr_dirty(void)
 {
-	return __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED);
+	return READ_ONCE(zone.nr_dirty_pages);
 }
 
 void zone_note_partial_free(size_t nr_pages)
 {
-	__atomic_store_n(&zone.nr_partial_free, nr_pages, __ATOMIC_RELAXED);
+	WRITE_ONCE(zone.nr_partial_free, nr_pages);
 }
 
 size_t zone_in_use(void)
@@ -434,10 +434,10 @@ static size_t low_pages(void)
 /* Reads without the lock: a stale value only shifts the purge by one free. */
 void zone_balance(void)
 {
-	size_t nr_dirty = __atomic_load_n(&zone.nr_dirty_pages, __ATOMIC_RELAXED);
-	size_t nr_kept = __atomic_load_n(&zone.nr_kept, __ATOMIC_RELAXED), low;
+	size_t nr_dirty = READ_ONCE(zone.nr_dirty_pages);
+	size_t nr_kept = READ_ONCE(zone.nr_kept), low;
 
-	if (unlikely(nr_dirty + nr_kept > zone_high_pages()) && nr_dirty / 2 >= zone.refused_at) {
+	if (unlikely(nr_dirty + nr_kept > zone_high_pages()) && nr_dirty / 2 >= READ_ONCE(zone.refused_at)) {
 		low = low_pages();
 		zone_purge(low - min_size(low, nr_kept));
 	}
@@ -445,12 +445,12 @@ void zone_balance(void)
 
 void zone_note_kept(size_t nr_pages)
 {
-	__atomic_store_n(&zone.nr_kept, nr_pages, __ATOMIC_RELAXED);
+	WRITE_ONCE(zone.nr_kept, nr_pages);
 }
 
 bool zone_window_is_over(void)
 {
-	return os_coarse_clock_ms() - __atomic_load_n(&zone.window_at_ms, __ATOMIC_RELAXED) >= WINDOW_MS;
+	return os_coarse_clock_ms() - READ_ONCE(zone.window_at_ms) >= WINDOW_MS;
 }
 
 void zone_next_window(size_t nr_recycled)

@@ -123,15 +123,15 @@ struct zone {
 static inline size_t zone_floor_pages_of(const struct zone *z, size_t dirty_size)
 {
 	return ((z->dirty_floor ? z->dirty_floor : dirty_size) >> PAGE_SHIFT) +
-	       __atomic_load_n(&z->nr_learned, __ATOMIC_RELAXED);
+	       READ_ONCE(z->nr_learned);
 }
 
 /* A stale number of free pages only shifts a watermark. */
 static inline size_t zone_pages_in_use_of(const struct zone *z)
 {
-	size_t nr_pages = __atomic_load_n(&z->nr_used, __ATOMIC_RELAXED) << PAGEBLOCK_ORDER;
+	size_t nr_pages = READ_ONCE(z->nr_used) << PAGEBLOCK_ORDER;
 
-	return nr_pages - min_size(nr_pages, __atomic_load_n(&z->nr_partial_free, __ATOMIC_RELAXED));
+	return nr_pages - min_size(nr_pages, READ_ONCE(z->nr_partial_free));
 }
 
 static inline size_t zone_high_pages_of(const struct zone *z, size_t dirty_size)

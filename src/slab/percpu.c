@@ -134,7 +134,7 @@ static struct percpu_area *area_get(void)
 	unsigned i;
 
 	if (a) {
-		*list = a->next_orphan;
+		WRITE_ONCE(*list, a->next_orphan);
 		a->looked_at_ms = 0;
 		return a;
 	}
@@ -147,7 +147,7 @@ static struct percpu_area *area_get(void)
 static void area_keep(struct percpu_area **list, struct percpu_area *a)
 {
 	a->next_orphan = *list;
-	*list = a;
+	WRITE_ONCE(*list, a);
 }
 
 /* Thread mode: a slot for this thread, 0 when all are taken. */
@@ -171,7 +171,7 @@ static bool area_create(void)
 	lock_take(&percpu.lock, RANK_THREAD);
 	slot = percpu.mode == INDEX_THREAD ? (thread_state.index ? thread_state.index : slot_get()) : current_slot();
 	if (slot >= percpu.nr_slots)
-		percpu.nr_slots = slot + 1;
+		WRITE_ONCE(percpu.nr_slots, slot + 1);
 	if (!(percpu.mode == INDEX_THREAD && !slot) && (!area_load(slot) || area_load(slot) == &none_area)) {
 		struct percpu_area *a = area_get();
 
@@ -194,7 +194,7 @@ static struct sheaf *orphan_sheaf(unsigned class)
 	struct percpu_area *a;
 	struct sheaf *s = NULL;
 
-	if (likely(!__atomic_load_n(&percpu.orphans, __ATOMIC_RELAXED)))
+	if (likely(!READ_ONCE(percpu.orphans)))
 		return NULL;
 	lock_take(&percpu.lock, RANK_THREAD);
 	for (a = percpu.orphans; a && !s; a = a->next_orphan) {
@@ -228,8 +228,8 @@ static void reap(struct percpu_area *a, uint64_t now)
 
 	for (class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_if_used(class);
-		void **top = __atomic_load_n(&a->top[class], __ATOMIC_RELAXED);
-		bool rests = top == __atomic_load_n(&a->seen[class], __ATOMIC_RELAXED);
+		void **top = READ_ONCE(a->top[class]);
+		bool rests = top == READ_ONCE(a->seen[class]);
 
 		if (!c)
 			continue;
@@ -237,7 +237,7 @@ static void reap(struct percpu_area *a, uint64_t now)
 			atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
 			sheaf_empty(c, sheaf_of_top(top));
 		}
-		__atomic_store_n(&a->seen[class], top, __ATOMIC_RELAXED);
+		WRITE_ONCE(a->seen[class], top);
 		if (barn_has_rested(c, now, REAP_MS)) {
 			atomic_fetch_add_explicit(&percpu.nr_barn_reaps, 1, memory_order_relaxed);
 			barn_drain(c);
@@ -259,19 +259,19 @@ static void reap_if_due(void)
 
 	if (!a || a == &none_area)
 		return;
-	nr_visits = __atomic_load_n(&a->nr_visits, __ATOMIC_RELAXED) + 1;
-	interval = __atomic_load_n(&a->look_interval, __ATOMIC_RELAXED);
-	__atomic_store_n(&a->nr_visits, nr_visits, __ATOMIC_RELAXED);
+	nr_visits = READ_ONCE(a->nr_visits) + 1;
+	interval = READ_ONCE(a->look_interval);
+	WRITE_ONCE(a->nr_visits, nr_visits);
 	if (likely(nr_visits < MIN_REAP_VISITS || nr_visits < interval))
 		return;
-	__atomic_store_n(&a->nr_visits, 0, __ATOMIC_RELAXED);
+	WRITE_ONCE(a->nr_visits, 0);
 	now = os_coarse_clock_ms();
-	if (now - __atomic_load_n(&a->looked_at_ms, __ATOMIC_RELAXED) < REAP_MS) {
-		__atomic_store_n(&a->look_interval, (uint32_t)min_size(2 * nr_visits, MAX_REAP_VISITS), __ATOMIC_RELAXED);
+	if (now - READ_ONCE(a->looked_at_ms) < REAP_MS) {
+		WRITE_ONCE(a->look_interval, (uint32_t)min_size(2 * nr_visits, MAX_REAP_VISITS));
 		return;
 	}
-	__atomic_store_n(&a->look_interval, MIN_REAP_VISITS, __ATOMIC_RELAXED);
-	__atomic_store_n(&a->looked_at_ms, now, __ATOMIC_RELAXED);
+	WRITE_ONCE(a->look_interval, MIN_REAP_VISITS);
+	WRITE_ONCE(a->looked_at_ms, now);
 	reap(a, now);
 	drain_idle(now);
 }
@@ -295,7 +295,7 @@ static void **current_top(unsigned class)
 			return NULL;
 		a = area_load(current_slot());
 	}
-	return __atomic_load_n(&a->top[class], __ATOMIC_RELAXED);
+	return READ_ONCE(a->top[class]);
 }
 
 /* After so many sequences were interrupted, the next one would be too: somebody is stepping through them. */
@@ -386,7 +386,7 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 		if (!top)
 			break;
 		/* Read before push() writes above the top: the object is ours, so only a second free can have put it there. */
-		below = __atomic_load_n(&top[-1], __ATOMIC_RELAXED);
+		below = READ_ONCE(top[-1]);
 		if (push(c->class, obj))
 			return;
 		if (below == obj) {
@@ -425,10 +425,10 @@ static void area_empty(struct percpu_area *a)
 /* Nobody looked at the clock here, after some visits of slow paths, for IDLE_MS before `now`. One never looked at begins to count. */
 static bool area_is_idle(struct percpu_area *a, uint64_t now)
 {
-	uint64_t looked_at = __atomic_load_n(&a->looked_at_ms, __ATOMIC_RELAXED);
+	uint64_t looked_at = READ_ONCE(a->looked_at_ms);
 
 	if (!looked_at)
-		__atomic_store_n(&a->looked_at_ms, now, __ATOMIC_RELAXED);
+		WRITE_ONCE(a->looked_at_ms, now);
 	return looked_at && now > looked_at + IDLE_MS;
 }
 
@@ -479,7 +479,7 @@ static void drain_own(void)
 
 	for (class = 1; class < NR_CLASSES; class++) {
 		struct percpu_area *a = area_load(current_slot());
-		void **top = a ? __atomic_load_n(&a->top[class], __ATOMIC_RELAXED) : NULL;
+		void **top = a ? READ_ONCE(a->top[class]) : NULL;
 
 		if (top && top != NONE_TOP && swap_top(class, top, NONE_TOP))
 			sheaf_empty(cache_of(class), sheaf_of_top(top));
@@ -506,7 +506,7 @@ static void drain_orphans(void)
 
 	lock_take(&percpu.lock, RANK_THREAD);
 	list = percpu.orphans;
-	percpu.orphans = NULL;
+	WRITE_ONCE(percpu.orphans, NULL);
 	lock_drop(&percpu.lock, RANK_THREAD);
 	areas_retire(list);
 }
@@ -536,9 +536,9 @@ static size_t area_bytes(const struct percpu_area *a)
 	unsigned class;
 
 	for (class = 1; class < NR_CLASSES; class++) {
-		void **p = __atomic_load_n(&a->top[class], __ATOMIC_RELAXED);
+		void **p = READ_ONCE(a->top[class]);
 
-		for (; !((uintptr_t)__atomic_load_n(p - 1, __ATOMIC_RELAXED) & 1); p--)
+		for (; !((uintptr_t)READ_ONCE(p[-1]) & 1); p--)
 			bytes += class_size(class);
 	}
 	return bytes;
@@ -548,7 +548,7 @@ static bool any_is_idle(uint64_t now)
 {
 	unsigned slot;
 
-	for (slot = 0; slot < __atomic_load_n(&percpu.nr_slots, __ATOMIC_RELAXED); slot++) {
+	for (slot = 0; slot < READ_ONCE(percpu.nr_slots); slot++) {
 		struct percpu_area *a = area_load(slot);
 
 		if (a && a != &none_area && area_is_idle(a, now) && area_bytes(a) >= MIN_IDLE_BYTES)
@@ -562,9 +562,9 @@ static void drain_idle(uint64_t now)
 {
 	static bool refused; /* atomic */
 
-	if (percpu.mode != INDEX_THREAD && !__atomic_load_n(&refused, __ATOMIC_RELAXED) && any_is_idle(now) &&
+	if (percpu.mode != INDEX_THREAD && !READ_ONCE(refused) && any_is_idle(now) &&
 	    !areas_drain(now))
-		__atomic_store_n(&refused, true, __ATOMIC_RELAXED);
+		WRITE_ONCE(refused, true);
 }
 
 void percpu_drain(void)
@@ -593,16 +593,16 @@ void percpu_thread_exit(void)
 }
 
 /* Another CPU's sheaf, that may be at work or on its way to another: an odd word is at its lower end in any case. */
-static void snapshot_sheaf(void **top, unsigned *nr, unsigned *capacity)
+static looks_at_others void snapshot_sheaf(void **top, unsigned *nr, unsigned *capacity)
 {
 	struct sheaf *s;
 	unsigned n = 0;
 	void *word;
 
-	while (!((uintptr_t)(word = __atomic_load_n(top - 1 - n, __ATOMIC_RELAXED)) & 1))
+	while (!((uintptr_t)(word = READ_ONCE(top[-1 - (ptrdiff_t)n])) & 1))
 		n++;
 	s = sheaf_of_sentinel(word);
-	*capacity = s ? __atomic_load_n(&s->capacity, __ATOMIC_RELAXED) : 0;
+	*capacity = s ? READ_ONCE(s->capacity) : 0;
 	*nr = n < *capacity ? n : *capacity; /* its memory may have begun a smaller life */
 }
 
@@ -611,7 +611,7 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 	unsigned class, nr, capacity;
 
 	for (class = 1; class < NR_CLASSES; class++) {
-		snapshot_sheaf(__atomic_load_n(&a->top[class], __ATOMIC_RELAXED), &nr, &capacity);
+		snapshot_sheaf(READ_ONCE(a->top[class]), &nr, &capacity);
 		info->nr_cached[class] += nr;
 		if (!cpu)
 			continue;
@@ -625,7 +625,7 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 
 void percpu_snapshot(struct percpu_info *info)
 {
-	unsigned slot, nr_slots = __atomic_load_n(&percpu.nr_slots, __ATOMIC_RELAXED);
+	unsigned slot, nr_slots = READ_ONCE(percpu.nr_slots);
 
 	memset(info, 0, offsetof(struct percpu_info, cpu));
 	info->mode = percpu.mode;

@@ -121,7 +121,7 @@ static bool is_in_decline(struct kmem_cache *c)
 /* In decline a barn pins no more slabs than an eighth of what is out does anyway. */
 static bool holds_too_much(struct kmem_cache *c, unsigned nr_full)
 {
-	return is_in_decline(c) && (size_t)nr_full * c->barn.capacity >
+	return is_in_decline(c) && (size_t)nr_full * READ_ONCE(c->barn.capacity) >
 				       atomic_load_explicit(&c->nr_out, memory_order_relaxed) / 8;
 }
 
@@ -146,7 +146,7 @@ static void count_bytes(const struct barn *b, const struct sheaf *s, bool in)
 static void note_visit(struct barn *b)
 {
 	bslab_assert(lock_is_held(&b->lock));
-	__atomic_store_n(&b->was_visited, true, __ATOMIC_RELAXED);
+	WRITE_ONCE(b->was_visited, true);
 }
 
 static bool is_one_way(int run)
@@ -160,7 +160,7 @@ static void barn_count_visit(struct barn *b, int run)
 	if (is_one_way(run) || b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
 		return;
 	b->nr_visits = 0;
-	b->capacity = (uint16_t)min_size(b->max_capacity, 2 * b->capacity);
+	WRITE_ONCE(b->capacity, (uint16_t)min_size(b->max_capacity, 2 * b->capacity));
 }
 
 static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
@@ -169,7 +169,7 @@ static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
 
 	if (s) {
 		*list = s->next;
-		--*nr;
+		WRITE_ONCE(*nr, (uint16_t)(*nr - 1));
 	}
 	return s;
 }
@@ -178,7 +178,7 @@ static void push(struct sheaf **list, uint16_t *nr, struct sheaf *s)
 {
 	s->next = *list;
 	*list = s;
-	++*nr;
+	WRITE_ONCE(*nr, (uint16_t)(*nr + 1));
 }
 
 /* Keeps an empty sheaf if it is worth keeping; else the caller retires it once the lock is dropped. */
@@ -318,7 +318,7 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	if (half) {
 		split(full, half);
 		barn_put(c, full);
-		if (holds_too_much(c, __atomic_load_n(&b->nr_full, __ATOMIC_RELAXED)))
+		if (holds_too_much(c, READ_ONCE(b->nr_full)))
 			barn_drain(c);
 		return half;
 	}
@@ -352,16 +352,16 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 bool barn_has_rested(struct kmem_cache *c, uint64_t now_ms, uint64_t rest_ms)
 {
 	struct barn *b = &c->barn;
-	uint64_t visited_at = __atomic_load_n(&b->visited_at_ms, __ATOMIC_RELAXED);
+	uint64_t visited_at = READ_ONCE(b->visited_at_ms);
 
-	if (__atomic_load_n(&b->was_visited, __ATOMIC_RELAXED)) {
-		__atomic_store_n(&b->was_visited, false, __ATOMIC_RELAXED);
-		__atomic_store_n(&b->visited_at_ms, now_ms, __ATOMIC_RELAXED);
+	if (READ_ONCE(b->was_visited)) {
+		WRITE_ONCE(b->was_visited, false);
+		WRITE_ONCE(b->visited_at_ms, now_ms);
 		return false;
 	}
 	if (!visited_at || now_ms < visited_at + rest_ms)
 		return false;
-	__atomic_store_n(&b->visited_at_ms, 0, __ATOMIC_RELAXED);
+	WRITE_ONCE(b->visited_at_ms, 0);
 	return true;
 }
 
@@ -374,8 +374,9 @@ void barn_drain(struct kmem_cache *c)
 	full = b->full;
 	empty = b->empty;
 	b->full = b->empty = NULL;
-	b->nr_full = b->nr_empty = 0;
-	b->capacity = first_capacity(b);
+	WRITE_ONCE(b->nr_full, 0);
+	b->nr_empty = 0;
+	WRITE_ONCE(b->capacity, first_capacity(b));
 	for (s = full; s; s = s->next)
 		count_bytes(b, s, false);
 	lock_drop(&b->lock, RANK_BARN);

@@ -145,7 +145,7 @@ static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigne
 /* How many objects the next slab has: see 6 in slab.h. A stale count only makes it another size. */
 static unsigned next_nr_objects(const struct kmem_cache *c)
 {
-	size_t nr_present = __atomic_load_n(&c->nr_objects, __ATOMIC_RELAXED);
+	size_t nr_present = READ_ONCE(c->nr_objects);
 	unsigned order = c->first_order;
 
 	while (order < c->full_order && objects_in(c->size, order + 1) <= nr_present)
@@ -186,7 +186,7 @@ static void count_slab(struct kmem_cache *c, const struct slab *s, int by)
 	c->nr_slabs += (uint32_t)by;
 	*(by > 0 ? &c->nr_slab_creates : &c->nr_slab_destroys) += 1;
 	c->nr_pages += (size_t)by * slab_nr_pages(s);
-	__atomic_store_n(&c->nr_objects, c->nr_objects + (size_t)by * slab_nr_objects(s), __ATOMIC_RELAXED);
+	WRITE_ONCE(c->nr_objects, c->nr_objects + (size_t)by * slab_nr_objects(s));
 }
 
 static bool slab_has_free(const struct slab *s)
@@ -497,7 +497,7 @@ void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 
 size_t cache_free_bytes(struct kmem_cache *c)
 {
-	size_t nr_objects = __atomic_load_n(&c->nr_objects, __ATOMIC_RELAXED);
+	size_t nr_objects = READ_ONCE(c->nr_objects);
 	size_t nr_out = atomic_load_explicit(&c->nr_out, memory_order_relaxed);
 
 	return nr_objects > nr_out ? (nr_objects - nr_out) * c->size : 0;
@@ -514,7 +514,7 @@ bool slab_is_sparse(const struct slab *s)
 {
 	const struct kmem_cache *c = s->cache;
 
-	return (uint64_t)slab_nr_taken(s) * __atomic_load_n(&c->nr_objects, __ATOMIC_RELAXED) <
+	return (uint64_t)slab_nr_taken(s) * READ_ONCE(c->nr_objects) <
 	       (uint64_t)slab_nr_objects(s) * atomic_load_explicit(&c->nr_out, memory_order_relaxed);
 }
 
