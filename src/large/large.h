@@ -34,6 +34,7 @@ struct vm_area {
 	struct pageblock *first; /* NULL: a mapping of its own */
 	unsigned nr_blocks;
 	bool rested; /* of a freed block that is kept: it was there at the last large_reap() */
+	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
 	uintptr_t map_addr; /* the mapping, guards included */
 	size_t map_size;
 };

@@ -12,11 +12,13 @@
  *   3 cache      one kmem_cache's partial list
  *   4 barn       one kmem_cache's full and empty sheaves
  *   5 large      list of own mappings
- *   6 buddy      one buddy's free areas and its pageblocks
- *   7 adopter    the buddy that adopts another's blocks (under the thread lock)
- *   8 zone       free pageblocks of all regions
- *   9 map        sections coming into being
- *  10 meta       boot allocator and pools of metadata
+ *   6 runs       the runs that one buddy keeps whole
+ *   7 buddy      one buddy's free areas and its pageblocks
+ *   8 adopter    the buddy that adopts another's blocks (under the thread lock)
+ *   9 zone       free pageblocks of all regions
+ *  10 map        sections coming into being
+ *  11 profile    samples and their stacks
+ *  12 meta       boot allocator and pools of metadata
  */
 #ifndef BSLAB_LOCK_H
 #define BSLAB_LOCK_H
@@ -33,6 +35,7 @@ enum lock_rank {
 	RANK_BUDDY_ADOPTER,
 	RANK_ZONE,
 	RANK_MAP,
+	RANK_PROFILE,
 	RANK_META,
 };
 
