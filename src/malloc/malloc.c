@@ -51,7 +51,7 @@ static size_t size_with_room(void *ptr, size_t old_size, size_t size)
 {
 	size_t roomy = old_size + old_size / 4;
 
-	return ptr == thread_state.grown && size < roomy ? roomy : size;
+	return ptr == thread_state.grown && size > old_size && size < roomy ? roomy : size;
 }
 
 static void *move_block(void *ptr, size_t old_size, size_t size, struct caller by)
