@@ -227,15 +227,15 @@ static int visit_info(struct dl_phdr_info *info, size_t size, void *symbols)
 	return 0;
 }
 
-/* A static program is its only module; the kernel says where its headers are. */
+/* A static program is its only module; the kernel says where its headers are: in the first page of the file. */
 static void visit_program(struct symbols *s)
 {
 	struct image image = {0, "", (const ElfW(Phdr) *)getauxval(AT_PHDR), getauxval(AT_PHNUM)};
 	size_t i;
 
 	for (i = 0; image.phdr && i < image.nr_phdrs; i++)
-		if (image.phdr[i].p_type == PT_PHDR)
-			image.bias = (uintptr_t)image.phdr - image.phdr[i].p_vaddr;
+		if (image.phdr[i].p_type == PT_LOAD && image.phdr[i].p_offset == 0)
+			image.bias = align_down((uintptr_t)image.phdr, BSLAB_PAGE_SIZE) - image.phdr[i].p_vaddr;
 	if (image.phdr)
 		visit_image(s, &image);
 }
