@@ -39,8 +39,8 @@ BSLAB_API void bslab_profile_stop(void);
  *   "folded"   one line a stack with the bytes held, for flame graphs
  *   "pprof"    profile.proto, compressed: for `go tool pprof` and others
  * Other threads run on; each 1,024 samples were live together. Takes the loader's lock for its list of modules, so not
- * from code that runs within dlopen() in one thread while another waits for it. Needs mappings of some 300 KiB, and 500
- * bytes a sample. 0; or -1 with errno:
+ * from code that runs within dlopen() in one thread while another waits for it. Needs mappings: about a
+ * MiB, and some KiB for each stack. 0; or -1 with errno:
  *   EINVAL   no such format
  *   ENOMEM   no memory for the mappings
  *   others   what write(2) says (EBADF, ENOSPC, EPIPE ...); a part may have been written

@@ -268,8 +268,10 @@ static bool free_large(page_desc_t d, void *ptr)
 
 	if (!a || a->addr != (uintptr_t)ptr)
 		return false;
-	if (unlikely(a->sample != NULL))
+	if (unlikely(a->sample != NULL)) {
 		sampled_forget(a->sample);
+		a->sample = NULL; /* the block may be kept as it is */
+	}
 	large_free(a);
 	return true;
 }

@@ -343,6 +343,19 @@ static int run_fork(const char *dir)
 
 static int run_same(void)
 {
+	for (int i = 0; i < 3; i++) { /* large blocks that are kept as they are when they are freed */
+		char *p = malloc(40 << 20), *q;
+
+		memset(p, 1, 40 << 20);
+		free(p);
+		EXPECT(bslab_profile_start(1) == 0);
+		q = site_malloc(5 << 20);
+		free(q);
+		bslab_profile_stop();
+		p = malloc(5 << 20);
+		EXPECT(p == q); /* else this tests nothing */
+		free(p);
+	}
 	for (size_t size = 0; size < 3000000; size += 1 + size / 7) {
 		void *plain = malloc(size), *sampled, *p;
 		size_t usable = bslab_malloc_usable_size(plain);
