@@ -286,8 +286,9 @@ class Life(Profiles):
     def test_deep_stacks_are_cut(self):
         for conf in "", "profile_unwind=frames":
             self.run_program("deep", self.dir, conf=conf)
-            stacks = [s for s in self.folded("deep") if s[-1] == "site_deep"]
-            self.assertEqual(stacks, [("site_deep",) * 64])
+            (stack,) = [s for s in self.folded("deep") if s[-1] == "site_deep"]
+            self.assertEqual(set(stack), {"site_deep"})
+            self.assertIn(len(stack), range(60, 65))  # a debug build's own frames are among the 64
 
     def test_errors(self):
         self.run_program("errors", says="done\n")
