@@ -5,7 +5,7 @@
  * On average one sample for each `interval` bytes that are allocated, wherever they fall, so that what a stack holds
  * can be estimated without bias. docs/profiling.md tells how to use it and what the numbers mean.
  *
- * Cost: nothing while it is off and was never on. On: malloc takes 15 instructions more; and for each sample, which
+ * Cost: nothing while it is off and was never on. On: malloc takes 13 instructions more; and for each sample, which
  * is rare, the stack is unwound (some microseconds), a small block gets pages of its own, and its free takes a lock.
  *
  * Safety: from any thread, but not from a signal handler. The child of fork keeps the samples and goes on.

@@ -176,9 +176,12 @@ static out_of_line void *malloc_rest(size_t size, bool is_counted)
 
 void *malloc_slow(size_t size)
 {
-	void *obj = malloc_medium(size);
+	void *obj;
 
-	return likely(is_object(obj)) ? obj : malloc_rest(size, obj != NULL);
+	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
+		return malloc_rest(size, false);
+	obj = malloc_small(size);
+	return likely(obj != NULL) ? obj : malloc_rest(size, true);
 }
 
 void *malloc_medium_shared(size_t size)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unwind.h>
 
+#include "arch/arch.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "profile/elf.h"
@@ -16,6 +17,7 @@
 static struct {
 	_Unwind_Reason_Code (*backtrace)(_Unwind_Trace_Fn, void *);
 	uintptr_t (*get_ip)(struct _Unwind_Context *, int *before_insn);
+	uintptr_t (*get_cfa)(struct _Unwind_Context *); /* of the frame below: this one's stack pointer */
 	uintptr_t start, end; /* where it stands */
 } libgcc;
 static struct {
@@ -63,34 +65,121 @@ static unsigned walk_frames(const struct caller *by, uintptr_t pc[MAX_FRAMES])
 
 /* --- by the tables ------------------------------------------------------------------- */
 
+/*
+ * A thread's outer frames are mostly those of its last sample, and the unwinder takes up to a microsecond for each. So
+ * the last stack is remembered, with each frame's stack pointer. When a walk comes to one of its frames, and every
+ * return address further out still stands where it stood, the rest is taken from there. In a few places, by thread;
+ * whoever finds its place in use, by another thread or by a fork long ago, does without.
+ */
+#define NR_MEMOS 16
+
+struct memo {
+	_Atomic bool is_busy;
+	bool is_cut; /* the stack had more frames */
+	unsigned n;
+	uintptr_t pc[MAX_FRAMES], sp[MAX_FRAMES]; /* sp rises */
+};
+static struct memo memos[NR_MEMOS];
+
+static struct memo *memo_get(void)
+{
+	struct memo *m = &memos[(arch_thread_pointer() >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 60];
+
+	return ARCH_RETURN_BELOW_CFA && !atomic_exchange_explicit(&m->is_busy, true, memory_order_acquire) ? m : NULL;
+}
+
+_Static_assert(NR_MEMOS == 1 << 4, "the upper four bits of the hash are the place");
+
+static void memo_put(struct memo *m, const uintptr_t *pc, const uintptr_t *sp, unsigned n, bool is_cut)
+{
+	m->n = n;
+	m->is_cut = is_cut;
+	memcpy(m->pc, pc, n * sizeof *pc);
+	memcpy(m->sp, sp, n * sizeof *sp);
+	atomic_store_explicit(&m->is_busy, false, memory_order_release);
+}
+
+/* The frames outside of the i-th, which is live, are as they were. The kernel is asked before another page is read. */
+static bool memo_holds(const struct memo *m, unsigned i)
+{
+	uintptr_t page = align_down(m->sp[i], BSLAB_PAGE_SIZE);
+
+	for (; i + 1 < m->n; i++) {
+		uintptr_t slot = m->sp[i + 1] - ARCH_RETURN_BELOW_CFA;
+
+		if (slot % sizeof slot || (align_down(slot, BSLAB_PAGE_SIZE) != page && !os_is_readable(slot)))
+			return false;
+		page = align_down(slot, BSLAB_PAGE_SIZE);
+		if (*(const uintptr_t *)slot != m->pc[i + 1] + 1)
+			return false;
+	}
+	return true;
+}
+
 /* More than bslab's own frames ever are, below the caller's. */
 #define MAX_OWN_FRAMES 16
 
 struct trace {
 	uintptr_t caller, *pc;
+	uintptr_t sp[MAX_FRAMES];
+	struct memo *memo; /* or NULL */
+	unsigned memo_at;
 	unsigned n, nr_own;
+	bool is_cut;
 };
+
+/* The rest of the stack, if the memo has it. What was cut there may only be cut here. */
+static bool trace_rest(struct trace *t, uintptr_t pc, uintptr_t sp)
+{
+	const struct memo *m = t->memo;
+	unsigned i = t->memo_at, nr_more;
+
+	while (i < m->n && m->sp[i] < sp)
+		i++;
+	t->memo_at = i;
+	if (i == m->n || m->sp[i] != sp || m->pc[i] != pc || (m->is_cut && t->n + m->n - i < MAX_FRAMES) || !memo_holds(m, i))
+		return false;
+	nr_more = (unsigned)min_size(m->n - i, MAX_FRAMES - t->n);
+	memcpy(t->pc + t->n, m->pc + i, nr_more * sizeof *t->pc);
+	memcpy(t->sp + t->n, m->sp + i, nr_more * sizeof *t->sp);
+	t->is_cut = m->is_cut || nr_more < m->n - i;
+	t->n += nr_more;
+	return true;
+}
 
 static _Unwind_Reason_Code trace_frame(struct _Unwind_Context *context, void *arg)
 {
 	struct trace *t = arg;
 	int before_insn = 0; /* a frame that a signal interrupted: the address is not a call's */
-	uintptr_t ip = libgcc.get_ip(context, &before_insn);
+	uintptr_t ip = libgcc.get_ip(context, &before_insn), sp;
 
 	if (!ip) /* where the stack begins */
 		return _URC_END_OF_STACK;
 	if (!t->n && ip != t->caller)
 		return ++t->nr_own < MAX_OWN_FRAMES ? _URC_NO_REASON : _URC_END_OF_STACK;
-	t->pc[t->n++] = before_insn ? ip : ip - 1;
-	return t->n < MAX_FRAMES ? _URC_NO_REASON : _URC_END_OF_STACK;
+	ip -= !before_insn;
+	sp = libgcc.get_cfa(context);
+	if (t->memo && trace_rest(t, ip, sp))
+		return _URC_END_OF_STACK;
+	t->pc[t->n] = ip;
+	t->sp[t->n++] = sp;
+	t->is_cut = t->n == MAX_FRAMES;
+	return t->is_cut ? _URC_END_OF_STACK : _URC_NO_REASON;
 }
 
 static unsigned walk_tables(const struct caller *by, uintptr_t pc[MAX_FRAMES])
 {
-	struct trace t = {.caller = by->pc, .pc = pc};
+	struct trace t;
 
+	t.caller = by->pc;
+	t.pc = pc;
+	t.memo_at = t.n = t.nr_own = 0;
+	t.is_cut = false;
+	t.memo = memo_get();
 	if (by->pc - libgcc.start >= libgcc.end - libgcc.start)
 		libgcc.backtrace(trace_frame, &t);
+	if (t.memo)
+		memo_put(t.memo, pc, t.sp, t.n, t.is_cut);
 	if (!t.n)
 		pc[t.n++] = by->pc - 1;
 	return t.n;
@@ -183,7 +272,8 @@ void unwind_setup(bool frames_only)
 		return;
 	backtrace = (_Unwind_Reason_Code(*)(_Unwind_Trace_Fn, void *))find(library, "_Unwind_Backtrace");
 	libgcc.get_ip = (uintptr_t(*)(struct _Unwind_Context *, int *))find(library, "_Unwind_GetIPInfo");
-	if (!backtrace || !libgcc.get_ip || !address((void *)backtrace, &info) ||
+	libgcc.get_cfa = (uintptr_t(*)(struct _Unwind_Context *))find(library, "_Unwind_GetCFA");
+	if (!backtrace || !libgcc.get_ip || !libgcc.get_cfa || !address((void *)backtrace, &info) ||
 	    !imports_find_object((uintptr_t)info.dli_fbase))
 		return;
 	libgcc.start = (uintptr_t)info.dli_fbase;

@@ -10,6 +10,7 @@
  *   same                  sampled blocks behave as others do: sizes, alignment, zeros, sized frees
  *   dlopen                modules come and go in two threads, each allocation is sampled
  *   frames                malloc called with anything for a frame pointer
+ *   paths DIR             the same place by many ways, in turns
  *   deep DIR              from 200 frames down
  *   leak                  12 MB held at exit
  *   misuse N              the N-th of some misuses, of sampled blocks
@@ -467,6 +468,56 @@ static int run_deep(const char *dir)
 	return 0;
 }
 
+/*
+ * Two ways to a site that look alike on the stack, recursion of changing depth between, frames of changing size. 1,000
+ * bytes at a time; even ones by way_a, of which each third has way_c in its stack.
+ */
+#define NR_WALKS 3000
+
+SITE void *way_down(int depth, size_t room)
+{
+	char *stack = __builtin_alloca(room);
+	void *p;
+
+	KEEP(stack);
+	p = depth ? way_down(depth - 1, room) : site_malloc(1000);
+	KEEP(p);
+	return p;
+}
+
+SITE void *way_a(int depth, size_t room)
+{
+	void *p = way_down(depth, room);
+
+	KEEP(p);
+	return p;
+}
+
+SITE void *way_b(int depth, size_t room)
+{
+	void *p = way_down(depth, room);
+
+	KEEP(p);
+	return p;
+}
+
+SITE void *way_c(int depth, size_t room)
+{
+	void *p = way_a(depth, room);
+
+	KEEP(p);
+	return p;
+}
+
+static int run_paths(const char *dir)
+{
+	EXPECT(bslab_profile_start(1) == 0);
+	for (int i = 0; i < NR_WALKS; i++)
+		EXPECT((i % 2 ? way_b : i % 3 ? way_a : way_c)(i % 7 % 4 * (i % 50 == 0 ? 30 : 1), (size_t)(i % 5) * 48));
+	dump(dir, "paths", "folded");
+	return 0;
+}
+
 /* --- exit, misuse, errors -------------------------------------------------------------------------------- */
 
 static int run_leak(void)
@@ -552,6 +603,8 @@ int main(int argc, char **argv)
 		return run_dlopen();
 	if (strcmp(what, "frames") == 0)
 		return run_frames();
+	if (strcmp(what, "paths") == 0)
+		return run_paths(dir);
 	if (strcmp(what, "deep") == 0)
 		return run_deep(dir);
 	if (strcmp(what, "leak") == 0)

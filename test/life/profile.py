@@ -290,6 +290,31 @@ class Life(Profiles):
             self.assertEqual(set(stack), {"site_deep"})
             self.assertIn(len(stack), range(60, 65))  # a debug build's own frames are among the 64
 
+    def test_stacks_that_are_much_alike(self):
+        for conf in "", "profile_unwind=frames":
+            self.run_program("paths", self.dir, conf=conf)
+            expected = {}
+            for i in range(3000):
+                depth = i % 7 % 4 * (30 if i % 50 == 0 else 1)
+                way = "b" if i % 2 else "a" if i % 3 else "c"
+                expected[way, depth] = expected.get((way, depth), 0) + 1000
+            found = {}
+            for stack, held in self.folded("paths").items():
+                if stack[-1] == "site_malloc":
+                    depth = stack.count("way_down") - 1
+                    self.assertEqual(stack[-2:-depth - 3:-1], ("way_down",) * (depth + 1))
+                    ways = tuple(f for f in stack if f.startswith("way_") and f != "way_down")
+                    if depth < 60:
+                        self.assertIn("main", stack)
+                    way = {("way_a",): "a", ("way_b",): "b", ("way_c", "way_a"): "c", (): "cut"}[ways]
+                    found[way, depth] = found.get((way, depth), 0) + held
+            for depth in [d for d in {d for _, d in expected} if d >= 60]:  # cut at 64 frames, wherever they came from
+                for way in "abc":
+                    expected.pop((way, depth), None)
+            for way, depth in [k for k in found if k[0] == "cut" or k[1] >= 60]:
+                del found[way, depth]
+            self.assertEqual(found, expected)
+
     def test_errors(self):
         self.run_program("errors", says="done\n")
 
