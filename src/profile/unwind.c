@@ -7,6 +7,7 @@
 #include <unwind.h>
 
 #include "arch/arch.h"
+#include "boot/boot.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "profile/elf.h"
@@ -79,13 +80,13 @@ struct memo {
 	unsigned n;
 	uintptr_t pc[MAX_FRAMES], sp[MAX_FRAMES]; /* sp rises */
 };
-static struct memo memos[NR_MEMOS];
+static struct memo *memos; /* [NR_MEMOS], or NULL; not in .bss, of which each process touches the pages */
 
 static struct memo *memo_get(void)
 {
-	struct memo *m = &memos[(arch_thread_pointer() >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 60];
+	struct memo *m = memos + ((arch_thread_pointer() >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 60);
 
-	return ARCH_RETURN_BELOW_CFA && !atomic_exchange_explicit(&m->is_busy, true, memory_order_acquire) ? m : NULL;
+	return memos && !atomic_exchange_explicit(&m->is_busy, true, memory_order_acquire) ? m : NULL;
 }
 
 _Static_assert(NR_MEMOS == 1 << 4, "the upper four bits of the hash are the place");
@@ -278,6 +279,8 @@ void unwind_setup(bool frames_only)
 		return;
 	libgcc.start = (uintptr_t)info.dli_fbase;
 	libgcc.end = library_end(libgcc.start);
+	if (ARCH_RETURN_BELOW_CFA)
+		memos = boot_alloc(NR_MEMOS * sizeof *memos, _Alignof(struct memo));
 	libgcc.backtrace = backtrace;
 	walk_tables(&(struct caller){0, 0}, pc);
 }

@@ -26,6 +26,9 @@
  *    are sorted at the first search), thread_state.in_profile keeps the inner call from being sampled, and it is an
  *    ordinary malloc otherwise. What libgcc sets up once is set up by the unwinding that unwind_setup() does.
  *
+ *    Time. A frame costs up to a microsecond, when the tables are cold; outer frames that still stand as they were at
+ *    the thread's last sample are taken over (struct memo).
+ *
  *    Faults. The tables are trusted, as they are when an exception is thrown. Frame pointers are not: a register that
  *    its code uses for something else is no pointer. Each is checked to be aligned, above the last and not far from it,
  *    and to point at memory that the kernel can read.
