@@ -77,32 +77,76 @@ static cold_path void *nothrow_aligned_retry(size_t size, size_t align, const vo
 	return form ? form(size, align, tag) : new_retry(size, align, false);
 }
 
-static force_inline void *new_block(size_t size)
+/* The slow paths are jumped to, as malloc's are: fast.h says why. */
+
+static out_of_line void *new_rest(size_t size, bool is_counted)
 {
-	void *p = malloc_fast(size);
+	void *p = malloc_by(size, CALLER(), is_counted);
 
 	return likely(p != NULL) ? p : new_retry(size, 0, true);
 }
 
-static force_inline void *new_aligned(size_t size, size_t align)
+static out_of_line void *new_slow(size_t size)
 {
-	void *p = bslab_aligned_alloc(align, size);
+	void *p = malloc_medium_shared(size);
+
+	return likely(is_object(p)) ? p : new_rest(size, p != NULL);
+}
+
+static force_inline void *new_block(size_t size)
+{
+	void *p = malloc_quick(size);
+
+	return likely(p != NULL) ? p : new_slow(size);
+}
+
+static out_of_line void *new_aligned_slow(size_t size, size_t align)
+{
+	void *p = is_power_of_2(align) ? memalign_by(size, align, CALLER()) : NULL;
 
 	return likely(p != NULL) ? p : new_retry(size, align, true);
 }
 
-static force_inline void *new_nothrow(size_t size, const void *tag)
+static force_inline void *new_aligned(size_t size, size_t align)
 {
-	void *p = malloc_fast(size);
+	void *p = memalign_fast_shared(size, align);
+
+	return likely(p != NULL) ? p : new_aligned_slow(size, align);
+}
+
+static out_of_line void *new_nothrow_rest(size_t size, const void *tag, bool is_counted)
+{
+	void *p = malloc_by(size, CALLER(), is_counted);
 
 	return likely(p != NULL) ? p : nothrow_retry(size, tag);
 }
 
-static force_inline void *new_aligned_nothrow(size_t size, size_t align, const void *tag)
+static out_of_line void *new_nothrow_slow(size_t size, const void *tag)
 {
-	void *p = bslab_aligned_alloc(align, size);
+	void *p = malloc_medium_shared(size);
+
+	return likely(is_object(p)) ? p : new_nothrow_rest(size, tag, p != NULL);
+}
+
+static force_inline void *new_nothrow(size_t size, const void *tag)
+{
+	void *p = malloc_quick(size);
+
+	return likely(p != NULL) ? p : new_nothrow_slow(size, tag);
+}
+
+static out_of_line void *new_aligned_nothrow_slow(size_t size, size_t align, const void *tag)
+{
+	void *p = is_power_of_2(align) ? memalign_by(size, align, CALLER()) : NULL;
 
 	return likely(p != NULL) ? p : nothrow_aligned_retry(size, align, tag);
+}
+
+static force_inline void *new_aligned_nothrow(size_t size, size_t align, const void *tag)
+{
+	void *p = memalign_fast_shared(size, align);
+
+	return likely(p != NULL) ? p : new_aligned_nothrow_slow(size, align, tag);
 }
 
 /*

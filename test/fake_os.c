@@ -423,6 +423,31 @@ uint64_t os_coarse_clock_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t os_wall_clock_ns(void)
+{
+	return os_coarse_clock_ms() * 1000000;
+}
+
+uint64_t os_random_seed(void)
+{
+	return 1;
+}
+
+bool os_is_readable(uintptr_t addr)
+{
+	return addr >= BSLAB_PAGE_SIZE;
+}
+
+bool os_exe_path(char *path, size_t size)
+{
+	return snprintf(path, size, "/fake/exe") > 0;
+}
+
+int os_open_new(const char *path)
+{
+	return os_open_append(path);
+}
+
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value)
 {
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);

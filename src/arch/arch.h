@@ -5,7 +5,9 @@
  *
  *   syscall.h  arch_syscall6(): a raw system call, -errno on failure, errno untouched
  *   percpu.h   arch_thread_pointer(), cpu_relax() and the three restartable
- *              sequences specified in arch/percpu.h
+ *              sequences specified in arch/percpu.h;
+ *              ARCH_RETURN_BELOW_CFA: how far below a frame's canonical address (the stack
+ *              pointer before the call) its return address stands; 0 where that is not fixed
  */
 #ifndef BSLAB_ARCH_H
 #define BSLAB_ARCH_H

@@ -75,6 +75,14 @@ static force_inline unsigned order_of(size_t nr_pages)
 	return nr_pages <= 1 ? 0 : ilog2(nr_pages - 1) + 1;
 }
 
+/* strcmp() would be one more name for the loader to look up in every process; memcmp() is one that is needed anyway. */
+static inline bool text_equal(const char *a, const char *b)
+{
+	size_t len = __builtin_strlen(a);
+
+	return len == __builtin_strlen(b) && __builtin_memcmp(a, b, len) == 0;
+}
+
 static force_inline size_t min_size(size_t a, size_t b)
 {
 	return a < b ? a : b;

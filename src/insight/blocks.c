@@ -53,7 +53,7 @@ struct pages_use view_pages(const struct block_copy *copy)
 
 		use.nr_slab += desc_class(copy->desc[i]) != 0;
 		use.nr_run += !desc_class(copy->desc[i]) &&
-			      (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT);
+			      (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED);
 	}
 	return use;
 }

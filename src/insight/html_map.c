@@ -34,7 +34,7 @@ static enum page_kind kind_of_desc(page_desc_t d)
 {
 	if (desc_class(d))
 		return desc_class(d) < NR_CLASSES ? kind_of_class(desc_class(d)) : KIND_OTHER;
-	return desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_BODY ? KIND_RUN : KIND_OTHER;
+	return desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_BODY || desc_type(d) == PAGE_SAMPLED ? KIND_RUN : KIND_OTHER;
 }
 
 /* A run that was freed and is kept whole is in use to the buddies; to everyone else it is free. */

@@ -172,20 +172,33 @@ static bool view_object(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 	return true;
 }
 
+/* 0: the head of no run. */
+static uint64_t run_pages(struct heap *h, page_desc_t head)
+{
+	struct sample s;
+
+	if (desc_class(head))
+		return 0;
+	if (desc_type(head) == PAGE_SAMPLED)
+		return heap_read(h, (uintptr_t)desc_pointer(head), &s, sizeof s) ? s.nr_pages : 0;
+	return desc_type(head) == PAGE_RUN || desc_type(head) == PAGE_RUN_HOT ? desc_number(head) : 0;
+}
+
 static bool view_run(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 {
 	uint64_t start = align_down(addr, BSLAB_PAGE_SIZE), nr;
-	bool is_hot;
 
 	if (desc_type(d) == PAGE_RUN_BODY)
 		start -= desc_number(d) << PAGE_SHIFT;
 	d = heap_desc(h, start);
-	nr = desc_number(d);
-	is_hot = desc_type(d) == PAGE_RUN_HOT;
-	if (desc_class(d) || (desc_type(d) != PAGE_RUN && !is_hot) || !nr || nr > PAGEBLOCK_PAGES || addr - start >= nr << PAGE_SHIFT)
+	nr = run_pages(h, d);
+	if (!nr || nr > PAGEBLOCK_PAGES || addr - start >= nr << PAGE_SHIFT)
 		return false;
 	line(out, "state");
-	fprintf(out, is_hot ? "free, kept whole for the next request of its size\n" : "in use\n");
+	fprintf(out, "%s\n",
+		desc_type(d) == PAGE_RUN_HOT	? "free, kept whole for the next request of its size"
+		: desc_type(d) == PAGE_SAMPLED ? "in use, sampled by the profile"
+					       : "in use");
 	line(out, "run");
 	fprintf(out, "%u pages at 0x%" PRIx64, (unsigned)nr, start);
 	fprintf(out, addr == start ? "\n" : ", the address is %" PRIu64 " bytes into it\n", addr - start);
@@ -269,7 +282,8 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 	fprintf(out, "0x%" PRIx64 "\n", addr);
 	if (desc_class(d) && view_object(h, addr, d, out))
 		return;
-	if (!desc_class(d) && (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT) &&
+	if (!desc_class(d) &&
+	    (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED) &&
 	    view_run(h, addr, d, out))
 		return;
 	if (view_large(h, addr, out))

@@ -36,6 +36,7 @@ struct vm_area {
 	struct pageblock *first; /* NULL: a mapping of its own */
 	unsigned nr_blocks;
 	uint64_t freed_at_ms; /* of a freed block that is kept */
+	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
 	uintptr_t map_addr; /* the mapping, guards included */
 	size_t map_size;
 };

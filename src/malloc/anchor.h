@@ -24,6 +24,7 @@
 #include "os/options.h"
 #include "page/buddy.h"
 #include "page/zone.h"
+#include "profile/samples.h"
 #include "region/region.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
@@ -62,7 +63,7 @@ struct anchor {
 #define LAYOUT(S, M, N)                                                                            \
 	N(class, NR_CLASSES) N(page, PAGE_SHIFT) N(pageblock, PAGEBLOCK_SHIFT) N(section, SECTION_SHIFT)       \
 	N(addresses, ADDRESS_BITS) N(migratetypes, NR_MIGRATETYPES) N(slots, NR_CPU_SLOTS)         \
-	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_ISOLATE) N(types, PAGE_LARGE)      \
+	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_ISOLATE) N(types, PAGE_SAMPLED)      \
 	N(links, LINK_BITS) N(modes, INDEX_THREAD) N(slab_states, SLAB_PARTIAL)                    \
 	S(hot) M(hot, small_limit) M(hot, area) M(hot, root)                                       \
 	S(options) M(options, index) M(options, dirty_size) M(options, large_size)                 \
@@ -90,7 +91,7 @@ struct anchor {
 	S(slab) M(slab, base) M(slab, nr_free) M(slab, nr_objects) M(slab, state) M(slab, free)    \
 	S(sheaf) M(sheaf, next) M(sheaf, capacity) M(sheaf, nr) M(sheaf, low_sentinel) M(sheaf, slot)          \
 	S(percpu) M(percpu, mode) M(percpu, orphans) M(percpu, limbo) M(percpu, nr_slots)          \
-	M(percpu, nr_sheaf_reaps)                                                                  \
+	M(percpu, nr_sheaf_reaps) S(sample) M(sample, size) M(sample, nr_pages) M(sample, class)   \
 	S(percpu_area) M(percpu_area, top) M(percpu_area, next_orphan)
 
 /* Each number has a place of its own, so that two that change places change the sum. */

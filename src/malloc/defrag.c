@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bslab/insight.h"
+#include "malloc/profile.h"
 #include "malloc/reports.h"
 #include "map/map.h"
 #include "map/pageblock.h"
@@ -36,6 +37,8 @@ int bslab_defrag_hint(const void *ptr)
 		return object_hint(slab_of(d), (uintptr_t)ptr);
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return run_hint((uintptr_t)ptr, (unsigned)desc_number(d));
+	if (sampled_of(d) && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
+		return run_hint((uintptr_t)ptr, sampled_of(d)->nr_pages);
 	return BSLAB_DEFRAG_NO;
 }
 

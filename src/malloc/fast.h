@@ -9,11 +9,25 @@
 
 #include "arch/arch.h"
 #include "map/map.h"
+#include "profile/sampler.h"
+#include "profile/unwind.h"
 #include "slab/sizes.h"
 
-/* src/malloc/slow.c */
+/*
+ * src/malloc/slow.c. Entry points leave for these by jumps, after which nothing of them is left on the stack: the
+ * profile finds the caller so.
+ */
 void *malloc_slow(size_t size) __attribute__((visibility("hidden")));
+void *calloc_slow(size_t size) __attribute__((visibility("hidden")));
+void *memalign_slow(size_t size, size_t align) __attribute__((visibility("hidden")));
+int posix_memalign_slow(void **ptr, size_t size, size_t align) __attribute__((visibility("hidden")));
 void free_slow(void *ptr) __attribute__((visibility("hidden")));
+/* malloc_medium() and memalign_fast() for all but the hottest callers: each copy of a sequence is relocated at start. */
+void *malloc_medium_shared(size_t size) __attribute__((visibility("hidden")));
+void *memalign_fast_shared(size_t size, size_t align) __attribute__((visibility("hidden")));
+/* For those that were jumped to already: on behalf of their caller. */
+void *malloc_by(size_t size, struct caller by, bool is_counted) __attribute__((visibility("hidden")));
+void *memalign_by(size_t size, size_t align, struct caller by) __attribute__((visibility("hidden")));
 /* src/malloc/malloc.c */
 void free_sized_slow(void *ptr, size_t size) __attribute__((visibility("hidden")));
 
@@ -22,16 +36,48 @@ static force_inline void *malloc_small(size_t size)
 	return percpu_pop(size_class(size), RSEQ_MM_CID);
 }
 
-static force_inline void *malloc_fast(size_t size)
+/* NULL where the fast path does not serve it. */
+static force_inline void *malloc_quick(size_t size)
+{
+	return likely(size < bslab_hot.small_limit) ? malloc_small(size) : NULL;
+}
+
+/*
+ * The medium path: while the profile is on, and nothing else is, it costs malloc its fast path and a countdown of
+ * bytes. An object; or NULL; or ONLY_COUNTED where there is none, but its bytes are counted. (Not by a bool's address: no
+ * function whose variables others may know leaves by a jump.)
+ */
+#define ONLY_COUNTED ((void *)1)
+
+static force_inline bool is_object(const void *p)
+{
+	return (uintptr_t)p > 1;
+}
+
+static force_inline void *malloc_medium(size_t size)
 {
 	void *obj;
 
-	if (likely(size < bslab_hot.small_limit)) {
-		obj = malloc_small(size);
-		if (likely(obj != NULL))
-			return obj;
-	}
-	return malloc_slow(size);
+	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
+		return NULL;
+	obj = malloc_small(size);
+	return likely(obj != NULL) ? obj : ONLY_COUNTED;
+}
+
+static force_inline void *malloc_fast(size_t size)
+{
+	void *obj = malloc_quick(size);
+
+	return likely(obj != NULL) ? obj : malloc_slow(size);
+}
+
+/* The same for any alignment; what is no power of two is not served. */
+static force_inline void *memalign_fast(size_t size, size_t align)
+{
+	if (likely(is_power_of_2(align) && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX - BSLAB_PAGE_SIZE &&
+		   bslab_hot.small_limit))
+		return malloc_small(align_up(size ? size : 1, align));
+	return NULL;
 }
 
 /* A pointer that is not a slab object's has class 0, whose sheaf is always full. */

@@ -7,7 +7,7 @@
 #ifndef BSLAB_MALLOC_INTERNAL_H
 #define BSLAB_MALLOC_INTERNAL_H
 
-#include "base/base.h"
+#include "profile/unwind.h"
 
 /* Makes the allocator ready; cheap once it is. */
 void process_boot(void);
@@ -17,9 +17,13 @@ void process_hook_thread(void);
 /* Gives back what nobody uses: caches, empty slabs, free pages beyond nr_keep. How many pages. */
 size_t reclaim(size_t nr_keep);
 
-/* A block of any size and alignment (a power of two). Sets errno when it returns NULL. *zeroed: reads as zero. */
-void *alloc_aligned(size_t size, size_t align, bool *zeroed);
-void *alloc_any(size_t size, bool *zeroed);
+struct alloc_request {
+	size_t size, align;  /* any; a power of two */
+	struct caller by;    /* for a sample of it */
+	bool is_counted;     /* the profile's sampler has let it pass */
+};
+/* A block. Sets errno when it returns NULL. *zeroed: reads as zero. */
+void *alloc_slow(const struct alloc_request *r, bool *zeroed);
 /* The bytes of a live block; 0 after a report, `what` names the call. */
 size_t block_size(void *ptr, const char *what);
 /* Reports a pointer that is no live block. */
@@ -32,6 +36,16 @@ struct slow_counts {
 	_Atomic uint64_t nr_reclaims, nr_failures; /* relaxed */
 };
 void slow_path_counts(uint64_t *nr_reclaims, uint64_t *nr_failures);
+
+/* Why malloc and its kin may not take their fast paths: any of these. */
+enum slow_reason {
+	SLOW_CHECK = 1,	  /* check=yes */
+	SLOW_PERTURB = 2, /* M_PERTURB */
+	SLOW_PROFILE = 4, /* bytes are counted */
+};
+/* Once booted; from any thread. Allowing is also what makes the fast paths work at boot. */
+void slow_path_force(enum slow_reason why);
+void slow_path_allow(enum slow_reason why);
 
 /* M_PERTURB: 0 or the byte that is complemented into new blocks. */
 void perturb_set(int byte);

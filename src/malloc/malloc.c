@@ -8,12 +8,14 @@
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
+#include "malloc/profile.h"
 #include "malloc/reports.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
+#include "profile/sampler.h"
 #include "slab/slab.h"
 
 void *bslab_malloc(size_t size)
@@ -28,21 +30,15 @@ void bslab_free(void *ptr)
 
 void *bslab_calloc(size_t count, size_t size)
 {
-	bool zeroed = false;
 	size_t total;
-	void *p = NULL;
+	void *p;
 
 	if (unlikely(__builtin_mul_overflow(count, size, &total))) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (likely(total < bslab_hot.small_limit))
-		p = malloc_small(total);
-	if (unlikely(!p))
-		p = alloc_any(total, &zeroed);
-	if (likely(p != NULL) && !zeroed)
-		memset(p, 0, total);
-	return p;
+	p = malloc_quick(total);
+	return likely(p != NULL) ? memset(p, 0, total) : calloc_slow(total);
 }
 
 /* --- realloc -------------------------------------------------------------------------------- */
@@ -59,13 +55,15 @@ static size_t size_with_room(void *ptr, size_t old_size, size_t size)
 	return ptr == thread_state.grown && size > old_size && size < roomy ? roomy : size;
 }
 
-static void *move_block(void *ptr, size_t old_size, size_t size)
+static void *move_block(void *ptr, size_t old_size, size_t size, struct caller by)
 {
 	size_t roomy = size_with_room(ptr, old_size, size);
-	void *p = bslab_malloc(roomy);
+	void *p = bslab_hot.small_limit ? malloc_quick(roomy) : malloc_medium_shared(roomy);
 
+	if (!is_object(p))
+		p = malloc_by(roomy, by, p != NULL);
 	if (!p && roomy > size)
-		p = bslab_malloc(size);
+		p = malloc_by(size, by, false);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, old_size < size ? old_size : size);
@@ -117,9 +115,9 @@ static void *run_adopt(void *ptr, size_t old_size, size_t size)
 	return p;
 }
 
-static void *resize_uncopied(void *ptr, size_t old_size, size_t size)
+/* Where it can stay, or can be moved without a copy: its address then; else NULL. */
+static void *resize_uncopied(page_desc_t d, void *ptr, size_t old_size, size_t size)
 {
-	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct vm_area *a = large_of(d);
 
 	if (a)
@@ -129,14 +127,24 @@ static void *resize_uncopied(void *ptr, size_t old_size, size_t size)
 	return run_resize(ptr, old_size, size) ? ptr : run_adopt(ptr, old_size, size);
 }
 
-static void *realloc_live(void *ptr, size_t old_size, size_t size)
+static void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by)
 {
-	void *p = resize_uncopied(ptr, old_size, size);
+	page_desc_t d = map_lookup((uintptr_t)ptr);
+	struct sample *s = sampled_find(d);
+	void *p, *moved;
 
-	if (!p)
-		p = move_block(ptr, old_size, size);
-	if (!p) /* by now all that is free was given back: near a limit that may do */
-		p = resize_uncopied(ptr, old_size, size);
+	if (sampled_is_small(s))
+		return small_stays(old_size, size) ? ptr : move_block(ptr, old_size, size, by);
+	p = resize_uncopied(d, ptr, old_size, size);
+	if (!p) {
+		moved = move_block(ptr, old_size, size, by);
+		if (moved)
+			return moved;
+		/* By now all that is free was given back: near a limit that may do. */
+		p = resize_uncopied(d, ptr, old_size, size);
+	}
+	if (p && (s || unlikely(sampler_interval())))
+		sampled_resize(s, p, old_size, size, by);
 	return p;
 }
 
@@ -150,11 +158,22 @@ static force_inline bool realloc_stays(void *ptr, size_t size)
 	       slab_check_object(s, (uintptr_t)ptr) == OBJECT_GOOD;
 }
 
-void *bslab_realloc(void *ptr, size_t size)
+static out_of_line void *realloc_slow(void *ptr, size_t size)
 {
-	size_t old_size;
+	size_t old_size = block_size(ptr, "realloc");
 	void *p;
 
+	if (unlikely(!old_size || size > PTRDIFF_MAX)) {
+		errno = old_size ? ENOMEM : EINVAL;
+		return NULL;
+	}
+	p = realloc_live(ptr, old_size, size, CALLER());
+	reports_poll();
+	return p;
+}
+
+void *bslab_realloc(void *ptr, size_t size)
+{
 	if (!ptr)
 		return malloc_fast(size);
 	if (!size) {
@@ -163,14 +182,7 @@ void *bslab_realloc(void *ptr, size_t size)
 	}
 	if (likely(realloc_stays(ptr, size)))
 		return ptr;
-	old_size = block_size(ptr, "realloc");
-	if (unlikely(!old_size || size > PTRDIFF_MAX)) {
-		errno = old_size ? ENOMEM : EINVAL;
-		return NULL;
-	}
-	p = realloc_live(ptr, old_size, size);
-	reports_poll();
-	return p;
+	return realloc_slow(ptr, size);
 }
 
 void *bslab_reallocarray(void *ptr, size_t count, size_t size)
@@ -189,15 +201,14 @@ void *bslab_reallocarray(void *ptr, size_t count, size_t size)
 /* align is a power of two. */
 static void *memalign_checked(size_t align, size_t size)
 {
-	bool zeroed;
-	void *p;
+	void *p = memalign_fast(size, align);
 
-	if (likely(align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX - BSLAB_PAGE_SIZE && bslab_hot.small_limit)) {
-		p = malloc_small(align_up(size ? size : 1, align));
-		if (likely(p != NULL))
-			return p;
-	}
-	return alloc_aligned(size, align, &zeroed);
+	return likely(p != NULL) ? p : memalign_slow(size, align);
+}
+
+void *memalign_fast_shared(size_t size, size_t align)
+{
+	return memalign_fast(size, align);
 }
 
 void *bslab_aligned_alloc(size_t align, size_t size)
@@ -222,16 +233,13 @@ void *bslab_memalign(size_t align, size_t size)
 
 int bslab_posix_memalign(void **ptr, size_t align, size_t size)
 {
-	int saved = errno;
 	void *p;
 
 	if (unlikely(!is_power_of_2(align) || align % sizeof(void *)))
 		return EINVAL;
-	p = memalign_checked(align, size);
-	if (unlikely(!p)) {
-		errno = saved;
-		return ENOMEM;
-	}
+	p = memalign_fast_shared(size, align);
+	if (unlikely(!p))
+		return posix_memalign_slow(ptr, size, align);
 	*ptr = p;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "bslab/bslab.h"
 #include "large/large.h"
 #include "malloc/internal.h"
+#include "malloc/profile.h"
 #include "malloc/reports.h"
 #include "map/map.h"
 #include "os/bug.h"
@@ -17,6 +18,8 @@
 #include "page/buddy.h"
 #include "page/limit.h"
 #include "page/zone.h"
+#include "profile/sampler.h"
+#include "profile/samples.h"
 #include "slab/percpu.h"
 
 enum { NOT_BOOTED, BOOTING, BOOTED };
@@ -37,6 +40,7 @@ static void read_options(void)
 	bug_set_fatal(!bslab_options.warn);
 	if (good)
 		good = reports_configure(fault, sizeof fault);
+	profile_configure();
 	if (!good)
 		bug_caller("%s", fault);
 }
@@ -70,8 +74,10 @@ static void boot(void)
 	if (bslab_options.reserve_size)
 		pages_reserve_highatomic((unsigned)((bslab_options.reserve_size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT));
 	atomic_store(&boot_state, BOOTED);
-	if (!bslab_options.check)
-		__atomic_store_n(&bslab_hot.small_limit, SMALL_MAX + 1, __ATOMIC_RELEASE); /* behind what fast paths read */
+	if (bslab_options.check)
+		slow_path_force(SLOW_CHECK);
+	else
+		slow_path_allow(SLOW_CHECK);
 	register_callbacks();
 }
 
@@ -129,12 +135,14 @@ static void fork_prepare(void)
 	pages_fork_prepare();
 	zone_fork_prepare();
 	map_fork_prepare();
+	samples_fork_prepare();
 	boot_fork_prepare();
 }
 
 static void fork_done(bool child)
 {
 	boot_fork_done(child);
+	samples_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);
 	pages_fork_done(child);
@@ -154,6 +162,7 @@ static void fork_child(void)
 {
 	atomic_store(&report_is_due, false); /* the parent was asked */
 	fork_done(true);
+	sampler_fork_child();
 }
 
 const char *bslab_index_mode(void)

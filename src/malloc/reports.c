@@ -180,8 +180,6 @@ int bslab_report(const char *what, const char *format, int fd)
 
 /* --- as the options say ------------------------------------------------------------------------- */
 
-#define MAX_PATH 512
-
 static struct {
 	unsigned what; /* 0: none is asked for */
 	enum report_format format;
@@ -191,14 +189,13 @@ static struct {
 
 _Atomic bool report_is_due;
 
-/* %p is the process's number, %% a percent sign. False when it does not fit. */
-static bool expand(char *path, size_t size, const char *text)
+bool path_expand(char path[MAX_PATH], const char *text)
 {
 	size_t len = 0;
 
-	for (; *text && len + 1 < size; text++) {
+	for (; *text && len + 1 < MAX_PATH; text++) {
 		if (*text == '%' && text[1] == 'p') {
-			len += bug_format(path + len, size - len, "%u", os_pid());
+			len += bug_format(path + len, MAX_PATH - len, "%u", os_pid());
 			text++;
 		} else {
 			text += *text == '%' && text[1] == '%';
@@ -209,8 +206,7 @@ static bool expand(char *path, size_t size, const char *text)
 	return !*text;
 }
 
-/* What an unwritable file comes to; libc's texts are not for signal handlers. */
-static const char *error_text(int error)
+const char *error_text(int error)
 {
 	switch (error) {
 	case ENOSPC:
@@ -244,7 +240,7 @@ static int write_to_path(const char *text, char *path)
 {
 	int fd, result;
 
-	if (!expand(path, MAX_PATH, text))
+	if (!path_expand(path, text))
 		return -ENAMETOOLONG;
 	fd = os_open_append(path);
 	if (fd < 0)
@@ -311,8 +307,7 @@ static bool parse_report(const char *text, size_t len)
 	return configured.what && format >= 0;
 }
 
-/* The environment is the program's to overwrite. */
-static const char *keep(struct option_text t)
+const char *option_keep(struct option_text t)
 {
 	char *copy = boot_alloc(t.len + 1, 1);
 
@@ -337,6 +332,6 @@ bool reports_configure(char *fault, size_t fault_size)
 		configured.what = REPORT_ALL;
 	configured.signal = o->report_signal;
 	if (configured.what && o->report_to.text)
-		configured.path = keep(o->report_to);
+		configured.path = option_keep(o->report_to);
 	return true;
 }

@@ -3,6 +3,7 @@
 #ifndef BSLAB_REPORTS_H
 #define BSLAB_REPORTS_H
 
+#include "os/options.h"
 #include "report/report.h"
 
 /* A snapshot in pages of its own; NULL where the kernel has none. Boots. */
@@ -13,6 +14,14 @@ void snapshot_drop(struct heap_report *r);
 bool reports_configure(char *fault, size_t fault_size);
 /* Sees to it that the report which the options ask for is written. Once libc can register handlers. */
 void reports_start(void);
+
+/* For files that options name: %p in `text` is the process's number, %% a percent sign. False when it does not fit. */
+#define MAX_PATH 512
+bool path_expand(char path[MAX_PATH], const char *text);
+/* What an unwritable file comes to; libc's texts are not for signal handlers. */
+const char *error_text(int error);
+/* A copy that stays: the environment is the program's to overwrite. */
+const char *option_keep(struct option_text t);
 
 extern _Atomic bool report_is_due __attribute__((visibility("hidden")));
 void report_due(void) __attribute__((visibility("hidden"), cold));

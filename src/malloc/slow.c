@@ -5,12 +5,14 @@
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
+#include "malloc/profile.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
+#include "profile/sampler.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
 
@@ -80,20 +82,57 @@ size_t reclaim(size_t nr_keep)
 	return (size_t)(nr_given_back() - before);
 }
 
+/* --- whether the fast paths may be taken -------------------------------------------------- */
+
+static _Atomic unsigned slow_reasons; /* mask of enum slow_reason */
+
+/*
+ * Whoever stores looks again whether it stored what the reasons say, so the last to store has it right. Release: behind
+ * what the fast paths read.
+ */
+static void slow_reasons_apply(void)
+{
+	unsigned r;
+
+	do {
+		r = atomic_load(&slow_reasons);
+		sampler_allow_medium(r == SLOW_PROFILE);
+		__atomic_store_n(&bslab_hot.small_limit, r ? 0 : SMALL_MAX + 1, __ATOMIC_SEQ_CST);
+	} while (atomic_load(&slow_reasons) != r);
+}
+
+void slow_path_force(enum slow_reason why)
+{
+	atomic_fetch_or(&slow_reasons, why);
+	slow_reasons_apply();
+}
+
+void slow_path_allow(enum slow_reason why)
+{
+	atomic_fetch_and(&slow_reasons, ~(unsigned)why);
+	slow_reasons_apply();
+}
+
 /* 0, or the byte whose complement new blocks are filled with. */
 static _Atomic uint8_t perturb;
 
 void perturb_set(int byte)
 {
 	atomic_store(&perturb, (uint8_t)byte);
-	bslab_hot.small_limit = byte || bslab_options.check ? 0 : SMALL_MAX + 1;
+	if (byte)
+		slow_path_force(SLOW_PERTURB);
+	else
+		slow_path_allow(SLOW_PERTURB);
 }
+
+/* --- slow paths of malloc and its kin ---------------------------------------------------------- */
 
 /* Beyond any address space: not worth a reclaim. */
 #define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
 
-void *alloc_aligned(size_t size, size_t align, bool *zeroed)
+void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 {
+	size_t size = r->size, align = r->align;
 	void *p = NULL;
 
 	process_boot();
@@ -106,7 +145,10 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
 		size = align_up(size, align);
 	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
-		p = alloc_once(size, align, 0, zeroed);
+		if (unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
+			p = sampled_alloc(r, size, zeroed);
+		if (likely(!p))
+			p = alloc_once(size, align, 0, zeroed);
 		if (unlikely(!p)) {
 			reclaim(0);
 			p = alloc_once(size, align, PAGES_HIGHATOMIC, zeroed);
@@ -124,16 +166,73 @@ void *alloc_aligned(size_t size, size_t align, bool *zeroed)
 	return p;
 }
 
-void *alloc_any(size_t size, bool *zeroed)
+static out_of_line void *malloc_rest(size_t size, bool is_counted)
 {
-	return alloc_aligned(size, 1, zeroed);
+	bool zeroed;
+
+	return alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
 {
+	void *obj;
+
+	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
+		return malloc_rest(size, false);
+	obj = malloc_small(size);
+	return likely(obj != NULL) ? obj : malloc_rest(size, true);
+}
+
+void *malloc_medium_shared(size_t size)
+{
+	return malloc_medium(size);
+}
+
+void *malloc_by(size_t size, struct caller by, bool is_counted)
+{
 	bool zeroed;
 
-	return alloc_any(size, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, by, is_counted}, &zeroed);
+}
+
+static out_of_line void *calloc_rest(size_t size, bool is_counted)
+{
+	bool zeroed = false;
+	void *p = alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted}, &zeroed);
+
+	return p && !zeroed ? memset(p, 0, size) : p;
+}
+
+void *calloc_slow(size_t size)
+{
+	void *obj = malloc_medium_shared(size);
+
+	return likely(is_object(obj)) ? memset(obj, 0, size) : calloc_rest(size, obj != NULL);
+}
+
+void *memalign_slow(size_t size, size_t align)
+{
+	return memalign_by(size, align, CALLER());
+}
+
+void *memalign_by(size_t size, size_t align, struct caller by)
+{
+	bool zeroed;
+
+	return alloc_slow(&(struct alloc_request){size, align, by, false}, &zeroed);
+}
+
+int posix_memalign_slow(void **ptr, size_t size, size_t align)
+{
+	int saved = errno;
+	void *p = memalign_by(size, align, CALLER());
+
+	if (unlikely(!p)) {
+		errno = saved;
+		return ENOMEM;
+	}
+	*ptr = p;
+	return 0;
 }
 
 /* --- free ------------------------------------------------------------------------------ */
@@ -172,6 +271,10 @@ static bool free_large(page_desc_t d, void *ptr)
 
 	if (!a || a->addr != (uintptr_t)ptr)
 		return false;
+	if (unlikely(a->sample != NULL)) {
+		sampled_forget(a->sample);
+		a->sample = NULL; /* the block may be kept as it is */
+	}
 	large_free(a);
 	return true;
 }
@@ -186,7 +289,7 @@ void free_slow(void *ptr)
 	if (desc_class(d)) {
 		free_slab_object(d, ptr);
 		process_hook_thread();
-	} else if (!free_run(d, ptr) && !free_large(d, ptr)) {
+	} else if (!free_run(d, ptr) && !free_large(d, ptr) && !sampled_free(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
 	reports_poll();
@@ -217,6 +320,10 @@ void report_pointer(void *ptr, const char *what)
 	d = map_lookup(page);
 	if (desc_type(d) == PAGE_RUN) {
 		report_interior(ptr, what, (size_t)desc_number(d) << PAGE_SHIFT, page);
+		return;
+	}
+	if (sampled_of(d)) {
+		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
 		return;
 	}
 	a = large_find(addr);
@@ -251,6 +358,8 @@ size_t block_size(void *ptr, const char *what)
 		return (size_t)desc_number(d) << PAGE_SHIFT;
 	if (a && a->addr == (uintptr_t)ptr)
 		return a->size;
+	if (sampled_of(d) && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
+		return sampled_size(sampled_of(d));
 	report_pointer(ptr, what);
 	return 0;
 }

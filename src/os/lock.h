@@ -17,7 +17,8 @@
  *   8 adopter    the buddy that adopts another's blocks (under the thread lock)
  *   9 zone       free pageblocks of all regions
  *  10 map        sections coming into being
- *  11 meta       boot allocator and pools of metadata
+ *  11 profile    samples and their stacks
+ *  12 meta       boot allocator and pools of metadata
  */
 #ifndef BSLAB_LOCK_H
 #define BSLAB_LOCK_H
@@ -34,6 +35,7 @@ enum lock_rank {
 	RANK_BUDDY_ADOPTER,
 	RANK_ZONE,
 	RANK_MAP,
+	RANK_PROFILE,
 	RANK_META,
 };
 

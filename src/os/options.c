@@ -18,6 +18,7 @@ const struct options bslab_option_defaults = {
 
 static const char *const index_names[] = {"auto", "mm_cid", "cpu_id", "thread"};
 static const char *const error_names[] = {"abort", "warn"};
+static const char *const unwind_names[] = {"auto", "frames"};
 static const char *const bool_names[] = {"no", "yes"};
 
 const char *index_mode_name(enum index_mode mode)
@@ -111,6 +112,16 @@ static bool parse_text(struct token t, struct option_text *value)
 	return t.len > 0;
 }
 
+/* on, off, or the mean distance of samples. */
+static bool parse_profile(struct token t, size_t *interval)
+{
+	if (token_is(t, "on") || token_is(t, "off")) {
+		*interval = t.len == 2 ? PROFILE_INTERVAL : 0;
+		return true;
+	}
+	return parse_size(t, 1, MAX_PROFILE_INTERVAL, interval);
+}
+
 static bool parse_value(struct options *o, struct token key, struct token value, bool *known)
 {
 	int i;
@@ -140,6 +151,16 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 		return parse_text(value, &o->report_to);
 	if (token_is(key, "report_signal"))
 		return parse_signal(value, &o->report_signal);
+	if (token_is(key, "profile"))
+		return parse_profile(value, &o->profile_interval);
+	if (token_is(key, "profile_to"))
+		return parse_text(value, &o->profile_to);
+	if (token_is(key, "profile_unwind")) {
+		i = find_name(value, unwind_names, 2);
+		if (i >= 0)
+			o->profile_frames = i;
+		return i >= 0;
+	}
 	if (token_is(key, "region")) {
 		size_t size;
 

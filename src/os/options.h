@@ -12,6 +12,9 @@ enum index_mode {
 	INDEX_THREAD, /* per thread, without rseq */
 };
 
+#define PROFILE_INTERVAL (512 * KIB) /* where none is given */
+#define MAX_PROFILE_INTERVAL GIB
+
 /* A part of BSLAB_CONF, as it stands there. text NULL: not given. */
 struct option_text {
 	const char *text;
@@ -31,6 +34,9 @@ struct options {
 	size_t soft_limit, hard_limit; /* bytes of the heap, 0: none; see page/limit.h */
 	struct option_text report, report_to; /* WHAT[:FORMAT], and the file; for the api floor to read */
 	int report_signal;   /* 0: at exit */
+	size_t profile_interval; /* mean bytes from one sample to the next; 0: no profile at start */
+	struct option_text profile_to; /* the file of the profile at exit */
+	bool profile_frames; /* profile_unwind=frames: by frame pointers only */
 };
 
 extern struct options bslab_options; /* all zero before boot */

@@ -260,6 +260,44 @@ uint64_t os_coarse_clock_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t os_wall_clock_ns(void)
+{
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t os_random_seed(void)
+{
+	const uint64_t *random = (const uint64_t *)getauxval(AT_RANDOM);
+	uint64_t seed;
+
+	if (!random)
+		return os_wall_clock_ns();
+	__builtin_memcpy(&seed, random, sizeof seed);
+	return seed;
+}
+
+/*
+ * rt_sigprocmask(2) reads the new mask before it looks at what to do with it: EFAULT where it cannot be read, EINVAL
+ * for a way that does not exist (abseil's AddressIsReadable() asks so).
+ */
+bool os_is_readable(uintptr_t addr)
+{
+	return SYS(SYS_rt_sigprocmask, ~0, addr, NULL, 8, 0, 0) != -EFAULT;
+}
+
+bool os_exe_path(char *path, size_t size)
+{
+	long n = SYS(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, size - 1, 0, 0);
+
+	if (n <= 0)
+		return false;
+	path[n] = '\0';
+	return true;
+}
+
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value)
 {
 	SYS(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
@@ -298,6 +336,11 @@ int os_write(int fd, const char *text, size_t len)
 int os_open_append(const char *path)
 {
 	return (int)SYS(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666, 0, 0);
+}
+
+int os_open_new(const char *path)
+{
+	return (int)SYS(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666, 0, 0);
 }
 
 void os_close(int fd)

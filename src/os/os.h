@@ -61,6 +61,14 @@ int os_cpu(void);
 /* The kernel's rseq feature size (AT_RSEQ_FEATURE_SIZE), 0 before Linux 6.3. */
 size_t os_rseq_feature_size(void);
 uint64_t os_coarse_clock_ms(void);
+/* Nanoseconds since 1970. */
+uint64_t os_wall_clock_ns(void);
+/* A number that differs from process to process (AT_RANDOM). */
+uint64_t os_random_seed(void);
+/* Whether the eight bytes at an address can be read: a system call that changes nothing. */
+bool os_is_readable(uintptr_t addr);
+/* The path of the program's file as a string; false when it is not known. */
+bool os_exe_path(char *path, size_t size);
 unsigned os_pid(void);
 
 /* --- threads waiting ---------------------------------------------------- */
@@ -75,6 +83,8 @@ void os_yield(void);
 int os_write(int fd, const char *text, size_t len);
 /* A file that is written at its end, made if there is none; a descriptor, or a negative errno. */
 int os_open_append(const char *path);
+/* A file that is made, or emptied; as above. */
+int os_open_new(const char *path);
 void os_close(int fd);
 
 #endif

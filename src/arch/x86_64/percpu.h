@@ -5,6 +5,8 @@
 
 #include "arch/percpu.h"
 
+#define ARCH_RETURN_BELOW_CFA 8 /* the call instruction pushes it */
+
 static force_inline uintptr_t arch_thread_pointer(void)
 {
 	uintptr_t tp;

@@ -53,6 +53,22 @@ Test(options, reads_each_key)
 	cr_assert_eq(o.large_size, GIB);
 }
 
+Test(options, profile)
+{
+	expect_good("profile=on,profile_to=/tmp/p.%p,profile_unwind=frames");
+	cr_assert_eq(o.profile_interval, PROFILE_INTERVAL);
+	cr_assert_eq(o.profile_to.len, strlen("/tmp/p.%p"));
+	cr_assert(o.profile_frames);
+	expect_good("profile=64K");
+	cr_assert_eq(o.profile_interval, 64 * KIB);
+	expect_good("profile=1G,profile=off,profile_unwind=auto");
+	cr_assert_eq(o.profile_interval, 0);
+	cr_assert_not(o.profile_frames);
+	expect_fault("profile=0", "BSLAB_CONF: bad value '0' for 'profile'");
+	expect_fault("profile=onn", "BSLAB_CONF: bad value 'onn' for 'profile'");
+	expect_fault("profile_unwind=", "BSLAB_CONF: bad value '' for 'profile_unwind'");
+}
+
 Test(options, the_last_of_a_key_wins)
 {
 	expect_good("check=yes,check=no,index=thread,index=mm_cid");

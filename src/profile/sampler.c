@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#include "profile/sampler.h"
+
+#include "os/os.h"
+
+struct sampler sampler = {0};
+
+/*
+ * Random numbers: a Weyl sequence, mixed (Steele, Lea and Flood 2014, SplitMix64). All threads draw from one, a number
+ * for each sample, so that no thread keeps or seeds a state of its own.
+ */
+#define WEYL 0x9e3779b97f4a7c15ull
+
+static _Atomic uint64_t sequence; /* relaxed */
+
+static uint64_t random_number(void)
+{
+	uint64_t x = atomic_fetch_add_explicit(&sequence, WEYL, memory_order_relaxed);
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+	return x ^ x >> 31;
+}
+
+/* In (0, 1): 53 bits and a half. */
+static double random_unit(void)
+{
+	return ((double)(random_number() >> 11) + 0.5) * 0x1p-53;
+}
+
+/*
+ * ln x for a normal x > 0, without libm. x = 2^e * m with m in [sqrt(1/2), sqrt(2)); with s = (m - 1) / (m + 1),
+ * ln m = 2 (s + s^3/3 + s^5/5 + ...), and |s| < 0.172: what is left out is below 2 s^11 / 11 < 10^-9.
+ */
+static double log_of(double x)
+{
+	union {
+		double x;
+		uint64_t bits;
+	} u = {x};
+	int e = (int)(u.bits >> 52) - 1023;
+	double s, q;
+
+	u.bits = (u.bits & ((1ull << 52) - 1)) | 1023ull << 52;
+	if (u.x > 1.4142135623730951) {
+		u.x /= 2;
+		e++;
+	}
+	s = (u.x - 1) / (u.x + 1);
+	q = s * s;
+	return e * 0.6931471805599453 + 2 * s * (1 + q * (1. / 3 + q * (1. / 5 + q * (1. / 7 + q / 9))));
+}
+
+/*
+ * 1 - exp(-x) for x >= 0. With q(x) = 1 - exp(-x), q(2x) = q(x) (2 - q(x)): x is halved until it is at most 1/16, where
+ * the series is cut behind x^6, which leaves out less than x^7 / 5040 < 10^-12.
+ */
+static double one_minus_exp(double x)
+{
+	int halvings = 0;
+	double q;
+
+	if (x > 40)
+		return 1;
+	for (; x > 1. / 16; x /= 2)
+		halvings++;
+	q = x * (1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5 * (1 - x / 6)))));
+	while (halvings--)
+		q *= 2 - q;
+	return q;
+}
+
+size_t sampler_draw(size_t mean)
+{
+	return (size_t)(-log_of(random_unit()) * (double)mean);
+}
+
+double sampler_weight(size_t bytes, size_t interval)
+{
+	return 1 / one_minus_exp((double)bytes / (double)interval);
+}
+
+bool sampler_chance(double chance)
+{
+	return random_unit() < chance;
+}
+
+bool sampler_hits(size_t bytes)
+{
+	size_t interval = sampler_interval();
+	uint16_t epoch = __atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED);
+
+	if (!interval || thread_state.in_profile)
+		return false;
+	if (thread_state.sample_epoch != epoch) {
+		thread_state.sample_left = (intptr_t)sampler_draw(interval);
+		thread_state.sample_epoch = epoch;
+	}
+	if (bytes <= (size_t)thread_state.sample_left) {
+		thread_state.sample_left -= (intptr_t)bytes;
+		return false;
+	}
+	thread_state.sample_left = (intptr_t)sampler_draw(interval);
+	return true;
+}
+
+void sampler_start(size_t interval)
+{
+	uint16_t epoch = (uint16_t)(__atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED) + 1);
+
+	if (!atomic_load_explicit(&sequence, memory_order_relaxed))
+		atomic_store_explicit(&sequence, os_random_seed() ^ os_pid() * WEYL, memory_order_relaxed);
+	if (epoch == 0 || epoch == NO_EPOCH)
+		epoch = 1;
+	__atomic_store_n(&sampler.interval, interval, __ATOMIC_RELAXED);
+	__atomic_store_n(&sampler.epoch, epoch, __ATOMIC_RELAXED);
+}
+
+void sampler_stop(void)
+{
+	__atomic_store_n(&sampler.interval, 0, __ATOMIC_RELAXED);
+}
+
+void sampler_allow_medium(bool allow)
+{
+	uint16_t epoch = __atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED);
+
+	__atomic_store_n(&sampler.medium_epoch, allow ? epoch : NO_EPOCH, __ATOMIC_RELAXED);
+}
+
+void sampler_fork_child(void)
+{
+	atomic_fetch_add_explicit(&sequence, os_pid() * (WEYL << 1 | 1), memory_order_relaxed);
+}

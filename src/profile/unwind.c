@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "profile/unwind.h"
+
+#include <dlfcn.h>
+#include <string.h>
+#include <unwind.h>
+
+#include "arch/arch.h"
+#include "boot/boot.h"
+#include "os/os.h"
+#include "os/thread.h"
+#include "profile/elf.h"
+
+#pragma weak dlsym /* not in a static program */
+
+/* Written once, by unwind_setup(), before the first sample. backtrace NULL: frame pointers. */
+static struct {
+	_Unwind_Reason_Code (*backtrace)(_Unwind_Trace_Fn, void *);
+	uintptr_t (*get_ip)(struct _Unwind_Context *, int *before_insn);
+	uintptr_t (*get_cfa)(struct _Unwind_Context *); /* of the frame below: this one's stack pointer */
+	uintptr_t start, end; /* where it stands */
+} libgcc;
+static struct {
+	uintptr_t start, end; /* of bslab, where it is a library; else both 0 */
+} own;
+
+const char *unwind_name(void)
+{
+	return libgcc.backtrace ? "unwind tables" : "frame pointers";
+}
+
+/* --- by frame pointers -------------------------------------------------------------- */
+
+#define MAX_FRAME_SIZE MIB
+
+static uintptr_t plain_address(uintptr_t pc)
+{
+	return pc & (((uintptr_t)1 << ADDRESS_BITS) - 1); /* aarch64 may sign what it returns to */
+}
+
+/* A frame begins with the caller's frame pointer and the return address. */
+static bool frame_is_good(uintptr_t fp, uintptr_t below)
+{
+	return fp % sizeof(uintptr_t) == 0 && fp > below && fp - below < MAX_FRAME_SIZE && os_is_readable(fp) &&
+	       os_is_readable(fp + sizeof(uintptr_t));
+}
+
+static unsigned walk_frames(const struct caller *by, uintptr_t pc[MAX_FRAMES])
+{
+	uintptr_t fp = by->fp, below = (uintptr_t)__builtin_frame_address(0);
+	unsigned n = 0;
+
+	pc[n++] = plain_address(by->pc) - 1;
+	while (n < MAX_FRAMES && frame_is_good(fp, below)) {
+		const uintptr_t *frame = (const uintptr_t *)fp;
+
+		if (plain_address(frame[1]) < BSLAB_PAGE_SIZE)
+			break;
+		pc[n++] = plain_address(frame[1]) - 1;
+		below = fp;
+		fp = frame[0];
+	}
+	return n;
+}
+
+/* --- by the tables ------------------------------------------------------------------- */
+
+/*
+ * A thread's outer frames are mostly those of its last sample, and the unwinder takes up to a microsecond for each. So
+ * the last stack is remembered, with each frame's stack pointer. When a walk comes to one of its frames, and every
+ * return address further out still stands where it stood, the rest is taken from there. In a few places, by thread;
+ * whoever finds its place in use, by another thread or by a fork long ago, does without.
+ */
+#define NR_MEMOS 16
+
+struct memo {
+	_Atomic bool is_busy;
+	bool is_cut; /* the stack had more frames */
+	unsigned n;
+	uintptr_t pc[MAX_FRAMES], sp[MAX_FRAMES]; /* sp rises */
+};
+static struct memo *memos; /* [NR_MEMOS], or NULL; not in .bss, of which each process touches the pages */
+
+static struct memo *memo_get(void)
+{
+	struct memo *m = memos + ((arch_thread_pointer() >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 60);
+
+	return memos && !atomic_exchange_explicit(&m->is_busy, true, memory_order_acquire) ? m : NULL;
+}
+
+_Static_assert(NR_MEMOS == 1 << 4, "the upper four bits of the hash are the place");
+
+static void memo_put(struct memo *m, const uintptr_t *pc, const uintptr_t *sp, unsigned n, bool is_cut)
+{
+	m->n = n;
+	m->is_cut = is_cut;
+	memcpy(m->pc, pc, n * sizeof *pc);
+	memcpy(m->sp, sp, n * sizeof *sp);
+	atomic_store_explicit(&m->is_busy, false, memory_order_release);
+}
+
+/* The frames outside of the i-th, which is live, are as they were. The kernel is asked before another page is read. */
+static bool memo_holds(const struct memo *m, unsigned i)
+{
+	uintptr_t page = align_down(m->sp[i], BSLAB_PAGE_SIZE);
+
+	for (; i + 1 < m->n; i++) {
+		uintptr_t slot = m->sp[i + 1] - ARCH_RETURN_BELOW_CFA;
+
+		if (slot % sizeof slot || (align_down(slot, BSLAB_PAGE_SIZE) != page && !os_is_readable(slot)))
+			return false;
+		page = align_down(slot, BSLAB_PAGE_SIZE);
+		if (*(const uintptr_t *)slot != m->pc[i + 1] + 1)
+			return false;
+	}
+	return true;
+}
+
+/* More than bslab's own frames ever are, below the caller's. */
+#define MAX_OWN_FRAMES 16
+
+struct trace {
+	uintptr_t caller, *pc;
+	uintptr_t sp[MAX_FRAMES];
+	struct memo *memo; /* or NULL */
+	unsigned memo_at;
+	unsigned n, nr_own;
+	bool is_cut;
+};
+
+/* The rest of the stack, if the memo has it. What was cut there may only be cut here. */
+static bool trace_rest(struct trace *t, uintptr_t pc, uintptr_t sp)
+{
+	const struct memo *m = t->memo;
+	unsigned i = t->memo_at, nr_more;
+
+	while (i < m->n && m->sp[i] < sp)
+		i++;
+	t->memo_at = i;
+	if (i == m->n || m->sp[i] != sp || m->pc[i] != pc || (m->is_cut && t->n + m->n - i < MAX_FRAMES) || !memo_holds(m, i))
+		return false;
+	nr_more = (unsigned)min_size(m->n - i, MAX_FRAMES - t->n);
+	memcpy(t->pc + t->n, m->pc + i, nr_more * sizeof *t->pc);
+	memcpy(t->sp + t->n, m->sp + i, nr_more * sizeof *t->sp);
+	t->is_cut = m->is_cut || nr_more < m->n - i;
+	t->n += nr_more;
+	return true;
+}
+
+static _Unwind_Reason_Code trace_frame(struct _Unwind_Context *context, void *arg)
+{
+	struct trace *t = arg;
+	int before_insn = 0; /* a frame that a signal interrupted: the address is not a call's */
+	uintptr_t ip = libgcc.get_ip(context, &before_insn), sp;
+
+	if (!ip) /* where the stack begins */
+		return _URC_END_OF_STACK;
+	if (!t->n && ip != t->caller)
+		return ++t->nr_own < MAX_OWN_FRAMES ? _URC_NO_REASON : _URC_END_OF_STACK;
+	ip -= !before_insn;
+	sp = libgcc.get_cfa(context);
+	if (t->memo && trace_rest(t, ip, sp))
+		return _URC_END_OF_STACK;
+	t->pc[t->n] = ip;
+	t->sp[t->n++] = sp;
+	t->is_cut = t->n == MAX_FRAMES;
+	return t->is_cut ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+static unsigned walk_tables(const struct caller *by, uintptr_t pc[MAX_FRAMES])
+{
+	struct trace t;
+
+	t.caller = by->pc;
+	t.pc = pc;
+	t.memo_at = t.n = t.nr_own = 0;
+	t.is_cut = false;
+	t.memo = memo_get();
+	if (by->pc - libgcc.start >= libgcc.end - libgcc.start)
+		libgcc.backtrace(trace_frame, &t);
+	if (t.memo)
+		memo_put(t.memo, pc, t.sp, t.n, t.is_cut);
+	if (!t.n)
+		pc[t.n++] = by->pc - 1;
+	return t.n;
+}
+
+unsigned unwind(const struct caller *by, uintptr_t pc[MAX_FRAMES])
+{
+	unsigned n = libgcc.backtrace ? walk_tables(by, pc) : walk_frames(by, pc), nr_own = 0;
+
+	/* Debug builds call where others jump, and operator new tries again on its own behalf. */
+	while (nr_own < n - 1 && pc[nr_own] - own.start < own.end - own.start)
+		nr_own++;
+	memmove(pc, pc + nr_own, (n - nr_own) * sizeof *pc);
+	return n - nr_own;
+}
+
+/* --- finding the unwinder --------------------------------------------------------------- */
+
+static void *find(void *library, const char *name)
+{
+	return dlsym ? dlsym(library, name) : NULL;
+}
+
+/* Of a library that is loaded: it begins with its headers, and is linked to address 0. */
+static const ElfW(Phdr) *headers(uintptr_t base, size_t *n)
+{
+	const ElfW(Ehdr) *ehdr = (const ElfW(Ehdr) *)base;
+
+	*n = ehdr->e_phnum;
+	return (const ElfW(Phdr) *)(base + ehdr->e_phoff);
+}
+
+static uintptr_t library_end(uintptr_t base)
+{
+	size_t n, i;
+	const ElfW(Phdr) *phdr = headers(base, &n);
+	uintptr_t end = base;
+
+	for (i = 0; i < n; i++)
+		if (phdr[i].p_type == PT_LOAD)
+			end = max_size(end, base + phdr[i].p_vaddr + phdr[i].p_memsz);
+	return end;
+}
+
+/* A program names its loader; it has bslab in it then. */
+static bool is_program(uintptr_t base)
+{
+	size_t n, i;
+	const ElfW(Phdr) *phdr = headers(base, &n);
+
+	for (i = 0; i < n; i++)
+		if (phdr[i].p_type == PT_INTERP)
+			return true;
+	return false;
+}
+
+static bool imports_find_object(uintptr_t base)
+{
+	size_t n, i;
+	const ElfW(Phdr) *phdr = headers(base, &n);
+	struct elf_symbols symbols;
+
+	if (!elf_symbols(base, phdr, n, &symbols))
+		return false;
+	for (i = 1; i < symbols.nr_symbols; i++)
+		if (symbols.symbol[i].st_shndx == SHN_UNDEF && text_equal(elf_name(&symbols, i), "_dl_find_object"))
+			return true;
+	return false;
+}
+
+void unwind_setup(bool frames_only)
+{
+	void *(*open)(const char *, int) = (void *(*)(const char *, int))find(RTLD_DEFAULT, "dlopen");
+	int (*address)(const void *, Dl_info *) = (int (*)(const void *, Dl_info *))find(RTLD_DEFAULT, "dladdr");
+	_Unwind_Reason_Code (*backtrace)(_Unwind_Trace_Fn, void *);
+	uintptr_t pc[MAX_FRAMES];
+	Dl_info info;
+	void *library;
+
+	if (!open || !address)
+		return;
+	if (address((void *)unwind_setup, &info) && !is_program((uintptr_t)info.dli_fbase)) {
+		own.start = (uintptr_t)info.dli_fbase;
+		own.end = library_end(own.start);
+	}
+	if (frames_only || !find(RTLD_DEFAULT, "_dl_find_object"))
+		return;
+	library = open("libgcc_s.so.1", RTLD_NOW | RTLD_LOCAL);
+	if (!library)
+		return;
+	backtrace = (_Unwind_Reason_Code(*)(_Unwind_Trace_Fn, void *))find(library, "_Unwind_Backtrace");
+	libgcc.get_ip = (uintptr_t(*)(struct _Unwind_Context *, int *))find(library, "_Unwind_GetIPInfo");
+	libgcc.get_cfa = (uintptr_t(*)(struct _Unwind_Context *))find(library, "_Unwind_GetCFA");
+	if (!backtrace || !libgcc.get_ip || !libgcc.get_cfa || !address((void *)backtrace, &info) ||
+	    !imports_find_object((uintptr_t)info.dli_fbase))
+		return;
+	libgcc.start = (uintptr_t)info.dli_fbase;
+	libgcc.end = library_end(libgcc.start);
+	if (ARCH_RETURN_BELOW_CFA)
+		memos = boot_alloc(NR_MEMOS * sizeof *memos, _Alignof(struct memo));
+	libgcc.backtrace = backtrace;
+	walk_tables(&(struct caller){0, 0}, pc);
+}
