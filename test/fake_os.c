@@ -350,6 +350,15 @@ int os_unguard(void *addr, size_t size)
 	return 0;
 }
 
+size_t os_populate_huge(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_populate_huge", addr, size, is_committed);
+	if (fails(FAKE_POPULATE_HUGE))
+		return 0;
+	return fake.no_huge_pages ? fake.page_size : size;
+}
+
 void os_no_huge_pages(void *addr, size_t size)
 {
 	WITH_TABLE;
@@ -426,6 +435,11 @@ uint64_t os_coarse_clock_ms(void)
 uint64_t os_wall_clock_ns(void)
 {
 	return os_coarse_clock_ms() * 1000000;
+}
+
+uint64_t os_clock_us(void)
+{
+	return fake.clock_us += fake.step_us;
 }
 
 uint64_t os_random_seed(void)

@@ -135,6 +135,19 @@ void os_no_huge_pages(void *addr, size_t size)
 	advise(addr, size, MADV_NOHUGEPAGE);
 }
 
+size_t os_populate_huge(void *addr, size_t size)
+{
+	size_t page = os_page_size();
+	unsigned char last = 0;
+
+	if (advise(addr, size, MADV_HUGEPAGE))
+		return 0;
+	*(volatile char *)addr = 0;
+	os_no_huge_pages(addr, size);
+	SYS(SYS_mincore, (char *)addr + size - page, page, &last, 0, 0, 0);
+	return last & 1 ? size : page;
+}
+
 void os_name(void *addr, size_t size, const char *name)
 {
 	SYS(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, size, name, 0);
@@ -258,6 +271,14 @@ uint64_t os_coarse_clock_ms(void)
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* libc's: without a system call where the kernel offers that */
 	errno = saved;
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t os_clock_us(void)
+{
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 uint64_t os_wall_clock_ns(void)

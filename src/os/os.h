@@ -37,6 +37,11 @@ int os_populate(void *addr, size_t size);
 /* Makes a page trap when touched, within its mapping (MADV_GUARD_INSTALL) or, on older kernels, by mprotect. */
 int os_guard(void *addr, size_t size);
 int os_unguard(void *addr, size_t size);
+/*
+ * Makes a huge page's range that was never touched resident, as one page if the kernel has one, else its first page. How many bytes
+ * are resident now. Not for a range that may be a guard's; the advice is that of os_no_huge_pages() afterwards.
+ */
+size_t os_populate_huge(void *addr, size_t size);
 void os_no_huge_pages(void *addr, size_t size);
 /* Shown as [anon:name] in /proc/PID/maps where the kernel has it. */
 void os_name(void *addr, size_t size, const char *name);
@@ -61,6 +66,8 @@ int os_cpu(void);
 /* The kernel's rseq feature size (AT_RSEQ_FEATURE_SIZE), 0 before Linux 6.3. */
 size_t os_rseq_feature_size(void);
 uint64_t os_coarse_clock_ms(void);
+/* Microseconds, for spans. */
+uint64_t os_clock_us(void);
 /* Nanoseconds since 1970. */
 uint64_t os_wall_clock_ns(void);
 /* A number that differs from process to process (AT_RANDOM). */

@@ -60,6 +60,7 @@ void block_leave(struct buddy *b, struct pageblock *blk)
 {
 	block_unlist(b, blk);
 	b->nr_blocks--;
+	blk->nr_unused = 0;
 	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);
 	pageblock_fini_free(blk);
 	block_set_owner(blk, NULL);

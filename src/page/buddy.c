@@ -7,6 +7,7 @@
 #include "os/os.h"
 #include "os/thread.h"
 #include "page/blocks.h"
+#include "page/huge.h"
 #include "page/purge.h"
 #include "page/zone.h"
 
@@ -75,6 +76,15 @@ static unsigned request_order(const struct request *q)
 	return order > q->align_order ? order : q->align_order;
 }
 
+/* Of so many dirty pages that are handed out: how many are used for the first time. */
+static unsigned block_use(struct pageblock *blk, unsigned nr_dirty)
+{
+	unsigned n = blk->nr_unused < nr_dirty ? blk->nr_unused : nr_dirty;
+
+	blk->nr_unused -= (uint16_t)n;
+	return n;
+}
+
 static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q)
 {
 	unsigned nr_dirty;
@@ -90,7 +100,7 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	block_count_pieces(b, blk);
 	blk->users |= (uint8_t)(1u << q->type);
 	*q->nr_fresh = q->nr_pages - nr_dirty;
-	b->nr_recycled += nr_dirty;
+	b->nr_recycled += nr_dirty - block_use(blk, nr_dirty);
 	*q->zeroed = nr_dirty == 0;
 	return (void *)(pageblock_address(blk) + ((size_t)index << PAGE_SHIFT));
 }
@@ -373,6 +383,8 @@ static void *alloc_new_block(struct buddy *b, const struct request *q)
 
 	if (!blk)
 		return NULL;
+	if (!nr_dirty && !(q->flags & PAGES_NOWAIT))
+		huge_populate(b, blk, q->type);
 	lock_take(&b->lock, RANK_BUDDY);
 	block_enter(b, blk, q->type);
 	p = block_take(b, blk, q);
@@ -496,7 +508,7 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 	if (ok) {
 		block_relist(b, blk, true);
 		buddy_count_free(b, -(int)nr_more, -(int)nr_dirty);
-		b->nr_recycled += nr_dirty;
+		b->nr_recycled += nr_dirty - block_use(blk, nr_dirty);
 		b->count.nr_extends++;
 		b->count.nr_alloc_pages += nr_more;
 		b->count.nr_fresh_pages += nr_more - nr_dirty;

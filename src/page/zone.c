@@ -443,6 +443,11 @@ void zone_balance(void)
 	}
 }
 
+void zone_note_huge(bool got)
+{
+	__atomic_fetch_add(got ? &zone.count.nr_huge_allocs : &zone.count.nr_huge_fallbacks, 1, __ATOMIC_RELAXED);
+}
+
 void zone_note_kept(size_t nr_pages)
 {
 	WRITE_ONCE(zone.nr_kept, nr_pages);

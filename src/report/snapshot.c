@@ -98,6 +98,8 @@ static void count_pages(struct heap_report *r)
 	e[COMMIT] = z->nr_commits;
 	e[COMMIT_BLOCKS] = z->nr_commit_blocks;
 	e[COMMIT_FAIL] = z->nr_commit_failures;
+	e[HUGE_ALLOC] = z->nr_huge_allocs;
+	e[HUGE_FALLBACK] = z->nr_huge_fallbacks;
 	e[PURGE] = z->nr_purge_calls + b->nr_purge_calls;
 	e[PURGE_PAGES] = z->nr_purged_pages + b->nr_purged_pages;
 	e[PURGE_FAIL] = z->nr_purge_failures + b->nr_purge_failures;
