@@ -422,6 +422,11 @@ size_t os_rseq_feature_size(void)
 	return getauxval(27); /* AT_RSEQ_FEATURE_SIZE */
 }
 
+bool os_is_single_threaded(void)
+{
+	return false;
+}
+
 uint64_t os_coarse_clock_ms(void)
 {
 	struct timespec now;

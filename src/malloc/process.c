@@ -126,7 +126,7 @@ void process_hook_thread(void)
  * finds no structure half changed. Sheaves that other threads had detached are
  * lost to the child: a few objects each.
  */
-static void fork_prepare(void)
+static void locks_prepare(void)
 {
 	lock_count_up();
 	percpu_fork_prepare();
@@ -152,17 +152,37 @@ static void fork_done(bool child)
 	lock_count_down();
 }
 
+/*
+ * Where there is one thread, and it is here, no structure is half changed, and no lock is held. To take and drop them all
+ * would copy a dozen pages in the parent and again in the child: half of what a fork costs a shell.
+ */
+static bool fork_alone;
+
+static void fork_prepare(void)
+{
+	bool alone = os_is_single_threaded();
+
+	if (fork_alone != alone) /* a store would copy a page, too */
+		fork_alone = alone;
+	if (!alone)
+		locks_prepare();
+}
+
 static void fork_parent(void)
 {
-	fork_done(false);
+	if (!fork_alone)
+		fork_done(false);
 	reports_poll();
 }
 
 static void fork_child(void)
 {
-	atomic_store(&report_is_due, false); /* the parent was asked */
-	fork_done(true);
-	sampler_fork_child();
+	if (atomic_load(&report_is_due))
+		atomic_store(&report_is_due, false); /* the parent was asked */
+	if (!fork_alone)
+		fork_done(true);
+	if (sampler_interval())
+		sampler_fork_child();
 }
 
 const char *bslab_index_mode(void)

@@ -263,6 +263,14 @@ bool os_read_file(const char *path, char *text, size_t size)
 	return true;
 }
 
+/* glibc 2.32 and later: <sys/single_threaded.h> */
+extern char __libc_single_threaded __attribute__((weak));
+
+bool os_is_single_threaded(void)
+{
+	return &__libc_single_threaded && __libc_single_threaded;
+}
+
 uint64_t os_coarse_clock_ms(void)
 {
 	struct timespec now = {0};

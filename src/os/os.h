@@ -63,6 +63,8 @@ const char *os_env(const char *name);
 int os_barrier_rseq(void);
 /* The CPU this thread runs on by getcpu(2), or -1. */
 int os_cpu(void);
+/* As libc knows it: threads that were made behind its back do not count. False where it does not say. */
+bool os_is_single_threaded(void);
 /* The kernel's rseq feature size (AT_RSEQ_FEATURE_SIZE), 0 before Linux 6.3. */
 size_t os_rseq_feature_size(void);
 uint64_t os_coarse_clock_ms(void);
