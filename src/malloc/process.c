@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "arch/arch.h"
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "bslab/bslab.h"
 #include "large/large.h"
@@ -103,6 +104,7 @@ void process_boot(void)
 static void thread_exit(void *unused)
 {
 	(void)unused;
+	PROBE(thread_exit, thread_state.index, thread_state.buddy);
 	/* First: later destructors, and libc's own clean-up, allocate and free again. */
 	thread_state.exit_hooked = THREAD_ENDED;
 	percpu_thread_exit();

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "bslab/profile.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
@@ -95,6 +96,7 @@ void *sampled_alloc(const struct alloc_request *r, size_t size, bool *zeroed)
 		sample_lost();
 		return NULL;
 	}
+	PROBE(sample_alloc, p, r->size, s);
 	mark(s, p);
 	sample_place(s, (uintptr_t)p, large_of(map_lookup((uintptr_t)p)) ? 0 : pages_in(size),
 		     is_small ? size_class(size) : 0);
@@ -103,6 +105,7 @@ void *sampled_alloc(const struct alloc_request *r, size_t size, bool *zeroed)
 
 void sampled_forget(struct sample *s)
 {
+	PROBE(sample_free, s->addr, s->size);
 	sample_destroy(s);
 }
 
@@ -116,7 +119,7 @@ bool sampled_free(page_desc_t d, void *ptr)
 		return false;
 	nr_pages = s->nr_pages;
 	is_small = s->class;
-	sample_destroy(s);
+	sampled_forget(s);
 	if (is_small)
 		pages_free(ptr, nr_pages);
 	else
@@ -138,7 +141,7 @@ void sampled_resize(struct sample *s, void *p, size_t old_size, size_t size, str
 	unsigned nr_pages = a ? 0 : pages_in(size);
 
 	if (s && !survives(s, counted)) {
-		sample_destroy(s);
+		sampled_forget(s);
 		if (a)
 			a->sample = NULL;
 	} else if (s) {
@@ -148,6 +151,7 @@ void sampled_resize(struct sample *s, void *p, size_t old_size, size_t size, str
 		s = sample_take(size, counted, &by);
 		if (!s)
 			return;
+		PROBE(sample_alloc, p, size, s);
 		mark(s, p);
 		sample_place(s, (uintptr_t)p, nr_pages, 0);
 	}

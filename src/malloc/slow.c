@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
@@ -63,8 +64,10 @@ static uint64_t nr_given_back(void)
 size_t reclaim(size_t nr_keep)
 {
 	uint64_t before = nr_given_back();
+	size_t nr_given;
 	unsigned class;
 
+	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	percpu_drain();
 	runs_drain();
@@ -79,7 +82,9 @@ size_t reclaim(size_t nr_keep)
 	}
 	pages_purge();
 	zone_purge(nr_keep);
-	return (size_t)(nr_given_back() - before);
+	nr_given = (size_t)(nr_given_back() - before);
+	PROBE(reclaim_end, nr_given);
+	return nr_given;
 }
 
 /* --- whether the fast paths may be taken -------------------------------------------------- */
@@ -157,6 +162,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p)) {
+		PROBE(alloc_fail, r->size, align);
 		atomic_fetch_add_explicit(&counts.nr_failures, 1, memory_order_relaxed);
 		errno = ENOMEM;
 	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {

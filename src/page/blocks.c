@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/blocks.h"
 
+#include "base/probe.h"
 #include "os/bug.h"
 
 struct buddies threads reader_root(buddies);
@@ -46,6 +47,7 @@ void block_set_owner(struct pageblock *blk, struct buddy *b)
 
 void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type)
 {
+	PROBE(pageblock_in, pageblock_address(blk), type, b);
 	pageblock_init_free(blk);
 	blk->migratetype = (uint8_t)type;
 	blk->users = 0;
@@ -58,6 +60,7 @@ void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type)
 
 void block_leave(struct buddy *b, struct pageblock *blk)
 {
+	PROBE(pageblock_out, pageblock_address(blk), blk->migratetype, b);
 	block_unlist(b, blk);
 	b->nr_blocks--;
 	blk->nr_unused = 0;

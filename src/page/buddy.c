@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/buddy.h"
 
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "map/map.h"
 #include "os/bug.h"
@@ -107,10 +108,17 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 
 static void block_claim(struct buddy *b, struct pageblock *blk, enum migratetype type)
 {
+	PROBE(pageblock_claim, pageblock_address(blk), blk->migratetype, type);
 	block_unlist(b, blk);
 	blk->migratetype = (uint8_t)type;
 	block_list(b, blk);
 	b->count.nr_claims++;
+}
+
+static void count_steal(struct buddy *b, const struct pageblock *blk, enum migratetype type)
+{
+	PROBE(pageblock_steal, pageblock_address(blk), blk->migratetype, type);
+	b->count.nr_steals++;
 }
 
 /* Steps a and b of the theory at the head of buddy.h. */
@@ -126,7 +134,7 @@ static struct pageblock *fallback_find(struct buddy *b, enum migratetype type, u
 		if (!blk || (!small && blk->nr_free < PAGEBLOCK_PAGES / 2))
 			continue;
 		if (small)
-			b->count.nr_steals++;
+			count_steal(b, blk, type);
 		else
 			block_claim(b, blk, type);
 		return blk;
@@ -141,7 +149,8 @@ static struct pageblock *steal_find(struct buddy *b, enum migratetype type, unsi
 
 	for (t = 0; t < MIGRATE_HIGHATOMIC && !blk; t++)
 		blk = block_find(b, t ? fallbacks[type][t - 1] : type, order);
-	b->count.nr_steals += blk != NULL;
+	if (blk)
+		count_steal(b, blk, type);
 	return blk;
 }
 
@@ -191,6 +200,12 @@ static struct buddy *buddy_share(void)
 	return b;
 }
 
+static void count_adoption(struct buddy *to, const struct buddy *from)
+{
+	PROBE(buddy_adopt, to, from, from->nr_free);
+	to->count.nr_adoptions++;
+}
+
 static struct buddy *buddy_attach(void)
 {
 	struct buddy *b;
@@ -204,7 +219,7 @@ static struct buddy *buddy_attach(void)
 	}
 	b = orphan_pop();
 	if (b)
-		b->count.nr_adoptions++;
+		count_adoption(b, b);
 	else if (threads.nr_buddies < max_buddies())
 		b = buddy_create();
 	if (!b)
@@ -241,6 +256,7 @@ static void blocks_move(struct buddy *to, struct buddy *from)
 {
 	unsigned t, f, o;
 
+	count_adoption(to, from);
 	for (t = 0; t < NR_MIGRATETYPES; t++)
 		for (f = 0; f < NR_FULLNESS; f++)
 			for (o = 0; o < NR_ORDERS; o++)
@@ -258,7 +274,6 @@ static void blocks_move(struct buddy *to, struct buddy *from)
 	WRITE_ONCE(to->nr_dirty_free, to->nr_dirty_free + from->nr_dirty_free);
 	WRITE_ONCE(from->nr_free, 0);
 	WRITE_ONCE(from->nr_dirty_free, 0);
-	to->count.nr_adoptions++;
 }
 
 /*
@@ -442,6 +457,8 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 		pages_tick();
 	if (b) {
 		p = alloc_own(b, &q);
+		if (!p)
+			PROBE(pgalloc_slow, nr_pages, type, flags);
 		if (!p && adopt_orphan(b))
 			p = alloc_own(b, &q);
 		if (!p && !(flags & PAGES_NOWAIT && !zone_has_dirty()))
@@ -476,7 +493,10 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	over = !b->is_purging && b->nr_dirty_free > purge_high_pages(b) && b->nr_dirty_free >= b->retry_at;
 	b->count.nr_frees++;
 	b->count.nr_free_pages += nr_pages;
-	b->count.nr_remote_frees += b != thread_state.buddy;
+	if (b != thread_state.buddy) {
+		b->count.nr_remote_frees++;
+		PROBE(run_free_remote, addr, nr_pages, b);
+	}
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (whole) {
 		zone_free(blk, 1);

@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "base/probe.h"
 #include "map/map.h"
 #include "os/os.h"
 #include "page/blocks.h"
@@ -91,6 +92,8 @@ static bool purge_isolated(const struct isolated *i, bool try)
 	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << i->order) == 0, whole;
 	struct buddy *b = block_lock_owner(i->blk);
 
+	if (try)
+		PROBE(purge, start, BSLAB_PAGE_SIZE << i->order, ok);
 	b->count.nr_purge_calls += try;
 	b->count.nr_purge_failures += try && !ok;
 	if (ok)

@@ -177,6 +177,20 @@ def case_modes():
         check_mode(conf, conf)
 
 
+def case_sampled():
+    """Blocks that the profile sampled: who allocated them, and when. No guard pages: gcore leaves out a MiB around each."""
+    with Target([HEAP], LIBRARY, conf="region=8M,large=4M,guard=no,profile=1,profile_to=/dev/null", stderr=subprocess.DEVNULL) as t, folder() as path:
+        core, why = t.core(path)
+        time.sleep(1.1)
+        for where, size in ("object", 200), ("run", 33 << 12), ("block", 3 << 20), ("mapping", 5 << 20):
+            out = look(t.pid, "--ptr", hex(t.known[where]))
+            check(f"sampled: {where}", re.search(rf"^sample      {size} bytes asked for, [1-9]\d* s ago\n"
+                                                 r"by          0x[0-9a-f]+\n(            0x[0-9a-f]+\n)+", out, re.M), out)
+            if core:
+                out = look("--core", core, "--ptr", hex(t.known[where]))
+                check(f"sampled: {where} in a core", re.search(rf"^sample      {size} bytes asked for\nby          0x", out, re.M), out)
+
+
 def case_churn():
     """Other threads allocate and free while it is read: what they do not touch comes out right each time."""
     with Target([HEAP, "--churn", "3"], LIBRARY) as t:
