@@ -607,6 +607,7 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 
 	info->nr_blocks++;
 	info->blocks[t]++;
+	info->nr_huge_blocks += blk->is_huge;
 	info->mixed[t] += (blk->users & ~(1u << t)) != 0;
 	info->nr_free += blk->nr_free;
 	info->nr_dirty_free += blk->nr_dirty_free;
@@ -629,6 +630,7 @@ static looks_at_others void snapshot_other(const struct pageblock *blk, struct p
 
 	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
 	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
+	info->nr_huge_blocks += READ_ONCE(blk->is_huge);
 }
 
 void pages_snapshot(struct pages_info *info)

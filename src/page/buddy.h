@@ -142,6 +142,7 @@ struct pages_info {
 	size_t nr_buddies, nr_blocks, nr_free, nr_dirty_free;
 	size_t nr_hot; /* pages of runs that are kept whole: in use to the buddies */
 	size_t nr_reserve_free; /* pages of the HIGHATOMIC reserve that are free */
+	size_t nr_huge_blocks; /* of all that are committed */
 	size_t nr_large_blocks, nr_isolated_blocks; /* committed and with no buddy: large, and being given back */
 	size_t free_area[NR_MIGRATETYPES][NR_ORDERS]; /* free page blocks */
 	size_t resident_area[NR_MIGRATETYPES][NR_ORDERS]; /* those of them of which some page may be resident */

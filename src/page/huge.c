@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/huge.h"
 
+#include "base/probe.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "page/limit.h"
@@ -73,8 +74,10 @@ void huge_populate(struct buddy *b, struct pageblock *blk, enum migratetype type
 	size = os_populate_huge((void *)pageblock_address(blk), PAGEBLOCK_SIZE);
 	got = size == PAGEBLOCK_SIZE;
 	zone_note_huge(got);
+	blk->is_huge = got;
 	blk->nr_unused = (uint16_t)(size >> PAGE_SHIFT);
 	pageblock_set_dirty(blk, 0, blk->nr_unused, true);
+	PROBE(huge_alloc, pageblock_address(blk), PAGEBLOCK_SIZE, got);
 	if (got && os_clock_us() - began < MAX_COST_US)
 		WRITE_ONCE(huge.next_skip, 0);
 	else

@@ -76,6 +76,7 @@ const struct meminfo_item meminfo_items[NR_MEMINFO] = {
     {"Slack", "slack", "Behind the last object of slabs, and in the last pageblock of large blocks", AT(slack)},
     {"DirtyFree", "dirty_free", "Free pages that may be resident", AT(dirty_free)},
     {"CleanFree", "clean_free", "Free pages that are not resident", AT(clean_free)},
+    {"Huge", "huge", "Pageblocks that are one huge page of the kernel", AT(huge)},
     {"GivenBack", "given_back", "Pages given back to the kernel since the start", AT(given_back)},
     {"Metadata", "metadata", "Memory for metadata that is in use", AT(metadata)},
     {"MetadataMapped", "metadata_mapped", "Memory for metadata, used or not", AT(metadata_mapped)},

@@ -44,6 +44,7 @@ static void derive_sums(struct heap_report *r)
 	r->slack += minus(r->large.nr_blocks << PAGEBLOCK_SHIFT, large_in_blocks);
 	r->dirty_free = (r->pages.nr_dirty_free + r->pages.nr_hot + r->large.nr_hot_pages + r->zone.nr_dirty_pages) << PAGE_SHIFT;
 	r->clean_free = minus(r->free, r->small_free + r->slack + r->dirty_free);
+	r->huge = r->pages.nr_huge_blocks << PAGEBLOCK_SHIFT;
 	r->watermark = r->zone.high_pages << PAGE_SHIFT;
 	r->given_back = (size_t)(r->zone.nr_purged_pages + r->pages.count.nr_purged_pages) << PAGE_SHIFT;
 }

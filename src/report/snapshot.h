@@ -71,6 +71,7 @@ struct heap_report {
 	size_t clean_free; /* free pages that are not: never touched, or given back */
 	size_t reserved;   /* address space of regions, and mappings of large blocks */
 	size_t watermark;  /* high: bytes of free pages of the zone that may be resident */
+	size_t huge; /* pageblocks */
 	size_t given_back; /* since the start, but for unmapped large blocks */
 	uint64_t vm_event[NR_VM_EVENTS];
 };

@@ -73,6 +73,7 @@ Test(huge, a_growing_heap_has)
 	get(1, &zeroed);
 	cr_assert_eq(nr_asked(), 1);
 	cr_assert_eq(zone().nr_huge_allocs, 1);
+	cr_assert_eq(pages().nr_huge_blocks, 1);
 	cr_assert_not(zeroed, "its pages are resident, and nothing else is known of them");
 	cr_assert_eq(pages().nr_dirty_free, PAGEBLOCK_PAGES - 1);
 	cr_assert_eq(pages().count.nr_fresh_pages, FIRST * PAGEBLOCK_PAGES, "none of it faults");
@@ -185,6 +186,8 @@ Test(huge, what_came_free_whole_is_dirty)
 	p = get(1, &zeroed);
 	pages_free(p, 1);
 	cr_assert_eq(zone().nr_dirty_pages, PAGEBLOCK_PAGES);
+	cr_assert_eq(pages().nr_huge_blocks, 1);
 	zone_purge(0);
+	cr_assert_eq(pages().nr_huge_blocks, 0);
 	cr_assert_eq(zone().nr_dirty_pages, 0);
 }
