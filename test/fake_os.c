@@ -350,13 +350,18 @@ int os_unguard(void *addr, size_t size)
 	return 0;
 }
 
-size_t os_populate_huge(void *addr, size_t size)
+bool os_populate_huge(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_populate_huge", addr, size, is_committed);
-	if (fails(FAKE_POPULATE_HUGE))
-		return 0;
-	return fake.no_huge_pages ? fake.page_size : size;
+	return !fails(FAKE_POPULATE_HUGE);
+}
+
+void os_split_huge(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_split_huge", addr, size, is_committed);
+	fake.nr_splits++;
 }
 
 void os_no_huge_pages(void *addr, size_t size)

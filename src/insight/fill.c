@@ -136,7 +136,7 @@ bool report_count_block(const struct pageblock *b, struct pages_info *info)
 {
 	info->nr_large_blocks += b->state == PAGEBLOCK_LARGE;
 	info->nr_isolated_blocks += b->state == PAGEBLOCK_ISOLATE;
-	info->nr_huge_blocks += b->is_huge;
+	info->nr_huge_blocks += b->is_huge != 0;
 	return b->state != PAGEBLOCK_BUDDY || count_buddy_block(b, info);
 }
 

@@ -158,21 +158,16 @@ static void fork_done(bool child)
  * Where there is one thread, and it is here, no structure is half changed, and no lock is held. To take and drop them all
  * would copy a dozen pages in the parent and again in the child: half of what a fork costs a shell.
  */
-static bool fork_alone;
-
 static void fork_prepare(void)
 {
-	bool alone = os_is_single_threaded();
-
-	if (fork_alone != alone) /* a store would copy a page, too */
-		fork_alone = alone;
-	if (!alone)
+	thread_state.fork_alone = os_is_single_threaded();
+	if (!thread_state.fork_alone)
 		locks_prepare();
 }
 
 static void fork_parent(void)
 {
-	if (!fork_alone)
+	if (!thread_state.fork_alone)
 		fork_done(false);
 	reports_poll();
 }
@@ -181,7 +176,7 @@ static void fork_child(void)
 {
 	if (atomic_load(&report_is_due))
 		atomic_store(&report_is_due, false); /* the parent was asked */
-	if (!fork_alone)
+	if (!thread_state.fork_alone)
 		fork_done(true);
 	if (sampler_interval())
 		sampler_fork_child();

@@ -135,17 +135,24 @@ void os_no_huge_pages(void *addr, size_t size)
 	advise(addr, size, MADV_NOHUGEPAGE);
 }
 
-size_t os_populate_huge(void *addr, size_t size)
+bool os_populate_huge(void *addr, size_t size)
 {
 	size_t page = os_page_size();
 	unsigned char last = 0;
 
 	if (advise(addr, size, MADV_HUGEPAGE))
-		return 0;
+		return false;
 	*(volatile char *)addr = 0;
 	os_no_huge_pages(addr, size);
-	SYS(SYS_mincore, (char *)addr + size - page, page, &last, 0, 0, 0);
-	return last & 1 ? size : page;
+	if (SYS(SYS_mincore, (char *)addr + size - page, page, &last, 0, 0, 0) == 0 && last & 1)
+		return true;
+	os_purge(addr, size); /* one small page is resident, or several */
+	return false;
+}
+
+void os_split_huge(void *addr, size_t size)
+{
+	advise(addr, size, MADV_FREE);
 }
 
 void os_name(void *addr, size_t size, const char *name)
@@ -284,8 +291,10 @@ uint64_t os_coarse_clock_ms(void)
 uint64_t os_clock_us(void)
 {
 	struct timespec now = {0};
+	int saved = errno;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
+	errno = saved;
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 

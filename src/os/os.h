@@ -38,10 +38,15 @@ int os_populate(void *addr, size_t size);
 int os_guard(void *addr, size_t size);
 int os_unguard(void *addr, size_t size);
 /*
- * Makes a huge page's range that was never touched resident, as one page if the kernel has one, else its first page. How many bytes
- * are resident now. Not for a range that may be a guard's; the advice is that of os_no_huge_pages() afterwards.
+ * Makes a range that was never touched resident by one huge page. False, and nothing is resident, where the kernel has none.
+ * The advice is that of os_no_huge_pages() afterwards.
  */
-size_t os_populate_huge(void *addr, size_t size);
+bool os_populate_huge(void *addr, size_t size);
+/*
+ * Call before a part of a huge page is given back, or the kernel keeps all of it until memory is short. Best effort: MADV_FREE
+ * splits a huge page of which it gets a part (Linux: madvise_free_huge_pmd()).
+ */
+void os_split_huge(void *addr, size_t size);
 void os_no_huge_pages(void *addr, size_t size);
 /* Shown as [anon:name] in /proc/PID/maps where the kernel has it. */
 void os_name(void *addr, size_t size, const char *name);

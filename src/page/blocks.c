@@ -53,7 +53,7 @@ void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type)
 	blk->users = 0;
 	block_set_owner(blk, b);
 	block_list(b, blk);
-	b->nr_blocks++;
+	WRITE_ONCE(b->nr_blocks, b->nr_blocks + 1);
 	buddy_count_free(b, blk->nr_free, blk->nr_dirty_free);
 	b->count.nr_blocks_in++;
 }
@@ -62,7 +62,7 @@ void block_leave(struct buddy *b, struct pageblock *blk)
 {
 	PROBE(pageblock_out, pageblock_address(blk), blk->migratetype, b);
 	block_unlist(b, blk);
-	b->nr_blocks--;
+	WRITE_ONCE(b->nr_blocks, b->nr_blocks - 1);
 	blk->nr_unused = 0;
 	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);
 	pageblock_fini_free(blk);

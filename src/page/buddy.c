@@ -267,8 +267,8 @@ static void blocks_move(struct buddy *to, struct buddy *from)
 					block_unlist(from, blk);
 					block_set_owner(blk, to);
 					block_list(to, blk);
-					from->nr_blocks--;
-					to->nr_blocks++;
+					WRITE_ONCE(from->nr_blocks, from->nr_blocks - 1);
+					WRITE_ONCE(to->nr_blocks, to->nr_blocks + 1);
 				}
 	WRITE_ONCE(to->nr_free, to->nr_free + from->nr_free);
 	WRITE_ONCE(to->nr_dirty_free, to->nr_dirty_free + from->nr_dirty_free);
@@ -318,6 +318,17 @@ void pages_count_free(size_t *nr_free, size_t *nr_dirty_free)
 		*nr_free += READ_ONCE(b->nr_free);
 		*nr_dirty_free += READ_ONCE(b->nr_dirty_free);
 	}
+}
+
+void pages_count_used(size_t *nr_used, size_t *nr_dirty_free)
+{
+	size_t nr_pages = 0, nr_free;
+	struct buddy *b;
+
+	for_each_buddy(b)
+		nr_pages += READ_ONCE(b->nr_blocks) * PAGEBLOCK_PAGES;
+	pages_count_free(&nr_free, nr_dirty_free);
+	*nr_used = nr_pages - min_size(nr_pages, nr_free);
 }
 
 static void note_partial_free(void)

@@ -125,6 +125,8 @@ unsigned pages_reserve_highatomic(unsigned nr_blocks);
 size_t pages_purge(void);
 /* Free pages of partly used blocks, and those of them that may be resident; hints, read without locks. */
 void pages_count_free(size_t *nr_free, size_t *nr_dirty_free);
+/* Pages of all buddies that are in use, and dirty free ones. */
+void pages_count_used(size_t *nr_used, size_t *nr_dirty_free);
 /* Pages given back so far, by all buddies. */
 uint64_t pages_nr_given_back(void);
 /* Begins the zone's next window when it is time; call where pages or blocks come and go, holding no lock. */

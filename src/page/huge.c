@@ -13,11 +13,14 @@
  * it: so many pageblocks go without, twice as many the next time, for it stays so for a while.
  */
 #define MAX_COST_US 1000
-#define MIN_SKIP 8u
+/* Of one huge page, in faults of small ones: for the watermarks, which learn from refaults. */
+#define FAULT_COST (PAGEBLOCK_PAGES / 4)
+#define MIN_SKIP 64u
 #define MAX_SKIP 1024u
 
 static struct {
 	uint32_t nr_skip, next_skip; /* hints: threads may miss each other's */
+	size_t nr_in_flight;
 } huge;
 
 /* Its unused pages would be given back at once where the buddy has little else. */
@@ -31,17 +34,16 @@ static bool fits_watermark(struct buddy *b)
 	return fits;
 }
 
-/* Cheap first: most processes stay below. */
+/* Cheap first: most processes stay below. Blocks that other threads populate now are in no buddy yet. */
 static bool is_worth_it(struct buddy *b, enum migratetype type)
 {
-	size_t nr_in_use = zone_in_use() >> PAGE_SHIFT, nr_free, nr_dirty;
+	size_t nr_used, nr_dirty;
 
-	if (type != MIGRATE_UNMOVABLE || !bslab_options.huge || nr_in_use < (HUGE_SHARE + 1) * PAGEBLOCK_PAGES)
+	if (type != MIGRATE_UNMOVABLE || !bslab_options.huge || zone_nr_used() <= HUGE_SHARE)
 		return false;
-	pages_count_free(&nr_free, &nr_dirty);
-	nr_in_use -= PAGEBLOCK_PAGES; /* without this one */
-	return (nr_dirty + zone_nr_dirty() + PAGEBLOCK_PAGES) * HUGE_SHARE <= nr_in_use && fits_watermark(b) &&
-	       limit_allows(PAGEBLOCK_PAGES);
+	pages_count_used(&nr_used, &nr_dirty);
+	nr_dirty += zone_nr_dirty() + (READ_ONCE(huge.nr_in_flight) + 1) * PAGEBLOCK_PAGES;
+	return nr_dirty * HUGE_SHARE <= nr_used && fits_watermark(b) && limit_is_far();
 }
 
 static bool may_try(void)
@@ -65,21 +67,24 @@ static void note_cost(void)
 void huge_populate(struct buddy *b, struct pageblock *blk, enum migratetype type)
 {
 	uint64_t began;
-	size_t size;
 	bool got;
 
 	if (likely(!is_worth_it(b, type)) || !may_try())
 		return;
+	__atomic_fetch_add(&huge.nr_in_flight, 1, __ATOMIC_RELAXED);
 	began = os_clock_us();
-	size = os_populate_huge((void *)pageblock_address(blk), PAGEBLOCK_SIZE);
-	got = size == PAGEBLOCK_SIZE;
-	zone_note_huge(got);
-	blk->is_huge = got;
-	blk->nr_unused = (uint16_t)(size >> PAGE_SHIFT);
-	pageblock_set_dirty(blk, 0, blk->nr_unused, true);
-	PROBE(huge_alloc, pageblock_address(blk), PAGEBLOCK_SIZE, got);
+	got = os_populate_huge((void *)pageblock_address(blk), PAGEBLOCK_SIZE);
 	if (got && os_clock_us() - began < MAX_COST_US)
 		WRITE_ONCE(huge.next_skip, 0);
 	else
 		note_cost();
+	if (got) {
+		blk->is_huge = true;
+		blk->nr_unused = PAGEBLOCK_PAGES;
+		pageblock_set_dirty(blk, 0, PAGEBLOCK_PAGES, true);
+	}
+	PROBE(huge_alloc, pageblock_address(blk), PAGEBLOCK_SIZE, got);
+	zone_note_huge(got);
+	zone_note_fresh(got ? FAULT_COST : 0);
+	__atomic_fetch_sub(&huge.nr_in_flight, 1, __ATOMIC_RELAXED);
 }

@@ -4,8 +4,8 @@
  *
  * 1. One fault for 2 MiB costs a fifth of 512 faults, and random access through one entry of the TLB instead of 512 a
  *    half to two thirds. The price is memory that may never be used.
- * 2. So a fresh pageblock is made resident as a whole only when that is a small share, 1 / HUGE_SHARE, of what the program
- *    has in use by then, together with all other free pages that are resident: some 64 MiB for the first, fewer at a time
+ * 2. So a fresh pageblock is made resident as a whole only when that is a small share, 1 / HUGE_SHARE, of what slabs and
+ *    runs have in use by then, together with all other free pages that are resident: 64 MiB for the first, fewer at a time
  *    the more threads there are. A small process never has one, and no process is more than that share larger for it.
  * 3. Only for slabs of many objects, whose pages are all touched soon. Of a run, or an object of several pages, a
  *    program may use the beginning only.
@@ -13,7 +13,7 @@
  *    before afterwards, so that it stays one mapping with its neighbours, and khugepaged does not fill up again what
  *    was given back. MADV_COLLAPSE would need no advice, but waits for work on all CPUs: 0.3 to 8 ms, measured.
  * 5. Where pages of it are given back, or the process forks and writes, the kernel maps the rest by small pages: no
- *    more than a page is copied or kept for a byte.
+ *    more than a page is copied for a byte, or kept, if it is told so before (os_split_huge()).
  * 6. To the buddies the pages are dirty ones: they are taken first, and given back when they are too many.
  */
 #ifndef BSLAB_HUGE_H

@@ -103,6 +103,16 @@ static void forget_peak(void)
 		store(&limits.reclaim_at, 0);
 }
 
+bool limit_is_far(void)
+{
+	size_t hard = load(&limits.hard), soft = soft_limit(), total;
+
+	if (likely(!soft && !hard))
+		return true;
+	total = footprint();
+	return (!hard || total <= hard) && !is_near(total, soft);
+}
+
 bool limit_allows(size_t nr_pages)
 {
 	size_t nr_used = nr_blocks_used(), hard = load(&limits.hard), soft, total;

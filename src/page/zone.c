@@ -450,7 +450,10 @@ void zone_balance(void)
 
 void zone_note_huge(bool got)
 {
-	__atomic_fetch_add(got ? &zone.count.nr_huge_allocs : &zone.count.nr_huge_fallbacks, 1, __ATOMIC_RELAXED);
+	lock_take(&zone.lock, RANK_ZONE);
+	zone.count.nr_huge_allocs += got;
+	zone.count.nr_huge_fallbacks += !got;
+	lock_drop(&zone.lock, RANK_ZONE);
 }
 
 void zone_note_kept(size_t nr_pages)
