@@ -199,10 +199,10 @@ class Page:
 
     def scatters(self):
         found = self.found
-        each = [self.scatter("over all", results.overall(found, self.names, TIME)[0],
-                             results.overall(found, self.names, MEMORY)[0])]
+        both = [results.overall(found, self.names, key, rows=results.rows_with_both)[0] for key in (TIME, MEMORY)]
+        each = [self.scatter("over all", *both)]
         for group in found.groups():
-            rows = tables.rows_of(found, group)
+            rows = results.rows_with_both(found, group)
             each.append(self.scatter(group, results.means(rows, self.names, TIME)[0],
                                      results.means(rows, self.names, MEMORY)[0]))
         return each
@@ -214,7 +214,7 @@ class Page:
                  for one in (tables.means_table(self.found, TIME), tables.means_table(self.found, MEMORY)) if one.rows]
         scatters = [one for one in self.scatters() if one]
         return ('<h2 id="summary">Summary</h2>' + f'<div class="grid">{"".join(means)}</div>'
-                + ("<h3>Time against memory: geometric means; the lower left is the best</h3>" + self.legend()
+                + ("<h3>Time against memory: geometric means of the rows that have both; the lower left is the best</h3>" + self.legend()
                    + cards(scatters) if scatters else ""))
 
     def losses(self):
