@@ -272,19 +272,25 @@ static void fill_by_threads(void)
 		pthread_join(thread[i], NULL);
 }
 
-static void *dump_for_long(void *fd)
+static void *dump_for_long(void *text)
 {
+	int null = open("/dev/null", O_WRONLY);
+
 	for (int i = 0; i < 200; i++)
-		EXPECT(bslab_profile_dump(i % 2 ? "pprof" : "text", (int)(intptr_t)fd) == 0);
+		EXPECT(bslab_profile_dump(i % 2 ? "pprof" : "text", i % 2 ? null : (int)(intptr_t)text) == 0);
+	close(null);
 	return NULL;
 }
 
 static int run_threads(const char *dir)
 {
-	int fd = open("/dev/null", O_WRONLY);
+	char path[512];
 	pthread_t dumper;
+	int fd;
 
-	EXPECT(bslab_profile_start(16384) == 0);
+	snprintf(path, sizeof path, "%s/meanwhile.text", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+	EXPECT(fd >= 0 && bslab_profile_start(16384) == 0);
 	EXPECT(pthread_create(&dumper, NULL, dump_for_long, (void *)(intptr_t)fd) == 0);
 	fill_by_threads();
 	dump(dir, "held", "folded");

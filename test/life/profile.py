@@ -268,6 +268,10 @@ class Life(Profiles):
         self.run_program("threads", self.dir)
         self.assert_estimate(by_site(self.folded("held")).get("site_malloc"), 200, 160000, 16384, "held")
         self.assertNotIn("site_malloc", by_site(self.folded("freed")))
+        with open(f"{self.dir}/meanwhile.text") as stream:
+            ages = [int(age) for pair in re.findall(r", (\d+) to (\d+) s old$", stream.read(), re.M) for age in pair]
+        self.assertTrue(ages)
+        self.assertLess(max(ages), TIMEOUT)  # also of samples that are made while a dump is
 
     def test_fork(self):
         self.run_program("fork", self.dir)
