@@ -83,7 +83,7 @@ static void *block_alloc(size_t size, size_t align, bool *zeroed)
 
 void *sampled_alloc(const struct alloc_request *r, size_t size, bool *zeroed)
 {
-	struct sample *s = sample_take(r->size, sampler_bytes(r->size), &r->by);
+	struct sample *s = sample_take(r->asked, sampler_bytes(r->size), &r->by);
 	bool is_small = size <= SMALL_MAX && r->align <= BSLAB_PAGE_SIZE;
 	void *p;
 
