@@ -21,7 +21,8 @@ extern "C" {
 
 /*
  * Samples allocations from now on, in all threads. interval: mean bytes from one sample to the next, 1 to 1 GiB; 0 is
- * 512 KiB. Blocks allocated before are not seen. If it is on already, the interval changes. 0; or -1 with errno:
+ * 512 KiB. Blocks allocated before are not seen, but for some of more than 32 KiB that grow in their place meanwhile, of
+ * which estimates are rough. If it is on already, the interval changes. 0; or -1 with errno:
  *   EINVAL   interval is too large
  *   ENOMEM   no memory for the tables
  */

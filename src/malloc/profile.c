@@ -145,6 +145,7 @@ void sampled_resize(struct sample *s, void *p, size_t old_size, size_t size, str
 		sample_resize(s, (uintptr_t)p, nr_pages, size, counted);
 		mark(s, p);
 	} else if (counted > old_size && sampler_hits(counted - old_size)) {
+		/* Right for a block whose other bytes were counted; one from before the start looks the same. */
 		s = sample_take(size, counted, &by);
 		if (!s)
 			return;
