@@ -269,6 +269,7 @@ int bslab_profile_dump(const char *format, int fd)
 /* --- as the options say ---------------------------------------------------------------------------- */
 
 static const char *dump_path; /* NULL: none is asked for */
+static unsigned starter;      /* the process that started by option */
 
 void profile_configure(void)
 {
@@ -315,14 +316,26 @@ static void say_unwritten(const char *path, int result)
 		bug_say("profile: cannot write %s: %s (error %u)", path, error_text(-result), (unsigned)-result);
 }
 
-/* The leak report, and the file. A file that is text is the leak report. */
+/* Whether the file is another for each process. */
+static bool names_process(const char *path)
+{
+	for (; *path; path += path[0] == '%' && path[1] ? 2 : 1)
+		if (path[0] == '%' && path[1] == 'p')
+			return true;
+	return false;
+}
+
+/*
+ * The leak report, and the file. A file that is text is the leak report. A child of fork leaves its parent's file to
+ * the parent.
+ */
 static void dump_at_exit(void)
 {
 	char path[MAX_PATH];
 
-	if (dump_path)
+	if (dump_path && (os_pid() == starter || names_process(dump_path)))
 		say_unwritten(path, dump_to_path(dump_path, path));
-	if (!dump_path || format_of_path(path) != DUMP_TEXT)
+	if (!dump_path || format_of_path(dump_path) != DUMP_TEXT)
 		say_unwritten("stderr", dump(DUMP_TEXT, STDERR));
 }
 
@@ -341,6 +354,7 @@ static void __attribute__((constructor)) start_by_option(void)
 	process_boot();
 	if (!bslab_options.profile_interval)
 		return;
+	starter = os_pid();
 	if (bslab_profile_start(bslab_options.profile_interval) == 0)
 		atexit(dump_at_exit);
 	else

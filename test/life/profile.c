@@ -13,6 +13,7 @@
  *   paths DIR             the same place by many ways, in turns
  *   deep DIR              from 200 frames down
  *   leak                  12 MB held at exit
+ *   children              a child ends by exit(), its parent does not
  *   misuse N              the N-th of some misuses, of sampled blocks
  *   errors                what the calls refuse
  */
@@ -535,6 +536,22 @@ static int run_leak(void)
 	return 0;
 }
 
+static int run_children(void)
+{
+	int status;
+	pid_t child;
+
+	EXPECT(site_malloc(2000000));
+	child = fork();
+	EXPECT(child >= 0);
+	if (child == 0) {
+		EXPECT(site_late(3000000));
+		exit(0);
+	}
+	EXPECT(waitpid(child, &status, 0) == child && status == 0);
+	_exit(0); /* what there is now, the child wrote */
+}
+
 static int run_misuse(int n)
 {
 	char *p, *q;
@@ -615,6 +632,8 @@ int main(int argc, char **argv)
 		return run_deep(dir);
 	if (strcmp(what, "leak") == 0)
 		return run_leak();
+	if (strcmp(what, "children") == 0)
+		return run_children();
 	if (strcmp(what, "misuse") == 0)
 		return run_misuse(atoi(dir));
 	if (strcmp(what, "errors") == 0)

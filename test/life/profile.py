@@ -348,6 +348,16 @@ class Options(Profiles):
         profile = decode_pprof(f"{self.dir}/p.pb.gz")
         self.assert_estimate(by_site(pprof_stacks(profile, 1))["site_malloc"], 1000, 12000, 16384, "pprof")
 
+    def test_a_child_leaves_its_parent_s_file_alone(self):
+        for name in "x.folded", "x":
+            done = run("children", conf=f"profile=1,profile_to={self.dir}/{name}")
+            self.assertEqual((done.returncode, os.listdir(self.dir)), (0, []), done)
+        done = run("children", conf=f"profile=1,profile_to={self.dir}/%p.folded")
+        self.assertEqual(done.returncode, 0, done)
+        (name,) = os.listdir(self.dir)
+        held = by_site(self.folded(name[:-len(".folded")]))
+        self.assertEqual((held.get("site_malloc"), held.get("site_late")), (2000000, 3000000))
+
     def test_where_it_cannot_be_written(self):
         for path, says in [("/dev/full", "no space left on device"), ("/no/such/folder/file", "no such directory"),
                            ("/", "is a directory")]:
