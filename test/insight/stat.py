@@ -276,6 +276,16 @@ def check_damaged(path, core):
     check("core without files' pages: read from the file", "MemTotal" in look(*bare, "--lib", LIBRARY, "meminfo"))
     moved = damaged(bytes(without_first_pages(data, LIBRARY)).replace(b"/libbslab.so", b"/nothere/.so"))
     refused("the file is missing", moved, 1, "no such file|does not run under bslab")
+    # What stands at the paths that a core names is not waited for.
+    fifo = f"{path}/fifo"
+    os.mkfifo(fifo)
+    refused("a FIFO", ["--core", fifo], 1, "is no regular file")
+    name = os.path.realpath(LIBRARY).encode()
+    if len(fifo) > len(name):
+        return skip("a FIFO that a core names", "the library's name has no room for the FIFO's")
+    check("core: it names the library", name in data, name)
+    to_fifo = damaged(bytes(without_first_pages(data, LIBRARY)).replace(name, fifo.encode().rjust(len(name), b"/")))
+    refused("a FIFO that a core names", to_fifo, 1, "no such file|does not run under bslab")
 
 
 def case_errors():
