@@ -200,6 +200,20 @@ def case_churn():
         check("interval: a report each time", out.count("slabinfo - version") == 2, out)
 
 
+def case_large_blocks_that_come_and_go():
+    """Those that stay are in the list, or a doubt is said; nothing is there twice, or after it was freed."""
+    with Target([HEAP, "--swap", "1"], LIBRARY) as t:
+        good = 0
+        for _ in range(100):
+            status, out, err = stat(PROGRAM, t.pid, "vmallocinfo", "--json")
+            blocks = [int(b["address"], 0) for b in json.loads(out)["vmallocinfo"]["blocks"]]
+            whole = {t.known["block"], t.known["mapping"]} <= set(blocks)
+            good += whole
+            if not check("swap: the list", status == 0 and (whole or err) and len(blocks) == len(set(blocks)) <= 4, out, err):
+                break
+        check("swap: whole lists", good > 50, good)
+
+
 def case_core():
     with Target([HEAP], LIBRARY) as t, folder() as path:
         live = look(t.pid, "all"), look(t.pid, "--blocks")
