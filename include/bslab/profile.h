@@ -44,7 +44,8 @@ BSLAB_API void bslab_profile_stop(void);
  * MiB, and some KiB for each stack. 0; or -1 with errno:
  *   EINVAL   no such format
  *   ENOMEM   no memory for the mappings
- *   others   what write(2) says (EBADF, ENOSPC, EPIPE ...); a part may have been written
+ *   others   what write(2) says (EBADF, ENOSPC, EPIPE ...); a part may have been written. EAGAIN: only after a second
+ *            without room
  */
 BSLAB_API int bslab_profile_dump(const char *format, int fd);
 

@@ -218,12 +218,22 @@ const char *error_text(int error)
 		return "permission denied";
 	case ENOENT:
 		return "no such directory";
+	case ENOTDIR:
+		return "not a directory";
+	case ELOOP:
+		return "too many symbolic links";
 	case EISDIR:
 		return "is a directory";
 	case EROFS:
 		return "read-only file system";
 	case EFBIG:
 		return "file too large";
+	case EAGAIN:
+		return "nobody reads it";
+	case EPIPE:
+		return "broken pipe";
+	case EBADF:
+		return "not open for writing";
 	case EMFILE:
 	case ENFILE:
 		return "too many open files";

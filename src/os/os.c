@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -318,12 +319,26 @@ unsigned os_pid(void)
 	return (unsigned)SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
+/* Linux takes from `left` what was waited for. */
+static bool wait_for_room(int fd, struct timespec *left)
+{
+	struct pollfd poll = {.fd = fd, .events = POLLOUT};
+	long n;
+
+	do
+		n = SYS(SYS_ppoll, &poll, 1, left, NULL, 0, 0);
+	while (n == -EINTR);
+	return n > 0;
+}
+
 int os_write(int fd, const char *text, size_t len)
 {
+	struct timespec left = {.tv_sec = 1};
+
 	while (len) {
 		long n = SYS(SYS_write, fd, text, len, 0, 0, 0);
 
-		if (n == -EINTR)
+		if (n == -EINTR || (n == -EAGAIN && wait_for_room(fd, &left)))
 			continue;
 		if (n <= 0)
 			return n ? (int)n : -EIO;

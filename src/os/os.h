@@ -79,7 +79,10 @@ void os_yield(void);
 
 /* --- messages ----------------------------------------------------------- */
 
-/* All of it. 0, or a negative errno: what could be written before is. */
+/*
+ * All of it. 0, or a negative errno: what could be written before is. Where a descriptor that does not block is full it
+ * waits for room, a second at most.
+ */
 int os_write(int fd, const char *text, size_t len);
 /* A file that is written at its end, made if there is none; a descriptor, or a negative errno. */
 int os_open_append(const char *path);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """usage: reports.py PROGRAM: what life/reports.c prints is valid, and comes at exit and on signals as the options say."""
+import fcntl
 import json
 import os
 import re
@@ -136,10 +137,37 @@ class AtExit(unittest.TestCase):
 
     def test_where_it_cannot_be_written(self):
         for path, says in [("/dev/full", "no space left on device"), ("/no/such/folder/file", "no such directory"),
-                           ("/", "is a directory")]:
+                           ("/", "is a directory"), ("/dev/null/file", "not a directory")]:
             done = run("exit", conf=f"report=meminfo,report_to={path}")
             self.assertEqual(done.returncode, 0)
             self.assertRegex(done.stderr, rf"^bslab: report: cannot write {path}: {says} \(error \d+\)\n$")
+
+    def run_with_small_pipe(self, conf):
+        """On a pipe of 4 KiB that does not block: the end to read from, and the process."""
+        read_end, write_end = os.pipe()
+        self.addCleanup(os.close, read_end)
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+        os.set_blocking(write_end, False)
+        child = subprocess.Popen([PROGRAM, "exit"], env=environment(conf), stdin=subprocess.DEVNULL, stderr=write_end)
+        self.addCleanup(child.wait)
+        os.close(write_end)
+        return read_end, child
+
+    def test_stderr_that_does_not_block(self):
+        read_end, child = self.run_with_small_pipe("report=all:json")
+        text = b""
+        while piece := os.read(read_end, 1000):
+            text += piece
+            time.sleep(0.002)
+        self.assertEqual(child.wait(TIMEOUT), 0)
+        self.assertEqual(list(json.loads(text)), ["schema", "index"] + REPORTS)
+        self.assertGreater(len(text), 4096)
+
+    def test_nobody_reads(self):
+        started = time.monotonic()
+        _, child = self.run_with_small_pipe("report=all:json")
+        self.assertEqual(child.wait(TIMEOUT), 0)
+        self.assertGreater(time.monotonic() - started, 0.9)
 
     def test_bad_values(self):
         for conf, value, key in [("report=bogus", "bogus", "report"), ("report=all:xml", "all:xml", "report"),
