@@ -45,6 +45,15 @@ static void read_options(void)
 		bug_caller("%s", fault);
 }
 
+static void stats_at_exit(void)
+{
+	struct held_signals held;
+
+	os_hold_write_signals(&held);
+	bslab_malloc_stats();
+	os_release_write_signals(&held);
+}
+
 static void fork_prepare(void);
 static void fork_parent(void);
 static void fork_child(void);
@@ -62,7 +71,7 @@ static void register_callbacks(void)
 	if (pthread_key_create(&thread_key, thread_exit) == 0)
 		atomic_store_explicit(&thread_key_made, true, memory_order_release);
 	if (bslab_options.stats)
-		atexit(bslab_malloc_stats);
+		atexit(stats_at_exit);
 	reports_start();
 }
 

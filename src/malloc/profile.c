@@ -331,12 +331,15 @@ static bool names_process(const char *path)
  */
 static void dump_at_exit(void)
 {
+	struct held_signals held;
 	char path[MAX_PATH];
 
+	os_hold_write_signals(&held);
 	if (dump_path && (os_pid() == starter || names_process(dump_path)))
 		say_unwritten(path, dump_to_path(dump_path, path));
 	if (!dump_path || format_of_path(dump_path) != DUMP_TEXT)
 		say_unwritten("stderr", dump(DUMP_TEXT, STDERR));
+	os_release_write_signals(&held);
 }
 
 /*

@@ -8,6 +8,7 @@
 #include <linux/membarrier.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -346,6 +347,30 @@ int os_write(int fd, const char *text, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+#define SIGNAL_BIT(signal) ((uint64_t)1 << ((signal)-1))
+#define WRITE_SIGNALS (SIGNAL_BIT(SIGPIPE) | SIGNAL_BIT(SIGXFSZ))
+
+void os_hold_write_signals(struct held_signals *h)
+{
+	uint64_t set = WRITE_SIGNALS;
+
+	h->is_held = SYS(SYS_rt_sigprocmask, SIG_BLOCK, &set, &h->mask, sizeof set, 0, 0) == 0;
+	if (SYS(SYS_rt_sigpending, &h->pending, sizeof h->pending, 0, 0, 0, 0) != 0)
+		h->pending = WRITE_SIGNALS; /* not known: none is taken */
+}
+
+void os_release_write_signals(const struct held_signals *h)
+{
+	uint64_t set = WRITE_SIGNALS & ~h->pending;
+	struct timespec now = {0};
+
+	if (!h->is_held)
+		return;
+	while (SYS(SYS_rt_sigtimedwait, &set, NULL, &now, sizeof set, 0, 0) > 0)
+		;
+	SYS(SYS_rt_sigprocmask, SIG_SETMASK, &h->mask, NULL, sizeof h->mask, 0, 0);
 }
 
 int os_open_append(const char *path)

@@ -4,6 +4,7 @@ import gzip
 import math
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -357,6 +358,18 @@ class Options(Profiles):
         (name,) = os.listdir(self.dir)
         held = by_site(self.folded(name[:-len(".folded")]))
         self.assertEqual((held.get("site_malloc"), held.get("site_late")), (2000000, 3000000))
+
+    def test_no_signal_ends_the_process(self):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        env = dict(os.environ, BSLAB_CONF="profile=on")
+        self.assertEqual(subprocess.run([PROGRAM, "leak"], env=env, stderr=write_end, timeout=TIMEOUT).returncode, 0)
+        os.close(write_end)
+        env["BSLAB_CONF"] = f"profile=on,profile_to={self.dir}/x"
+        done = subprocess.run([PROGRAM, "leak"], env=env, capture_output=True, text=True, timeout=TIMEOUT,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)))
+        self.assertEqual((done.returncode, done.stderr),
+                         (0, f"bslab: profile: cannot write {self.dir}/x: file too large (error 27)\n"))
 
     def test_where_it_cannot_be_written(self):
         for path, says in [("/dev/full", "no space left on device"), ("/no/such/folder/file", "no such directory"),

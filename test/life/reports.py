@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +25,20 @@ def environment(conf):
 def run(*arguments, conf=""):
     return subprocess.run([PROGRAM, *arguments], env=environment(conf), capture_output=True, text=True,
                           timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+
+
+def run_on_broken_pipe(*arguments, conf=""):
+    """The exit status, stderr being a pipe without a reader."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run([PROGRAM, *arguments], env=environment(conf), stdin=subprocess.DEVNULL, stderr=write_end,
+                          timeout=TIMEOUT)
+    os.close(write_end)
+    return done.returncode
+
+
+def no_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def report(what, form):
@@ -163,6 +178,15 @@ class AtExit(unittest.TestCase):
         self.assertEqual(list(json.loads(text)), ["schema", "index"] + REPORTS)
         self.assertGreater(len(text), 4096)
 
+    def test_no_signal_ends_the_process(self):
+        for conf in "report=all", "stats=yes", "report=meminfo,report_to=/no/such/folder/file":
+            self.assertEqual(run_on_broken_pipe("exit", conf=conf), 0, conf)
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([PROGRAM, "exit"], env=environment(f"report=all,report_to={folder}/r"), text=True,
+                                  capture_output=True, preexec_fn=no_files, stdin=subprocess.DEVNULL, timeout=TIMEOUT)
+            self.assertEqual((done.returncode, done.stderr),
+                             (0, f"bslab: report: cannot write {folder}/r: file too large (error 27)\n"))
+
     def test_nobody_reads(self):
         started = time.monotonic()
         _, child = self.run_with_small_pipe("report=all:json")
@@ -210,6 +234,10 @@ class OnSignal(unittest.TestCase):
                 self.assertLessEqual(whole["meminfo"]["live"], whole["meminfo"]["total"])
             # Signals that come while one is handled are one; of the rest each is answered.
             self.assertGreater(count, 60)
+
+    def test_no_signal_is_raised_and_none_is_lost(self):
+        number = int(signal.SIGUSR2)
+        self.assertEqual(run_on_broken_pipe("pending", str(number), conf=f"report_signal={number}"), 0)
 
     def test_a_handler_of_the_program_wins(self):
         done = run("own", str(int(signal.SIGUSR1)), conf="report_signal=USR1")
