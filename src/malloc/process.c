@@ -144,6 +144,7 @@ static void fork_prepare(void)
 	pages_fork_prepare();
 	zone_fork_prepare();
 	map_fork_prepare();
+	profile_fork_prepare();
 	samples_fork_prepare();
 	boot_fork_prepare();
 }
@@ -152,6 +153,7 @@ static void fork_done(bool child)
 {
 	boot_fork_done(child);
 	samples_fork_done(child);
+	profile_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);
 	pages_fork_done(child);

@@ -8,6 +8,7 @@
 #include "bslab/profile.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "os/thread.h"
@@ -204,6 +205,9 @@ static bool get_ready(void)
 	return true;
 }
 
+/* Starting is two steps, and so is stopping: one thread's are not mixed with another's. */
+static struct lock switch_lock;
+
 int bslab_profile_start(size_t interval)
 {
 	if (interval > MAX_PROFILE_INTERVAL) {
@@ -215,16 +219,35 @@ int bslab_profile_start(size_t interval)
 		errno = ENOMEM;
 		return -1;
 	}
+	lock_take(&switch_lock, RANK_PROFILE);
 	sampler_start(interval ? interval : PROFILE_INTERVAL);
 	slow_path_force(SLOW_PROFILE);
+	lock_drop(&switch_lock, RANK_PROFILE);
+	reports_poll();
 	return 0;
 }
 
 void bslab_profile_stop(void)
 {
 	process_boot();
+	lock_take(&switch_lock, RANK_PROFILE);
 	sampler_stop();
 	slow_path_allow(SLOW_PROFILE);
+	lock_drop(&switch_lock, RANK_PROFILE);
+	reports_poll();
+}
+
+void profile_fork_prepare(void)
+{
+	lock_take_nested(&switch_lock);
+}
+
+void profile_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&switch_lock);
+	else
+		lock_drop_nested(&switch_lock);
 }
 
 struct dump_job {
@@ -249,6 +272,7 @@ static int dump(enum dump_format format, int fd)
 		view_drop(&j->view);
 	}
 	os_unmap(j, sizeof *j);
+	reports_poll();
 	return result;
 }
 

@@ -13,6 +13,7 @@
  *   paths DIR             the same place by many ways, in turns
  *   deep DIR              from 200 frames down
  *   leak                  12 MB held at exit
+ *   starts                two threads start and stop, again and again; then it is on, and then off
  *   children              a child ends by exit(), its parent does not
  *   misuse N              the N-th of some misuses, of sampled blocks
  *   errors                what the calls refuse
@@ -525,6 +526,36 @@ static int run_paths(const char *dir)
 	return 0;
 }
 
+static void *start_for_long(void *arg)
+{
+	for (int i = 0; i < 20000; i++)
+		EXPECT(bslab_profile_start(1) == 0);
+	return arg;
+}
+
+static void *stop_for_long(void *arg)
+{
+	for (int i = 0; i < 20000; i++)
+		bslab_profile_stop();
+	return arg;
+}
+
+static int run_starts(const char *dir)
+{
+	pthread_t thread[2];
+
+	EXPECT(pthread_create(&thread[0], NULL, start_for_long, NULL) == 0);
+	EXPECT(pthread_create(&thread[1], NULL, stop_for_long, NULL) == 0);
+	pthread_join(thread[0], NULL);
+	pthread_join(thread[1], NULL);
+	EXPECT(bslab_profile_start(1) == 0);
+	EXPECT(site_malloc(100));
+	bslab_profile_stop();
+	EXPECT(site_late(100));
+	dump(dir, "starts", "folded");
+	return 0;
+}
+
 /* --- exit, misuse, errors -------------------------------------------------------------------------------- */
 
 static int run_leak(void)
@@ -632,6 +663,8 @@ int main(int argc, char **argv)
 		return run_deep(dir);
 	if (strcmp(what, "leak") == 0)
 		return run_leak();
+	if (strcmp(what, "starts") == 0)
+		return run_starts(dir);
 	if (strcmp(what, "children") == 0)
 		return run_children();
 	if (strcmp(what, "misuse") == 0)

@@ -321,6 +321,11 @@ class Life(Profiles):
                 del found[way, depth]
             self.assertEqual(found, expected)
 
+    def test_starts_and_stops_of_two_threads(self):
+        self.run_program("starts", self.dir)
+        held = by_site(self.folded("starts"))
+        self.assertEqual((held.get("site_malloc"), held.get("site_late")), (100, None))
+
     def test_errors(self):
         self.run_program("errors", says="done\n")
 
