@@ -186,22 +186,15 @@ static bool pinning_measure(struct pinning *p)
 
 /* --- calls -------------------------------------------------------------------------------------- */
 
-enum { NOT_READY, GETTING_READY, READY };
-
-static _Atomic int state;
-
+/*
+ * Nobody waits for who looks for the unwinder: that calls dlopen(), whose lock the one that waits may hold, and
+ * which the child of a fork would wait for in vain.
+ */
 static bool get_ready(void)
 {
-	int was = NOT_READY;
-
 	if (!samples_init())
 		return false;
-	if (atomic_compare_exchange_strong(&state, &was, GETTING_READY)) {
-		unwind_setup(bslab_options.profile_frames);
-		atomic_store(&state, READY);
-	}
-	while (atomic_load(&state) != READY)
-		os_yield();
+	unwind_setup(bslab_options.profile_frames);
 	return true;
 }
 

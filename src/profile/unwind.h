@@ -56,7 +56,10 @@ struct caller {
 	((struct caller){(uintptr_t)__builtin_extract_return_addr(__builtin_return_address(0)),       \
 			 *(uintptr_t *)__builtin_frame_address(0)})
 
-/* Looks for the unwinder; once, with no lock of bslab or the loader held, since it calls dlopen(). */
+/*
+ * Looks for the unwinder, with no lock of bslab held, since it calls dlopen(). Several threads may do so at a time, and
+ * the child of a fork that came between: what one of them has first counts. Stacks are walked by frame pointers until then.
+ */
 void unwind_setup(bool frames_only);
 /* "unwind tables" or "frame pointers" */
 const char *unwind_name(void);

@@ -13,6 +13,7 @@
  *   paths DIR             the same place by many ways, in turns
  *   deep DIR              from 200 frames down
  *   leak                  12 MB held at exit
+ *   first-start           a thread starts the profile, and a child is forked and does, while another is about it
  *   starts                two threads start and stop, again and again; then it is on, and then off
  *   children              a child ends by exit(), its parent does not
  *   misuse N              the N-th of some misuses, of sampled blocks
@@ -556,6 +557,54 @@ static int run_starts(const char *dir)
 	return 0;
 }
 
+/* --- the first start --- */
+
+static void (*during_dlopen)(void);
+
+/* The one that the library finds. */
+void *dlopen(const char *name, int flags)
+{
+	void *(*real)(const char *, int) = (void *(*)(const char *, int))dlsym(RTLD_NEXT, "dlopen");
+	void (*hook)(void) = during_dlopen;
+
+	during_dlopen = NULL;
+	if (hook)
+		hook();
+	return real(name, flags);
+}
+
+static void *start_once(void *arg)
+{
+	EXPECT(bslab_profile_start(1) == 0);
+	EXPECT(site_malloc(100));
+	return arg;
+}
+
+static void start_otherwise(void)
+{
+	pthread_t thread;
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		alarm(20);
+		start_once(NULL);
+		_exit(0);
+	}
+	EXPECT(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+	EXPECT(pthread_create(&thread, NULL, start_once, NULL) == 0 && pthread_join(thread, NULL) == 0);
+}
+
+static int run_first_start(void)
+{
+	alarm(60);
+	during_dlopen = start_otherwise;
+	start_once(NULL);
+	EXPECT(!during_dlopen || !dlsym(RTLD_DEFAULT, "_dl_find_object"));
+	puts("done");
+	return 0;
+}
+
 /* --- exit, misuse, errors -------------------------------------------------------------------------------- */
 
 static int run_leak(void)
@@ -663,6 +712,8 @@ int main(int argc, char **argv)
 		return run_deep(dir);
 	if (strcmp(what, "leak") == 0)
 		return run_leak();
+	if (strcmp(what, "first-start") == 0)
+		return run_first_start();
 	if (strcmp(what, "starts") == 0)
 		return run_starts(dir);
 	if (strcmp(what, "children") == 0)

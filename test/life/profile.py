@@ -289,6 +289,9 @@ class Life(Profiles):
             self.run_program("dlopen", conf=conf, says="done\n")
         self.run_program("frames", conf="profile_unwind=frames", says="done\n")
 
+    def test_nobody_waits_for_the_first_start(self):
+        self.run_program("first-start", says="done\n")
+
     def test_deep_stacks_are_cut(self):
         for conf in "", "profile_unwind=frames":
             self.run_program("deep", self.dir, conf=conf)
