@@ -282,12 +282,12 @@ uint64_t os_random_seed(void)
 }
 
 /*
- * rt_sigprocmask(2) reads the new mask before it looks at what to do with it: EFAULT where it cannot be read, EINVAL
- * for a way that does not exist (abseil's AddressIsReadable() asks so).
+ * rt_sigprocmask(2) reads the new mask, if there is one, before it looks at what to do with it: EFAULT where it cannot be
+ * read, EINVAL for a way that does not exist (abseil's AddressIsReadable() asks so).
  */
 bool os_is_readable(uintptr_t addr)
 {
-	return SYS(SYS_rt_sigprocmask, ~0, addr, NULL, 8, 0, 0) != -EFAULT;
+	return addr && SYS(SYS_rt_sigprocmask, ~0, addr, NULL, 8, 0, 0) != -EFAULT;
 }
 
 bool os_exe_path(char *path, size_t size)

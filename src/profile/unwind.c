@@ -10,11 +10,17 @@
 #include "boot/boot.h"
 #include "os/os.h"
 #include "os/thread.h"
+#include "profile/cfi.h"
 #include "profile/elf.h"
 
 #pragma weak dlsym /* not in a static program */
 
 struct memo;
+
+/* libgcc's own (unwind-dw2-fde.h), which no header that is installed has. */
+struct dwarf_eh_bases {
+	void *tbase, *dbase, *func;
+};
 
 /* What was found at the start of the first profile. */
 struct unwinder {
@@ -23,6 +29,8 @@ struct unwinder {
 	_Unwind_Reason_Code (*backtrace)(_Unwind_Trace_Fn, void *);
 	uintptr_t (*get_ip)(struct _Unwind_Context *, int *before_insn);
 	uintptr_t (*get_cfa)(struct _Unwind_Context *); /* of the frame below: this one's stack pointer */
+	uintptr_t (*get_gr)(struct _Unwind_Context *, int reg);
+	const void *(*find_fde)(void *pc, struct dwarf_eh_bases *bases);
 	uintptr_t start, end;
 	struct memo *memos; /* [NR_MEMOS], or NULL; not in .bss, of which each process touches the pages */
 };
@@ -139,7 +147,76 @@ struct trace {
 	unsigned memo_at;
 	unsigned n, nr_own;
 	bool is_cut;
+	/* Of the frame that libgcc steps to next: its entry in the tables, and where that begins. */
+	const void *fde;
+	uintptr_t fde_start;
+	uintptr_t page; /* of the stack, that was read last */
+	struct _Unwind_Context *context; /* of the frame that it is at */
 };
+
+static void trace_add(struct trace *t, uintptr_t pc, uintptr_t sp)
+{
+	t->pc[t->n] = pc;
+	t->sp[t->n++] = sp;
+	t->is_cut = t->n == MAX_FRAMES;
+}
+
+/* --- a look ahead --- */
+
+static bool find_fde(struct trace *t, uintptr_t pc)
+{
+	struct dwarf_eh_bases bases;
+
+	t->fde = t->unwinder->find_fde((void *)pc, &bases);
+	t->fde_start = t->fde ? (uintptr_t)bases.func : 0;
+	return t->fde;
+}
+
+/* Those that a function keeps for its caller: libgcc has a value for each of them. */
+static bool get_register(void *trace, unsigned number, uintptr_t *value)
+{
+	struct trace *t = trace;
+
+	if (number == ARCH_DWARF_SP)
+		*value = t->unwinder->get_cfa(t->context);
+	else if (number < 32 && ARCH_DWARF_KEPT >> number & 1)
+		*value = t->unwinder->get_gr(t->context, (int)number);
+	else
+		return false;
+	return true;
+}
+
+/* The kernel is asked before another page is read. */
+static bool read_stack(void *trace, uintptr_t addr, uintptr_t *value)
+{
+	struct trace *t = trace;
+	uintptr_t page = align_down(addr, BSLAB_PAGE_SIZE);
+
+	if (addr % sizeof addr || (page != t->page && !os_is_readable(addr)))
+		return false;
+	t->page = page;
+	*value = *(const uintptr_t *)addr;
+	return true;
+}
+
+/*
+ * Whether libgcc may step from the frame at pc to its caller: only if it finds an entry there too. Code without one,
+ * such as a JIT's, ends the stack with its address.
+ */
+static bool trace_next(struct trace *t, uintptr_t pc)
+{
+	struct cfi_frame f = {t->fde, t->fde_start, pc, get_register, read_stack, t};
+	struct cfi_caller caller;
+
+	if (t->is_cut || !cfi_caller(&f, &caller))
+		return false;
+	caller.ip -= !caller.is_interrupted;
+	if (find_fde(t, caller.ip))
+		return true;
+	if (os_is_readable(align_down(caller.ip, sizeof caller.ip)))
+		trace_add(t, caller.ip, caller.cfa);
+	return false;
+}
 
 /* The rest of the stack, if the memo has it. What was cut there may only be cut here. */
 static bool trace_rest(struct trace *t, uintptr_t pc, uintptr_t sp)
@@ -174,10 +251,9 @@ static _Unwind_Reason_Code trace_frame(struct _Unwind_Context *context, void *ar
 	sp = t->unwinder->get_cfa(context);
 	if (t->memo && trace_rest(t, ip, sp))
 		return _URC_END_OF_STACK;
-	t->pc[t->n] = ip;
-	t->sp[t->n++] = sp;
-	t->is_cut = t->n == MAX_FRAMES;
-	return t->is_cut ? _URC_END_OF_STACK : _URC_NO_REASON;
+	trace_add(t, ip, sp);
+	t->context = context;
+	return trace_next(t, ip) ? _URC_NO_REASON : _URC_END_OF_STACK;
 }
 
 static unsigned walk_tables(const struct unwinder *u, const struct caller *by, uintptr_t pc[MAX_FRAMES])
@@ -189,8 +265,9 @@ static unsigned walk_tables(const struct unwinder *u, const struct caller *by, u
 	t.pc = pc;
 	t.memo_at = t.n = t.nr_own = 0;
 	t.is_cut = false;
+	t.page = align_down((uintptr_t)__builtin_frame_address(0), BSLAB_PAGE_SIZE);
 	t.memo = memo_get(u);
-	if (by->pc - u->start >= u->end - u->start)
+	if (by->pc - u->start >= u->end - u->start && find_fde(&t, plain_address(by->pc) - 1))
 		u->backtrace(trace_frame, &t);
 	if (t.memo)
 		memo_put(t.memo, pc, t.sp, t.n, t.is_cut);
@@ -282,7 +359,9 @@ static bool find_libgcc(struct unwinder *u, void *library)
 	backtrace = (_Unwind_Reason_Code(*)(_Unwind_Trace_Fn, void *))find(library, "_Unwind_Backtrace");
 	u->get_ip = (uintptr_t(*)(struct _Unwind_Context *, int *))find(library, "_Unwind_GetIPInfo");
 	u->get_cfa = (uintptr_t(*)(struct _Unwind_Context *))find(library, "_Unwind_GetCFA");
-	if (!backtrace || !u->get_ip || !u->get_cfa || !address((void *)backtrace, &info) ||
+	u->get_gr = (uintptr_t(*)(struct _Unwind_Context *, int))find(library, "_Unwind_GetGR");
+	u->find_fde = (const void *(*)(void *, struct dwarf_eh_bases *))find(library, "_Unwind_Find_FDE");
+	if (!backtrace || !u->get_ip || !u->get_cfa || !u->get_gr || !u->find_fde || !address((void *)backtrace, &info) ||
 	    !imports_find_object((uintptr_t)info.dli_fbase))
 		return false;
 	u->start = (uintptr_t)info.dli_fbase;

@@ -13,6 +13,7 @@
  *   paths DIR             the same place by many ways, in turns
  *   deep DIR              from 200 frames down
  *   leak                  12 MB held at exit
+ *   coroutine DIR         from stacks that were made by hand, and end in anything
  *   first-start           a thread starts the profile, and a child is forked and does, while another is about it
  *   starts                two threads start and stop, again and again; then it is on, and then off
  *   children              a child ends by exit(), its parent does not
@@ -24,6 +25,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -461,6 +463,54 @@ static int run_frames(void)
 	return 0;
 }
 
+/* --- a stack without a beginning --- */
+
+static jmp_buf back;
+
+SITE void coroutine(void)
+{
+	EXPECT(site_malloc(1000));
+	longjmp(back, 1);
+}
+
+/*
+ * Enters it as hand-made switches do: its return address and its caller's frame pointer are whatever was there. Each time
+ * elsewhere on its stack, so that no walk is like another.
+ */
+static void enter_coroutine(size_t nr, uintptr_t ret, uintptr_t frame)
+{
+#ifdef __x86_64__
+	static uintptr_t stack[8192] __attribute__((aligned(16)));
+	uintptr_t *sp = stack + 8000 - 2 * nr;
+
+	memset(stack, 0x5a, sizeof stack);
+	*--sp = ret;
+	if (!_setjmp(back))
+		__asm__ volatile("mov %0, %%rsp; mov %2, %%rbp; jmp *%1" : : "a"(sp), "d"(coroutine), "c"(frame) : "memory");
+#else
+	(void)nr;
+	(void)ret;
+	(void)frame;
+	if (!_setjmp(back))
+		coroutine();
+#endif
+}
+
+static int run_coroutine(const char *dir)
+{
+	char *hole = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uintptr_t values[] = {0,	      1,	 8,
+			      4096,	      UINTPTR_MAX,	 0xdeaddeaddeaddead,
+			      0x5a5a5a5a5a5a, (uintptr_t)&values, (uintptr_t)hole + 8};
+	static volatile size_t i;
+
+	EXPECT(bslab_profile_start(1) == 0);
+	for (i = 0; i < sizeof values / sizeof values[0]; i++)
+		enter_coroutine(i, values[i], values[(i + 1) % (sizeof values / sizeof values[0])]);
+	dump(dir, "coroutine", "folded");
+	return 0;
+}
+
 SITE void *site_deep(int depth)
 {
 	void *p = depth ? site_deep(depth - 1) : malloc(1000);
@@ -712,6 +762,8 @@ int main(int argc, char **argv)
 		return run_deep(dir);
 	if (strcmp(what, "leak") == 0)
 		return run_leak();
+	if (strcmp(what, "coroutine") == 0)
+		return run_coroutine(dir);
 	if (strcmp(what, "first-start") == 0)
 		return run_first_start();
 	if (strcmp(what, "starts") == 0)

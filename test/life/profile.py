@@ -289,6 +289,16 @@ class Life(Profiles):
             self.run_program("dlopen", conf=conf, says="done\n")
         self.run_program("frames", conf="profile_unwind=frames", says="done\n")
 
+    def test_stacks_that_end_in_anything(self):
+        for conf in "", "profile_unwind=frames":
+            self.run_program("coroutine", self.dir, conf=conf)
+            stacks = {s: held for s, held in self.folded("coroutine").items() if s[-1] == "site_malloc"}
+            self.assertEqual(sum(stacks.values()), 9 * 1000)
+            for stack in stacks:
+                self.assertEqual(stack[-2], "coroutine")
+                if os.uname().machine == "x86_64":
+                    self.assertLessEqual(len(stack), 3)
+
     def test_nobody_waits_for_the_first_start(self):
         self.run_program("first-start", says="done\n")
 
