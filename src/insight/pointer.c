@@ -268,8 +268,9 @@ static void put_large(const struct vm_area *a, uint64_t addr, FILE *out)
 
 static bool view_large(struct heap *h, uint64_t addr, FILE *out)
 {
+	struct large info;
 	size_t nr, i;
-	struct vm_area *large = heap_large(h, &nr);
+	struct vm_area *large = heap_large(h, &info, &nr);
 	bool found = false;
 
 	for (i = 0; i < nr && !found; i++) {

@@ -46,6 +46,15 @@ static void read_options(void)
 		bug_caller("%s", fault);
 }
 
+static void stats_at_exit(void)
+{
+	struct held_signals held;
+
+	os_hold_write_signals(&held);
+	bslab_malloc_stats();
+	os_release_write_signals(&held);
+}
+
 static void fork_prepare(void);
 static void fork_parent(void);
 static void fork_child(void);
@@ -63,7 +72,7 @@ static void register_callbacks(void)
 	if (pthread_key_create(&thread_key, thread_exit) == 0)
 		atomic_store_explicit(&thread_key_made, true, memory_order_release);
 	if (bslab_options.stats)
-		atexit(bslab_malloc_stats);
+		atexit(stats_at_exit);
 	reports_start();
 }
 
@@ -137,6 +146,7 @@ static void locks_prepare(void)
 	pages_fork_prepare();
 	zone_fork_prepare();
 	map_fork_prepare();
+	profile_fork_prepare();
 	samples_fork_prepare();
 	boot_fork_prepare();
 }
@@ -145,6 +155,7 @@ static void fork_done(bool child)
 {
 	boot_fork_done(child);
 	samples_fork_done(child);
+	profile_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);
 	pages_fork_done(child);

@@ -9,6 +9,7 @@
 #include "bslab/profile.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "os/thread.h"
@@ -84,7 +85,7 @@ static void *block_alloc(size_t size, size_t align, bool *zeroed)
 
 void *sampled_alloc(const struct alloc_request *r, size_t size, bool *zeroed)
 {
-	struct sample *s = sample_take(r->size, sampler_bytes(r->size), &r->by);
+	struct sample *s = sample_take(r->asked, sampler_bytes(r->size), &r->by);
 	bool is_small = size <= SMALL_MAX && r->align <= BSLAB_PAGE_SIZE;
 	void *p;
 
@@ -148,6 +149,7 @@ void sampled_resize(struct sample *s, void *p, size_t old_size, size_t size, str
 		sample_resize(s, (uintptr_t)p, nr_pages, size, counted);
 		mark(s, p);
 	} else if (counted > old_size && sampler_hits(counted - old_size)) {
+		/* Right for a block whose other bytes were counted; one from before the start looks the same. */
 		s = sample_take(size, counted, &by);
 		if (!s)
 			return;
@@ -188,24 +190,20 @@ static bool pinning_measure(struct pinning *p)
 
 /* --- calls -------------------------------------------------------------------------------------- */
 
-enum { NOT_READY, GETTING_READY, READY };
-
-static _Atomic int state;
-
+/*
+ * Nobody waits for who looks for the unwinder: that calls dlopen(), whose lock the one that waits may hold, and
+ * which the child of a fork would wait for in vain.
+ */
 static bool get_ready(void)
 {
-	int was = NOT_READY;
-
 	if (!samples_init())
 		return false;
-	if (atomic_compare_exchange_strong(&state, &was, GETTING_READY)) {
-		unwind_setup(bslab_options.profile_frames);
-		atomic_store(&state, READY);
-	}
-	while (atomic_load(&state) != READY)
-		os_yield();
+	unwind_setup(bslab_options.profile_frames);
 	return true;
 }
+
+/* Starting is two steps, and so is stopping: one thread's are not mixed with another's. */
+static struct lock switch_lock;
 
 int bslab_profile_start(size_t interval)
 {
@@ -218,16 +216,35 @@ int bslab_profile_start(size_t interval)
 		errno = ENOMEM;
 		return -1;
 	}
+	lock_take(&switch_lock, RANK_PROFILE);
 	sampler_start(interval ? interval : PROFILE_INTERVAL);
 	slow_path_force(SLOW_PROFILE);
+	lock_drop(&switch_lock, RANK_PROFILE);
+	reports_poll();
 	return 0;
 }
 
 void bslab_profile_stop(void)
 {
 	process_boot();
+	lock_take(&switch_lock, RANK_PROFILE);
 	sampler_stop();
 	slow_path_allow(SLOW_PROFILE);
+	lock_drop(&switch_lock, RANK_PROFILE);
+	reports_poll();
+}
+
+void profile_fork_prepare(void)
+{
+	lock_take_nested(&switch_lock);
+}
+
+void profile_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&switch_lock);
+	else
+		lock_drop_nested(&switch_lock);
 }
 
 struct dump_job {
@@ -252,6 +269,7 @@ static int dump(enum dump_format format, int fd)
 		view_drop(&j->view);
 	}
 	os_unmap(j, sizeof *j);
+	reports_poll();
 	return result;
 }
 
@@ -272,6 +290,7 @@ int bslab_profile_dump(const char *format, int fd)
 /* --- as the options say ---------------------------------------------------------------------------- */
 
 static const char *dump_path; /* NULL: none is asked for */
+static unsigned starter;      /* the process that started by option */
 
 void profile_configure(void)
 {
@@ -318,15 +337,30 @@ static void say_unwritten(const char *path, int result)
 		bug_say("profile: cannot write %s: %s (error %u)", path, error_text(-result), (unsigned)-result);
 }
 
-/* The leak report, and the file. A file that is text is the leak report. */
+/* Whether the file is another for each process. */
+static bool names_process(const char *path)
+{
+	for (; *path; path += path[0] == '%' && path[1] ? 2 : 1)
+		if (path[0] == '%' && path[1] == 'p')
+			return true;
+	return false;
+}
+
+/*
+ * The leak report, and the file. A file that is text is the leak report. A child of fork leaves its parent's file to
+ * the parent.
+ */
 static void dump_at_exit(void)
 {
+	struct held_signals held;
 	char path[MAX_PATH];
 
-	if (dump_path)
+	os_hold_write_signals(&held);
+	if (dump_path && (os_pid() == starter || names_process(dump_path)))
 		say_unwritten(path, dump_to_path(dump_path, path));
-	if (!dump_path || format_of_path(path) != DUMP_TEXT)
+	if (!dump_path || format_of_path(dump_path) != DUMP_TEXT)
 		say_unwritten("stderr", dump(DUMP_TEXT, STDERR));
+	os_release_write_signals(&held);
 }
 
 /*
@@ -344,6 +378,7 @@ static void __attribute__((constructor)) start_by_option(void)
 	process_boot();
 	if (!bslab_options.profile_interval)
 		return;
+	starter = os_pid();
 	if (bslab_profile_start(bslab_options.profile_interval) == 0)
 		atexit(dump_at_exit);
 	else

@@ -176,7 +176,7 @@ static out_of_line void *malloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
@@ -198,13 +198,13 @@ void *malloc_by(size_t size, struct caller by, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, by, is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted}, &zeroed);
 }
 
 static out_of_line void *calloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed = false;
-	void *p = alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted}, &zeroed);
+	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
 
 	return p && !zeroed ? memset(p, 0, size) : p;
 }
@@ -225,7 +225,7 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, align, by, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, align, size, by, false}, &zeroed);
 }
 
 int posix_memalign_slow(void **ptr, size_t size, size_t align)

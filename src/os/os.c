@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -318,12 +320,12 @@ uint64_t os_random_seed(void)
 }
 
 /*
- * rt_sigprocmask(2) reads the new mask before it looks at what to do with it: EFAULT where it cannot be read, EINVAL
- * for a way that does not exist (abseil's AddressIsReadable() asks so).
+ * rt_sigprocmask(2) reads the new mask, if there is one, before it looks at what to do with it: EFAULT where it cannot be
+ * read, EINVAL for a way that does not exist (abseil's AddressIsReadable() asks so).
  */
 bool os_is_readable(uintptr_t addr)
 {
-	return SYS(SYS_rt_sigprocmask, ~0, addr, NULL, 8, 0, 0) != -EFAULT;
+	return addr && SYS(SYS_rt_sigprocmask, ~0, addr, NULL, 8, 0, 0) != -EFAULT;
 }
 
 bool os_exe_path(char *path, size_t size)
@@ -356,12 +358,26 @@ unsigned os_pid(void)
 	return (unsigned)SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
+/* Linux takes from `left` what was waited for. */
+static bool wait_for_room(int fd, struct timespec *left)
+{
+	struct pollfd poll = {.fd = fd, .events = POLLOUT};
+	long n;
+
+	do
+		n = SYS(SYS_ppoll, &poll, 1, left, NULL, 0, 0);
+	while (n == -EINTR);
+	return n > 0;
+}
+
 int os_write(int fd, const char *text, size_t len)
 {
+	struct timespec left = {.tv_sec = 1};
+
 	while (len) {
 		long n = SYS(SYS_write, fd, text, len, 0, 0, 0);
 
-		if (n == -EINTR)
+		if (n == -EINTR || (n == -EAGAIN && wait_for_room(fd, &left)))
 			continue;
 		if (n <= 0)
 			return n ? (int)n : -EIO;
@@ -369,6 +385,30 @@ int os_write(int fd, const char *text, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+#define SIGNAL_BIT(signal) ((uint64_t)1 << ((signal)-1))
+#define WRITE_SIGNALS (SIGNAL_BIT(SIGPIPE) | SIGNAL_BIT(SIGXFSZ))
+
+void os_hold_write_signals(struct held_signals *h)
+{
+	uint64_t set = WRITE_SIGNALS;
+
+	h->is_held = SYS(SYS_rt_sigprocmask, SIG_BLOCK, &set, &h->mask, sizeof set, 0, 0) == 0;
+	if (SYS(SYS_rt_sigpending, &h->pending, sizeof h->pending, 0, 0, 0, 0) != 0)
+		h->pending = WRITE_SIGNALS; /* not known: none is taken */
+}
+
+void os_release_write_signals(const struct held_signals *h)
+{
+	uint64_t set = WRITE_SIGNALS & ~h->pending;
+	struct timespec now = {0};
+
+	if (!h->is_held)
+		return;
+	while (SYS(SYS_rt_sigtimedwait, &set, NULL, &now, sizeof set, 0, 0) > 0)
+		;
+	SYS(SYS_rt_sigprocmask, SIG_SETMASK, &h->mask, NULL, sizeof h->mask, 0, 0);
 }
 
 int os_open_append(const char *path)

@@ -93,8 +93,21 @@ void os_yield(void);
 
 /* --- messages ----------------------------------------------------------- */
 
-/* All of it. 0, or a negative errno: what could be written before is. */
+/*
+ * All of it. 0, or a negative errno: what could be written before is. Where a descriptor that does not block is full it
+ * waits for room, a second at most.
+ */
 int os_write(int fd, const char *text, size_t len);
+/*
+ * Between the two, a write of this thread that fails raises no signal: SIGPIPE and SIGXFSZ are blocked, and taken where
+ * none was pending before. For what nobody in the program asked for.
+ */
+struct held_signals {
+	uint64_t mask, pending; /* of the thread before */
+	bool is_held;
+};
+void os_hold_write_signals(struct held_signals *h);
+void os_release_write_signals(const struct held_signals *h);
 /* A file that is written at its end, made if there is none; a descriptor, or a negative errno. */
 int os_open_append(const char *path);
 /* A file that is made, or emptied; as above. */

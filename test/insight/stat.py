@@ -214,6 +214,20 @@ def case_churn():
         check("interval: a report each time", out.count("slabinfo - version") == 2, out)
 
 
+def case_large_blocks_that_come_and_go():
+    """Those that stay are in the list, or a doubt is said; nothing is there twice, or after it was freed."""
+    with Target([HEAP, "--swap", "1"], LIBRARY) as t:
+        good = 0
+        for _ in range(100):
+            status, out, err = stat(PROGRAM, t.pid, "vmallocinfo", "--json")
+            blocks = [int(b["address"], 0) for b in json.loads(out)["vmallocinfo"]["blocks"]]
+            whole = {t.known["block"], t.known["mapping"]} <= set(blocks)
+            good += whole
+            if not check("swap: the list", status == 0 and (whole or err) and len(blocks) == len(set(blocks)) <= 4, out, err):
+                break
+        check("swap: whole lists", good > 50, good)
+
+
 def case_core():
     with Target([HEAP], LIBRARY) as t, folder() as path:
         live = look(t.pid, "all"), look(t.pid, "--blocks")
@@ -290,6 +304,16 @@ def check_damaged(path, core):
     check("core without files' pages: read from the file", "MemTotal" in look(*bare, "--lib", LIBRARY, "meminfo"))
     moved = damaged(bytes(without_first_pages(data, LIBRARY)).replace(b"/libbslab.so", b"/nothere/.so"))
     refused("the file is missing", moved, 1, "no such file|does not run under bslab")
+    # What stands at the paths that a core names is not waited for.
+    fifo = f"{path}/fifo"
+    os.mkfifo(fifo)
+    refused("a FIFO", ["--core", fifo], 1, "is no regular file")
+    name = os.path.realpath(LIBRARY).encode()
+    if len(fifo) > len(name):
+        return skip("a FIFO that a core names", "the library's name has no room for the FIFO's")
+    check("core: it names the library", name in data, name)
+    to_fifo = damaged(bytes(without_first_pages(data, LIBRARY)).replace(name, fifo.encode().rjust(len(name), b"/")))
+    refused("a FIFO that a core names", to_fifo, 1, "no such file|does not run under bslab")
 
 
 def case_errors():
