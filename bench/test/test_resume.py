@@ -246,6 +246,22 @@ class RawFiles(Directory):
         self.assertTrue(raw.close())
         self.assertEqual([r["text"] for r in rawfile.read(self.path)], ["a", "b"])
 
+    def test_each_record_is_on_the_disk_at_once(self):
+        with mock.patch.object(os, "fdatasync") as sync:
+            raw = self.open()
+            raw.append({"kind": "note", "text": "a"})
+            raw.append({"kind": "note", "text": "b"})
+            self.assertEqual(sync.call_count, 2)
+            self.assertTrue(raw.close())
+            self.assertEqual(sync.call_count, 2)
+
+    def test_what_could_not_be_synced_is_tried_again(self):
+        raw = self.open()
+        with mock.patch.object(os, "fdatasync", side_effect=OSError(errno.EIO, "Input/output error")):
+            raw.append({"kind": "note", "text": "a"})
+        self.assertEqual(len(self.told), 1)
+        self.assertTrue(raw.close())
+
     def test_a_disk_that_stays_full_is_told(self):
         raw = self.open(lambda fd, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
         raw.append({"kind": "note", "text": "a"})
