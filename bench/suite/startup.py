@@ -16,8 +16,8 @@ class Startup(Workload):
 
     group = "startup"
 
-    def __init__(self, name, models, unit, runs, command, processes):
-        self.name, self.models, self.unit = f"startup/{name}", models, unit
+    def __init__(self, name, models, unit, runs, command, processes, *, threaded=False):
+        self.name, self.models, self.unit, self.threaded = f"startup/{name}", models, unit, threaded
         self.runs = runs  # mode -> how often
         self.command = command  # given the scratch directory and the mode
         self.processes = processes  # mode -> how many a run starts; the time is per process
@@ -70,5 +70,5 @@ def workloads():
         Startup("true", "/bin/true: the loading of the library and a handful of blocks", "run",
                 {"smoke": 50, "quick": 300, "full": 1500}, true, {"smoke": 1, "quick": 1, "full": 1}),
         Startup("configure", "a configure script in dash: a thousand short processes, in substitutions and pipes",
-                "process", {"smoke": 2, "quick": 3, "full": 4}, configure, SCRIPT_PROCESSES),
+                "process", {"smoke": 2, "quick": 3, "full": 4}, configure, SCRIPT_PROCESSES, threaded=True),
     ]
