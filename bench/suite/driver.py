@@ -533,8 +533,9 @@ def clean(sample):
     if not isinstance(sample, Sample):
         raise Failed(f"measure() returned {type(sample).__name__}")
     data = {key: value for key, value in asdict(sample).items() if value not in (None, {})}
-    numbers = {key: value for key, value in data.items() if key not in ("figures", "series")}
-    for name, number in {**numbers, **data.get("figures", {})}.items():
+    numbers = [(key, value) for key, value in data.items() if key not in ("figures", "series")]
+    points = [(name, value) for name, curve in data.get("series", {}).items() for point in curve for value in point]
+    for name, number in numbers + list(data.get("figures", {}).items()) + points:
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
             raise Failed(f"{name}: {number!r} is no number")
     return data
