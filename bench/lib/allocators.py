@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -60,9 +61,14 @@ def known():
     return found
 
 
+# What tunes an allocator: each is compared as it comes.
+TUNING = re.compile(r"LD_PRELOAD$|MALLOC_|GLIBC_TUNABLES$|_?(RJEM|JE)_|MIMALLOC_"
+                    r"|TCMALLOC_|BSLAB_")
+
+
 def environment(allocator, base=None):
     env = dict(os.environ if base is None else base)
-    env.pop("LD_PRELOAD", None)
+    env = {name: env[name] for name in env if not TUNING.match(name)}
     if allocator.path:
         env["LD_PRELOAD"] = allocator.path
     return env
