@@ -21,6 +21,9 @@ PEERS = {
     "tcmalloc": ["libtcmalloc_minimal.so.4", "libtcmalloc.so.4"],
 }
 
+# It becomes part of arguments, file names and columns.
+NAME = re.compile(r"[A-Za-z0-9_.+-]+")
+
 
 @dataclass(frozen=True)
 class Allocator:
@@ -123,6 +126,9 @@ def chosen(args):
         name, equals, path = text.partition("=")
         if not (name and equals and path):
             fail(f"--add wants NAME=PATH, not '{text}'")
+        if not NAME.fullmatch(name):
+            fail(f"--add: a name has letters, digits and _.+- only, not "
+                 f"'{name}'")
         candidates[name] = os.path.abspath(path)
     if args.only:
         names = args.only.split(",")
