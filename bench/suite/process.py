@@ -23,7 +23,10 @@ def run(context, allocator, command, **more):
 
 
 def run_and_read(context, allocator, command, *, stdin=None, env=None, timeout=600):
-    """The Sample, and what the command printed. If it fails, the reason ends with the last it said on stderr."""
+    """The Sample, and what the command printed. If it fails, the reason ends with the last it said on stderr.
+
+    A preload that does not take is a failure, though ld.so only warns of it: it would be glibc that is measured.
+    """
     with tempfile.TemporaryDirectory(dir=context.scratch) as directory:
         output, errors = Path(directory) / "output", Path(directory) / "errors"
         line = [str(context.build / "bench-runner"), "--runs", "1", "--warmup", "0", "--timeout", str(timeout),
@@ -35,6 +38,9 @@ def run_and_read(context, allocator, command, *, stdin=None, env=None, timeout=6
         if reason:
             raise Failed(reason)
         sample, status = read_row(out.splitlines()[0])
+        refused = runner.not_preloaded(errors.read_text(encoding="utf-8", errors="replace"))
+        if refused:
+            raise Failed(refused)
         if status:
             raise Failed(runner.describe(status) + last_words(errors))
         return sample, output.read_text(encoding="utf-8", errors="replace")

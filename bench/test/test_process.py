@@ -64,6 +64,15 @@ class Runner(unittest.TestCase):
         self.assertGreater(sample.time_ns, 0)
         self.assertEqual(list(self.directory.iterdir()), [])
 
+    def test_a_preload_that_does_not_take(self):
+        gone = Allocator("gone", "/nonexistent/libgone.so")
+        with self.assertRaises(Failed) as caught:
+            process.run(self.context, gone, ["/bin/true"])
+        self.assertIn("object '/nonexistent/libgone.so' from LD_PRELOAD", str(caught.exception))
+        # hyperfine's way: what the caller starts itself.
+        _, reason = runner.call(["/bin/true"], process.environment(gone))
+        self.assertIn("/nonexistent/libgone.so", reason)
+
     def test_one_that_hangs(self):
         self.assertEqual(self.reason("echo waiting >&2; exec sleep 60", timeout=1), "killed by SIGKILL: waiting")
 
