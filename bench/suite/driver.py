@@ -214,6 +214,10 @@ class Turns:
             self.file = None
 
 
+class Changed(Exception):
+    """An allocator's file is not the one that the run began with: the run ends, or two builds would share a column."""
+
+
 class Suite:
     """One run: what it measures, what it has, and how it goes on."""
 
@@ -226,7 +230,8 @@ class Suite:
         self.contexts, self.short, self.retried, self.useless = {}, set(), 0.0, 0
         self.machine = Turns(args.lock)
         self.targets = {}
-        self.incomplete = False
+        self.files = {a.path: machine.identity_of(a.path) for a in chosen + [self.floor] if a and a.path}
+        self.incomplete = self.changed = False
 
     # Keeping.
 
@@ -330,6 +335,11 @@ class Suite:
         if left and not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # then they had no time to end
             self.tell(f"{workload.name} left {left} process{'es' if left > 1 else ''} behind; ended")
 
+    def require_unchanged(self, allocator):
+        """After a measurement, before it counts: one that a new build came into is not of either."""
+        if allocator.path and machine.identity_of(allocator.path) != self.files[allocator.path]:
+            raise Changed(f"{allocator.name} ({allocator.path}) has changed during the run, which ends here")
+
     def measure(self, workload, context, allocator, turn, attempt):
         """One sample into the results, or the failure; the seconds it took."""
         began = time.monotonic()
@@ -341,6 +351,7 @@ class Suite:
             self.take_failure(workload, allocator, turn, error, seconds)
         else:
             seconds = time.monotonic() - began
+            self.require_unchanged(allocator)
             self.keep(kind="sample", workload=workload.name, allocator=allocator.name, round=turn, attempt=attempt,
                       seconds=round(seconds, 4), sample=sample)
         finally:
@@ -350,6 +361,7 @@ class Suite:
     def take_failure(self, workload, allocator, turn, error, seconds):
         """A disk that is full is nobody's fault: told, and tried again by --resume."""
         self.interrupts.check()
+        self.require_unchanged(allocator)
         where = f"{workload.name} under {allocator.name}"
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             self.tell(f"{where} skipped: no space on the disk for it")
@@ -444,6 +456,7 @@ class Suite:
 
     def judge(self, workload, context, who, sample, seconds):
         """Keeps the sample of a trial, or gives up the mode it was made in."""
+        self.require_unchanged(who[0])
         left = [w.group for w in self.workloads if not self.row(w)]
         if not schedule.too_long(seconds * len(who), self.seconds_left(), workload.group, left):
             self.keep(kind="sample", workload=workload.name, allocator=who[0].name, round=0, attempt=0,
@@ -511,6 +524,10 @@ class Suite:
         except KeyboardInterrupt:
             self.progress.note("interrupted: what was measured is kept; --resume goes on from here")
             return False
+        except Changed as error:
+            self.tell(str(error))
+            self.changed = True
+            return True
         finally:
             children.end_all()
             self.machine.drop()
@@ -626,4 +643,5 @@ def measure_and_report(suite, directory):
     written = report.write(suite.found, directory)
     print(report.summary(suite.found))
     print(f"\n{clock(time.monotonic() - began)} in {directory}" + (f": {', '.join(written)}" if written else ""))
-    return status_of(suite.found, finished, suite.incomplete, kept and len(written) == 2)
+    return status_of(suite.found, finished, suite.incomplete,
+                     kept and len(written) == 2 and not suite.changed)

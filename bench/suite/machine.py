@@ -70,6 +70,15 @@ def sha256_of(path):
         return None
 
 
+def identity_of(path):
+    """What differs when a file is replaced or written, or None if it is gone."""
+    try:
+        now = os.stat(path)
+    except OSError:
+        return None
+    return now.st_dev, now.st_ino, now.st_mtime_ns, now.st_size
+
+
 def describe_allocator(allocator):
     path = allocator.path or libc_path()
     if not path:

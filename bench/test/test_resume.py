@@ -78,17 +78,17 @@ class Directory(unittest.TestCase):
 
 
 class Suites(Directory):
-    def run_suite(self, workloads, rounds=2, lock=None):
+    def run_suite(self, workloads, rounds=2, lock=None, ours="x"):
         """As bench/run does; what it returns, and the results read back."""
         args = argparse.Namespace(mode="quick", rounds=rounds, build=self.directory, pin=None, noise=10, outside=1000,
                                   lock=lock)
         found = results.load(self.path) if self.path.exists() else results.Results(start={})
         raw = rawfile.RawFile(self.path, self.fail)
-        chosen = [Allocator("bslab", "x"), Allocator("glibc", None)]
+        chosen = [Allocator("bslab", str(ours)), Allocator("glibc", None)]
         suite = driver.Suite(args, workloads, chosen, raw, found, Progress(io.StringIO()), Uninterrupted())
         finished = suite.run_in_scratch()
         raw.close()
-        self.waited = suite.machine.waited
+        self.waited, self.changed = suite.machine.waited, suite.changed
         return finished, results.load(self.path)
 
     def test_each_once_a_round(self):
@@ -177,6 +177,29 @@ class Suites(Directory):
         self.assertEqual(calls.count(("fake/a", "bslab")), 1)
         self.assertEqual(calls.count(("fake/a", "glibc")), 2)
         self.assertEqual(driver.status_of(found, True, False, True), driver.FAILED)
+
+    def test_a_file_that_changes_ends_the_run(self):
+        ours = self.directory / "libours.so"
+
+        class Builds(Fake):
+            def measure(self, context, allocator):
+                sample = super().measure(context, allocator)
+                if len(self.calls) == change_at:
+                    ours.write_text("another build", encoding="ascii")
+                if len(self.calls) >= change_at and allocator.name == "bslab":
+                    raise Failed("file too short")
+                return sample
+
+        for change_at in (3, 4):  # while glibc is measured, and while bslab is, in the second round
+            calls = []
+            ours.write_text("a build", encoding="ascii")
+            self.path.unlink(missing_ok=True)
+            finished, found = self.run_suite([Builds("a", calls), Fake("b", [])], ours=ours, rounds=9)
+            self.assertTrue(finished and self.changed)
+            self.assertEqual([name for _, name in calls], ["bslab", "glibc", "glibc", "bslab"])
+            self.assertIn(f"bslab ({ours}) has changed", found.events[-1]["text"])
+            self.assertEqual([row.failed for row in found.rows.values()], [{}, {}])
+            self.assertEqual(len(found.rows["fake/a"].values("bslab", results.TIME)), 1)
 
     def test_what_is_missing_is_told_and_is_no_failure(self):
         calls = []
