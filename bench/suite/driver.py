@@ -383,9 +383,12 @@ class Suite:
         everyone = schedule.order(self.participants(workload), turn, place)
         return [a for a in everyone if not row or not row.done(a.name, turn)]
 
-    def attempt(self, workload, context, who, turn, attempt):
-        """Measures each once, one right after the other; the share of the machine that others had meanwhile."""
-        before = load.read()
+    def attempt(self, workload, context, who, turn, attempt, before=None):
+        """Measures each once, one right after the other; the share of the machine that others had meanwhile.
+
+        before: the load when it began, if one is measured already.
+        """
+        before = before or load.read()
         for allocator in who:
             self.measure(workload, context, allocator, turn, attempt)
         share = load.outside(before, load.read())
@@ -400,11 +403,11 @@ class Suite:
     def round_alone(self, workload, turn, place):
         who = self.missing_in(workload, turn, place)
         self.show(workload, turn)
-        context = self.context_for(workload)
+        context, before = self.context_for(workload, place)
         if context is None:
             return
         who = self.missing_in(workload, turn, place)  # choosing the mode may have measured one
-        share = self.attempt(workload, context, who, turn, 0)
+        share = self.attempt(workload, context, who, turn, 0, before)
         if share * 100 > self.args.outside:
             self.again(workload, context, turn, place, share)
 
@@ -424,47 +427,50 @@ class Suite:
             self.tell(f"others keep taking much of the machine ({repeated:.0%}): disturbed rounds are only marked "
                       "from here on")
 
-    def context_for(self, workload):
+    def context_for(self, workload, place):
         """In quick mode a workload that would take much more than its share is measured as in smoke mode, and marked.
 
-        Which that is shows only when it is tried, under one allocator; rows that differ in the last argument follow.
+        Which that is shows only when it is tried, under the one whose turn it is to be the first; rows that differ in
+        the last argument follow. Also the load before the trial, if that has become a part of the first round.
         """
         row = self.row(workload)
         if row and row.tries:
-            return self.prepared(workload, row.about["mode"])
+            return self.prepared(workload, row.about["mode"]), None
         if self.args.mode != "quick" or self.budget.seconds is None:
-            return self.prepared(workload, self.args.mode)
+            return self.prepared(workload, self.args.mode), None
         if schedule.stem(workload.name) in self.short:
-            return self.prepared(workload, "smoke")
-        return self.try_out(workload)
+            return self.prepared(workload, "smoke"), None
+        return self.try_out(workload, place)
 
-    def try_out(self, workload):
+    def try_out(self, workload, place):
         context = self.prepared(workload, "quick")
         if context is None:
-            return None
-        who = self.participants(workload)
-        began = time.monotonic()
+            return None, None
+        who = schedule.order(self.participants(workload), 0, place)
+        before, began = load.read(), time.monotonic()
         try:
             with self.pinned(workload):
                 sample = clean(workload.measure(context, who[0]))
         except Exception as error:
             self.take_failure(workload, who[0], 0, error, time.monotonic() - began)
-            return context
+            return context, before
         finally:
             self.sweep(workload)
-        return self.judge(workload, context, who, sample, time.monotonic() - began)
+        if self.judge(workload, who, sample, time.monotonic() - began):
+            return context, before
+        return self.prepared(workload, "smoke"), None
 
-    def judge(self, workload, context, who, sample, seconds):
-        """Keeps the sample of a trial, or gives up the mode it was made in."""
+    def judge(self, workload, who, sample, seconds):
+        """Keeps the sample of a trial, or gives up the mode it was made in: False."""
         self.require_unchanged(who[0])
         left = [w.group for w in self.workloads if not self.row(w)]
         if not schedule.too_long(seconds * len(who), self.seconds_left(), workload.group, left):
             self.keep(kind="sample", workload=workload.name, allocator=who[0].name, round=0, attempt=0,
                       seconds=round(seconds, 4), sample=sample)
-            return context
+            return True
         self.short.add(schedule.stem(workload.name))
         self.keep(kind="spent", seconds=round(seconds, 4))
-        return self.prepared(workload, "smoke")
+        return False
 
     def first_rounds(self):
         skipped = []

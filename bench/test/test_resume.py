@@ -12,7 +12,7 @@ from unittest import mock
 
 import here  # noqa: F401
 from lib.allocators import Allocator
-from suite import driver, groups, rawfile, results, schedule
+from suite import driver, groups, load, rawfile, results, schedule
 from suite.progress import Progress
 from suite.workload import Failed, Missing, Sample, Workload
 
@@ -78,10 +78,10 @@ class Directory(unittest.TestCase):
 
 
 class Suites(Directory):
-    def run_suite(self, workloads, rounds=2, lock=None, ours="x"):
+    def run_suite(self, workloads, rounds=2, lock=None, ours="x", outside=1000):
         """As bench/run does; what it returns, and the results read back."""
-        args = argparse.Namespace(mode="quick", rounds=rounds, build=self.directory, pin=None, noise=10, outside=1000,
-                                  lock=lock)
+        args = argparse.Namespace(mode="quick", rounds=rounds, build=self.directory, pin=None, noise=10,
+                                  outside=outside, lock=lock)
         found = results.load(self.path) if self.path.exists() else results.Results(start={})
         raw = rawfile.RawFile(self.path, self.fail)
         chosen = [Allocator("bslab", str(ours)), Allocator("glibc", None)]
@@ -169,6 +169,19 @@ class Suites(Directory):
         self.assertEqual(found.rows["fake/prepared"].failed, {})
         self.assertEqual(found.rows["fake/prepared"].rounds(), 3)
         self.assertEqual(calls.count(("measure", "quick")), 1)
+
+    def test_a_trial_is_of_the_first_round_its_order_and_its_load(self):
+        calls = []
+        budget = mock.patch.dict(schedule.BUDGETS, quick=schedule.Budget(60, 1, 0))
+
+        def read():
+            calls.append("load")
+            return load.Reading(0.0, 0.0, 0.0, 0.0, 1)
+
+        with budget, mock.patch.object(load, "read", read):
+            self.run_suite([Fake("a", calls), Fake("b", calls)], rounds=None)
+        self.assertEqual(calls, ["load", ("fake/a", "bslab"), ("fake/a", "glibc"), "load",
+                                 "load", ("fake/b", "glibc"), ("fake/b", "bslab"), "load"])
 
     def test_who_fails_is_left_out_and_the_rest_goes_on(self):
         calls = []
