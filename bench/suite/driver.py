@@ -24,7 +24,8 @@ RESULTS = allocators.REPOSITORY / "build" / "bench-results"
 BUILD = allocators.REPOSITORY / "build" / "bench"
 WELL, FAILED, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 TURN, HANDOVER = 300, 0.05  # seconds for which --lock is held, and in which who waits for it can take it
-USELESS = 4  # after so many repeated rounds in a row that were disturbed as well, no more are
+# After so many repeated rounds in a row that were disturbed as well no more are for a while; seconds.
+USELESS, PATIENCE = 4, 300
 NOT_IN_MODE = "not in mode"  # how a workload that only --full has says so: nothing is wrong with that
 LEAST_SPACE = 500  # MB, for scratch files
 
@@ -88,6 +89,11 @@ def check_arguments(args):
 def saved_arguments(start):
     """What a run that is resumed was started with."""
     return {key: start.get(key) for key in ("mode", "groups", "filter", "rounds", "pin", "noise", "outside")}
+
+
+def repeated_seconds(records):
+    """What went into repeated rounds before a resume: their share is one of the whole run."""
+    return sum(record["seconds"] for record in records if record["kind"] == "sample" and record.get("attempt", 0) > 0)
 
 
 def has_results(directory):
@@ -228,6 +234,7 @@ class Suite:
         self.budget = schedule.budget_for(args.mode, args.rounds)
         self.began, self.before = time.monotonic(), found.seconds
         self.contexts, self.short, self.retried, self.useless = {}, set(), 0.0, 0
+        self.gave_up = None  # when repeating became useless, the last time
         self.machine = Turns(args.lock)
         self.targets = {}
         self.files = {a.path: machine.identity_of(a.path) for a in chosen + [self.floor] if a and a.path}
@@ -411,11 +418,17 @@ class Suite:
         if share * 100 > self.args.outside:
             self.again(workload, context, turn, place, share)
 
+    def may_repeat(self, cost):
+        """What bounds the cost is the share; that it did not help is true of some minutes only."""
+        if self.useless >= USELESS and time.monotonic() - self.gave_up > PATIENCE:
+            self.useless = 0
+        allowed = self.budget.seconds is None or self.retried + cost <= self.budget.seconds * self.budget.retry_share
+        return self.budget.retry_share > 0 and self.useless < USELESS and allowed and self.fits(cost)
+
     def again(self, workload, context, turn, place, share):
         """A disturbed round is repeated once, if there is time; of the two the quieter counts."""
         cost = self.cost(workload)
-        allowed = self.budget.seconds is None or self.retried + cost <= self.budget.seconds * self.budget.retry_share
-        if self.budget.retry_share == 0 or self.useless >= USELESS or not allowed or not self.fits(cost):
+        if not self.may_repeat(cost):
             return
         self.retried += cost
         who = schedule.order(self.participants(workload), turn, place)
@@ -424,8 +437,14 @@ class Suite:
                            f"measured again ({repeated:.0%})")
         self.useless = self.useless + 1 if repeated * 100 > self.args.outside else 0
         if self.useless == USELESS:
-            self.tell(f"others keep taking much of the machine ({repeated:.0%}): disturbed rounds are only marked "
-                      "from here on")
+            self.give_up(repeated)
+
+    def give_up(self, repeated):
+        """For a while; the report has the first time only."""
+        tell = self.progress.note if self.gave_up else self.tell
+        tell(f"others keep taking much of the machine ({repeated:.0%}): disturbed rounds are only marked for "
+             f"{PATIENCE // 60} minutes")
+        self.gave_up = time.monotonic()
 
     def context_for(self, workload, place):
         """In quick mode a workload that would take much more than its share is measured as in smoke mode, and marked.
@@ -619,7 +638,8 @@ def main(argv=None):
 
 def run(args, interrupts):
     directory = choose_directory(args)
-    found = results.load(directory / rawfile.NAME) if args.resume else results.Results(start={})
+    records = rawfile.read(directory / rawfile.NAME) if args.resume else []
+    found = results.build(records)
     if found.start:
         vars(args).update(saved_arguments(found.start))
     check_arguments(args)
@@ -634,6 +654,7 @@ def run(args, interrupts):
         allocators.fail("no workload to measure")
     raw = open_raw(directory)
     suite = Suite(args, workloads, chosen, raw, found, Progress(sys.stderr), interrupts)
+    suite.retried = repeated_seconds(records)
     suite.incomplete = bool(absent or useless or left_out)
     if not found.start:
         suite.keep(**describe_start(args, chosen, left_out))

@@ -78,7 +78,7 @@ class Directory(unittest.TestCase):
 
 
 class Suites(Directory):
-    def run_suite(self, workloads, rounds=2, lock=None, ours="x", outside=1000):
+    def run_suite(self, workloads, rounds=2, lock=None, ours="x", outside=1000, retried=0.0):
         """As bench/run does; what it returns, and the results read back."""
         args = argparse.Namespace(mode="quick", rounds=rounds, build=self.directory, pin=None, noise=10,
                                   outside=outside, lock=lock)
@@ -86,6 +86,7 @@ class Suites(Directory):
         raw = rawfile.RawFile(self.path, self.fail)
         chosen = [Allocator("bslab", str(ours)), Allocator("glibc", None)]
         suite = driver.Suite(args, workloads, chosen, raw, found, Progress(io.StringIO()), Uninterrupted())
+        suite.retried = retried
         finished = suite.run_in_scratch()
         raw.close()
         self.waited, self.changed = suite.machine.waited, suite.changed
@@ -182,6 +183,29 @@ class Suites(Directory):
             self.run_suite([Fake("a", calls), Fake("b", calls)], rounds=None)
         self.assertEqual(calls, ["load", ("fake/a", "bslab"), ("fake/a", "glibc"), "load",
                                  "load", ("fake/b", "glibc"), ("fake/b", "bslab"), "load"])
+
+    def attempts_of(self, found):
+        return [turn for row in found.rows.values() for turn, number in sorted(row.outside) if number == 1]
+
+    def test_repeating_that_does_not_help_stops_for_some_minutes(self):
+        for patience, repeated in ((1e9, driver.USELESS), (-1, 9)):
+            self.path.unlink(missing_ok=True)
+            with mock.patch.object(driver, "PATIENCE", patience), mock.patch.object(load, "outside", lambda *_: 0.5):
+                _, found = self.run_suite([Fake("a", [])], rounds=9, outside=10)
+            self.assertEqual(len(self.attempts_of(found)), repeated)
+            self.assertEqual(sum("only marked" in event["text"] for event in found.events), 1)
+
+    def test_what_was_repeated_before_a_resume_counts(self):
+        budget = mock.patch.dict(schedule.BUDGETS, quick=schedule.Budget(60, 1, 0))
+        with budget, mock.patch.object(load, "outside", lambda *_: 0.5):
+            _, found = self.run_suite([Fake("a", [])], rounds=None, outside=10)
+            self.assertEqual(len(self.attempts_of(found)), 1)
+            self.path.unlink()
+            _, found = self.run_suite([Fake("a", [])], rounds=None, outside=10, retried=9.0)
+            self.assertEqual(self.attempts_of(found), [])
+        records = [{"kind": "sample", "seconds": 1.5, "attempt": 1}, {"kind": "sample", "seconds": 7, "attempt": 0},
+                   {"kind": "sample", "seconds": 2.5, "attempt": 1}, {"kind": "note", "text": ""}]
+        self.assertEqual(driver.repeated_seconds(records), 4)
 
     def test_who_fails_is_left_out_and_the_rest_goes_on(self):
         calls = []
