@@ -164,14 +164,21 @@ def saved_allocators(start):
 
 
 class Interrupts:
-    """Ctrl-C, SIGTERM and SIGHUP end the run as KeyboardInterrupt, but not in the middle of a line of results."""
+    """Ctrl-C, SIGTERM and SIGHUP end the run as KeyboardInterrupt, but not in the middle of a line of results.
+
+    The first does: another one would only cut short what ends the processes and writes the reports. One that is ignored
+    already stays so, as nohup wants it.
+    """
 
     def __init__(self):
         self.held, self.came, self.asked = False, False, False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self.handle)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self.handle)
 
     def handle(self, _number, _frame):
+        if self.asked:
+            return
         self.asked = True
         if self.held:
             self.came = True
@@ -179,7 +186,8 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def check(self):
-        """Where another exception is handled: it may have come up while the interrupt was, and hide it."""
+        """Where another exception is handled, which may have come up while the interrupt was, and hide it; and before
+        each round, for there is no second one."""
         if self.asked:
             raise KeyboardInterrupt
 
@@ -403,6 +411,7 @@ class Suite:
         return share
 
     def one_round(self, workload, turn, place):
+        self.interrupts.check()
         if self.missing_in(workload, turn, place):
             self.machine.take()
             self.round_alone(workload, turn, place)
@@ -667,7 +676,8 @@ def measure_and_report(suite, directory):
     kept = suite.raw.close()
     if not kept:
         allocators.warn(f"the last samples could not be written to {directory / rawfile.NAME} and are lost")
-    written = report.write(suite.found, directory)
+    with suite.interrupts.hold():
+        written = report.write(suite.found, directory)
     print(report.summary(suite.found))
     print(f"\n{clock(time.monotonic() - began)} in {directory}" + (f": {', '.join(written)}" if written else ""))
     return status_of(suite.found, finished, suite.incomplete,

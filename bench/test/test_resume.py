@@ -1,8 +1,10 @@
 import argparse
+import contextlib
 import errno
 import fcntl
 import io
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -260,6 +262,20 @@ class Suites(Directory):
         self.assertFalse(finished)
         self.assertEqual(found.rows["fake/a"].failed, {})
 
+    def test_an_interrupt_that_got_lost_ends_the_run_before_the_next_round(self):
+        calls, interrupts = [], Uninterrupted()
+
+        class Losing(Fake):
+            def measure(self, context, allocator):
+                with contextlib.suppress(KeyboardInterrupt):
+                    interrupts.handle(None, None)
+                return super().measure(context, allocator)
+
+        with mock.patch(f"{__name__}.Uninterrupted", lambda: interrupts):
+            finished, _ = self.run_suite([Losing("a", calls)], rounds=9)
+        self.assertFalse(finished)
+        self.assertEqual(len(calls), 2)
+
     def test_a_run_interrupted_at_once_left_nothing_to_resume(self):
         self.path.touch()
         self.assertFalse(driver.has_results(self.directory))
@@ -272,6 +288,35 @@ class Suites(Directory):
         self.assertEqual(driver.status_of(found, True, True, True), driver.INCOMPLETE)
         self.assertEqual(driver.status_of(found, True, False, False), driver.FAILED)
         self.assertEqual(driver.status_of(found, False, False, True), driver.INTERRUPTED)
+
+
+class Signals(unittest.TestCase):
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def setUp(self):
+        for number in self.NUMBERS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def test_what_is_ignored_stays_so(self):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        interrupts = driver.Interrupts()
+        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+        self.assertEqual(signal.getsignal(signal.SIGTERM), interrupts.handle)
+
+    def test_only_the_first_one_counts(self):
+        driver.Interrupts()
+        with self.assertRaises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        for number in self.NUMBERS:
+            signal.raise_signal(number)
+
+    def test_one_that_is_held_comes_afterwards(self):
+        interrupts, done = driver.Interrupts(), []
+        with self.assertRaises(KeyboardInterrupt):
+            with interrupts.hold():
+                signal.raise_signal(signal.SIGINT)
+                done.append("written")
+        self.assertEqual(done, ["written"])
 
 
 class RawFiles(Directory):
