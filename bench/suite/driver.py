@@ -378,7 +378,7 @@ class Suite:
         self.interrupts.check()
         self.require_unchanged(allocator)
         where = f"{workload.name} under {allocator.name}"
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if is_for_space(error) or machine.is_full(self.scratch):
             self.tell(f"{where} skipped: no space on the disk for it")
             self.incomplete = True
             return
@@ -577,6 +577,12 @@ def explain(error):
     if isinstance(error, (Failed, Missing)):
         return text or "no reason given"
     return f"{type(error).__name__}: {text}".splitlines()[0]
+
+
+def is_for_space(error):
+    """Of the driver's own, or as a server or a client said it; they run in the locale C."""
+    own = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return own or os.strerror(errno.ENOSPC) in str(error)
 
 
 def clean(sample):

@@ -134,3 +134,10 @@ def describe(build):
 
 def free_megabytes(path):
     return shutil.disk_usage(path).free >> 20
+
+
+FULL = 4  # MB: with less than this free, a program that writes a file fails
+
+
+def is_full(path):
+    return free_megabytes(path) < FULL

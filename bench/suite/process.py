@@ -1,10 +1,13 @@
 """One run of a command under an allocator, measured from outside by bench-runner."""
 
+import errno
 import json
+import os
 import tempfile
 from pathlib import Path
 
 from lib import allocators, runner
+from . import machine
 from .workload import Failed, Sample
 
 # Fixed and small: what a run does must not depend on who starts it.
@@ -42,8 +45,15 @@ def run_and_read(context, allocator, command, *, stdin=None, env=None, timeout=6
         if refused:
             raise Failed(refused)
         if status:
+            require_space(context.scratch)
             raise Failed(runner.describe(status) + last_words(errors))
         return sample, output.read_text(encoding="utf-8", errors="replace")
+
+
+def require_space(path):
+    """Asked when a program failed, while what it wrote is still there: a full disk is not the allocator's fault."""
+    if machine.is_full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def last_words(path):

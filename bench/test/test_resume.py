@@ -14,7 +14,7 @@ from unittest import mock
 
 import here  # noqa: F401
 from lib.allocators import Allocator
-from suite import driver, groups, load, rawfile, results, schedule
+from suite import driver, groups, load, machine, rawfile, results, schedule
 from suite.progress import Progress
 from suite.workload import Failed, Missing, Sample, Workload
 
@@ -239,6 +239,21 @@ class Suites(Directory):
             self.assertIn(f"bslab ({ours}) has changed", found.events[-1]["text"])
             self.assertEqual([row.failed for row in found.rows.values()], [{}, {}])
             self.assertEqual(len(found.rows["fake/a"].values("bslab", results.TIME)), 1)
+
+    def test_a_full_disk_is_no_failure_and_is_tried_again(self):
+        for error, full in ((OSError(errno.ENOSPC, "No space left on device"), False),
+                            (Failed("exit status 1: could not extend file: No space left on device"), False),
+                            (Failed("killed by SIGBUS"), True)):
+            self.path.unlink(missing_ok=True)
+            calls = []
+            workload = Fake("a", calls)
+            with mock.patch.object(machine, "is_full", lambda _: full), \
+                    mock.patch.object(workload, "measure", side_effect=error):
+                _, found = self.run_suite([workload], rounds=1)
+            self.assertEqual(found.rows["fake/a"].failed, {})
+            self.assertIn("fake/a under bslab skipped: no space", found.events[0]["text"])
+            _, found = self.run_suite([workload], rounds=1)
+            self.assertEqual((len(calls), found.rows["fake/a"].rounds()), (2, 1))
 
     def test_what_is_missing_is_told_and_is_no_failure(self):
         calls = []
