@@ -589,8 +589,9 @@ def clean(sample):
     """As plain data, None and empty left out. Raises Failed at what is no number."""
     if not isinstance(sample, Sample):
         raise Failed(f"measure() returned {type(sample).__name__}")
-    data = {key: value for key, value in asdict(sample).items() if value not in (None, {})}
-    numbers = [(key, value) for key, value in data.items() if key not in ("figures", "series")]
+    data = {key: value for key, value in asdict(sample).items() if value not in (None, {}, [])}
+    numbers = [(key, value) for key, value in data.items() if key not in ("figures", "series", "times_ns")]
+    numbers += [("times_ns", value) for value in data.get("times_ns", [])]
     points = [(name, value) for name, curve in data.get("series", {}).items() for point in curve for value in point]
     for name, number in numbers + list(data.get("figures", {}).items()) + points:
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):

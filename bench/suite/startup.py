@@ -1,6 +1,7 @@
 """What an allocator costs processes that hardly allocate: the time to start and end them."""
 
 import json
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -34,6 +35,7 @@ class Startup(Workload):
         sample = process.run(context, allocator, self.made)  # and it warms up
         told = self.times(context, allocator)
         sample.time_ns = told["median"] * 1e9 / processes
+        sample.times_ns = [round(seconds * 1e9 / processes) for seconds in told["times"]]
         # Of a single run bench-runner's clock ticks are too coarse; hyperfine has the mean of all.
         sample.user_ns, sample.system_ns = told["user"] * 1e9, told["system"] * 1e9
         sample.figures = {"mean us": told["mean"] * 1e6 / processes, "min us": told["min"] * 1e6 / processes,
@@ -46,7 +48,7 @@ class Startup(Workload):
             export = Path(directory) / "times.json"
             runs = self.runs[context.mode]
             line = [self.hyperfine, "-N", "--style", "none", "--warmup", str(runs // 20), "--runs", str(runs),
-                    "--export-json", str(export), " ".join(self.made)]
+                    "--export-json", str(export), shlex.join(self.made)]
             _, reason = runner.call(line, process.environment(allocator))
             if reason:
                 raise Failed(reason)

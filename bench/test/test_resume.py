@@ -415,7 +415,9 @@ class Choosing(unittest.TestCase):
     def test_what_is_no_number(self):
         self.assertEqual(driver.clean(Sample(time_ns=1.5)), {"time_ns": 1.5})
         self.assertEqual(driver.clean(Sample(series={"rss": [[0, 1]]})), {"series": {"rss": [[0, 1]]}})
+        self.assertEqual(driver.clean(Sample(times_ns=[1, 2])), {"times_ns": [1, 2]})
         for wrong in (Sample(time_ns=float("nan")), Sample(figures={"p99 us": float("inf")}), None,
+                      Sample(times_ns=[1, float("nan")]),
                       Sample(series={"rss": [[0, 1], [1, float("nan")]]}), Sample(series={"rss": [[None, 1]]})):
             self.assertRaises(Failed, driver.clean, wrong)
 
