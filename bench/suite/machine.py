@@ -107,6 +107,18 @@ def memory():
     return f"{int(kib[0]) / 1048576:.1f} GiB" if kib and kib[0].isdigit() else None
 
 
+def programs():
+    """"clang 1:19.0-63, dash 0.5.12-12": the packages of the programs that are measured, those that are installed."""
+    lines = (read_text(allocators.REPOSITORY / "bench" / "programs" / "packages.txt") or "").splitlines()
+    names = [line.split()[0] for line in lines if line and not line.startswith("#") and "bench/test" not in line]
+    return ", ".join(f"{name} {version}" for name in names for version in [version_of(name)] if version)
+
+
+def version_of(package):
+    fields = (output("dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Version}", package) or "").split()
+    return fields[1] if fields[:1] == ["ii"] else None
+
+
 def libc():
     try:
         return os.confstr("CS_GNU_LIBC_VERSION")
@@ -127,6 +139,7 @@ def describe(build):
         "libc": libc(),
         "compiler": compiler(build),
         "commit": commit(),
+        "programs": programs(),
         "load at the start": " ".join((read_text("/proc/loadavg") or "").split()[:3]),
     }
     return {name: value for name, value in known.items() if value}
