@@ -150,6 +150,17 @@ def first_ours(chosen):
     return sorted(chosen, key=lambda allocator: allocator.name != results.US)
 
 
+def check_floor(start, build):
+    """As an allocator's file; older results do not have it."""
+    floor = limits.floor(build)
+    if "floor" in start and describe_floor(floor) != start["floor"]:
+        allocators.fail(f"--resume: {build / 'libfloor.so'} has changed since; start anew")
+
+
+def describe_floor(floor):
+    return floor and machine.describe_allocator(floor)["sha256"]
+
+
 def saved_allocators(start):
     """The same files as before, or none at all: two builds must not share a column."""
     chosen = []
@@ -620,7 +631,16 @@ def describe_start(args, chosen, left_out):
     return {"kind": "start", "version": 1, "when": time.strftime("%Y-%m-%d %H:%M:%S %z"), "mode": args.mode,
             "groups": args.groups, "filter": args.filter, "rounds": args.rounds, "pin": args.pin, "noise": args.noise,
             "outside": args.outside, "allocators": described, "left_out": left_out,
-            "machine": machine.describe(args.build)}
+            "floor": describe_floor(limits.floor(args.build)), "machine": machine.describe(args.build)}
+
+
+def resumed(suite):
+    """The record of it, and a line if the figures before and after are of different things."""
+    now = machine.describe(suite.args.build)
+    suite.keep(kind="resumed", when=time.strftime("%Y-%m-%d %H:%M:%S %z"), machine=now)
+    different = machine.differences(suite.found.start.get("machine", {}), now)
+    if different:
+        suite.tell(f"resumed with another {'; '.join(different)}")
 
 
 def status_of(found, finished, incomplete, kept):
@@ -659,7 +679,9 @@ def run(args, interrupts):
     if found.start:
         vars(args).update(saved_arguments(found.start))
     check_arguments(args)
-    left_out = []
+    left_out = list(found.start.get("left_out", []))
+    if found.start:
+        check_floor(found.start, args.build)
     chosen = saved_allocators(found.start) if found.start else choose_allocators(args, left_out.append)
     if not chosen:
         allocators.fail("no allocator left to compare")
@@ -672,7 +694,9 @@ def run(args, interrupts):
     suite = Suite(args, workloads, chosen, raw, found, Progress(sys.stderr), interrupts)
     suite.retried = repeated_seconds(records)
     suite.incomplete = bool(absent or useless or left_out)
-    if not found.start:
+    if found.start:
+        resumed(suite)
+    else:
         suite.keep(**describe_start(args, chosen, left_out))
     return measure_and_report(suite, directory)
 

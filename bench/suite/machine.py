@@ -94,6 +94,14 @@ def compiler(build):
     return first_line(output(found.group(1) if found else "cc", "--version"))
 
 
+def checksum_of_benchmarks(build):
+    """Of the built programs and libraries together, by name and content."""
+    together = hashlib.sha256()
+    for path in sorted(path for path in build.iterdir() if path.is_file() and os.access(path, os.X_OK)):
+        together.update(f"{path.name} {sha256_of(path)}\n".encode())
+    return together.hexdigest()[:16]
+
+
 def commit():
     """The commit, with "(changed)" if the tree is not what was committed."""
     there = str(allocators.REPOSITORY)
@@ -126,6 +134,15 @@ def libc():
         return " ".join(platform.libc_ver())
 
 
+LOAD = "load at the start"
+
+
+def differences(before, now):
+    """"kernel: Linux 7 (was: Linux 6)": what two descriptions both have, and not alike."""
+    return [f"{name}: {now[name]} (was: {before[name]})" for name in now
+            if name != LOAD and name in before and now[name] != before[name]]
+
+
 def describe(build):
     """Name -> text; what cannot be found out is left out."""
     uname = os.uname()
@@ -139,8 +156,9 @@ def describe(build):
         "libc": libc(),
         "compiler": compiler(build),
         "commit": commit(),
+        "benchmarks": f"sha256 {checksum_of_benchmarks(build)}",
         "programs": programs(),
-        "load at the start": " ".join((read_text("/proc/loadavg") or "").split()[:3]),
+        LOAD: " ".join((read_text("/proc/loadavg") or "").split()[:3]),
     }
     return {name: value for name, value in known.items() if value}
 
