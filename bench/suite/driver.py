@@ -1,14 +1,11 @@
 """bench/run: measures the workloads of the suite under the allocators, in turns, and writes it all down."""
 
-import argparse
 import contextlib
 import errno
-import fcntl
 import math
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -16,74 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lib import allocators
-from . import children, groups, limits, load, machine, rawfile, report, results, schedule
+from . import arguments, children, groups, limits, load, machine, rawfile, report, results, schedule
+from .interrupts import Interrupts
 from .progress import Progress, clock
+from .turns import Turns
 from .workload import Context, Failed, Missing, Sample
 
 RESULTS = allocators.REPOSITORY / "build" / "bench-results"
-BUILD = allocators.REPOSITORY / "build" / "bench"
 WELL, FAILED, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
-TURN, HANDOVER = 300, 0.05  # seconds for which --lock is held, and in which who waits for it can take it
 # After so many repeated rounds in a row that were disturbed as well no more are for a while; seconds.
 USELESS, PATIENCE = 4, 300
 NOT_IN_MODE = "not in mode"  # how a workload that only --full has says so: nothing is wrong with that
 LEAST_SPACE = 500  # MB, for scratch files
 
 
-# The command line.
-
-
-def parse_arguments(argv):
-    parser = argparse.ArgumentParser(prog="run", description=__doc__.partition(": ")[2], epilog="Exit status: 0; 1 if "
-                                     "something failed; 3 if nothing failed but something could not be measured; 2 "
-                                     "for an error in the arguments; 130 if interrupted. See bench/suite/README.md.")
-    mode = parser.add_mutually_exclusive_group()
-    for name, text in (("quick", "everything within 5 minutes (the default)"), ("full", "within 2 hours"),
-                       ("smoke", "each workload once under bslab and glibc: does it work?")):
-        mode.add_argument(f"--{name}", dest="mode", action="store_const", const=name, help=text)
-    allocators.add_arguments(parser)
-    parser.add_argument("--filter", action="append", default=[], metavar="REGEX",
-                        help="only the workloads whose name it matches; may be repeated")
-    parser.add_argument("--groups", metavar="NAME,...", help=f"only these of {', '.join(groups.KNOWN)}")
-    parser.add_argument("--rounds", type=positive, metavar="N", help="exactly N, instead of what the time allows")
-    parser.add_argument("--pin", type=int, metavar="CPU", help="run the workloads with one thread on this CPU")
-    parser.add_argument("--results", type=Path, metavar="DIR", help="where to write (default: a new one in "
-                        "build/bench-results)")
-    parser.add_argument("--resume", action="store_true", help="go on with what is in --results, or with the newest")
-    parser.add_argument("--noise", type=float, default=10, metavar="PERCENT",
-                        help="a row with a larger spread gets more rounds and a ~ (default: %(default)g)")
-    parser.add_argument("--outside", type=float, default=10, metavar="PERCENT", help="a round during which others "
-                        "had more of the machine is measured again (default: %(default)g)")
-    parser.add_argument("--lock", type=Path, metavar="FILE", help="measure while this file is locked, and let others "
-                        "have the machine between two rounds")
-    parser.add_argument("--build", type=Path, default=BUILD, metavar="DIR", help="where bench/ is built")
-    return parser.parse_args(argv)
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def check_arguments(args):
-    if args.pin is not None and args.pin not in os.sched_getaffinity(0):
-        allocators.fail(f"--pin: no CPU {args.pin} here")
-    for pattern in args.filter:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            allocators.fail(f"--filter {pattern}: {error}")
-    args.build = args.build.resolve()
-    if args.lock:
-        try:
-            with open(args.lock, "ab"):
-                pass
-        except OSError as error:
-            allocators.fail(f"--lock {args.lock}: {error.strerror}")
-    if not os.access(args.build / "bench-runner", os.X_OK):
-        allocators.fail(f"no {args.build / 'bench-runner'}: build bench/ first (see bench/README.md)")
+# Where the results are, and what a run before has left there.
 
 
 def saved_arguments(start):
@@ -172,71 +116,6 @@ def saved_allocators(start):
         if allocators.usable(allocator):
             chosen.append(allocator)
     return chosen
-
-
-class Interrupts:
-    """Ctrl-C, SIGTERM and SIGHUP end the run as KeyboardInterrupt, but not in the middle of a line of results.
-
-    The first does: another one would only cut short what ends the processes and writes the reports. One that is ignored
-    already stays so, as nohup wants it.
-    """
-
-    def __init__(self):
-        self.held, self.came, self.asked = False, False, False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self.handle)
-
-    def handle(self, _number, _frame):
-        if self.asked:
-            return
-        self.asked = True
-        if self.held:
-            self.came = True
-        else:
-            raise KeyboardInterrupt
-
-    def check(self):
-        """Where another exception is handled, which may have come up while the interrupt was, and hide it; and before
-        each round, for there is no second one."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def hold(self):
-        self.held = True
-        try:
-            yield
-        finally:
-            self.held = False
-        if self.came:
-            self.came = False
-            raise KeyboardInterrupt
-
-
-class Turns:
-    """--lock: while others hold it nothing is measured; between two rounds they have the machine, now and then."""
-
-    def __init__(self, path):
-        self.path, self.file, self.since, self.waited = path, None, 0.0, 0.0
-
-    def take(self):
-        if not self.path:
-            return
-        if self.file and time.monotonic() - self.since > TURN:
-            self.drop()
-            time.sleep(HANDOVER)
-        if not self.file:
-            began = time.monotonic()
-            self.file = open(self.path, "ab")
-            fcntl.flock(self.file, fcntl.LOCK_EX)
-            self.since = time.monotonic()
-            self.waited += self.since - began
-
-    def drop(self):
-        if self.file:
-            self.file.close()
-            self.file = None
 
 
 class Changed(Exception):
@@ -662,7 +541,7 @@ def open_raw(directory):
 
 
 def main(argv=None):
-    args = parse_arguments(argv)
+    args = arguments.parse(argv)
     args.mode = args.mode or "quick"
     interrupts = Interrupts()
     children.adopt_orphans()
@@ -678,7 +557,7 @@ def run(args, interrupts):
     found = results.build(records)
     if found.start:
         vars(args).update(saved_arguments(found.start))
-    check_arguments(args)
+    arguments.check(args)
     left_out = list(found.start.get("left_out", []))
     if found.start:
         check_floor(found.start, args.build)
