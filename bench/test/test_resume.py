@@ -310,7 +310,7 @@ class Signals(unittest.TestCase):
 
     def setUp(self):
         for number in self.NUMBERS:
-            self.addCleanup(signal.signal, number, signal.getsignal(number))
+            self.addCleanup(signal.signal, number, signal.signal(number, signal.SIG_DFL))  # who started us may ignore it
 
     def test_what_is_ignored_stays_so(self):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
