@@ -135,9 +135,9 @@ class Page:
         return charts.bar_card(row.name + tables.marks(row, self.found), bars, floor, row.about["models"])
 
     def floor_of(self, row, lowest, key):
-        """The floor as a ratio to the best: a pair's, or the live bytes."""
+        """The floor as a ratio to the best: a pair's, or that of the page faults; or the live bytes."""
         if key == TIME:
-            return results.cell(row, limits.FLOOR, lowest, TIME).ratio
+            return results.cell(row, limits.FLOOR, lowest, TIME).ratio or tables.page_floor(self.found, row, lowest)
         live = results.live_kib(row, self.names)
         return live / results.median(row.values(lowest, MEMORY).values()) if live else None
 
@@ -260,7 +260,8 @@ class Page:
     def reading(self):
         return (f"<p>{escape(tables.HOW_TO_READ)}</p>"
                 f"<p class='soft'>{escape(tables.reading_note(self.found))} Bars end at {charts.BAR_LIMIT:g} times the "
-                "best; a dashed line is what is possible: the floor of a pair of calls, or the live bytes (over time: "
+                "best; a dashed line is what is possible: the floor of a pair of calls, else "
+                "the kernel's part of the fewest page faults, or the live bytes (over time: "
                 "those of the first allocator).</p>")
 
 

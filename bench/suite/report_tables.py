@@ -246,6 +246,19 @@ def fault_table(found, least=0.05):
     return table
 
 
+def page_floor(found, row, name):
+    """What the kernel takes for the faults of whoever has the fewest, as a share of one's CPU time: no allocator that
+    gets its memory so is faster. None where it is not known, or next to nothing."""
+    price = page_price(found)
+    faults = [results.median(row.values(n, "minor_faults").values()) for n in found.allocators()]
+    faults = [n for n in faults if n is not None]
+    share = fault_share(row, name, price) if price and faults and results.compares(row, MEMORY) else None
+    if not share or not share[0]:
+        return None
+    floor = share[1] * min(faults) / share[0]
+    return floor if floor >= 0.01 else None
+
+
 def fault_share(row, name, price):
     faults, user, system = (results.median(row.values(name, key).values())
                             for key in ("minor_faults", "user_ns", "system_ns"))
