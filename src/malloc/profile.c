@@ -97,7 +97,7 @@ void *sampled_alloc(const struct alloc_request *r, size_t size, bool *zeroed)
 		sample_lost();
 		return NULL;
 	}
-	PROBE(sample_alloc, p, r->size, s);
+	PROBE(sample_alloc, p, r->asked, s);
 	mark(s, p);
 	sample_place(s, (uintptr_t)p, large_of(map_lookup((uintptr_t)p)) ? 0 : pages_in(size),
 		     is_small ? size_class(size) : 0);
@@ -106,7 +106,7 @@ void *sampled_alloc(const struct alloc_request *r, size_t size, bool *zeroed)
 
 void sampled_forget(struct sample *s)
 {
-	PROBE(sample_free, s->addr, s->size);
+	PROBE(sample_free, s->addr, s->size, s);
 	sample_destroy(s);
 }
 
@@ -331,10 +331,11 @@ static int dump_to_path(const char *text, char path[MAX_PATH])
 	return result;
 }
 
+/* path: NULL for stderr, which cannot tell of itself. */
 static void say_unwritten(const char *path, int result)
 {
-	if (result)
-		bug_say("profile: cannot write %s: %s (error %u)", path, error_text(-result), (unsigned)-result);
+	if (result && (path || result == -ENOMEM))
+		bug_say("profile: cannot write %s: %s (error %u)", path ? path : "stderr", error_text(-result), (unsigned)-result);
 }
 
 /* Whether the file is another for each process. */
@@ -359,7 +360,7 @@ static void dump_at_exit(void)
 	if (dump_path && (os_pid() == starter || names_process(dump_path)))
 		say_unwritten(path, dump_to_path(dump_path, path));
 	if (!dump_path || format_of_path(dump_path) != DUMP_TEXT)
-		say_unwritten("stderr", dump(DUMP_TEXT, STDERR));
+		say_unwritten(NULL, dump(DUMP_TEXT, STDERR));
 	os_release_write_signals(&held);
 }
 

@@ -272,7 +272,7 @@ static void write_configured(void)
 	os_hold_write_signals(&held);
 	result = configured.path ? write_to_path(configured.path, path)
 				 : write_fd(configured.what, configured.format, STDERR);
-	if (result)
+	if (result && (configured.path || result == -ENOMEM)) /* stderr cannot tell of itself */
 		bug_say("report: cannot write %s: %s (error %u)", path, error_text(-result), (unsigned)-result);
 	os_release_write_signals(&held);
 }

@@ -73,6 +73,7 @@ struct machine {
 	struct row initial; /* as the CIE has it */
 	unsigned nr_states;
 	uintptr_t at, pc; /* instructions count up to pc */
+	int64_t lowest;	  /* of all offsets from the CFA at which registers are kept */
 };
 
 /* --- numbers --------------------------------------------------------------------------------- */
@@ -209,7 +210,11 @@ static void set_rule(struct machine *m, uint64_t reg, struct rule r)
 
 static void set_offset(struct machine *m, uint64_t reg, int64_t factored)
 {
-	set_rule(m, reg, (struct rule){.kind = MEMORY, .offset = factored * m->cie->data_align});
+	int64_t offset = factored * m->cie->data_align;
+
+	if (offset < m->lowest)
+		m->lowest = offset;
+	set_rule(m, reg, (struct rule){.kind = MEMORY, .offset = offset});
 }
 
 static void define_cfa(struct machine *m, uint64_t reg, int64_t offset)
@@ -420,6 +425,7 @@ bool cfi_caller(const struct cfi_frame *f, struct cfi_caller *caller)
 {
 	struct machine m = {.pc = f->pc};
 	const uint8_t *insn, *end;
+	uintptr_t unused;
 	struct cie cie;
 
 	if (!parse_fde(f->fde, &cie, &insn, &end))
@@ -431,7 +437,9 @@ bool cfi_caller(const struct cfi_frame *f, struct cfi_caller *caller)
 		return false;
 	m.initial = m.row;
 	m.at = f->start;
+	/* libgcc reads registers from their slots without asking. */
 	if (!run(&m, insn, end) || !find_cfa(f, &m.row.cfa, &caller->cfa) ||
+	    (m.lowest && !f->read(f->arg, caller->cfa + (uintptr_t)m.lowest, &unused)) ||
 	    !find_ip(f, &m.row.ra, caller->cfa, &caller->ip))
 		return false;
 	if (m.row.is_signed)

@@ -149,7 +149,7 @@ struct trace {
 	bool is_cut;
 	/* Of the frame that libgcc steps to next: its entry in the tables, and where that begins. */
 	const void *fde;
-	uintptr_t fde_start;
+	uintptr_t fde_start, next; /* and its address */
 	uintptr_t page; /* of the stack, that was read last */
 	struct _Unwind_Context *context; /* of the frame that it is at */
 };
@@ -211,6 +211,7 @@ static bool trace_next(struct trace *t, uintptr_t pc)
 	if (t->is_cut || !cfi_caller(&f, &caller))
 		return false;
 	caller.ip -= !caller.is_interrupted;
+	t->next = caller.ip;
 	if (find_fde(t, caller.ip))
 		return true;
 	if (os_is_readable(align_down(caller.ip, sizeof caller.ip)))
@@ -248,6 +249,8 @@ static _Unwind_Reason_Code trace_frame(struct _Unwind_Context *context, void *ar
 	if (!t->n && ip != t->caller)
 		return ++t->nr_own < MAX_OWN_FRAMES ? _URC_NO_REASON : _URC_END_OF_STACK;
 	ip -= !before_insn;
+	if (t->n && ip != t->next) /* libgcc has read the tables in another way: what is ahead was not looked at */
+		return _URC_END_OF_STACK;
 	sp = t->unwinder->get_cfa(context);
 	if (t->memo && trace_rest(t, ip, sp))
 		return _URC_END_OF_STACK;

@@ -13,6 +13,7 @@ import os
 import re
 import selectors
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,11 +38,14 @@ class Shell:
     def __init__(self, folder):
         env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "BSLAB_CONF")}
         env.update(PATH=":".join([*FOLDERS, env["PATH"]]), LC_ALL="C", COLUMNS="100", BSLAB_STAT=shutil.which("bslab-stat", path=":".join(FOLDERS)))
-        self.shell = subprocess.Popen(["bash"], cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.shell = subprocess.Popen(["bash"], cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                      start_new_session=True)
         self.background = f"{folder}/background"
         self.seen = 0
 
     def end(self):
+        """With all that it left in the background."""
+        os.killpg(self.shell.pid, signal.SIGKILL)
         self.shell.stdin.close()
         self.shell.stdout.close()
         self.shell.wait()
@@ -78,6 +82,8 @@ class Shell:
         self.give(f"{command[:-1]} >{self.background} 2>&1 </dev/null &")
         while not os.path.getsize(self.background) and time.monotonic() < until:
             time.sleep(0.01)
+        if not os.path.getsize(self.background):
+            raise TimeoutError(f"no first line of: {command}")
         return self.rest()
 
 
@@ -201,18 +207,19 @@ for title, steps in chapters():
     outs = []
     with tempfile.TemporaryDirectory(prefix="bslab-document-") as folder:
         shell = Shell(folder)
-        for command, want in steps:
-            if command.startswith("gdb") and not can_trace:
-                print(f"left out, gdb may not trace here: {command}")
-                continue
-            out = shell.run(command)
-            outs.append((command, out))
-            if show:
-                print(f"    $ {command}\n" + "".join(f"    {line}\n" for line in out.splitlines()))
-            else:
-                compare(command, want, out)
-        shell.run("kill $! 2>/dev/null; wait")
-        shell.end()
+        try:
+            for command, want in steps:
+                if command.startswith("gdb") and not can_trace:
+                    print(f"left out, gdb may not trace here: {command}")
+                    continue
+                out = shell.run(command)
+                outs.append((command, out))
+                if show:
+                    print(f"    $ {command}\n" + "".join(f"    {line}\n" for line in out.splitlines()))
+                else:
+                    compare(command, want, out)
+        finally:
+            shell.end()
     for number_, check in CHECKS.items():
         if title.startswith(number_):
             check(outs)
