@@ -97,11 +97,11 @@ struct buddy *block_lock_owner(struct pageblock *blk)
 bool block_free_pages(struct buddy *b, struct pageblock *blk, unsigned index, unsigned nr_pages)
 {
 	bool was_listed = blk->nr_free != 0;
+	int nr_dirty = blk->nr_dirty_free;
 
-	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);
 	pageblock_free(blk, index, nr_pages);
 	bslab_assert(pageblock_is_valid(blk));
-	buddy_count_free(b, blk->nr_free, blk->nr_dirty_free);
+	buddy_count_free(b, (int)nr_pages, blk->nr_dirty_free - nr_dirty);
 	block_count_pieces(b, blk);
 	block_relist(b, blk, was_listed);
 	if (blk->nr_free < PAGEBLOCK_PAGES)
