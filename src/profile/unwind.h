@@ -20,7 +20,10 @@
  *    that by a mutex (gcc 12) or by a tree of locked nodes (gcc 13), and calls malloc with it held. So
  *    a malloc that libgcc_s itself calls is not unwound: its stack is the one return address. For any other caller
  *    the mutex is free or held by another thread, which never waits for
- *    us: bslab holds no lock while it unwinds.
+ *    us: bslab holds no lock while it unwinds. One case is left: a fork while another thread is in that mutex leaves it
+ *    taken in the child for ever, and then a sample's unwinding waits there, as an exception thrown in that child would.
+ *    It needs tables registered by hand, a thread that registers or unwinds at that very moment, and a child that
+ *    neither execs nor runs without a profile.
  *
  *    Allocation. The unwinder works on the stack. Where it does allocate after all (tables registered by hand
  *    are sorted at the first search), thread_state.in_profile keeps the inner call from being sampled, and it is an
