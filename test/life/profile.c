@@ -279,18 +279,19 @@ static void fill_by_threads(void)
 		pthread_join(thread[i], NULL);
 }
 
-static atomic_bool is_filled;
+static atomic_bool is_filled, is_seen;
 
-/* Once more when all is there, which on a busy machine may be long after the first hundred. */
+/* On a busy machine a hundred may be done before there is anything, and all may be freed before the next. */
 static void *dump_for_long(void *text)
 {
 	int null = open("/dev/null", O_WRONLY);
-	bool is_last = false;
 
-	for (int i = 0; i < 100 || !is_last; i++) {
-		is_last = is_filled;
+	for (int i = 0; i < 100 || !is_seen; i++) {
+		bool was_filled = is_filled;
+
 		EXPECT(bslab_profile_dump("text", (int)(intptr_t)text) == 0);
 		EXPECT(bslab_profile_dump("pprof", null) == 0);
+		is_seen = was_filled;
 	}
 	close(null);
 	return NULL;
@@ -307,8 +308,10 @@ static int run_threads(const char *dir)
 	EXPECT(fd >= 0 && bslab_profile_start(16384) == 0);
 	EXPECT(pthread_create(&dumper, NULL, dump_for_long, (void *)(intptr_t)fd) == 0);
 	fill_by_threads();
-	is_filled = true;
 	dump(dir, "held", "folded");
+	is_filled = true;
+	while (!is_seen)
+		usleep(1000);
 	for (int i = 0; i < NR_THREADS; i++)
 		for (int j = 0; j < NR_BLOCKS; j++)
 			free(blocks[i][j]);
