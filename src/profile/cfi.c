@@ -35,30 +35,10 @@ enum { OP_DEREF = 0x06, OP_PLUS_UCONST = 0x23, OP_BREG0 = 0x70, OP_BREG31 = 0x8f
 
 #define MAX_STATES 4 /* remembered; compilers nest one or two */
 
-/* How a register of the caller's is found. For the CFA, the caller's stack pointer: REGISTER or VALUE. */
-struct rule {
-	enum {
-		SAME, /* as it is; nothing was said of it */
-		UNDEFINED,
-		REGISTER, /* another one and an offset */
-		MEMORY,	  /* what stands at an offset from the CFA */
-		OFFSET,	  /* the CFA and an offset */
-		ADDRESS,  /* what stands where an expression leads */
-		VALUE,	  /* of an expression */
-	} kind : 8;
-	uint8_t reg;
-	int32_t offset; /* of an expression: how far it is from the entry's instructions */
-};
-
-/* What holds at an address. */
-struct row {
-	struct rule cfa, reg[ARCH_DWARF_NR];
-};
-
 struct machine {
 	const struct eh_entry *e;
-	struct row row, initial; /* as the common instructions have it */
-	struct row state[MAX_STATES];
+	struct cfi_row row, initial; /* as the common instructions have it */
+	struct cfi_row state[MAX_STATES];
 	unsigned nr_states;
 	uintptr_t at, pc; /* instructions count up to pc */
 	bool is_beyond; /* an offset does not fit */
@@ -66,15 +46,17 @@ struct machine {
 
 /* --- instructions ------------------------------------------------------------------------------ */
 
-static void set_rule(struct machine *m, uint64_t reg, struct rule r)
+static void set_rule(struct machine *m, uint64_t reg, struct cfi_rule r)
 {
-	if (reg < ARCH_DWARF_NR)
+	if (reg < ARCH_DWARF_NR) {
 		m->row.reg[reg] = r;
+		m->row.said |= (uint64_t)1 << reg;
+	}
 }
 
-static struct rule rule_of(struct machine *m, unsigned kind, uint64_t reg, int64_t offset)
+static struct cfi_rule rule_of(struct machine *m, unsigned kind, uint64_t reg, int64_t offset)
 {
-	struct rule r = {.reg = (uint8_t)reg, .offset = (int32_t)offset};
+	struct cfi_rule r = {.reg = (uint8_t)reg, .offset = (int32_t)offset};
 
 	r.kind = kind;
 	m->is_beyond |= reg > UINT8_MAX || offset != r.offset;
@@ -86,9 +68,9 @@ static void set_factored(struct machine *m, uint64_t reg, unsigned kind, int64_t
 	set_rule(m, reg, rule_of(m, kind, 0, factored * m->e->data_align));
 }
 
-static struct rule expression(struct machine *m, unsigned kind, const uint8_t **p)
+static struct cfi_rule expression(struct machine *m, unsigned kind, const uint8_t **p)
 {
-	struct rule r = rule_of(m, kind, 0, *p - m->e->own);
+	struct cfi_rule r = rule_of(m, kind, 0, *p - m->e->own);
 	uint64_t size = eh_unsigned(p);
 
 	*p += size;
@@ -97,8 +79,13 @@ static struct rule expression(struct machine *m, unsigned kind, const uint8_t **
 
 static void restore(struct machine *m, uint64_t reg)
 {
-	if (reg < ARCH_DWARF_NR)
+	uint64_t bit;
+
+	if (reg < ARCH_DWARF_NR) {
+		bit = (uint64_t)1 << reg;
 		m->row.reg[reg] = m->initial.reg[reg];
+		m->row.said = (m->row.said & ~bit) | (m->initial.said & bit);
+	}
 }
 
 static void advance(struct machine *m, uint64_t factored)
@@ -125,29 +112,29 @@ static bool restore_state(struct machine *m)
 /* Those of the CFA; false for any other. */
 static bool step_cfa(struct machine *m, uint8_t op, const uint8_t **p)
 {
-	struct rule *cfa = &m->row.cfa;
+	struct cfi_rule *cfa = &m->row.cfa;
 	uint64_t reg;
 
 	switch (op) {
 	case CFA_DEF_CFA:
 		reg = eh_unsigned(p);
-		*cfa = rule_of(m, REGISTER, reg, (int64_t)eh_unsigned(p));
+		*cfa = rule_of(m, CFI_REGISTER, reg, (int64_t)eh_unsigned(p));
 		return true;
 	case CFA_DEF_CFA_SF:
 		reg = eh_unsigned(p);
-		*cfa = rule_of(m, REGISTER, reg, eh_signed(p) * m->e->data_align);
+		*cfa = rule_of(m, CFI_REGISTER, reg, eh_signed(p) * m->e->data_align);
 		return true;
 	case CFA_DEF_CFA_REGISTER:
-		*cfa = rule_of(m, REGISTER, eh_unsigned(p), cfa->offset);
+		*cfa = rule_of(m, CFI_REGISTER, eh_unsigned(p), cfa->offset);
 		return true;
 	case CFA_DEF_CFA_OFFSET:
-		*cfa = rule_of(m, REGISTER, cfa->reg, (int64_t)eh_unsigned(p));
+		*cfa = rule_of(m, CFI_REGISTER, cfa->reg, (int64_t)eh_unsigned(p));
 		return true;
 	case CFA_DEF_CFA_OFFSET_SF:
-		*cfa = rule_of(m, REGISTER, cfa->reg, eh_signed(p) * m->e->data_align);
+		*cfa = rule_of(m, CFI_REGISTER, cfa->reg, eh_signed(p) * m->e->data_align);
 		return true;
 	case CFA_DEF_CFA_EXPRESSION:
-		*cfa = expression(m, VALUE, p);
+		*cfa = expression(m, CFI_EXPRESSION, p);
 		return true;
 	default:
 		return false;
@@ -161,34 +148,34 @@ static bool step_register(struct machine *m, uint8_t op, const uint8_t **p)
 
 	switch (op) {
 	case CFA_OFFSET_EXTENDED:
-		set_factored(m, reg, MEMORY, (int64_t)eh_unsigned(p));
+		set_factored(m, reg, CFI_MEMORY, (int64_t)eh_unsigned(p));
 		return true;
 	case CFA_OFFSET_EXTENDED_SF:
-		set_factored(m, reg, MEMORY, eh_signed(p));
+		set_factored(m, reg, CFI_MEMORY, eh_signed(p));
 		return true;
 	case CFA_RESTORE_EXTENDED:
 		restore(m, reg);
 		return true;
 	case CFA_UNDEFINED:
-		set_rule(m, reg, rule_of(m, UNDEFINED, 0, 0));
+		set_rule(m, reg, rule_of(m, CFI_UNDEFINED, 0, 0));
 		return true;
 	case CFA_SAME_VALUE:
-		set_rule(m, reg, rule_of(m, REGISTER, reg, 0));
+		set_rule(m, reg, rule_of(m, CFI_REGISTER, reg, 0));
 		return true;
 	case CFA_REGISTER:
-		set_rule(m, reg, rule_of(m, REGISTER, eh_unsigned(p), 0));
+		set_rule(m, reg, rule_of(m, CFI_REGISTER, eh_unsigned(p), 0));
 		return true;
 	case CFA_EXPRESSION:
-		set_rule(m, reg, expression(m, ADDRESS, p));
+		set_rule(m, reg, expression(m, CFI_ADDRESS, p));
 		return true;
 	case CFA_VAL_EXPRESSION:
-		set_rule(m, reg, expression(m, VALUE, p));
+		set_rule(m, reg, expression(m, CFI_EXPRESSION, p));
 		return true;
 	case CFA_VAL_OFFSET:
-		set_factored(m, reg, OFFSET, (int64_t)eh_unsigned(p));
+		set_factored(m, reg, CFI_OFFSET, (int64_t)eh_unsigned(p));
 		return true;
 	case CFA_VAL_OFFSET_SF:
-		set_factored(m, reg, OFFSET, eh_signed(p));
+		set_factored(m, reg, CFI_OFFSET, eh_signed(p));
 		return true;
 	default:
 		return false;
@@ -233,7 +220,7 @@ static bool run(struct machine *m, const uint8_t *p, const uint8_t *end)
 			advance(m, operand);
 			break;
 		case CFA_OFFSET:
-			set_factored(m, operand, MEMORY, (int64_t)eh_unsigned(&p));
+			set_factored(m, operand, CFI_MEMORY, (int64_t)eh_unsigned(&p));
 			break;
 		case CFA_RESTORE:
 			restore(m, operand);
@@ -246,12 +233,35 @@ static bool run(struct machine *m, const uint8_t *p, const uint8_t *end)
 	return !m->is_beyond;
 }
 
+bool cfi_row(const struct eh_entry *e, uintptr_t pc, struct cfi_row *row)
+{
+	struct machine m;
+
+	m.e = e;
+	m.pc = pc;
+	m.at = 0;
+	m.nr_states = 0;
+	m.is_beyond = false;
+	memset(&m.row, 0, sizeof m.row);
+	m.row.base = e->own;
+	m.row.ra_column = e->ra_column;
+	m.row.is_signal_frame = e->is_signal_frame;
+	if (!run(&m, e->common, e->common_end))
+		return false;
+	m.initial = m.row;
+	m.at = e->start;
+	if (e->ra_column >= ARCH_DWARF_NR || !run(&m, e->own, e->own_end))
+		return false;
+	*row = m.row;
+	return true;
+}
+
 /* --- what they come to ---------------------------------------------------------------------------------- */
 
 /* A frame, and its stack. */
 struct place {
 	const struct cfi_frame *f;
-	const struct eh_entry *e;
+	const struct cfi_row *row;
 	cfi_read_fn *read;
 	void *arg;
 };
@@ -265,9 +275,9 @@ static bool get_register(const struct cfi_frame *f, uint64_t reg, uintptr_t *val
 }
 
 /* A register and an offset, what stands there, and so on: no operation that takes two values. */
-static bool evaluate(const struct place *at, const struct rule *r, uintptr_t *value)
+static bool evaluate(const struct place *at, const struct cfi_rule *r, uintptr_t *value)
 {
-	const uint8_t *p = at->e->own + r->offset, *end;
+	const uint8_t *p = at->row->base + r->offset, *end;
 	uint64_t size = eh_unsigned(&p);
 	uintptr_t reg;
 
@@ -288,82 +298,68 @@ static bool evaluate(const struct place *at, const struct rule *r, uintptr_t *va
 	return true;
 }
 
-static bool find_cfa(const struct place *at, const struct rule *r, uintptr_t *cfa)
+static bool find_cfa(const struct place *at, const struct cfi_rule *r, uintptr_t *cfa)
 {
 	*cfa = 0;
-	if (r->kind == VALUE)
+	if (r->kind == CFI_EXPRESSION)
 		return evaluate(at, r, cfa);
-	if (r->kind != REGISTER || !get_register(at->f, r->reg, cfa))
+	if (r->kind != CFI_REGISTER || !get_register(at->f, r->reg, cfa))
 		return false;
 	*cfa += (uintptr_t)(intptr_t)r->offset;
 	return true;
 }
 
-static bool find_register(const struct place *at, unsigned reg, const struct rule *r, uintptr_t cfa, uintptr_t *value)
+static bool find_register(const struct place *at, unsigned reg, const struct cfi_rule *r, uintptr_t cfa, uintptr_t *value)
 {
 	uintptr_t offset = (uintptr_t)(intptr_t)r->offset;
 
 	*value = cfa; /* what an expression begins with */
 	switch (r->kind) {
-	case SAME:
+	case CFI_SAME:
 		return get_register(at->f, reg, value);
-	case REGISTER:
+	case CFI_REGISTER:
 		return get_register(at->f, r->reg, value);
-	case MEMORY:
+	case CFI_MEMORY:
 		return at->read(at->arg, cfa + offset, value);
-	case OFFSET:
+	case CFI_OFFSET:
 		*value += offset;
 		return true;
-	case ADDRESS:
+	case CFI_ADDRESS:
 		return evaluate(at, r, value) && at->read(at->arg, *value, value);
-	case VALUE:
+	case CFI_EXPRESSION:
 		return evaluate(at, r, value);
 	default:
 		return false;
 	}
 }
 
-/* Those that a call keeps, and that this one has saved, or left alone. */
-static void find_registers(const struct place *at, const struct row *row, uintptr_t cfa, struct cfi_frame *caller)
+bool cfi_step(struct cfi_frame *f, const struct cfi_row *row, cfi_read_fn *read, void *arg)
 {
-	caller->known = 0;
-	for (unsigned i = 0; i < ARCH_DWARF_NR; i++) {
-		const struct rule *r = &row->reg[i];
-
-		if ((r->kind != SAME || (uint64_t)ARCH_DWARF_KEPT >> i & 1 || i == at->e->ra_column) &&
-		    find_register(at, i, r, cfa, &caller->reg[i]))
-			caller->known |= (uint64_t)1 << i;
-	}
-	if (row->reg[ARCH_DWARF_SP].kind == SAME) {
-		caller->reg[ARCH_DWARF_SP] = cfa;
-		caller->known |= (uint64_t)1 << ARCH_DWARF_SP;
-	}
-}
-
-bool cfi_step(struct cfi_frame *f, const struct eh_entry *e, cfi_read_fn *read, void *arg)
-{
-	struct place at = {f, e, read, arg};
+	struct place at = {f, row, read, arg};
+	uint64_t said = row->said, bit;
 	struct cfi_frame caller;
-	struct machine m;
 	uintptr_t cfa;
 
-	m.e = e;
-	m.pc = f->pc;
-	m.at = 0;
-	m.nr_states = 0;
-	m.is_beyond = false;
-	memset(&m.row, 0, sizeof m.row);
-	if (!run(&m, e->common, e->common_end))
+	if (!find_cfa(&at, &row->cfa, &cfa))
 		return false;
-	m.initial = m.row;
-	m.at = e->start;
-	if (!run(&m, e->own, e->own_end) || !find_cfa(&at, &m.row.cfa, &cfa))
-		return false;
-	find_registers(&at, &m.row, cfa, &caller);
-	if (!get_register(&caller, e->ra_column, &caller.ip))
+	/* A call keeps these, or the entry says where they are. */
+	caller = *f;
+	caller.known &= ARCH_DWARF_KEPT | (uint64_t)1 << row->ra_column;
+	caller.reg[ARCH_DWARF_SP] = cfa;
+	caller.known |= (uint64_t)1 << ARCH_DWARF_SP;
+	for (; said; said &= said - 1) {
+		unsigned reg = (unsigned)__builtin_ctzll(said);
+
+		bit = said & -said;
+		if (find_register(&at, reg, &row->reg[reg], cfa, &caller.reg[reg]))
+			caller.known |= bit;
+		else
+			caller.known &= ~bit;
+	}
+	if (!get_register(&caller, row->ra_column, &caller.ip))
 		return false;
 	caller.ip &= ((uintptr_t)1 << ADDRESS_BITS) - 1; /* aarch64 may sign it */
-	caller.pc = caller.ip - !e->is_signal_frame;
+	caller.pc = caller.ip - !row->is_signal_frame;
 	*f = caller;
 	return caller.ip != 0;
 }

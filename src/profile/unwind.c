@@ -86,18 +86,32 @@ static unsigned walk_frames(const struct caller *by, uintptr_t pc[MAX_FRAMES])
 /* --- by the tables ------------------------------------------------------------------- */
 
 /*
- * A thread's outer frames are mostly those of its last sample, and a step takes up to half a microsecond. So
- * the last stack is remembered, with each frame's stack pointer. When a walk comes to one of its frames, and every
- * return address further out still stands where it stood, the rest is taken from there. In a few places, by thread;
- * whoever finds its place in use, by another thread or by a fork long ago, does without.
+ * What a thread's samples have in common is remembered, in one of a few places, by thread; whoever finds its place in
+ * use, by another thread or by a fork long ago, does without.
+ *
+ * 1. Its outer frames are mostly those of its last sample. So the last stack is kept, with each frame's stack pointer. When
+ *    a walk comes to one of its frames, and every return address further out still stands where it stood, the rest is
+ *    taken from there.
+ * 2. Its other frames are mostly at addresses that were seen. What the tables say of these is kept, by address; a
+ *    row takes some 1,500 instructions to find, and a step by it 200. It belongs to the tables that it came from: were a library
+ *    replaced by another at the same place, with its tables there too, it would be taken for the new one's,
+ *    and that stack's frames would be wrong, but not what is read.
  */
 #define NR_MEMOS 16
+#define NR_ROWS 128
+
+struct known_row {
+	uintptr_t pc;
+	const void *tables;
+	struct cfi_row row;
+};
 
 struct memo {
 	_Atomic bool is_busy;
 	bool is_cut; /* the stack had more frames */
 	unsigned n;
 	uintptr_t pc[MAX_FRAMES], sp[MAX_FRAMES]; /* sp rises */
+	struct known_row row[NR_ROWS];
 };
 
 static struct memo *memo_get(const struct unwinder *u)
@@ -148,6 +162,7 @@ struct trace {
 	bool is_cut;
 	uintptr_t page; /* of the stack, that was read last */
 	struct dl_find_object object; /* that was looked up last */
+	struct known_row row;	      /* without a memo */
 };
 
 static void trace_add(struct trace *t, uintptr_t pc, uintptr_t sp)
@@ -157,17 +172,35 @@ static void trace_add(struct trace *t, uintptr_t pc, uintptr_t sp)
 	t->is_cut = t->n == MAX_FRAMES;
 }
 
-static bool find_entry(struct trace *t, uintptr_t pc, struct eh_entry *e)
+static const uint8_t *find_tables(struct trace *t, uintptr_t pc)
 {
 	uintptr_t start = (uintptr_t)t->object.dlfo_map_start;
 
-	if (pc - start >= (uintptr_t)t->object.dlfo_map_end - start &&
-	    t->unwinder->find_object((void *)pc, &t->object)) {
+	if (pc - start >= (uintptr_t)t->object.dlfo_map_end - start && t->unwinder->find_object((void *)pc, &t->object))
 		t->object = (struct dl_find_object){0};
-		return false;
-	}
-	return t->object.dlfo_eh_frame && eh_find(t->object.dlfo_eh_frame, pc, e);
+	return t->object.dlfo_eh_frame;
 }
+
+/* What the tables say of this address; NULL: nothing. Good until the next call. */
+static const struct cfi_row *find_row(struct trace *t, uintptr_t pc)
+{
+	const uint8_t *tables = find_tables(t, pc);
+	struct known_row *k = t->memo ? &t->memo->row[pc * 0x9e3779b97f4a7c15ull >> 57] : &t->row;
+	struct eh_entry e;
+
+	if (!tables)
+		return NULL;
+	if (k->pc != pc || k->tables != tables) {
+		k->pc = 0;
+		if (!eh_find(tables, pc, &e) || !cfi_row(&e, pc, &k->row))
+			return NULL;
+		k->pc = pc;
+		k->tables = tables;
+	}
+	return &k->row;
+}
+
+_Static_assert(NR_ROWS == 1 << (64 - 57), "the upper bits of the hash are the place");
 
 /* The kernel is asked before another page is read. */
 static bool read_stack(void *trace, uintptr_t addr, uintptr_t *value)
@@ -204,13 +237,14 @@ static bool trace_rest(struct trace *t, uintptr_t pc, uintptr_t sp)
 /* From here to the program's own call: its frame. */
 static bool leave_own(struct trace *t, struct cfi_frame *f, uintptr_t caller)
 {
-	struct eh_entry e;
+	const struct cfi_row *row;
 	unsigned n = 0;
 
 	f->pc = arch_registers(f->reg);
 	f->known = ARCH_DWARF_KEPT | (uint64_t)1 << ARCH_DWARF_SP;
 	do {
-		if (n++ == MAX_OWN_FRAMES || !find_entry(t, f->pc, &e) || !cfi_step(f, &e, read_stack, t))
+		row = n++ < MAX_OWN_FRAMES ? find_row(t, f->pc) : NULL;
+		if (!row || !cfi_step(f, row, read_stack, t))
 			return false;
 	} while (f->ip != caller);
 	return true;
@@ -218,16 +252,14 @@ static bool leave_own(struct trace *t, struct cfi_frame *f, uintptr_t caller)
 
 static void walk_out(struct trace *t, struct cfi_frame *f)
 {
-	struct eh_entry e;
-
-	while (!t->memo || !trace_rest(t, f->pc, f->reg[ARCH_DWARF_SP])) {
-		bool is_known = find_entry(t, f->pc, &e);
+	while (!ARCH_RETURN_BELOW_CFA || !t->memo || !trace_rest(t, f->pc, f->reg[ARCH_DWARF_SP])) {
+		const struct cfi_row *row = find_row(t, f->pc);
 
 		/* Code without an entry, such as a JIT's, is the last of the stack. */
-		if (!is_known && t->n && !os_is_readable(align_down(f->pc, sizeof f->pc)))
+		if (!row && t->n && !os_is_readable(align_down(f->pc, sizeof f->pc)))
 			return;
 		trace_add(t, f->pc, f->reg[ARCH_DWARF_SP]);
-		if (!is_known || t->is_cut || !cfi_step(f, &e, read_stack, t))
+		if (!row || t->is_cut || !cfi_step(f, row, read_stack, t))
 			return;
 	}
 }
@@ -244,6 +276,7 @@ static out_of_line unsigned walk_tables(const struct unwinder *u, const struct c
 	t.is_cut = false;
 	t.page = align_down((uintptr_t)__builtin_frame_address(0), BSLAB_PAGE_SIZE);
 	t.object = (struct dl_find_object){0};
+	t.row.pc = 0;
 	t.memo = memo_get(u);
 	if (leave_own(&t, &f, plain_address(by->pc)))
 		walk_out(&t, &f);
@@ -320,7 +353,7 @@ static void look_around(struct unwinder *u, bool frames_only)
 	if (frames_only)
 		return;
 	u->find_object = (int (*)(void *, struct dl_find_object *))find("_dl_find_object");
-	if (u->find_object && ARCH_RETURN_BELOW_CFA)
+	if (u->find_object)
 		u->memos = boot_alloc(NR_MEMOS * sizeof *u->memos, _Alignof(struct memo));
 }
 

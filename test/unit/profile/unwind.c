@@ -166,6 +166,7 @@ static bool step(uintptr_t pc, const char *cie, size_t cie_size, const char *fde
 		 struct cfi_frame *f)
 {
 	struct eh_entry found;
+	struct cfi_row row;
 	struct entry e;
 
 	make_entry(&e, cie, cie_size, fde, fde_size, is_signal);
@@ -175,7 +176,7 @@ static bool step(uintptr_t pc, const char *cie, size_t cie_size, const char *fde
 	for (unsigned i = 0; i < ARCH_DWARF_NR; i++)
 		f->reg[i] = (uintptr_t)&stack[i];
 	cr_assert(eh_parse((const uint8_t *)&e.fde_length, 1000, pc, &found));
-	return cfi_step(f, &found, read_word, NULL);
+	return cfi_row(&found, pc, &row) && cfi_step(f, &row, read_word, NULL);
 }
 
 /* def_cfa r7+8; the return address at CFA - 8 */
