@@ -229,6 +229,42 @@ Test(percpu, threads_that_drain_without_the_barrier)
 	hammer(NULL);
 }
 
+static void *drain_always(void *arg)
+{
+	for (int i = 0; i < 20000; i++) {
+		void *objects[3] = {get(), get(), get()};
+
+		for (int k = 0; k < 3; k++)
+			put(objects[k]);
+		percpu_drain();
+	}
+	thread_end();
+	return arg;
+}
+
+/* Without the barrier an area that was detached goes back; or waits, where there is another in its place by then. */
+Test(percpu, areas_that_cannot_be_drained_wait)
+{
+	pthread_t threads[4];
+
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("no areas of others");
+	put(get());
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, drain_always, NULL), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	nr_cached(); /* looks at those that wait, too */
+	fake_fail_at(0, 0, false);
+	percpu_drain();
+	barn_drain(c);
+	cache_shrink(c);
+	cr_assert_eq(nr_cached(), 0);
+	cr_assert_eq(snapshot().nr_slabs, 0, "%zu slabs left", snapshot().nr_slabs);
+	hammer(NULL);
+}
+
 static void *get_put_exit(void *unused)
 {
 	(void)unused;
