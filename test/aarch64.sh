@@ -53,6 +53,8 @@ for type in Release Debug; do
 		compile "$dir/$name" $program
 		[ $name != stress ] || args=(--seconds "$seconds")
 		run "$type $name" "${qemu[@]}" -E LD_PRELOAD=$lib.so "$dir/$name" "${args[@]}"
+		[ $name != stress ] || run "$type stress in a storm" "${qemu[@]}" -E LD_PRELOAD=$lib.so "$dir/$name" --seconds "$seconds" --storm
+		[ $name != stress ] || run "$type stress in turns" "${qemu[@]}" -E LD_PRELOAD=$lib.so "$dir/$name" --turns --ops 50000
 	done
 	compile "$dir/static" life/static.c -static $lib.a
 	compile "$dir/static-pie" life/static.c -fPIE -static-pie $lib.a

@@ -20,7 +20,7 @@
 #include "life.h"
 
 #define NR_BLOCKS 512
-#define NR_CHILDREN 10
+#define NR_CHILDREN 6
 #define RUN_MS 250
 /* Until an end that was asked for counts as a hang: where it is allowed, and where not. */
 #define HANG_MS 600

@@ -20,7 +20,7 @@
 
 #include "life.h"
 
-#define NR_KILLS 60
+#define NR_KILLS 40
 #define MAX_LIFE_US 60000
 
 static const unsigned lasting[] = {
