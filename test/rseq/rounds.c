@@ -7,11 +7,17 @@
 #include "rounds.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -167,6 +173,7 @@ static void pause_and_visit(void)
 		hold(malloc(SIZE));
 	while (nr_held)
 		release(0);
+	malloc_trim(0);
 }
 
 static void round_once(void)
@@ -226,7 +233,21 @@ static uint64_t mode_field(void)
 	return !strcmp(mode, "mm_cid") ? 24 : !strcmp(mode, "cpu_id") ? 4 : 0;
 }
 
-void rounds(void)
+static void refuse_barrier(void)
+{
+	struct sock_filter filter[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		fail("no seccomp filters here");
+}
+
+void rounds(bool refuses_barrier)
 {
 	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
 	size_t before = 0, now;
@@ -236,6 +257,8 @@ void rounds(void)
 	for (unsigned i = 0; i < NR_FREES; i++)
 		free_at[i] = find(frees[i]);
 	sigaction(SIGUSR1, &action, NULL);
+	if (refuses_barrier)
+		refuse_barrier();
 	talk.field = mode_field();
 	for (;;) {
 		__asm__ volatile("int3" ::"a"(&talk), "d"((uint64_t)ROUND_MARK) : "memory");
