@@ -4,5 +4,6 @@
 #define BSLAB_INJECT_H
 
 #define RSEQ_INJECT ""
+#define RSEQ_INJECT_CLOBBERS
 
 #endif

@@ -84,6 +84,7 @@ def case_batch():
 def case_faults():
     for args, status, part in (([], 2, "which process?"), (["x"], 2, "not a process number: x"), (["-s", "?", 1], 2, "no such order"),
                                (["-d", "0", 1], 2, "not a number of seconds"), (["-v", "x", 1], 2, "no such view"), ([1, 2], 2, "one process"),
+                               (["--nonsense"], 2, "unrecognized option"),
                                (["-n", "-1", 1], 2, "not a count"), ([2147483647], 1, "there is no process"), ([os.getpid()], 1, "does not run under bslab")):
         got, out, err = top(*args)
         check(f"{args}: one line", got == status and part in err and err.count("\n") == 1 and not out, got, out, err)

@@ -14,15 +14,25 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <ucontext.h>
 
 #include "os/bug.h"
 #include "slab/percpu.h"
 
+/* The signature before abort handlers, the instruction that traps, and where a signal's context has the pc. */
+#if defined(__x86_64__)
 #define SIGNATURE 0x53053053u
-#define UD2 0x0b0f
-#define UD2_BYTES 2
+#define TRAP ((uint16_t)0x0b0f)
+#define PC_OF(context) (&(context)->uc_mcontext.gregs[REG_RIP])
+typedef greg_t pc_type;
+#elif defined(__aarch64__)
+#define SIGNATURE 0xd428bc00u
+#define TRAP ((uint32_t)0)
+#define PC_OF(context) (&(context)->uc_mcontext.pc)
+typedef unsigned long long pc_type;
+#endif
 #define MAX_STEPS 500 /* until the next one */
 #define MAX_SPINS 50000
 
@@ -52,14 +62,16 @@ static void move_to(unsigned which)
 
 static void on_fire(int sig, siginfo_t *info, void *context)
 {
-	greg_t *pc = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+	pc_type *pc = PC_OF((ucontext_t *)context);
+	__typeof__(TRAP) trap;
 
 	(void)sig;
 	(void)info;
-	if (*(uint32_t *)(*pc - (greg_t)sizeof(uint32_t)) == SIGNATURE) {
+	memcpy(&trap, (void *)*pc, sizeof trap);
+	if (((uint32_t *)*pc)[-1] == SIGNATURE) {
 		atomic_fetch_add(&nr_aborted, 1);
-	} else if (*(uint16_t *)*pc == UD2 && percpu_mode() != INDEX_MM_CID) {
-		*pc += UD2_BYTES;
+	} else if (trap == TRAP && percpu_mode() != INDEX_MM_CID) {
+		*pc += sizeof trap;
 		atomic_fetch_add(&nr_went_on, 1);
 	} else {
 		bug_abort("fire: a sequence at %p was interrupted, and not aborted", (void *)*pc);

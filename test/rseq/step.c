@@ -424,15 +424,21 @@ static bool map_in_round(struct sequence *s)
 	return whole;
 }
 
+/* Another kind of round for the next try. What chance led to once, on a machine that is busy, may need another. */
+static void vary(struct sequence *s)
+{
+	unsigned how = (s->aborts_others | s->rests << 1) + 1;
+
+	s->aborts_others = how & 1;
+	s->rests = how & 2;
+}
+
 static bool map_sequence(struct sequence *s)
 {
-	for (unsigned how = 0; how < 4; how++) {
-		s->aborts_others = how & 1;
-		s->rests = how & 2;
+	for (unsigned how = 0; how < 4; how++, vary(s))
 		for (unsigned i = 0; i < 3; i++)
 			if (map_in_round(s))
 				return true;
-	}
 	return false;
 }
 
@@ -581,21 +587,18 @@ static bool commit_in_round(const struct sequence *s)
 	return true;
 }
 
-static void try_each(const struct sequence *s)
+static void try_each(struct sequence *s)
 {
 	unsigned tries;
 
 	for (unsigned i = 0; i < s->nr; i++)
-		for (enum kind kind = STOP; kind < (by_rseq ? NR_KINDS : SIGNAL_MALLOC); kind++) {
-			for (tries = 0; tries < NR_TRIES && !interrupt_in_round(s, i, kind); tries++)
-				;
-			if (tries == NR_TRIES)
-				die(kind_names[kind], s, s->at[i]);
-		}
-	for (tries = 0; tries < NR_TRIES && !commit_in_round(s); tries++)
-		;
-	if (tries == NR_TRIES)
-		die("does not come to its end", s, s->end);
+		for (enum kind kind = STOP; kind < (by_rseq ? NR_KINDS : SIGNAL_MALLOC); kind++)
+			for (tries = 0; !interrupt_in_round(s, i, kind); vary(s))
+				if (++tries == NR_TRIES)
+					die(kind_names[kind], s, s->at[i]);
+	for (tries = 0; !commit_in_round(s); vary(s))
+		if (++tries == NR_TRIES)
+			die("does not come to its end", s, s->end);
 }
 
 /* --- a run ---------------------------------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 set -u
 fail() { echo "FAIL: $1"; exit 1; }
 run() { # run SEED MODE: the last line
-	LD_PRELOAD=$lib BSLAB_CONF=index=$2 "$stress" --turns --ops 60000 --seed "$1" | tail -n 1
+	LD_PRELOAD=$lib BSLAB_CONF=index=$2 "$stress" --turns --ops 30000 --seed "$1" | tail -n 1
 	[ "${PIPESTATUS[0]}" = 0 ] || echo "ended by an error"
 }
 lib=$1 stress=$2

@@ -69,7 +69,7 @@ static force_inline void *percpu_pop(unsigned class, const int index_offset)
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top), [obj] "=&r"(obj)
 		     : RSEQ_INPUTS
-		     : "memory", "cc"
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : empty);
 	if (!obj)
 		__builtin_unreachable(); /* so that callers test once */
@@ -96,7 +96,7 @@ static force_inline bool percpu_push(unsigned class, void *obj, const int index_
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top)
 		     : RSEQ_INPUTS, [obj] "r"(obj)
-		     : "memory", "cc"
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : full);
 	return true;
 full:
@@ -117,7 +117,7 @@ static force_inline bool percpu_cmpxchg(unsigned class, void **old, void **new,
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area)
 		     : RSEQ_INPUTS, [old] "r"(old), [new] "r"(new), [none] "r"(none)
-		     : "memory", "cc"
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : differs);
 	return true;
 differs:
