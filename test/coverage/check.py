@@ -4,7 +4,7 @@
 
 usage: check.py COVERAGE.json UNCOVERED [--least PERCENT]
 
-COVERAGE.json is gcovr's. UNCOVERED has reasons, each a line that begins with "=" and the lines that it explains, as they
+COVERAGE.json is gcovr's. UNCOVERED has reasons, lines that begin with "=", and the lines of code that each explains, as they
 stand in the source: PATH:FUNCTION: TEXT. A line that no test reached and no entry explains is an error; so is an entry whose
 line is no longer there. An entry whose line was reached is said: some are reached only now and then.
 """
@@ -20,7 +20,7 @@ def entries_of(path):
         if not line or line.startswith("#"):
             continue
         if line.startswith("="):
-            reason = line[1:].strip()
+            reason = line[1:].strip()  # or its last line
             continue
         match = re.match(r"(\S+?):(\S*): (.*)$", line)
         if not match or not reason:
@@ -32,6 +32,7 @@ def entries_of(path):
 def function_at(text, number):
     """The name before the "(" of the last line that begins a function: at the margin, before its brace."""
     for line in reversed(text[:number]):
+        line = re.sub(r"__attribute__\(\(.*?\)\)", "", line)
         match = re.match(r"[A-Za-z_].*?\b([A-Za-z_]\w*)\(", line)
         if match and not line.rstrip().endswith((";", ",\\")):
             return match[1]
