@@ -160,3 +160,12 @@ Test(options, reports)
 	expect_fault("report_signal=usr1", "BSLAB_CONF: bad value 'usr1' for 'report_signal'");
 	expect_fault("report_to=", "BSLAB_CONF: bad value '' for 'report_to'");
 }
+
+Test(options, huge)
+{
+	expect_good("huge=no");
+	cr_assert_not(o.huge);
+	expect_good("huge=yes");
+	cr_assert(o.huge);
+	expect_fault("huge=2", "BSLAB_CONF: bad value '2' for 'huge'");
+}

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -164,4 +165,21 @@ Test(os, clock_goes_forward)
 
 	usleep(20000);
 	cr_assert_gt(os_coarse_clock_ms(), before);
+}
+
+Test(os, populate_makes_resident)
+{
+	char *p = os_map(2 * MIB);
+	unsigned char seen[2 * MIB / 4096];
+
+	cr_assert_eq(mincore(p, 2 * MIB, seen), 0);
+	cr_assert_not(seen[0] & 1);
+	if (os_populate(p, MIB) == -EINVAL)
+		cr_skip("no MADV_POPULATE_WRITE: Linux 5.14 has it");
+	cr_assert_eq(mincore(p, 2 * MIB, seen), 0);
+	for (size_t i = 0; i < MIB / 4096; i++)
+		cr_assert(seen[i] & 1, "page %zu", i);
+	cr_assert(reads_as_zero(p, 2 * MIB));
+	cr_assert_eq(os_unmap(p, 2 * MIB), 0);
+	cr_assert_eq(os_populate(p, MIB), -ENOMEM);
 }
