@@ -350,6 +350,29 @@ int os_unguard(void *addr, size_t size)
 	return 0;
 }
 
+int os_guard_light(void *addr, size_t size)
+{
+	int ret = os_guard(addr, size);
+
+	return ret ? -EINVAL : ret;
+}
+
+int os_unguard_light(void *addr, size_t size)
+{
+	return os_unguard(addr, size);
+}
+
+int os_seal(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_seal", addr, size, is_mapped);
+	if (fails(FAKE_MAP))
+		return -ENOMEM;
+	drop_range(addr, size);
+	set_range(addr, size, FAKE_RESERVED);
+	return 0;
+}
+
 void os_no_huge_pages(void *addr, size_t size)
 {
 	WITH_TABLE;
@@ -431,6 +454,13 @@ uint64_t os_wall_clock_ns(void)
 uint64_t os_random_seed(void)
 {
 	return 1;
+}
+
+uint64_t os_random(void)
+{
+	static uint64_t last = 1;
+
+	return last = last * 0x5851f42d4c957f2dull + 1;
 }
 
 bool os_is_readable(uintptr_t addr)

@@ -10,6 +10,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -128,6 +129,24 @@ int os_unguard(void *addr, size_t size)
 	int ret = advise(addr, size, MADV_GUARD_REMOVE);
 
 	return ret && ret != -EINVAL ? ret : os_commit(addr, size);
+}
+
+int os_guard_light(void *addr, size_t size)
+{
+	return advise(addr, size, MADV_GUARD_INSTALL);
+}
+
+int os_unguard_light(void *addr, size_t size)
+{
+	return advise(addr, size, MADV_GUARD_REMOVE);
+}
+
+int os_seal(void *addr, size_t size)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+	long ret = SYS(SYS_mmap, addr, size, PROT_NONE, flags, -1, 0);
+
+	return ret == (long)addr ? 0 : (int)ret;
 }
 
 void os_no_huge_pages(void *addr, size_t size)
@@ -277,6 +296,15 @@ uint64_t os_random_seed(void)
 		return os_wall_clock_ns();
 	__builtin_memcpy(&seed, random, sizeof seed);
 	return seed;
+}
+
+uint64_t os_random(void)
+{
+	uint64_t number;
+
+	if (SYS(SYS_getrandom, &number, sizeof number, GRND_NONBLOCK, 0, 0, 0) == sizeof number)
+		return number;
+	return os_random_seed() * 0x9e3779b97f4a7c15ull ^ os_wall_clock_ns();
 }
 
 /*

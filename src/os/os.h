@@ -37,6 +37,11 @@ int os_populate(void *addr, size_t size);
 /* Makes a page trap when touched, within its mapping (MADV_GUARD_INSTALL) or, on older kernels, by mprotect. */
 int os_guard(void *addr, size_t size);
 int os_unguard(void *addr, size_t size);
+/* The same by MADV_GUARD_INSTALL or not at all: it splits no mapping, and contents are lost. */
+int os_guard_light(void *addr, size_t size);
+int os_unguard_light(void *addr, size_t size);
+/* Puts a mapping that traps, and holds no memory, in the place of what is there. */
+int os_seal(void *addr, size_t size);
 void os_no_huge_pages(void *addr, size_t size);
 /* Shown as [anon:name] in /proc/PID/maps where the kernel has it. */
 void os_name(void *addr, size_t size, const char *name);
@@ -65,6 +70,8 @@ uint64_t os_coarse_clock_ms(void);
 uint64_t os_wall_clock_ns(void);
 /* A number that differs from process to process (AT_RANDOM). */
 uint64_t os_random_seed(void);
+/* A number that nobody can know (getrandom), or, while the kernel has none, can hardly know. */
+uint64_t os_random(void);
 /* Whether the eight bytes at an address can be read: a system call that changes nothing. */
 bool os_is_readable(uintptr_t addr);
 /* The path of the program's file as a string; false when it is not known. */

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages inside the regions that trap when they are touched: behind slabs and
+ * page runs, and all of a freed run, in the hardened mode.
+ *
+ * 1. The kernel's guard markers (MADV_GUARD_INSTALL, Linux 6.13) stand in the
+ *    page tables and cost no mapping. Where it has none, or refuses them
+ *    (memory that is locked), mprotect() does the same and splits the region:
+ *    up to two mappings more for each, of which a process has 65,530 by default.
+ *    MAX_SPLITS of them are made; what comes then stays accessible.
+ * 2. What stood in the pages is lost either way, and they read as zero
+ *    afterwards.
+ */
+#ifndef BSLAB_GUARD_H
+#define BSLAB_GUARD_H
+
+#include "base/base.h"
+
+/* False where the pages stay as they are: no guard is to be had, or pages of the machine are larger than ours. */
+bool guard_install(void *addr, unsigned nr_pages);
+/* Undoes nr_installs of these next to each other. False when the kernel refuses: the pages can serve nobody. */
+bool guard_remove(void *addr, unsigned nr_pages, unsigned nr_installs);
+
+#endif
