@@ -42,6 +42,7 @@ enum slow_reason {
 	SLOW_CHECK = 1,	  /* check=yes */
 	SLOW_PERTURB = 2, /* M_PERTURB */
 	SLOW_PROFILE = 4, /* bytes are counted */
+	SLOW_HARDENED = 8, /* hardened=yes */
 };
 /* Once booted; from any thread. Allowing is also what makes the fast paths work at boot. */
 void slow_path_force(enum slow_reason why);

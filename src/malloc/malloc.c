@@ -7,9 +7,11 @@
 
 #include "large/large.h"
 #include "malloc/fast.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "page/limit.h"
@@ -160,9 +162,12 @@ static force_inline bool realloc_stays(void *ptr, size_t size)
 
 static out_of_line void *realloc_slow(void *ptr, size_t size)
 {
-	size_t old_size = block_size(ptr, "realloc");
+	size_t old_size;
 	void *p;
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_realloc(ptr, size, CALLER());
+	old_size = block_size(ptr, "realloc");
 	if (unlikely(!old_size || size > PTRDIFF_MAX)) {
 		errno = old_size ? ENOMEM : EINVAL;
 		return NULL;

@@ -7,6 +7,7 @@
 #include "boot/boot.h"
 #include "bslab/bslab.h"
 #include "large/large.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
@@ -69,6 +70,8 @@ static void register_callbacks(void)
 static void boot(void)
 {
 	read_options();
+	if (bslab_options.hardened)
+		hardened_start();
 	percpu_boot();
 	limit_set(bslab_options.soft_limit, bslab_options.hard_limit);
 	if (bslab_options.reserve_size)
@@ -76,7 +79,9 @@ static void boot(void)
 	atomic_store(&boot_state, BOOTED);
 	if (bslab_options.check)
 		slow_path_force(SLOW_CHECK);
-	else
+	if (bslab_options.hardened)
+		slow_path_force(SLOW_HARDENED);
+	if (!bslab_options.check && !bslab_options.hardened)
 		slow_path_allow(SLOW_CHECK);
 	register_callbacks();
 }
@@ -131,6 +136,7 @@ static void fork_prepare(void)
 	lock_count_up();
 	percpu_fork_prepare();
 	slab_fork_prepare();
+	hardened_fork_prepare();
 	large_fork_prepare();
 	pages_fork_prepare();
 	zone_fork_prepare();
@@ -147,6 +153,7 @@ static void fork_done(bool child)
 	zone_fork_done(child);
 	pages_fork_done(child);
 	large_fork_done(child);
+	hardened_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
 	lock_count_down();

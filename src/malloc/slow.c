@@ -4,10 +4,12 @@
 
 #include "large/large.h"
 #include "malloc/fast.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "page/limit.h"
 #include "page/runs.h"
@@ -36,6 +38,10 @@ static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
 {
 	struct kmem_cache *c;
 
+	if (unlikely(bslab_options.hardened)) {
+		*zeroed = true;
+		return hardened_alloc(size, align, flags);
+	}
 	*zeroed = false;
 	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE) {
 		c = cache_of(size_class(size));
@@ -67,6 +73,8 @@ size_t reclaim(size_t nr_keep)
 
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	percpu_drain();
+	if (unlikely(bslab_options.hardened))
+		hardened_drain();
 	runs_drain();
 	large_drain();
 	for (class = 1; class < NR_CLASSES; class++) {
@@ -130,6 +138,13 @@ void perturb_set(int byte)
 /* Beyond any address space: not worth a reclaim. */
 #define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
 
+static size_t size_of_block(size_t size, size_t align)
+{
+	size += !size; /* a block of its own, at any alignment */
+	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
+	return align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX ? align_up(size, align) : size;
+}
+
 void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 {
 	size_t size = r->size, align = r->align;
@@ -140,12 +155,10 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 		reclaim(0);
 		limit_reclaimed();
 	}
-	size += !size; /* a block of its own, at any alignment */
-	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
-	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
-		size = align_up(size, align);
+	if (likely(!bslab_options.hardened))
+		size = size_of_block(size, align);
 	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
-		if (unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
+		if (unlikely(sampler_interval()) && !bslab_options.hardened && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
 			p = alloc_once(size, align, 0, zeroed);
@@ -159,7 +172,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	if (unlikely(!p)) {
 		atomic_fetch_add_explicit(&counts.nr_failures, 1, memory_order_relaxed);
 		errno = ENOMEM;
-	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
+	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed)) && !bslab_options.hardened) {
 		memset(p, ~atomic_load_explicit(&perturb, memory_order_relaxed), size);
 		*zeroed = false;
 	}
@@ -177,6 +190,8 @@ void *malloc_slow(size_t size)
 {
 	void *obj;
 
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
 	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
 		return malloc_rest(size, false);
 	obj = malloc_small(size);
@@ -185,6 +200,8 @@ void *malloc_slow(size_t size)
 
 void *malloc_medium_shared(size_t size)
 {
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
 	return malloc_medium(size);
 }
 
@@ -205,8 +222,11 @@ static out_of_line void *calloc_rest(size_t size, bool is_counted)
 
 void *calloc_slow(size_t size)
 {
-	void *obj = malloc_medium_shared(size);
+	void *obj;
 
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
+	obj = malloc_medium_shared(size);
 	return likely(is_object(obj)) ? memset(obj, 0, size) : calloc_rest(size, obj != NULL);
 }
 
@@ -285,6 +305,10 @@ void free_slow(void *ptr)
 
 	if (!ptr)
 		return;
+	if (unlikely(bslab_options.hardened)) {
+		hardened_free(ptr);
+		return;
+	}
 	d = map_lookup((uintptr_t)ptr);
 	if (desc_class(d)) {
 		free_slab_object(d, ptr);
@@ -339,7 +363,10 @@ size_t block_size(void *ptr, const char *what)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct vm_area *a = large_of(d);
+	size_t size;
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_size(ptr, what, &size) ? size : 0;
 	if (desc_class(d)) {
 		struct slab *s = slab_of(d);
 
@@ -366,17 +393,25 @@ size_t block_size(void *ptr, const char *what)
 
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
-	size_t have = block_size(ptr, "free"), want;
+	size_t have, want;
 
-	if (!have)
-		return false;
+	if (unlikely(bslab_options.hardened)) {
+		if (!hardened_size(ptr, "free", &have))
+			return false;
+	} else {
+		have = block_size(ptr, "free");
+		if (!have)
+			return false;
+	}
 	if (!is_power_of_2(align)) {
 		bug_caller("sized free of %p: %z is no alignment", ptr, align);
 		return false;
 	}
 	want = align > 16 ? align_up(size + !size, align) : size;
+	if (bslab_options.hardened && size == have && (uintptr_t)ptr % align == 0)
+		return true;
 	/* realloc() leaves a small block in place down to half its size. */
-	if (size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
+	if (!bslab_options.hardened && size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
 		return true;
 	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
 	return false;

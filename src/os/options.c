@@ -13,6 +13,7 @@ const struct options bslab_option_defaults = {
     .guard = true,
     .region_size = GIB,
     .dirty_size = MIB,
+    .quarantine_size = QUARANTINE_SIZE,
     .large_size = 256 * MIB,
 };
 
@@ -143,6 +144,10 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 		return parse_bool(value, &o->check);
 	if (token_is(key, "guard"))
 		return parse_bool(value, &o->guard);
+	if (token_is(key, "hardened"))
+		return parse_bool(value, &o->hardened);
+	if (token_is(key, "quarantine"))
+		return parse_size(value, 0, GIB, &o->quarantine_size);
 	if (token_is(key, "stats"))
 		return parse_bool(value, &o->stats);
 	if (token_is(key, "report"))

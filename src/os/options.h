@@ -12,6 +12,7 @@ enum index_mode {
 	INDEX_THREAD, /* per thread, without rseq */
 };
 
+#define QUARANTINE_SIZE (128 * KIB) /* where none is given */
 #define PROFILE_INTERVAL (512 * KIB) /* where none is given */
 #define MAX_PROFILE_INTERVAL GIB
 
@@ -26,9 +27,11 @@ struct options {
 	bool warn;	     /* on_error=warn: a caller's fault is reported and survived */
 	bool check;	     /* every free goes to its slab at once and is checked against the bitmap */
 	bool guard;	     /* guard pages around own mappings */
+	bool hardened;	     /* the hardened mode; slab/hardened.h */
 	bool stats;	     /* malloc_stats() at exit */
 	size_t region_size;  /* bytes reserved at a time */
 	size_t dirty_size;   /* bytes of free dirty memory that are always kept */
+	size_t quarantine_size; /* hardened: bytes of freed objects that wait before they serve again */
 	size_t reserve_size; /* bytes of the HIGHATOMIC reserve */
 	size_t large_size;   /* from here on a block is a mapping of its own */
 	size_t soft_limit, hard_limit; /* bytes of the heap, 0: none; see page/limit.h */

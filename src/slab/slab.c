@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/slab.h"
 
+#include <string.h>
+
 #include "boot/boot.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "page/buddy.h"
+#include "page/guard.h"
 #include "page/limit.h"
+#include "slab/hardened.h"
 #include "slab/sheaf.h"
 
 struct kmem_cache *caches[NR_CLASSES] reader_root(caches);
@@ -13,13 +18,6 @@ static struct lock caches_lock; /* RANK_CACHE: making one */
 static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
 
 /* --- geometry ----------------------------------------------------------------- */
-
-/*
- * Offsets are below 2^18 (64 pages). With r = ceil(2^40 / size) = (2^40 + e) / size,
- * e < size <= 2^15, offset * r / 2^40 exceeds offset / size by offset * e / (2^40 * size)
- * < 2^-22 < 1/size: the integer part is right.
- */
-#define RECIPROCAL_SHIFT 40
 
 static size_t pages_for(size_t bytes)
 {
@@ -58,7 +56,7 @@ static unsigned full_order(size_t size)
 static struct kmem_cache *cache_create(unsigned class)
 {
 	struct kmem_cache *c = boot_alloc(sizeof *c, _Alignof(struct kmem_cache));
-	size_t size = class_size(class);
+	size_t size = class == ZERO_CLASS ? ZERO_SIZE : class_size(class);
 
 	if (!c)
 		return NULL;
@@ -91,11 +89,6 @@ struct kmem_cache *cache_of(unsigned class)
 		lock_drop(&caches_lock, RANK_CACHE);
 	}
 	return c;
-}
-
-static unsigned object_index(const struct kmem_cache *c, uintptr_t offset)
-{
-	return (unsigned)((offset * c->reciprocal) >> RECIPROCAL_SHIFT);
 }
 
 uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
@@ -139,7 +132,43 @@ static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigne
 	}
 	atomic_store_explicit(&s->nr_free, (int16_t)nr_objects, memory_order_relaxed);
 	atomic_store_explicit(&s->state, SLAB_DEAD, memory_order_relaxed); /* until it is on the list */
-	map_set_range(s->base, slab_nr_pages(s), desc_of_pointer(s, PAGE_NONE, c->class));
+	map_set_range(s->base, slab_nr_pages(s),
+		      bslab_options.hardened ? desc_of_pointer(s, PAGE_OBJECTS, 0) : desc_of_pointer(s, PAGE_NONE, c->class));
+}
+
+/* Hardened: one more behind the last object, which traps. */
+static unsigned nr_guard_pages(void)
+{
+	return bslab_options.hardened;
+}
+
+/* Objects that were never handed out read as zero; those of no size are not to be touched at all. */
+static void slab_harden(struct slab *s, bool zeroed)
+{
+	unsigned nr_pages = (unsigned)slab_nr_pages(s);
+	uintptr_t end = s->base + ((uintptr_t)nr_pages << PAGE_SHIFT);
+	bool traps;
+
+	if (!zeroed)
+		memset((void *)s->base, 0, end - s->base);
+	if (s->cache->class == ZERO_CLASS)
+		traps = guard_install((void *)s->base, nr_pages + 1);
+	else
+		traps = guard_install((void *)end, 1);
+	map_set(end, desc_of_number(traps, traps ? PAGE_GUARD : PAGE_NONE));
+}
+
+/* False when its pages can serve nobody. */
+static bool slab_soften(struct slab *s)
+{
+	unsigned nr_pages = (unsigned)slab_nr_pages(s);
+	uintptr_t end = s->base + ((uintptr_t)nr_pages << PAGE_SHIFT);
+
+	if (desc_type(map_lookup(end)) != PAGE_GUARD)
+		return true;
+	if (s->cache->class == ZERO_CLASS)
+		return guard_remove((void *)s->base, nr_pages + 1, 1);
+	return guard_remove((void *)end, 1, 1);
 }
 
 /* How many objects the next slab has: see 6 in slab.h. A stale count only makes it another size. */
@@ -157,7 +186,7 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 {
 	unsigned nr_objects = next_nr_objects(c), nr_words = nr_words_for(nr_objects);
 	struct slab *s = boot_pool_get(&slab_pool[nr_words], sizeof *s + nr_words * sizeof(uint64_t), 8);
-	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size);
+	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size) + nr_guard_pages();
 	void *pages = NULL;
 	bool zeroed;
 
@@ -170,13 +199,16 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 		return NULL;
 	}
 	slab_init(s, c, pages, nr_objects);
+	if (unlikely(bslab_options.hardened))
+		slab_harden(s, zeroed);
 	return s;
 }
 
 /* Unlinked and DEAD: nobody else uses it. */
 static void slab_destroy(struct slab *s)
 {
-	pages_free((void *)s->base, slab_nr_pages(s));
+	if (likely(!bslab_options.hardened) || slab_soften(s))
+		pages_free((void *)s->base, (unsigned)slab_nr_pages(s) + nr_guard_pages());
 	boot_pool_put(&slab_pool[slab_nr_words(s)], s);
 }
 
@@ -449,6 +481,20 @@ static struct group *group_of(struct group *groups, struct slab *s, unsigned wor
 	return &groups[((uintptr_t)s / 16 + word) % NR_GROUPS];
 }
 
+static bool is_hardened_object(page_desc_t d, const struct kmem_cache *c)
+{
+	return desc_is_hardened(d) && slab_of(d)->cache == c;
+}
+
+/* Hardened: what was written after the free is found at the latest when the object comes home. It is left out then. */
+static bool looks_free(const struct kmem_cache *c, uintptr_t addr)
+{
+	if (c->class == ZERO_CLASS || likely(block_is_clean(addr, addr + c->size)))
+		return true;
+	report_write_after_free((void *)addr);
+	return false;
+}
+
 /* How many were given to make room for it. */
 static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s, unsigned index)
 {
@@ -477,7 +523,7 @@ void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 		page_desc_t d = map_lookup(addr);
 		struct slab *s = slab_of(d);
 
-		if (unlikely(desc_class(d) != c->class)) {
+		if (unlikely(desc_class(d) != c->class) && !is_hardened_object(d, c)) {
 			/* Its slab was given back with it: it was free before. */
 			bug_caller("double free of %p", objects[i]);
 			continue;
@@ -487,6 +533,8 @@ void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 			bug_caller("invalid free of %p: not the start of an object", objects[i]);
 			continue;
 		}
+		if (unlikely(bslab_options.hardened) && !looks_free(c, addr))
+			continue;
 		nr_given += group_add(c, group_of(groups, s, index / 64), s, index);
 	}
 	for (i = 0; i < NR_GROUPS; i++)
@@ -523,7 +571,7 @@ enum object_fault slab_check_object(struct slab *s, uintptr_t addr)
 	struct kmem_cache *c = s->cache;
 	unsigned index = object_index(c, addr - s->base);
 
-	if (index >= slab_nr_objects(s) || s->base + (uintptr_t)index * c->size != addr)
+	if (!slab_starts_object(s, addr))
 		return OBJECT_INTERIOR;
 	return atomic_load(&s->free[index / 64]) >> (index % 64) & 1 ? OBJECT_FREE : OBJECT_GOOD;
 }

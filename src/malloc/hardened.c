@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MIT */
+#include "malloc/hardened.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "large/large.h"
+#include "malloc/fast.h"
+#include "malloc/reports.h"
+#include "os/bug.h"
+#include "os/options.h"
+#include "os/os.h"
+#include "page/guard.h"
+#include "page/limit.h"
+#include "page/runs.h"
+#include "slab/hardened.h"
+#include "slab/percpu.h"
+#include "slab/quarantine.h"
+
+/* --- what is said of a block ----------------------------------------------------------------- */
+
+static void report_inside(void *ptr, const char *what, size_t size, uintptr_t start)
+{
+	bug_caller("invalid %s of %p: inside a block of %z bytes at %p", what, ptr, size, (void *)start);
+}
+
+static void report_state(void *ptr, const char *what, enum block_state state, size_t size)
+{
+	if (state == BLOCK_FREED && text_equal(what, "free"))
+		bug_caller("double free of %p", ptr);
+	else if (state != BLOCK_DAMAGED)
+		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
+	else if (size == SIZE_MAX)
+		bug_caller("%s of %p: what stands behind the block was written", what, ptr);
+	else
+		bug_caller("%s of %p: what stands behind the block of %z bytes was written", what, ptr, size);
+}
+
+/* --- objects ------------------------------------------------------------------------------------- */
+
+static uintptr_t object_end(const struct kmem_cache *c, const void *obj)
+{
+	return (uintptr_t)obj + c->size;
+}
+
+/* Hands an object out. NULL after a report: it was written since it was freed, and serves nobody any more. */
+static force_inline void *object_open(const struct kmem_cache *c, void *obj, size_t size)
+{
+	if (unlikely(!block_is_clean((uintptr_t)obj, object_end(c, obj)))) {
+		report_write_after_free(obj);
+		return NULL;
+	}
+	block_seal_clean((uintptr_t)obj, size, object_end(c, obj));
+	return obj;
+}
+
+static unsigned class_for(size_t room)
+{
+	return size_class(max_size(room, MIN_BLOCK));
+}
+
+static void *object_alloc(size_t size, size_t room, unsigned pages_flags)
+{
+	struct kmem_cache *c = cache_of(class_for(room));
+	void *obj, *p = NULL;
+
+	while (!p) {
+		obj = c ? percpu_alloc_slow(c, pages_flags) : NULL;
+		if (!obj)
+			return NULL;
+		p = object_open(c, obj, size);
+	}
+	return p;
+}
+
+static void *zero_alloc(unsigned pages_flags)
+{
+	struct kmem_cache *c = cache_of(ZERO_CLASS);
+	void *obj = NULL;
+
+	if (c)
+		slab_take(c, &obj, 1, pages_flags);
+	return obj;
+}
+
+static cold_path void object_is_bad(struct slab *s, void *ptr, const char *what, enum block_state state, size_t size)
+{
+	uintptr_t start = slab_object_base(s, (uintptr_t)ptr);
+
+	if (start != (uintptr_t)ptr) {
+		if (s->cache->class == ZERO_CLASS ||
+		    block_check(start, object_end(s->cache, (void *)start), &size) != BLOCK_USED)
+			size = 0;
+		report_inside(ptr, what, size, start);
+	} else if (state == BLOCK_USED) {
+		bug_caller("%s of %p: what stands before the block was written", what, ptr);
+	} else {
+		report_state(ptr, what, state, size);
+	}
+}
+
+/* An object in use, whole behind and before: *size. Else false, after a report. */
+static force_inline bool object_check(struct slab *s, void *ptr, const char *what, size_t *size)
+{
+	uintptr_t start = (uintptr_t)ptr;
+	enum block_state state = BLOCK_UNUSED;
+
+	*size = SIZE_MAX;
+	if (likely(slab_starts_object(s, start))) {
+		state = block_check(start, object_end(s->cache, ptr), size);
+		/* The word before is the last of the object before; before the first is the guard page of another slab or run. */
+		if (likely(state == BLOCK_USED) &&
+		    (start == s->base || likely(block_word_is_whole(block_word(start)))))
+			return true;
+	}
+	object_is_bad(s, ptr, what, state, *size);
+	return false;
+}
+
+/* No word stands in it. */
+static cold_path bool zero_check(struct slab *s, void *ptr, const char *what, size_t *size)
+{
+	*size = 0;
+	switch (slab_check_object(s, (uintptr_t)ptr)) {
+	case OBJECT_GOOD:
+		return true;
+	case OBJECT_FREE:
+		object_is_bad(s, ptr, what, BLOCK_FREED, 0);
+		return false;
+	default:
+		object_is_bad(s, ptr, what, BLOCK_UNUSED, 0);
+		return false;
+	}
+}
+
+static cold_path void zero_free(struct slab *s, void *ptr)
+{
+	size_t size;
+
+	if (zero_check(s, ptr, "free", &size))
+		slab_give(s->cache, &ptr, 1);
+}
+
+static out_of_line void object_free_slow(struct kmem_cache *c, void *ptr)
+{
+	percpu_free_delayed(c, ptr);
+	process_hook_thread();
+	reports_poll();
+}
+
+static force_inline void object_free(struct slab *s, void *ptr)
+{
+	struct kmem_cache *c = s->cache;
+	size_t size;
+
+	if (unlikely(c->class == ZERO_CLASS)) {
+		zero_free(s, ptr);
+		return;
+	}
+	if (unlikely(!object_check(s, ptr, "free", &size)))
+		return;
+	block_wipe((uintptr_t)ptr, object_end(c, ptr));
+	if (likely(percpu_push(FREED_TOPS + c->class, ptr, RSEQ_MM_CID)))
+		return;
+	object_free_slow(c, ptr);
+}
+
+/* --- where addresses wait --------------------------------------------------------------------------- */
+
+/* Freed runs: at most so many, and so many bytes of addresses in the regions. */
+#define MAX_RUNS 256
+#define MAX_RUN_BYTES (64 * MIB)
+/* Freed mappings: each holds one of the kernel's. Addresses are plenty, or RLIMIT_AS is asked at boot. */
+#define MAX_MAPPINGS 128
+#define MAX_MAPPING_BYTES (64 * GIB)
+
+struct grave {
+	uintptr_t addr;
+	size_t size; /* bytes that trap */
+	unsigned nr_guards;
+};
+
+struct yard {
+	struct lock lock; /* RANK_RUNS, nothing is taken inside: all but the bounds */
+	struct grave *graves;
+	unsigned max_graves, first, n;
+	size_t max_bytes, bytes;
+	void (*release)(const struct grave *);
+};
+
+static void run_release(const struct grave *g);
+static void mapping_release(const struct grave *g);
+
+static struct grave run_graves[MAX_RUNS], mapping_graves[MAX_MAPPINGS];
+static struct yard runs = {.graves = run_graves, .max_graves = MAX_RUNS, .max_bytes = MAX_RUN_BYTES, .release = run_release};
+static struct yard mappings = {
+    .graves = mapping_graves, .max_graves = MAX_MAPPINGS, .max_bytes = MAX_MAPPING_BYTES, .release = mapping_release};
+
+/* Takes the oldest, if n more bytes would be too much. */
+static bool yard_take(struct yard *y, size_t n, struct grave *out)
+{
+	if (!y->n || (y->n < y->max_graves && y->bytes + n <= y->max_bytes))
+		return false;
+	*out = y->graves[y->first];
+	y->first = (y->first + 1) % y->max_graves;
+	y->n--;
+	y->bytes -= out->size;
+	return true;
+}
+
+static void yard_put(struct yard *y, struct grave g)
+{
+	struct grave oldest;
+	bool is_full;
+
+	do {
+		lock_take(&y->lock, RANK_RUNS);
+		is_full = yard_take(y, g.size, &oldest);
+		if (!is_full) {
+			y->graves[(y->first + y->n++) % y->max_graves] = g;
+			y->bytes += g.size;
+		}
+		lock_drop(&y->lock, RANK_RUNS);
+		if (is_full)
+			y->release(&oldest);
+	} while (is_full);
+}
+
+static void yard_drain(struct yard *y)
+{
+	struct grave oldest;
+	bool more;
+
+	do {
+		lock_take(&y->lock, RANK_RUNS);
+		more = yard_take(y, SIZE_MAX / 2, &oldest);
+		lock_drop(&y->lock, RANK_RUNS);
+		if (more)
+			y->release(&oldest);
+	} while (more);
+}
+
+/* --- page runs ----------------------------------------------------------------------------------------- */
+
+static unsigned pages_for(size_t size)
+{
+	return (unsigned)((size + BLOCK_WORD + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
+}
+
+static uintptr_t run_end(const void *ptr, unsigned nr_pages)
+{
+	return (uintptr_t)ptr + ((uintptr_t)nr_pages << PAGE_SHIFT);
+}
+
+static void *run_alloc_hardened(size_t size, size_t align, unsigned flags)
+{
+	unsigned n = pages_for(size), align_order = align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0;
+	bool zeroed, traps;
+	char *p;
+
+	p = limit_allows(n + 1) ? pages_alloc(n + 1, align_order, MIGRATE_MOVABLE, flags, &zeroed) : NULL;
+	if (!p)
+		return NULL;
+	if (!zeroed)
+		memset(p, 0, (size_t)n << PAGE_SHIFT);
+	traps = guard_install((void *)run_end(p, n), 1);
+	map_set(run_end(p, n), desc_of_number(traps, traps ? PAGE_GUARD : PAGE_NONE));
+	run_describe(p, 1, n);
+	block_seal_clean((uintptr_t)p, size, run_end(p, n));
+	return p;
+}
+
+static void run_release(const struct grave *g)
+{
+	unsigned n = (unsigned)(g->size >> PAGE_SHIFT);
+
+	if (guard_remove((void *)g->addr, n, g->nr_guards))
+		pages_free_clean((void *)g->addr, n);
+}
+
+static void run_free_hardened(void *ptr, unsigned n)
+{
+	bool has_guard = desc_type(map_lookup(run_end(ptr, n))) == PAGE_GUARD;
+
+	map_set((uintptr_t)ptr, desc_of_number(n, PAGE_RUN_HOT));
+	if (has_guard && guard_install(ptr, n))
+		yard_put(&runs, (struct grave){(uintptr_t)ptr, ((size_t)n + 1) << PAGE_SHIFT, 2});
+	else if (!has_guard || guard_remove((void *)run_end(ptr, n), 1, 1))
+		pages_free(ptr, n + 1);
+}
+
+/* --- mappings ------------------------------------------------------------------------------------------ */
+
+static void *mapping_alloc_hardened(size_t size, size_t align)
+{
+	bool zeroed;
+	char *p = large_alloc(size + BLOCK_WORD, align, &zeroed);
+	struct vm_area *a;
+
+	if (!p)
+		return NULL;
+	a = large_of(map_lookup((uintptr_t)p));
+	block_seal_clean((uintptr_t)p, size, a->addr + a->size);
+	return p;
+}
+
+static void mapping_release(const struct grave *g)
+{
+	os_unmap((void *)g->addr, g->size);
+}
+
+static void mapping_free_hardened(struct vm_area *a)
+{
+	struct grave g = {0};
+
+	if (large_free_sealed(a, &g.addr, &g.size))
+		yard_put(&mappings, g);
+}
+
+/* --- blocks of any kind ------------------------------------------------------------------------------------ */
+
+struct block {
+	uintptr_t start, end; /* the same for one of no size */
+	size_t size;
+	struct slab *slab;    /* of an object */
+	struct vm_area *area; /* of a mapping */
+};
+
+static bool block_is_whole(struct block *b, const char *what)
+{
+	enum block_state state = block_check(b->start, b->end, &b->size);
+
+	if (likely(state == BLOCK_USED))
+		return true;
+	report_state((void *)b->start, what, state, b->size);
+	return false;
+}
+
+/* The live block at ptr; false after a report. */
+static bool block_find(void *ptr, const char *what, struct block *b)
+{
+	page_desc_t d = map_lookup((uintptr_t)ptr);
+	struct vm_area *a = large_of(d);
+
+	*b = (struct block){.start = (uintptr_t)ptr, .end = (uintptr_t)ptr};
+	if (desc_is_hardened(d)) {
+		b->slab = slab_of(d);
+		if (b->slab->cache->class == ZERO_CLASS)
+			return zero_check(b->slab, ptr, what, &b->size);
+		b->end = object_end(b->slab->cache, ptr);
+		return object_check(b->slab, ptr, what, &b->size);
+	}
+	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0) {
+		b->end = run_end(ptr, (unsigned)desc_number(d));
+		return block_is_whole(b, what);
+	}
+	if (a && a->addr == (uintptr_t)ptr) {
+		b->area = a;
+		b->end = a->addr + a->size;
+		return block_is_whole(b, what);
+	}
+	report_pointer(ptr, what);
+	return false;
+}
+
+bool hardened_size(void *ptr, const char *what, size_t *size)
+{
+	struct block b;
+	bool good = block_find(ptr, what, &b);
+
+	*size = b.size;
+	return good;
+}
+
+/* --- malloc and free ------------------------------------------------------------------------------------------ */
+
+void *hardened_alloc(size_t size, size_t align, unsigned pages_flags)
+{
+	size_t room = size + BLOCK_WORD;
+
+	if (!size && align <= ZERO_SIZE)
+		return zero_alloc(pages_flags);
+	if (align > ZERO_SIZE)
+		room = align_up(room, align); /* class sizes are naturally aligned */
+	if (room <= SMALL_MAX && align <= BSLAB_PAGE_SIZE)
+		return object_alloc(size, room, pages_flags);
+	if (size < PAGEBLOCK_SIZE - BSLAB_PAGE_SIZE - BLOCK_WORD && align <= PAGEBLOCK_SIZE)
+		return run_alloc_hardened(size, align, pages_flags);
+	return mapping_alloc_hardened(size, align);
+}
+
+void *hardened_malloc(size_t size)
+{
+	struct kmem_cache *c;
+	unsigned class;
+	void *obj;
+
+	if (likely(size - 1 < SMALL_MAX - BLOCK_WORD)) {
+		class = class_for(size + BLOCK_WORD);
+		obj = percpu_pop(class, RSEQ_MM_CID);
+		c = cache_if_used(class);
+		if (likely(obj != NULL) && likely((obj = object_open(c, obj, size)) != NULL))
+			return obj;
+	}
+	return malloc_by(size, (struct caller){0, 0}, false);
+}
+
+static out_of_line void free_other(void *ptr, page_desc_t d)
+{
+	struct block b;
+
+	if (block_find(ptr, "free", &b)) {
+		if (b.area)
+			mapping_free_hardened(b.area);
+		else
+			run_free_hardened(ptr, (unsigned)desc_number(d));
+	}
+	reports_poll();
+}
+
+void hardened_free(void *ptr)
+{
+	page_desc_t d = map_lookup((uintptr_t)ptr);
+
+	if (likely(desc_is_hardened(d)))
+		object_free(slab_of(d), ptr);
+	else
+		free_other(ptr, d);
+}
+
+/* --- realloc --------------------------------------------------------------------------------------------------- */
+
+/* More bytes, or fewer, of the same block: those that come read as zero. */
+static void *block_reseal(struct block *b, size_t size)
+{
+	if (size > b->size)
+		memset((void *)(b->start + b->size), 0, size - b->size);
+	block_seal(b->start, size, b->end);
+	return (void *)b->start;
+}
+
+/* It stays as long as it fits and more than half of it is used. */
+static void *object_resize(struct block *b, size_t size)
+{
+	size_t room = size + BLOCK_WORD, have = b->slab->cache->size;
+
+	if (b->slab->cache->class == ZERO_CLASS || room > have || (room < have / 2 && have > MIN_BLOCK))
+		return NULL;
+	return block_reseal(b, size);
+}
+
+static void *mapping_resize(struct block *b, size_t size)
+{
+	char *p;
+
+	if (size + BLOCK_WORD <= PAGEBLOCK_SIZE)
+		return NULL;
+	memset((void *)(b->start + b->size), 0, b->end - b->start - b->size); /* pad and word, which are inside soon */
+	p = large_resize(b->area, size + BLOCK_WORD);
+	block_seal(b->area->addr, p ? size : b->size, b->area->addr + b->area->size);
+	return p;
+}
+
+/* Where it can stay, or be moved without a copy. */
+static void *block_resize(struct block *b, size_t size)
+{
+	if (b->slab)
+		return object_resize(b, size);
+	if (b->area)
+		return mapping_resize(b, size);
+	return size < PAGEBLOCK_SIZE && run_end((void *)b->start, pages_for(size)) == b->end ? block_reseal(b, size) : NULL;
+}
+
+void *hardened_realloc(void *ptr, size_t size, struct caller by)
+{
+	struct block b;
+	void *p;
+
+	if (unlikely(!block_find(ptr, "realloc", &b))) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (unlikely(size > PTRDIFF_MAX)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	p = block_resize(&b, size);
+	if (p)
+		return p;
+	p = malloc_by(size, by, false);
+	if (!p)
+		return NULL;
+	memcpy(p, ptr, min_size(b.size, size));
+	hardened_free(ptr);
+	return p;
+}
+
+/* --- process life ----------------------------------------------------------------------------------------------- */
+
+void hardened_start(void)
+{
+	size_t limit = os_address_space_limit();
+
+	hardened_boot();
+	bslab_options.large_size = 0; /* each large block a mapping of its own */
+	if (limit != SIZE_MAX)
+		mappings.max_bytes = limit / 16;
+}
+
+void hardened_drain(void)
+{
+	quarantine_drain();
+	yard_drain(&runs);
+	yard_drain(&mappings);
+}
+
+void hardened_fork_prepare(void)
+{
+	quarantine_fork_prepare();
+	lock_take_nested(&runs.lock);
+	lock_take_nested(&mappings.lock);
+}
+
+void hardened_fork_done(bool child)
+{
+	if (child) {
+		lock_reset(&mappings.lock);
+		lock_reset(&runs.lock);
+	} else {
+		lock_drop_nested(&mappings.lock);
+		lock_drop_nested(&runs.lock);
+	}
+	quarantine_fork_done(child);
+}
