@@ -510,6 +510,11 @@ void os_close(int fd)
 	close(fd);
 }
 
+unsigned os_thread_id(void)
+{
+	return (unsigned)syscall(SYS_gettid);
+}
+
 int os_write(int fd, const char *text, size_t len)
 {
 	size_t have = strlen(fake.text);

@@ -8,6 +8,7 @@
 #define BSLAB_FAST_H
 
 #include "arch/arch.h"
+#include "guarded/count.h"
 #include "map/map.h"
 #include "profile/sampler.h"
 #include "profile/unwind.h"
@@ -43,8 +44,8 @@ static force_inline void *malloc_quick(size_t size)
 }
 
 /*
- * The medium path: while the profile is on, and nothing else is, it costs malloc its fast path and a countdown of
- * bytes. An object; or NULL; or ONLY_COUNTED where there is none, but its bytes are counted. (Not by a bool's address: no
+ * The medium path: while the profile is on, or blocks are guarded, and nothing else is, it costs malloc its fast path and a
+ * countdown of bytes or blocks. An object; or NULL; or ONLY_COUNTED where there is none, but its bytes are counted. (Not by a bool's address: no
  * function whose variables others may know leaves by a jump.)
  */
 #define ONLY_COUNTED ((void *)1)
@@ -54,11 +55,16 @@ static force_inline bool is_object(const void *p)
 	return (uintptr_t)p > 1;
 }
 
+static force_inline bool medium_passes(size_t size)
+{
+	return sampler_passes(size) || guarded_passes();
+}
+
 static force_inline void *malloc_medium(size_t size)
 {
 	void *obj;
 
-	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
+	if (unlikely(size > SMALL_MAX || !medium_passes(size)))
 		return NULL;
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : ONLY_COUNTED;

@@ -6,7 +6,9 @@
 
 #include "large/large.h"
 #include "malloc/fast.h"
+#include "malloc/guarded.h"
 #include "malloc/reports.h"
+#include "malloc/yard.h"
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
@@ -165,80 +167,17 @@ static force_inline void object_free(struct slab *s, void *ptr)
 	object_free_slow(c, ptr);
 }
 
-/* --- where addresses wait --------------------------------------------------------------------------- */
+/* --- freed runs and mappings that trap ------------------------------------------------------------- */
 
-/* Freed runs: at most so many, and so many bytes of addresses in the regions. */
-#define MAX_RUNS 256
+/* In the regions. */
 #define MAX_RUN_BYTES (64 * MIB)
-/* Freed mappings: each holds one of the kernel's. Addresses are plenty, or RLIMIT_AS is asked at boot. */
+/* Each holds a mapping of the kernel's. */
 #define MAX_MAPPINGS 128
 #define MAX_MAPPING_BYTES (64 * GIB)
 
-struct grave {
-	uintptr_t addr;
-	size_t size; /* bytes that trap */
-	unsigned nr_guards;
-};
+_Static_assert(MAX_MAPPINGS <= MAX_GRAVES, "");
 
-struct yard {
-	struct lock lock; /* RANK_RUNS, nothing is taken inside: all but the bounds */
-	struct grave *graves;
-	unsigned max_graves, first, n;
-	size_t max_bytes, bytes;
-	void (*release)(const struct grave *);
-};
-
-static void run_release(const struct grave *g);
-static void mapping_release(const struct grave *g);
-
-static struct grave run_graves[MAX_RUNS], mapping_graves[MAX_MAPPINGS];
-static struct yard runs = {.graves = run_graves, .max_graves = MAX_RUNS, .max_bytes = MAX_RUN_BYTES, .release = run_release};
-static struct yard mappings = {
-    .graves = mapping_graves, .max_graves = MAX_MAPPINGS, .max_bytes = MAX_MAPPING_BYTES, .release = mapping_release};
-
-/* Takes the oldest, if n more bytes would be too much. */
-static bool yard_take(struct yard *y, size_t n, struct grave *out)
-{
-	if (!y->n || (y->n < y->max_graves && y->bytes + n <= y->max_bytes))
-		return false;
-	*out = y->graves[y->first];
-	y->first = (y->first + 1) % y->max_graves;
-	y->n--;
-	y->bytes -= out->size;
-	return true;
-}
-
-static void yard_put(struct yard *y, struct grave g)
-{
-	struct grave oldest;
-	bool is_full;
-
-	do {
-		lock_take(&y->lock, RANK_RUNS);
-		is_full = yard_take(y, g.size, &oldest);
-		if (!is_full) {
-			y->graves[(y->first + y->n++) % y->max_graves] = g;
-			y->bytes += g.size;
-		}
-		lock_drop(&y->lock, RANK_RUNS);
-		if (is_full)
-			y->release(&oldest);
-	} while (is_full);
-}
-
-static void yard_drain(struct yard *y)
-{
-	struct grave oldest;
-	bool more;
-
-	do {
-		lock_take(&y->lock, RANK_RUNS);
-		more = yard_take(y, SIZE_MAX / 2, &oldest);
-		lock_drop(&y->lock, RANK_RUNS);
-		if (more)
-			y->release(&oldest);
-	} while (more);
-}
+static struct yard runs, mappings;
 
 /* --- page runs ----------------------------------------------------------------------------------------- */
 
@@ -284,7 +223,7 @@ static void run_free_hardened(void *ptr, unsigned n)
 
 	map_set((uintptr_t)ptr, desc_of_number(n, PAGE_RUN_HOT));
 	if (has_guard && guard_install(ptr, n))
-		yard_put(&runs, (struct grave){(uintptr_t)ptr, ((size_t)n + 1) << PAGE_SHIFT, 2});
+		yard_put(&runs, (struct grave){(uintptr_t)ptr, ((size_t)n + 1) << PAGE_SHIFT, 2, 0});
 	else if (!has_guard || guard_remove((void *)run_end(ptr, n), 1, 1))
 		pages_free(ptr, n + 1);
 }
@@ -306,15 +245,18 @@ static void *mapping_alloc_hardened(size_t size, size_t align)
 
 static void mapping_release(const struct grave *g)
 {
+	map_set(g->block, 0);
 	os_unmap((void *)g->addr, g->size);
 }
 
 static void mapping_free_hardened(struct vm_area *a)
 {
-	struct grave g = {0};
+	struct grave g = {.block = a->addr};
 
-	if (large_free_sealed(a, &g.addr, &g.size))
+	if (large_free_sealed(a, &g.addr, &g.size)) {
+		map_set(g.block, desc_of_number(0, PAGE_RUN_HOT));
 		yard_put(&mappings, g);
+	}
 }
 
 /* --- blocks of any kind ------------------------------------------------------------------------------------ */
@@ -324,6 +266,7 @@ struct block {
 	size_t size;
 	struct slab *slab;    /* of an object */
 	struct vm_area *area; /* of a mapping */
+	bool is_guarded;      /* nothing else is known then */
 };
 
 static bool block_is_whole(struct block *b, const char *what)
@@ -349,6 +292,10 @@ static bool block_find(void *ptr, const char *what, struct block *b)
 			return zero_check(b->slab, ptr, what, &b->size);
 		b->end = object_end(b->slab->cache, ptr);
 		return object_check(b->slab, ptr, what, &b->size);
+	}
+	if (guarded_of(d)) {
+		b->is_guarded = true;
+		return guarded_size(d, ptr, what, &b->size);
 	}
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0) {
 		b->end = run_end(ptr, (unsigned)desc_number(d));
@@ -389,26 +336,38 @@ void *hardened_alloc(size_t size, size_t align, unsigned pages_flags)
 	return mapping_alloc_hardened(size, align);
 }
 
+static out_of_line void *malloc_rest(size_t size, bool is_counted)
+{
+	return malloc_by(size, CALLER(), is_counted);
+}
+
 void *hardened_malloc(size_t size)
 {
+	bool is_counted = guarded_is_on() && guarded_passes();
 	struct kmem_cache *c;
 	unsigned class;
 	void *obj;
 
+	if (unlikely(guarded_is_on() && !is_counted))
+		return malloc_rest(size, false);
 	if (likely(size - 1 < SMALL_MAX - BLOCK_WORD)) {
 		class = class_for(size + BLOCK_WORD);
-		obj = percpu_pop(class, RSEQ_MM_CID);
 		c = cache_if_used(class);
+		obj = percpu_pop(class, RSEQ_MM_CID);
 		if (likely(obj != NULL) && likely((obj = object_open(c, obj, size)) != NULL))
 			return obj;
 	}
-	return malloc_by(size, (struct caller){0, 0}, false);
+	return malloc_rest(size, is_counted);
 }
 
 static out_of_line void free_other(void *ptr, page_desc_t d)
 {
 	struct block b;
 
+	if (guarded_of(d)) {
+		guarded_free(d, ptr);
+		return;
+	}
 	if (block_find(ptr, "free", &b)) {
 		if (b.area)
 			mapping_free_hardened(b.area);
@@ -464,6 +423,8 @@ static void *mapping_resize(struct block *b, size_t size)
 /* Where it can stay, or be moved without a copy. */
 static void *block_resize(struct block *b, size_t size)
 {
+	if (b->is_guarded)
+		return NULL;
 	if (b->slab)
 		return object_resize(b, size);
 	if (b->area)
@@ -503,8 +464,12 @@ void hardened_start(void)
 
 	hardened_boot();
 	bslab_options.large_size = 0; /* each large block a mapping of its own */
-	if (limit != SIZE_MAX)
-		mappings.max_bytes = limit / 16;
+	runs.release = run_release;
+	runs.max_graves = MAX_GRAVES;
+	runs.max_bytes = MAX_RUN_BYTES;
+	mappings.release = mapping_release;
+	mappings.max_graves = MAX_MAPPINGS;
+	mappings.max_bytes = min_size(MAX_MAPPING_BYTES, limit / 16);
 }
 
 void hardened_drain(void)
@@ -517,18 +482,13 @@ void hardened_drain(void)
 void hardened_fork_prepare(void)
 {
 	quarantine_fork_prepare();
-	lock_take_nested(&runs.lock);
-	lock_take_nested(&mappings.lock);
+	yard_fork_prepare(&runs);
+	yard_fork_prepare(&mappings);
 }
 
 void hardened_fork_done(bool child)
 {
-	if (child) {
-		lock_reset(&mappings.lock);
-		lock_reset(&runs.lock);
-	} else {
-		lock_drop_nested(&mappings.lock);
-		lock_drop_nested(&runs.lock);
-	}
+	yard_fork_done(&mappings, child);
+	yard_fork_done(&runs, child);
 	quarantine_fork_done(child);
 }

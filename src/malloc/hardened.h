@@ -21,6 +21,8 @@
 
 /* At boot, before the first block. */
 void hardened_start(void);
+/* Once libc can be called: has what is left looked at when the process ends. */
+void hardened_at_exit(void);
 
 /* What malloc_slow() is in this mode. */
 void *hardened_malloc(size_t size);

@@ -43,6 +43,7 @@ enum slow_reason {
 	SLOW_PERTURB = 2, /* M_PERTURB */
 	SLOW_PROFILE = 4, /* bytes are counted */
 	SLOW_HARDENED = 8, /* hardened=yes */
+	SLOW_GUARDED = 16, /* allocations are counted, and some guarded */
 };
 /* Once booted; from any thread. Allowing is also what makes the fast paths work at boot. */
 void slow_path_force(enum slow_reason why);

@@ -7,6 +7,7 @@
 
 #include "large/large.h"
 #include "malloc/fast.h"
+#include "malloc/guarded.h"
 #include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
@@ -137,6 +138,8 @@ static void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller
 
 	if (sampled_is_small(s))
 		return small_stays(old_size, size) ? ptr : move_block(ptr, old_size, size, by);
+	if (guarded_of(d))
+		return move_block(ptr, old_size, size, by);
 	p = resize_uncopied(d, ptr, old_size, size);
 	if (!p) {
 		moved = move_block(ptr, old_size, size, by);

@@ -6,6 +6,7 @@
 #include "arch/arch.h"
 #include "boot/boot.h"
 #include "bslab/bslab.h"
+#include "guarded/pool.h"
 #include "large/large.h"
 #include "malloc/hardened.h"
 #include "malloc/internal.h"
@@ -62,6 +63,8 @@ static void register_callbacks(void)
 	pthread_atfork(fork_prepare, fork_parent, fork_child);
 	if (pthread_key_create(&thread_key, thread_exit) == 0)
 		atomic_store_explicit(&thread_key_made, true, memory_order_release);
+	if (bslab_options.hardened)
+		hardened_at_exit();
 	if (bslab_options.stats)
 		atexit(bslab_malloc_stats);
 	reports_start();
@@ -142,12 +145,14 @@ static void fork_prepare(void)
 	zone_fork_prepare();
 	map_fork_prepare();
 	samples_fork_prepare();
+	pool_fork_prepare();
 	boot_fork_prepare();
 }
 
 static void fork_done(bool child)
 {
 	boot_fork_done(child);
+	pool_fork_done(child);
 	samples_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bslab/profile.h"
+#include "malloc/guarded.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
 #include "os/options.h"
@@ -188,7 +189,7 @@ enum { NOT_READY, GETTING_READY, READY };
 
 static _Atomic int state;
 
-static bool get_ready(void)
+bool profile_get_ready(void)
 {
 	int was = NOT_READY;
 
@@ -210,7 +211,7 @@ int bslab_profile_start(size_t interval)
 		return -1;
 	}
 	process_boot();
-	if (!get_ready()) {
+	if (!profile_get_ready()) {
 		errno = ENOMEM;
 		return -1;
 	}
@@ -333,11 +334,13 @@ static void __attribute__((constructor)) start_by_option(void)
 {
 	const char *conf = os_env("BSLAB_CONF");
 
-	while (conf && *conf && !starts_with(conf, "profile="))
+	while (conf && *conf && !starts_with(conf, "profile=") && !starts_with(conf, "guarded="))
 		conf++;
 	if (!conf || !*conf)
 		return;
 	process_boot();
+	if (bslab_options.guarded_interval)
+		guarded_start(bslab_options.guarded_interval);
 	if (!bslab_options.profile_interval)
 		return;
 	if (bslab_profile_start(bslab_options.profile_interval) == 0)

@@ -49,6 +49,8 @@ void sampled_forget(struct sample *s) __attribute__((cold));
  */
 void sampled_resize(struct sample *s, void *p, size_t old_size, size_t size, struct caller by) __attribute__((cold));
 
+/* What stacks are found by; false where there is no memory. Not at boot: it calls dlopen(). */
+bool profile_get_ready(void);
 /* Keeps what the options say. */
 void profile_configure(void);
 

@@ -4,6 +4,7 @@
 
 #include "large/large.h"
 #include "malloc/fast.h"
+#include "malloc/guarded.h"
 #include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
@@ -105,6 +106,7 @@ static void slow_reasons_apply(void)
 	do {
 		r = atomic_load(&slow_reasons);
 		sampler_allow_medium(r == SLOW_PROFILE);
+		guarded_allow_medium((r & ~(unsigned)SLOW_HARDENED) == SLOW_GUARDED);
 		__atomic_store_n(&bslab_hot.small_limit, r ? 0 : SMALL_MAX + 1, __ATOMIC_SEQ_CST);
 	} while (atomic_load(&slow_reasons) != r);
 }
@@ -158,7 +160,9 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	if (likely(!bslab_options.hardened))
 		size = size_of_block(size, align);
 	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
-		if (unlikely(sampler_interval()) && !bslab_options.hardened && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
+		if (unlikely(guarded_is_on()) && !r->is_counted && guarded_hits())
+			p = guarded_alloc(r, zeroed);
+		if (!p && unlikely(sampler_interval()) && !bslab_options.hardened && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
 			p = alloc_once(size, align, 0, zeroed);
@@ -192,7 +196,7 @@ void *malloc_slow(size_t size)
 
 	if (bslab_options.hardened)
 		return hardened_malloc(size);
-	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
+	if (unlikely(size > SMALL_MAX || !medium_passes(size)))
 		return malloc_rest(size, false);
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : malloc_rest(size, true);
@@ -310,6 +314,10 @@ void free_slow(void *ptr)
 		return;
 	}
 	d = map_lookup((uintptr_t)ptr);
+	if (unlikely(guarded_of(d) != NULL)) {
+		guarded_free(d, ptr);
+		return;
+	}
 	if (desc_class(d)) {
 		free_slab_object(d, ptr);
 		process_hook_thread();
@@ -344,6 +352,10 @@ void report_pointer(void *ptr, const char *what)
 	d = map_lookup(page);
 	if (desc_type(d) == PAGE_RUN) {
 		report_interior(ptr, what, (size_t)desc_number(d) << PAGE_SHIFT, page);
+		return;
+	}
+	if (desc_type(d) == PAGE_RUN_HOT) {
+		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
 		return;
 	}
 	if (sampled_of(d)) {
@@ -381,6 +393,8 @@ size_t block_size(void *ptr, const char *what)
 			return s->cache->size;
 		}
 	}
+	if (guarded_of(d))
+		return guarded_size(d, ptr, what, &size) ? size : 0;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return (size_t)desc_number(d) << PAGE_SHIFT;
 	if (a && a->addr == (uintptr_t)ptr)

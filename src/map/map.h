@@ -46,6 +46,7 @@ enum page_type {
 	PAGE_GUARD,    /* behind a slab or a run in the hardened mode: it traps */
 	PAGE_OBJECTS,  /* of a slab in the hardened mode: struct slab */
 	PAGE_SAMPLED,  /* head of a run, or of pages for one small object, that the profile knows: struct sample */
+	PAGE_GUARDED,  /* of a guarded block, live or freed, in the pool: struct guarded_slot */
 };
 
 struct pageblock;

@@ -12,6 +12,8 @@ enum index_mode {
 	INDEX_THREAD, /* per thread, without rseq */
 };
 
+#define GUARDED_INTERVAL 5000 /* where none is given */
+#define MAX_GUARDED_INTERVAL ((size_t)1 << 30)
 #define QUARANTINE_SIZE (128 * KIB) /* where none is given */
 #define PROFILE_INTERVAL (512 * KIB) /* where none is given */
 #define MAX_PROFILE_INTERVAL GIB
@@ -38,6 +40,7 @@ struct options {
 	struct option_text report, report_to; /* WHAT[:FORMAT], and the file; for the api floor to read */
 	int report_signal;   /* 0: at exit */
 	size_t profile_interval; /* mean bytes from one sample to the next; 0: no profile at start */
+	size_t guarded_interval; /* mean number of allocations from one that is guarded to the next; 0: none is */
 	struct option_text profile_to; /* the file of the profile at exit */
 	bool profile_frames; /* profile_unwind=frames: by frame pointers only */
 };

@@ -346,6 +346,11 @@ unsigned os_pid(void)
 	return (unsigned)SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
+unsigned os_thread_id(void)
+{
+	return (unsigned)SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
 int os_write(int fd, const char *text, size_t len)
 {
 	while (len) {

@@ -77,6 +77,8 @@ bool os_is_readable(uintptr_t addr);
 /* The path of the program's file as a string; false when it is not known. */
 bool os_exe_path(char *path, size_t size);
 unsigned os_pid(void);
+/* Of the calling thread, as gettid() has it. */
+unsigned os_thread_id(void);
 
 /* --- threads waiting ---------------------------------------------------- */
 

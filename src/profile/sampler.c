@@ -104,12 +104,17 @@ bool sampler_hits(size_t bytes)
 	return true;
 }
 
+void sampler_seed(void)
+{
+	if (!atomic_load_explicit(&sequence, memory_order_relaxed))
+		atomic_store_explicit(&sequence, os_random_seed() ^ os_pid() * WEYL, memory_order_relaxed);
+}
+
 void sampler_start(size_t interval)
 {
 	uint16_t epoch = (uint16_t)(__atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED) + 1);
 
-	if (!atomic_load_explicit(&sequence, memory_order_relaxed))
-		atomic_store_explicit(&sequence, os_random_seed() ^ os_pid() * WEYL, memory_order_relaxed);
+	sampler_seed();
 	if (epoch == 0 || epoch == NO_EPOCH)
 		epoch = 1;
 	__atomic_store_n(&sampler.interval, interval, __ATOMIC_RELAXED);

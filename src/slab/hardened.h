@@ -10,8 +10,8 @@
  *        | the user's bytes | PAD PAD ... PAD   | word     |
  *
  * 2. The word is a number that nobody can know (of the word's address and a key
- *    drawn at start), and in its upper 16 bits, exclusive-or, how many bytes of
- *    pad there are: the size asked for is the block's own. Its first byte is odd, as PAD is: a
+ *    drawn at start), and in 16 bits of it, exclusive-or, how many bytes of
+ *    pad there are: so the size asked for is known. Its first byte is odd, as PAD is: a
  *    zero written one byte too far is seen.
  *
  *        word            block is
@@ -26,7 +26,7 @@
  *    read after it, or before anything was written, is zero, and calloc need not clear.
  *
  * 4. Words are written by whoever owns the block. The owner of the block behind looks at the 48 bits that never
- *    change, since what is written before that block damages them: atomic, relaxed.
+ *    change, since what is written before that block damages them, the last byte first: atomic, relaxed.
  */
 #ifndef BSLAB_HARDENED_H
 #define BSLAB_HARDENED_H
@@ -34,7 +34,8 @@
 #include "base/base.h"
 
 #define BLOCK_WORD sizeof(uint64_t)
-#define PAD_SHIFT 48
+#define PAD_SHIFT 24
+#define PAD_MASK (0xffffull << PAD_SHIFT)
 #define PAD_FREED 0xffffull /* more than any block has: a page, or the largest step of classes and an alignment */
 #define PAD 0xb5b5b5b5b5b5b5b5ull
 
@@ -75,20 +76,18 @@ static force_inline void block_word_store(block_word_t *word, uint64_t pad)
 	atomic_store_explicit(word, block_number(word) ^ pad << PAD_SHIFT, memory_order_relaxed);
 }
 
-/* What a word says, as PAD_SHIFT would have it, with lower bits when it was written over; of one that is not 0. */
+/* What a word says, in the bits of PAD_MASK; other bits are set when it was written over. Of one that is not 0. */
 static force_inline uint64_t block_word_decode(const block_word_t *word, uint64_t w)
 {
 	return w ^ block_number(word);
 }
-
-#define WORD_DAMAGE ((1ull << PAD_SHIFT) - 1)
 
 /* The word of a block that may be anyone's: false when it was written over. */
 static force_inline bool block_word_is_whole(const block_word_t *word)
 {
 	uint64_t w = block_word_load(word);
 
-	return likely(!(block_word_decode(word, w) & WORD_DAMAGE)) || !w;
+	return likely(!(block_word_decode(word, w) & ~PAD_MASK)) || !w;
 }
 
 /* Where size bytes at start end: the words that hold pad, and the bits of the first that it takes. */
@@ -184,7 +183,7 @@ static force_inline enum block_state block_check(uintptr_t start, uintptr_t end,
 	uint64_t w = block_word_load(word), said = block_word_decode(word, w), pad = said >> PAD_SHIFT;
 
 	*size = SIZE_MAX;
-	if (unlikely(said & WORD_DAMAGE))
+	if (unlikely(said & ~PAD_MASK))
 		return w ? BLOCK_DAMAGED : BLOCK_UNUSED;
 	if (unlikely(pad > end - BLOCK_WORD - start))
 		return pad == PAD_FREED ? BLOCK_FREED : BLOCK_DAMAGED;

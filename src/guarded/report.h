@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is said of a guarded block: a line of what happened, then the stacks.
+ * Nothing is allocated but a mapping for the names. To find those the loader's list of modules is walked, under its
+ * recursive lock, which is held for moments only.
+ */
+#ifndef BSLAB_GUARDED_REPORT_H
+#define BSLAB_GUARDED_REPORT_H
+
+#include "guarded/pool.h"
+
+/* An access to an address in the pool that trapped. `by`: the instruction. */
+void report_access(const struct guarded_slot *s, uintptr_t addr, const struct caller *by);
+/* A byte beside the block was written, which `what` found, called by `by`. */
+void report_damage(const struct guarded_slot *s, uintptr_t damage, const char *what, const struct caller *by);
+/* A call with a pointer into the slot's page that is no live block. */
+void report_call(struct guarded_slot *s, uintptr_t ptr, const char *what, const struct caller *by);
+
+#endif

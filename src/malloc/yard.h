@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where ranges of addresses wait that trap, in the hardened mode: freed runs,
+ * and freed mappings. First in, first out, bounded by their number and by
+ * their bytes of addresses; nothing else is held.
+ */
+#ifndef BSLAB_MALLOC_YARD_H
+#define BSLAB_MALLOC_YARD_H
+
+#include "os/lock.h"
+
+struct grave {
+	uintptr_t addr;
+	size_t size;	    /* bytes that trap */
+	unsigned nr_guards; /* of a run */
+	uintptr_t block;    /* of a mapping: it has a descriptor, for a second free */
+};
+
+#define MAX_GRAVES 256
+
+struct yard {
+	struct lock lock; /* RANK_RUNS, nothing is taken inside: first, n, bytes and the graves */
+	unsigned max_graves, first, n;
+	size_t max_bytes, bytes;
+	void (*release)(const struct grave *); /* what is to be done with the oldest; called without the lock */
+	struct grave grave[MAX_GRAVES];
+};
+
+void yard_put(struct yard *y, struct grave g);
+/* Releases all. */
+void yard_drain(struct yard *y);
+
+void yard_fork_prepare(struct yard *y);
+void yard_fork_done(struct yard *y, bool child);
+
+#endif

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One misuse of memory a case: what is written or read where it should not be, or freed and used on. `corrupt NAME`
+ * prints the addresses that its message must name, commits the misuse, and says "went on" if it comes that far.
+ * modes.py beside this file knows what each case has to say in which mode.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bslab/bslab.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+#define SMALL 61 /* bytes: not a multiple of anything */
+#define RUN (150 * KIB + 3)
+#define BLOCKS (5 * MIB + 3)
+
+/* Kept from the compiler, which would warn of, or remove, what is done here on purpose. */
+static void *hidden(void *p)
+{
+	__asm__ volatile("" : "+r"(p) : : "memory");
+	return p;
+}
+
+static void say(const char *name, const void *p)
+{
+	printf("%s %p\n", name, p);
+	fflush(stdout);
+}
+
+static char *block(size_t size)
+{
+	char *p = bslab_malloc(size);
+
+	say("block", p);
+	return hidden(p);
+}
+
+static void put(char *p, ptrdiff_t at, char c)
+{
+	say("byte", p + at);
+	*(volatile char *)(p + at) = c;
+}
+
+static int get(const char *p, ptrdiff_t at)
+{
+	say("byte", p + at);
+	return *(const volatile char *)(p + at);
+}
+
+/* So that what was freed serves again, whatever waits for how long. */
+static void use_others(size_t size)
+{
+	for (int i = 0; i < 20000; i++)
+		bslab_free(hidden(bslab_malloc(size)));
+}
+
+/* --- overflow ------------------------------------------------------------------------------- */
+
+static void overflow(size_t size, ptrdiff_t by, char c)
+{
+	char *p = block(size);
+
+	put(p, (ptrdiff_t)size + by, c);
+	bslab_free(p);
+}
+
+static void overflow_by_one(void)
+{
+	overflow(SMALL, 0, 1);
+}
+
+static void overflow_by_one_zero(void)
+{
+	overflow(SMALL, 0, 0);
+}
+
+static void overflow_by_one_full(void)
+{
+	overflow(64, 0, 0);
+}
+
+static void overflow_by_eight(void)
+{
+	overflow(SMALL, 8, 'x');
+}
+
+static void overflow_aligned(void)
+{
+	char *p = bslab_aligned_alloc(256, 300);
+
+	say("block", p);
+	put(hidden(p), 300, 0);
+	bslab_free(p);
+}
+
+static void overflow_32k(void)
+{
+	overflow(32000, 0, 0);
+}
+
+static void overflow_run(void)
+{
+	overflow(RUN, 0, 0);
+}
+
+static void overflow_run_far(void)
+{
+	overflow(RUN, 4096, 0);
+}
+
+static void overflow_large(void)
+{
+	overflow(BLOCKS, 0, 0);
+}
+
+static void overflow_large_far(void)
+{
+	overflow(BLOCKS, 4096, 0);
+}
+
+static void overflow_realloc(void)
+{
+	char *p = block(SMALL);
+
+	put(p, SMALL, 0);
+	if (bslab_realloc(p, 500))
+		puts("got a block");
+}
+
+static void overflow_after_realloc(void)
+{
+	char *p = bslab_realloc(hidden(bslab_malloc(100)), SMALL);
+
+	say("block", p);
+	put(hidden(p), SMALL, 0);
+	bslab_free(p);
+}
+
+static void overflow_usable_size(void)
+{
+	char *p = block(SMALL);
+	size_t size = bslab_malloc_usable_size(p);
+
+	memset(p, 'x', size);
+	put(p, (ptrdiff_t)size, 'x');
+	bslab_free(p);
+}
+
+static void overflow_read_run(void)
+{
+	printf("read %d\n", get(block(128 * KIB), 128 * KIB + 4096));
+}
+
+/* --- underflow --------------------------------------------------------------------------------- */
+
+static void underflow(size_t size, ptrdiff_t by)
+{
+	/* Neighbours on both sides, freed in some order. */
+	char *p[8];
+
+	for (int i = 0; i < 8; i++)
+		p[i] = bslab_malloc(size);
+	say("block", p[3]);
+	put(hidden(p[3]), -by, 'x');
+	bslab_free(p[3]);
+}
+
+static void underflow_by_one(void)
+{
+	underflow(SMALL, 1);
+}
+
+static void underflow_by_eight(void)
+{
+	underflow(SMALL, 8);
+}
+
+static void underflow_large(void)
+{
+	underflow(BLOCKS, 1);
+}
+
+/* --- after free -------------------------------------------------------------------------------- */
+
+static void write_after_free(size_t size)
+{
+	char *p = block(size);
+
+	bslab_free(p);
+	put(p, (ptrdiff_t)size / 2, 'x');
+	use_others(size);
+}
+
+static void write_after_free_small(void)
+{
+	write_after_free(SMALL);
+}
+
+static void write_after_free_4k(void)
+{
+	write_after_free(4000);
+}
+
+static void write_after_free_run(void)
+{
+	write_after_free(RUN);
+}
+
+static void write_after_free_large(void)
+{
+	write_after_free(BLOCKS);
+}
+
+/* At its end nothing waits any more. */
+static void write_after_free_exit(void)
+{
+	char *p = block(SMALL);
+
+	bslab_free(p);
+	put(p, 8, 'x');
+}
+
+/* The block has another owner by now, were it not for the quarantine. */
+static void write_after_free_reused(void)
+{
+	char *p = block(SMALL), *q;
+
+	bslab_free(p);
+	q = bslab_calloc(1, SMALL);
+	put(p, 3, 'x');
+	puts(q[3] ? "changed another block" : "no other block");
+	use_others(SMALL);
+}
+
+static void read_after_free(size_t size)
+{
+	char *p = block(size);
+
+	memset(p, 'x', size);
+	bslab_free(p);
+	printf("read %d\n", get(p, (ptrdiff_t)size / 2));
+}
+
+static void read_after_free_small(void)
+{
+	read_after_free(SMALL);
+}
+
+static void read_after_free_run(void)
+{
+	read_after_free(RUN);
+}
+
+static void read_after_free_large(void)
+{
+	read_after_free(BLOCKS);
+}
+
+static void read_after_free_large_reused(void)
+{
+	char *p = block(BLOCKS);
+
+	bslab_free(p);
+	hidden(bslab_malloc(BLOCKS));
+	printf("read %d\n", get(p, 0));
+}
+
+/* --- freed before ----------------------------------------------------------------------------------- */
+
+static void double_free(size_t size)
+{
+	char *p = block(size), *q = bslab_malloc(size);
+
+	bslab_free(p);
+	bslab_free(q);
+	bslab_free(hidden(p));
+}
+
+static void double_free_small(void)
+{
+	double_free(SMALL);
+}
+
+static void double_free_run(void)
+{
+	double_free(RUN);
+}
+
+static void double_free_large(void)
+{
+	double_free(BLOCKS);
+}
+
+static void double_free_zero(void)
+{
+	double_free(0);
+}
+
+static void double_free_late(void)
+{
+	char *p = block(SMALL);
+
+	bslab_free(p);
+	for (int i = 0; i < 50; i++)
+		bslab_free(hidden(bslab_malloc(SMALL)));
+	bslab_free(hidden(p));
+}
+
+static void realloc_freed(void)
+{
+	char *p = block(SMALL);
+
+	bslab_free(p);
+	if (bslab_realloc(hidden(p), 10))
+		puts("got a block");
+}
+
+static void usable_size_freed(void)
+{
+	char *p = block(SMALL);
+
+	bslab_free(p);
+	if (!bslab_malloc_usable_size(hidden(p)))
+		puts("zero");
+}
+
+static void interior(void)
+{
+	char *p = block(SMALL);
+
+	say("byte", p + 16);
+	bslab_free(hidden(p + 16));
+}
+
+static void interior_zero(void)
+{
+	char *p = block(0);
+
+	say("byte", p + 8);
+	bslab_free(hidden(p + 8));
+}
+
+static void never_allocated(void)
+{
+	char *p = block(40), *q = p + (p - (char *)((uintptr_t)p & ~(uintptr_t)4095) < 2048 ? 48 * 20 : -48 * 20);
+
+	say("byte", q);
+	bslab_free(hidden(q));
+}
+
+/* --- sizes ---------------------------------------------------------------------------------------- */
+
+static void sized_off_by_one(void)
+{
+	bslab_free_sized(block(SMALL), SMALL + 1);
+}
+
+static void sized_run(void)
+{
+	bslab_free_sized(block(RUN), RUN - 1);
+}
+
+static void sized_misaligned(void)
+{
+	char *p = block(48), *q = bslab_malloc(48);
+
+	bslab_free_aligned_sized((uintptr_t)p % 64 ? p : q, 64, 48);
+}
+
+static void zero_write(void)
+{
+	put(block(0), 0, 'x');
+}
+
+static void zero_read(void)
+{
+	printf("read %d\n", get(block(0), 0));
+}
+
+/* --- uninitialised ---------------------------------------------------------------------------------- */
+
+static void uninitialised(size_t size)
+{
+	char *p = hidden(bslab_malloc(size));
+	size_t i, sum = 0;
+
+	memset(p, 'x', size);
+	bslab_free(p);
+	use_others(size);
+	p = block(size);
+	for (i = 0; i < size; i++)
+		sum += ((unsigned char *)hidden(p))[i];
+	printf("sum %zu\n", sum);
+}
+
+static void uninitialised_small(void)
+{
+	uninitialised(SMALL);
+}
+
+static void uninitialised_run(void)
+{
+	uninitialised(40 * KIB);
+}
+
+#define CASE(name) {#name, name}
+static const struct {
+	const char *name;
+	void (*run)(void);
+} cases[] = {
+    CASE(overflow_by_one),	   CASE(overflow_by_one_zero),	  CASE(overflow_by_one_full),
+    CASE(overflow_by_eight),	   CASE(overflow_aligned),	  CASE(overflow_32k),
+    CASE(overflow_run),		   CASE(overflow_run_far),	  CASE(overflow_large),
+    CASE(overflow_large_far),	   CASE(overflow_realloc),	  CASE(overflow_after_realloc),
+    CASE(overflow_usable_size),	   CASE(overflow_read_run),	  CASE(underflow_by_one),
+    CASE(underflow_by_eight),	   CASE(underflow_large),	  CASE(write_after_free_small),
+    CASE(write_after_free_4k),	   CASE(write_after_free_run),	  CASE(write_after_free_large),
+    CASE(write_after_free_exit),   CASE(write_after_free_reused), CASE(read_after_free_small),
+    CASE(read_after_free_run),	   CASE(read_after_free_large),	  CASE(read_after_free_large_reused),
+    CASE(double_free_small),	   CASE(double_free_run),	  CASE(double_free_large),
+    CASE(double_free_zero),	   CASE(double_free_late),	  CASE(realloc_freed),
+    CASE(usable_size_freed),	   CASE(interior),		  CASE(interior_zero),
+    CASE(never_allocated),	   CASE(sized_off_by_one),	  CASE(sized_run),
+    CASE(sized_misaligned),	   CASE(zero_write),		  CASE(zero_read),
+    CASE(uninitialised_small),	   CASE(uninitialised_run),
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc == 2 && i < sizeof cases / sizeof *cases; i++)
+		if (!strcmp(argv[1], cases[i].name)) {
+			cases[i].run();
+			puts("went on");
+			return 0;
+		}
+	fprintf(stderr, "usage: corrupt CASE\n");
+	return 2;
+}
