@@ -150,7 +150,9 @@ static out_of_line void object_free_slow(struct kmem_cache *c, void *ptr)
 	reports_poll();
 }
 
-static force_inline void object_free(struct slab *s, void *ptr)
+#define ANY_SIZE SIZE_MAX
+
+static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 {
 	struct kmem_cache *c = s->cache;
 	size_t size;
@@ -161,6 +163,10 @@ static force_inline void object_free(struct slab *s, void *ptr)
 	}
 	if (unlikely(!object_check(s, ptr, "free", &size)))
 		return;
+	if (unlikely(wanted != ANY_SIZE && wanted != size)) {
+		size_is_plausible(ptr, wanted, 1);
+		return;
+	}
 	block_wipe((uintptr_t)ptr, object_end(c, ptr));
 	if (likely(percpu_push(FREED_TOPS + c->class, ptr, RSEQ_MM_CID)))
 		return;
@@ -382,9 +388,19 @@ void hardened_free(void *ptr)
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 
 	if (likely(desc_is_hardened(d)))
-		object_free(slab_of(d), ptr);
+		object_free(slab_of(d), ptr, ANY_SIZE);
 	else
 		free_other(ptr, d);
+}
+
+void hardened_free_sized(void *ptr, size_t size)
+{
+	page_desc_t d = map_lookup((uintptr_t)ptr);
+
+	if (likely(desc_is_hardened(d) && size))
+		object_free(slab_of(d), ptr, size);
+	else if (ptr && size_is_plausible(ptr, size, 1))
+		hardened_free(ptr);
 }
 
 /* --- realloc --------------------------------------------------------------------------------------------------- */

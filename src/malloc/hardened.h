@@ -29,6 +29,7 @@ void *hardened_malloc(size_t size);
 /* Of any size; all of it reads as zero. NULL when there is no memory. */
 void *hardened_alloc(size_t size, size_t align, unsigned pages_flags);
 void hardened_free(void *ptr);
+void hardened_free_sized(void *ptr, size_t size);
 void *hardened_realloc(void *ptr, size_t size, struct caller by);
 /* What was asked for. False after a report; `what` names the call. */
 bool hardened_size(void *ptr, const char *what, size_t *size);

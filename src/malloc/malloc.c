@@ -277,6 +277,10 @@ size_t bslab_malloc_usable_size(void *ptr)
 
 void free_sized_slow(void *ptr, size_t size)
 {
+	if (bslab_options.hardened) {
+		hardened_free_sized(ptr, size);
+		return;
+	}
 	bslab_free_aligned_sized(ptr, 1, size);
 }
 

@@ -214,7 +214,7 @@ static force_inline void block_wipe(uintptr_t start, uintptr_t end)
 		for (i = 0; i < SHORT_BLOCK / PART; i++)
 			*block_part(start, i, last) = (block_part_t){0};
 	else
-		__builtin_memset((void *)start, 0, end - start);
+		__builtin_memset((void *)start, 0, end - BLOCK_WORD - start); /* not the word: others read it */
 	block_word_store(block_word(end), PAD_FREED);
 }
 

@@ -209,6 +209,8 @@ static void slab_destroy(struct slab *s)
 {
 	if (likely(!bslab_options.hardened) || slab_soften(s))
 		pages_free((void *)s->base, (unsigned)slab_nr_pages(s) + nr_guard_pages());
+	else
+		map_set_range(s->base, slab_nr_pages(s), 0);
 	boot_pool_put(&slab_pool[slab_nr_words(s)], s);
 }
 

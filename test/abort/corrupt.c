@@ -53,7 +53,7 @@ static int get(const char *p, ptrdiff_t at)
 /* So that what was freed serves again, whatever waits for how long. */
 static void use_others(size_t size)
 {
-	for (int i = 0; i < 20000; i++)
+	for (int i = size <= 4096 ? 5000 : 500; i > 0; i--)
 		bslab_free(hidden(bslab_malloc(size)));
 }
 
@@ -147,6 +147,11 @@ static void overflow_usable_size(void)
 	memset(p, 'x', size);
 	put(p, (ptrdiff_t)size, 'x');
 	bslab_free(p);
+}
+
+static void overflow_not_freed(void)
+{
+	put(block(SMALL), SMALL, 0);
 }
 
 static void overflow_read_run(void)
@@ -365,9 +370,12 @@ static void sized_run(void)
 
 static void sized_misaligned(void)
 {
-	char *p = block(48), *q = bslab_malloc(48);
+	char *p;
 
-	bslab_free_aligned_sized((uintptr_t)p % 64 ? p : q, 64, 48);
+	do
+		p = block(SMALL + 11);
+	while ((uintptr_t)p % 64 == 0);
+	bslab_free_aligned_sized(p, 64, SMALL + 11);
 }
 
 static void zero_write(void)
@@ -415,7 +423,8 @@ static const struct {
     CASE(overflow_by_eight),	   CASE(overflow_aligned),	  CASE(overflow_32k),
     CASE(overflow_run),		   CASE(overflow_run_far),	  CASE(overflow_large),
     CASE(overflow_large_far),	   CASE(overflow_realloc),	  CASE(overflow_after_realloc),
-    CASE(overflow_usable_size),	   CASE(overflow_read_run),	  CASE(underflow_by_one),
+    CASE(overflow_usable_size),	   CASE(overflow_read_run),	  CASE(overflow_not_freed),
+    CASE(underflow_by_one),
     CASE(underflow_by_eight),	   CASE(underflow_large),	  CASE(write_after_free_small),
     CASE(write_after_free_4k),	   CASE(write_after_free_run),	  CASE(write_after_free_large),
     CASE(write_after_free_exit),   CASE(write_after_free_reused), CASE(read_after_free_small),

@@ -2,7 +2,7 @@
 /*
  * Threads that allocate, resize, hand to each other and free blocks of all sizes, against an oracle.
  *
- *   stress [--seed N] [--threads N] [--seconds N | --ops N] [--no-fork]
+ *   stress [--seed N] [--threads N] [--seconds N | --ops N] [--no-fork] [--plain]
  *
  * 1. The oracle is a record per live block: address, usable size, and a number of its own. The block is filled with a
  *    pattern made of that number; every byte up to WHOLE, beyond that both ends of each page. Before a block is freed,
@@ -12,6 +12,8 @@
  * 3. Records in a shared table change hands under a lock each, so most blocks are freed by another thread than made them.
  * 4. A worker thread ends after some thousand steps, with or without freeing what it holds, and another takes its place.
  * 5. Now and then a worker forks; the child checks all records that it can reach, frees them, allocates, and exits.
+ *
+ * --plain: a block is aligned as was asked for, or to 16 bytes, and not to more where its size would have it.
  *
  * The allocator is whichever stands behind malloc: run it with LD_PRELOAD.
  */
@@ -55,7 +57,7 @@ static uint64_t seed;
 static double seconds = 3;
 static uint64_t max_ops;
 static unsigned nr_threads = 4;
-static bool may_fork = true;
+static bool may_fork = true, is_natural = true;
 static _Atomic uint64_t next_number = 1, nr_ops, nr_forks, nr_lives, nr_nulls;
 static _Atomic bool stop;
 
@@ -138,7 +140,7 @@ static size_t random_size(uint64_t *random)
 
 static void expect_aligned(const struct record *r, size_t size, size_t align)
 {
-	size_t natural = size & -size;
+	size_t natural = is_natural ? size & -size : 1;
 
 	natural = natural > PAGE ? PAGE : natural;
 	if (natural > align)
@@ -371,6 +373,10 @@ static void parse(int argc, char **argv)
 			may_fork = false;
 			continue;
 		}
+		if (!strcmp(argv[i], "--plain")) {
+			is_natural = false;
+			continue;
+		}
 		if (!strcmp(argv[i], "--seed"))
 			seed = strtoull(value, NULL, 0);
 		else if (!strcmp(argv[i], "--threads"))
@@ -380,7 +386,7 @@ static void parse(int argc, char **argv)
 		else if (!strcmp(argv[i], "--ops"))
 			max_ops = strtoull(value, NULL, 0);
 		else {
-			fprintf(stderr, "usage: stress [--seed N] [--threads N] [--seconds N | --ops N] [--no-fork]\n");
+			fprintf(stderr, "usage: stress [--seed N] [--threads N] [--seconds N | --ops N] [--no-fork] [--plain]\n");
 			exit(2);
 		}
 		i++;
