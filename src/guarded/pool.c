@@ -13,8 +13,9 @@
 #define PATTERN 0xa5
 
 static struct {
-	struct lock lock; /* RANK_PROFILE: the list */
+	struct lock lock; /* RANK_PROFILE: the list, nr_used */
 	struct guarded_slot *first, *last; /* that wait, the longest first */
+	unsigned nr_used; /* slots that served once at least: those from here on were not even touched */
 	/* Constant from the start on: */
 	struct guarded_slot *slots; /* [NR_SLOTS] */
 	uintptr_t base;
@@ -94,7 +95,9 @@ static struct guarded_slot *slot_take(void)
 
 	lock_take(&pool.lock, RANK_PROFILE);
 	s = pool.first;
-	if (s) {
+	if (pool.nr_used < NR_SLOTS) {
+		s = &pool.slots[pool.nr_used++];
+	} else if (s) {
 		pool.first = s->next;
 		if (!s->next)
 			pool.last = NULL;
@@ -119,10 +122,8 @@ bool pool_start(void)
 	os_name(base, POOL_SIZE, "bslab:guarded");
 	pool.base = (uintptr_t)base;
 	pool.slots = slots;
-	for (i = 0; i < NR_SLOTS; i++) {
+	for (i = 0; i < NR_SLOTS; i++)
 		map_set(slot_page(&slots[i]), desc_of_pointer(&slots[i], PAGE_GUARDED, 0));
-		slot_wait(&slots[i]);
-	}
 	return true;
 }
 

@@ -55,16 +55,20 @@ static force_inline bool is_object(const void *p)
 	return (uintptr_t)p > 1;
 }
 
-static force_inline bool medium_passes(size_t size)
+static force_inline void *malloc_guarded_medium(size_t size)
 {
-	return sampler_passes(size) || guarded_passes();
+	void *obj = likely(size <= SMALL_MAX) ? malloc_small(size) : NULL;
+
+	return likely(obj != NULL) ? obj : ONLY_COUNTED;
 }
 
 static force_inline void *malloc_medium(size_t size)
 {
 	void *obj;
 
-	if (unlikely(size > SMALL_MAX || !medium_passes(size)))
+	if (guarded_passes())
+		return malloc_guarded_medium(size);
+	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
 		return NULL;
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : ONLY_COUNTED;

@@ -349,7 +349,7 @@ static out_of_line void *malloc_rest(size_t size, bool is_counted)
 
 void *hardened_malloc(size_t size)
 {
-	bool is_counted = guarded_is_on() && guarded_passes();
+	bool is_counted = unlikely(guarded_is_on()) && guarded_counts_down();
 	struct kmem_cache *c;
 	unsigned class;
 	void *obj;

@@ -106,7 +106,7 @@ static void slow_reasons_apply(void)
 	do {
 		r = atomic_load(&slow_reasons);
 		sampler_allow_medium(r == SLOW_PROFILE);
-		guarded_allow_medium((r & ~(unsigned)SLOW_HARDENED) == SLOW_GUARDED);
+		guarded_allow_medium(r == SLOW_GUARDED);
 		__atomic_store_n(&bslab_hot.small_limit, r ? 0 : SMALL_MAX + 1, __ATOMIC_SEQ_CST);
 	} while (atomic_load(&slow_reasons) != r);
 }
@@ -194,9 +194,13 @@ void *malloc_slow(size_t size)
 {
 	void *obj;
 
+	if (guarded_passes()) {
+		obj = malloc_guarded_medium(size);
+		return likely(is_object(obj)) ? obj : malloc_rest(size, true);
+	}
 	if (bslab_options.hardened)
 		return hardened_malloc(size);
-	if (unlikely(size > SMALL_MAX || !medium_passes(size)))
+	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
 		return malloc_rest(size, false);
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : malloc_rest(size, true);

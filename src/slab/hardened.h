@@ -10,7 +10,7 @@
  *        | the user's bytes | PAD PAD ... PAD   | word     |
  *
  * 2. The word is a number that nobody can know (of the word's address and a key
- *    drawn at start), and in 16 bits of it, exclusive-or, how many bytes of
+ *    drawn at start), and in 16 bits of it, twice, exclusive-or, how many bytes of
  *    pad there are: so the size asked for is known. Its first byte is odd, as PAD is: a
  *    zero written one byte too far is seen.
  *
@@ -25,7 +25,7 @@
  *    handed out, or goes home to its slab. So what is written after a free is found, what is
  *    read after it, or before anything was written, is zero, and calloc need not clear.
  *
- * 4. Words are written by whoever owns the block. The owner of the block behind looks at the 48 bits that never
+ * 4. Words are written by whoever owns the block. The owner of the block behind looks at the 32 bits that never
  *    change, since what is written before that block damages them, the last byte first: atomic, relaxed.
  */
 #ifndef BSLAB_HARDENED_H
@@ -35,7 +35,10 @@
 
 #define BLOCK_WORD sizeof(uint64_t)
 #define PAD_SHIFT 24
-#define PAD_MASK (0xffffull << PAD_SHIFT)
+#define PAD_BITS 16
+/* Twice, so that no part of a word is anybody's to change alone. */
+#define PAD_IN_WORD(pad) ((uint64_t)(pad) << PAD_SHIFT | (uint64_t)(pad) << (PAD_SHIFT + PAD_BITS))
+#define PAD_MASK PAD_IN_WORD(0xffffull)
 #define PAD_FREED 0xffffull /* more than any block has: a page, or the largest step of classes and an alignment */
 #define PAD 0xb5b5b5b5b5b5b5b5ull
 
@@ -73,7 +76,7 @@ static force_inline uint64_t block_word_load(const block_word_t *word)
 
 static force_inline void block_word_store(block_word_t *word, uint64_t pad)
 {
-	atomic_store_explicit(word, block_number(word) ^ pad << PAD_SHIFT, memory_order_relaxed);
+	atomic_store_explicit(word, block_number(word) ^ PAD_IN_WORD(pad), memory_order_relaxed);
 }
 
 /* What a word says, in the bits of PAD_MASK; other bits are set when it was written over. Of one that is not 0. */
@@ -180,10 +183,10 @@ static force_inline bool pad_is_whole(uintptr_t start, size_t size, uintptr_t en
 static force_inline enum block_state block_check(uintptr_t start, uintptr_t end, size_t *size)
 {
 	block_word_t *word = block_word(end);
-	uint64_t w = block_word_load(word), said = block_word_decode(word, w), pad = said >> PAD_SHIFT;
+	uint64_t w = block_word_load(word), said = block_word_decode(word, w), pad = said >> PAD_SHIFT & ((1u << PAD_BITS) - 1);
 
 	*size = SIZE_MAX;
-	if (unlikely(said & ~PAD_MASK))
+	if (unlikely(said != PAD_IN_WORD(pad)))
 		return w ? BLOCK_DAMAGED : BLOCK_UNUSED;
 	if (unlikely(pad > end - BLOCK_WORD - start))
 		return pad == PAD_FREED ? BLOCK_FREED : BLOCK_DAMAGED;
@@ -230,7 +233,7 @@ static force_inline bool block_is_clean(uintptr_t start, uintptr_t end)
 	block_part_t bits = {0};
 	unsigned i;
 
-	if (unlikely(w && w != (block_number(word) ^ PAD_FREED << PAD_SHIFT)))
+	if (unlikely(w && w != (block_number(word) ^ PAD_IN_WORD(PAD_FREED))))
 		return false;
 	if (unlikely(last > SHORT_BLOCK - BLOCK_WORD - PART))
 		return long_block_is_zero(start, end - BLOCK_WORD);

@@ -4,10 +4,12 @@
  * prints the addresses that its message must name, commits the misuse, and says "went on" if it comes that far.
  * modes.py beside this file knows what each case has to say in which mode.
  */
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bslab/bslab.h"
 
@@ -163,14 +165,14 @@ static void overflow_read_run(void)
 
 static void underflow(size_t size, ptrdiff_t by)
 {
-	/* Neighbours on both sides, freed in some order. */
-	char *p[8];
+	/* Not the first of its slab, before which another page is. */
+	char *p = bslab_malloc(size);
 
-	for (int i = 0; i < 8; i++)
-		p[i] = bslab_malloc(size);
-	say("block", p[3]);
-	put(hidden(p[3]), -by, 'x');
-	bslab_free(p[3]);
+	while (size < 4096 && (uintptr_t)p % 4096 < 128)
+		p = hidden(bslab_malloc(size));
+	say("block", p);
+	put(hidden(p), -by, 'x');
+	bslab_free(p);
 }
 
 static void underflow_by_one(void)
@@ -414,6 +416,35 @@ static void uninitialised_run(void)
 	uninitialised(40 * KIB);
 }
 
+/* --- faults that are nobody's block ------------------------------------------------------------------- */
+
+static void segv_elsewhere(void)
+{
+	put(hidden((char *)64), 0, 'x');
+}
+
+static void segv_raised(void)
+{
+	raise(SIGSEGV);
+}
+
+static void own_handler(int signal)
+{
+	(void)signal;
+	puts("own handler");
+	fflush(stdout);
+	_exit(3);
+}
+
+static void segv_handled(void)
+{
+	char *p = block(SMALL);
+
+	signal(SIGSEGV, own_handler);
+	bslab_free(p);
+	put(p, 0, 'x');
+}
+
 #define CASE(name) {#name, name}
 static const struct {
 	const char *name;
@@ -434,7 +465,8 @@ static const struct {
     CASE(usable_size_freed),	   CASE(interior),		  CASE(interior_zero),
     CASE(never_allocated),	   CASE(sized_off_by_one),	  CASE(sized_run),
     CASE(sized_misaligned),	   CASE(zero_write),		  CASE(zero_read),
-    CASE(uninitialised_small),	   CASE(uninitialised_run),
+    CASE(uninitialised_small),	   CASE(uninitialised_run),	  CASE(segv_elsewhere),
+    CASE(segv_raised),		   CASE(segv_handled),
 };
 
 int main(int argc, char **argv)

@@ -280,9 +280,9 @@ static void sized_misaligned(void)
 	void *p;
 
 	do
-		p = block(48);
+		p = block(72);
 	while ((uintptr_t)p % 64 == 0);
-	bslab_free_aligned_sized(p, 64, 48);
+	bslab_free_aligned_sized(p, 64, 72);
 }
 
 static void sized_bad_alignment(void)

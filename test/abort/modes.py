@@ -127,6 +127,7 @@ MISUSE["interior_blocks"] = MISUSE["interior_blocks_first_page"] = [
 MISUSE["interior_mapping"] = [line(misuse.INSIDE, call="free", size=512 * misuse.MIB + 4096)]
 MISUSE["double_free_mapping"] = [FREED]
 MISUSE["sized_too_large"] = [line(SIZED, size=1000, align=1, have=100)]
+MISUSE["sized_misaligned"] = [line(SIZED, size=72, align=64, have=72)]
 MISUSE["sized_too_small"] = [line(SIZED, size=10, align=1, have=1000)]
 MISUSE["sized_run_too_large"] = [line(SIZED, size=200000, align=1, have=100000)]
 
@@ -189,6 +190,16 @@ def check_misuse(program, case, conf):
     expect(run.returncode == ABORT and good, f"{case} [{conf}]", f"not {MISUSE[case]}", run)
 
 
+def check_faults(program, conf):
+    """Other faults end as ever, and a handler of the program's own is alone."""
+    for case in "segv_elsewhere", "segv_raised":
+        run = misuse.start(program, case, conf)
+        expect((run.returncode, run.stderr) == (SEGV, ""), f"{case} [{conf}]", "not SIGSEGV alone", run)
+    run = misuse.start(program, "segv_handled", conf)
+    good = run.returncode == 3 and run.stdout.endswith("own handler\n") and run.stderr == ""
+    expect(good, f"segv_handled [{conf}]", "the program's handler was not called", run)
+
+
 def check_errnos(program, conf):
     run = misuse.start(program, "errnos", conf)
     expect((run.returncode, run.stdout, run.stderr) == (0, misuse.ERRNOS, ""), f"errnos [{conf}]", "not as documented", run)
@@ -209,6 +220,7 @@ def main():
                 check_guarded(corrupt, case, "guarded=1")
             check_guarded(corrupt, case, "guarded=1,hardened=yes")
     if not cases:
+        check_faults(corrupt, "guarded=1")
         for conf in "hardened=yes", "guarded=1", "guarded=1,hardened=yes":
             check_errnos(other, conf)
     print(f"{total - failures} passed, {failures} failed")
