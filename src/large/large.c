@@ -537,6 +537,19 @@ struct vm_area *large_find(uintptr_t addr)
 	return found;
 }
 
+void large_for_each(void (*look)(uintptr_t addr, size_t size))
+{
+	struct list_node *n;
+
+	lock_take(&large.lock, RANK_LARGE);
+	for (n = large.areas.first; n; n = n->next) {
+		const struct vm_area *a = container_of(n, struct vm_area, node);
+
+		look(a->addr, a->size);
+	}
+	lock_drop(&large.lock, RANK_LARGE);
+}
+
 void large_snapshot(struct large_info *info)
 {
 	lock_take(&large.lock, RANK_LARGE);

@@ -73,6 +73,9 @@ static inline struct vm_area *large_of(page_desc_t d)
 /* The block that holds an address, head or inside; slow, for messages. */
 struct vm_area *large_find(uintptr_t addr);
 
+/* Shows every block to the caller, under the lock. */
+void large_for_each(void (*look)(uintptr_t addr, size_t size));
+
 struct large_info {
 	size_t nr_areas, bytes;		/* all */
 	size_t nr_mapped, mapped_bytes; /* of their own */

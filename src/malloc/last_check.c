@@ -2,6 +2,7 @@
 /* The hardened mode's last look at the heap: blocks that were damaged and never freed, and what was written after its free. */
 #include <stdlib.h>
 
+#include "large/large.h"
 #include "malloc/hardened.h"
 #include "os/bug.h"
 #include "page/zone.h"
@@ -46,16 +47,22 @@ static void slab_check_last(const struct slab *s)
 		object_check_last(c, s->base + (uintptr_t)i * c->size);
 }
 
+static void larger_check_last(uintptr_t addr, size_t room)
+{
+	size_t size;
+
+	if (block_check(addr, addr + room, &size) == BLOCK_DAMAGED)
+		report_at_exit((void *)addr, size);
+}
+
 static void page_check_last(uintptr_t page)
 {
 	page_desc_t d = map_lookup(page);
-	size_t size;
 
 	if (desc_is_hardened(d) && slab_of(d)->base == page)
 		slab_check_last(slab_of(d));
-	else if (desc_type(d) == PAGE_RUN &&
-		 block_check(page, page + (desc_number(d) << PAGE_SHIFT), &size) == BLOCK_DAMAGED)
-		report_at_exit((void *)page, size);
+	else if (desc_type(d) == PAGE_RUN)
+		larger_check_last(page, desc_number(d) << PAGE_SHIFT);
 }
 
 static void block_check_last(const struct pageblock *b)
@@ -82,6 +89,7 @@ static void check_last(void)
 	}
 	while ((b = zone_walk_next(&walk)))
 		block_check_last(b);
+	large_for_each(larger_check_last);
 }
 
 void hardened_at_exit(void)

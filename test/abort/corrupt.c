@@ -156,6 +156,11 @@ static void overflow_not_freed(void)
 	put(block(SMALL), SMALL, 0);
 }
 
+static void overflow_large_not_freed(void)
+{
+	put(block(BLOCKS), BLOCKS, 0);
+}
+
 static void overflow_read_run(void)
 {
 	printf("read %d\n", get(block(128 * KIB), 128 * KIB + 4096));
@@ -454,7 +459,7 @@ static const struct {
     CASE(overflow_by_eight),	   CASE(overflow_aligned),	  CASE(overflow_32k),
     CASE(overflow_run),		   CASE(overflow_run_far),	  CASE(overflow_large),
     CASE(overflow_large_far),	   CASE(overflow_realloc),	  CASE(overflow_after_realloc),
-    CASE(overflow_usable_size),	   CASE(overflow_read_run),	  CASE(overflow_not_freed),
+    CASE(overflow_usable_size),	   CASE(overflow_read_run),	  CASE(overflow_not_freed),	  CASE(overflow_large_not_freed),
     CASE(underflow_by_one),
     CASE(underflow_by_eight),	   CASE(underflow_large),	  CASE(write_after_free_small),
     CASE(write_after_free_4k),	   CASE(write_after_free_run),	  CASE(write_after_free_large),

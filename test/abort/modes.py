@@ -46,6 +46,7 @@ HARDENED = {
     "overflow_usable_size": behind(SMALL),
     "overflow_read_run": (SEGV, ""),
     "overflow_not_freed": (ABORT, line(BEHIND.replace("{call} of", "exit with"), size=SMALL)),
+    "overflow_large_not_freed": (ABORT, line(BEHIND.replace("{call} of", "exit with"), size=BLOCKS)),
     "underflow_by_one": (ABORT, line(BEFORE, call="free")),
     "underflow_by_eight": (ABORT, line(BEFORE, call="free")),
     "underflow_large": (SEGV, ""),
