@@ -4,8 +4,8 @@
  *
  * The distance to the next one is drawn (sampler_draw()) and each thread counts
  * its own down. The count has fifteen bits: a longer distance is counted in
- * parts, at whose ends another is drawn, which changes nothing, since the distribution has no memory. The sixteenth bit
- * tells such an end.
+ * parts, at whose ends another is drawn, which changes nothing, since the
+ * distribution has no memory. The sixteenth bit tells such an end.
  */
 #ifndef BSLAB_GUARDED_COUNT_H
 #define BSLAB_GUARDED_COUNT_H

@@ -37,7 +37,7 @@ static void pass_on(int signal, siginfo_t *info, void *context)
 
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
-	static _Atomic bool is_reported; /* one report tells it; others that fault meanwhile wait in the kernel for the end */
+	static _Atomic bool is_reported; /* the first is enough, and of threads that fault together one speaks */
 	struct guarded_slot *s = info->si_code > 0 ? pool_find((uintptr_t)info->si_addr) : NULL;
 	struct caller by;
 

@@ -43,7 +43,8 @@ static void page_close(uintptr_t page)
 
 	if (pool.is_light && os_guard_light(p, BSLAB_PAGE_SIZE) == 0)
 		return;
-	os_purge(p, BSLAB_PAGE_SIZE);
+	if (os_purge(p, BSLAB_PAGE_SIZE) != 0)
+		memset(p, 0, BSLAB_PAGE_SIZE);
 	os_guard(p, BSLAB_PAGE_SIZE);
 }
 

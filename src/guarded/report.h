@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is said of a guarded block: a line of what happened, then the stacks.
- * Nothing is allocated but a mapping for the names. To find those the loader's list of modules is walked, under its
- * recursive lock, which is held for moments only.
+ * Nothing is allocated but a mapping for the names. To find those the loader's
+ * list of modules is walked, under its lock, which is recursive and held for
+ * moments only.
  */
 #ifndef BSLAB_GUARDED_REPORT_H
 #define BSLAB_GUARDED_REPORT_H

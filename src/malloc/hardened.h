@@ -7,11 +7,12 @@
  *    sheaves by sequences of their own: one pops, the other pushes on the
  *    sheaf of freed objects (slab/percpu.h), and no lock is taken.
  * 2. Objects of slabs are wiped when they are freed, wait in the quarantine, and
- *    are looked at when they are handed out. What stands behind every block, and is checked when it is
- *    freed or resized, is told in slab/hardened.h; so are the states of a block.
+ *    are looked at when they are handed out. What stands behind every block, and
+ *    is checked when it is freed or resized, is told in slab/hardened.h; so are
+ *    the states of a block.
  * 3. Page runs trap from their free on and wait in a yard, then serve again.
  *    Larger blocks are mappings of their own, whose addresses trap and wait in
- *    another; nothing of either but addresses is held.
+ *    another. Nothing of either but addresses is held (malloc/yard.h).
  * 4. Behind each slab and each run is a page that traps (page/guard.h).
  */
 #ifndef BSLAB_MALLOC_HARDENED_H

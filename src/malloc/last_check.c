@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The hardened mode's last look at the heap: blocks that were damaged and never freed, and what was written after its free. */
+/* The hardened mode's last look at the heap: damaged blocks that nobody freed, and what was written after its free. */
 #include <stdlib.h>
 
 #include "large/large.h"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/guard.h"
 
+#include <string.h>
+
 #include "os/os.h"
 
 /* A quarter of the mappings that a process has by default, at two each. */
@@ -26,13 +28,15 @@ bool guard_install(void *addr, unsigned nr_pages)
 		return true;
 	if (!split_take())
 		return false;
-	if (os_purge(addr, size) == 0 && os_guard(addr, size) == 0)
+	if (os_purge(addr, size) != 0) /* refused, or the memory is locked */
+		memset(addr, 0, size);
+	if (os_guard(addr, size) == 0)
 		return true;
 	atomic_fetch_sub_explicit(&nr_splits, 1, memory_order_relaxed);
 	return false;
 }
 
-/* Which way a guard was made is not kept: once any was made by mprotect, that is undone wherever the markers were refused. */
+/* Which way a guard was made is not kept: once any was made by mprotect, that is undone too. */
 bool guard_remove(void *addr, unsigned nr_pages, unsigned nr_installs)
 {
 	size_t size = (size_t)nr_pages << PAGE_SHIFT;

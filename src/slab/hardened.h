@@ -9,9 +9,9 @@
  *        start             start + size         end - 8    end
  *        | the user's bytes | PAD PAD ... PAD   | word     |
  *
- * 2. The word is a number that nobody can know (of the word's address and a key
- *    drawn at start), and in 16 bits of it, twice, exclusive-or, how many bytes of
- *    pad there are: so the size asked for is known. Its first byte is odd, as PAD is: a
+ * 2. The word is a number that nobody can know, made of the word's address and a
+ *    key drawn at start, exclusive-or, twice, how many bytes of pad there are: so
+ *    the size that was asked for is known. Its first byte is odd, as PAD is: a
  *    zero written one byte too far is seen.
  *
  *        word            block is
@@ -21,12 +21,14 @@
  *        number ^ FREED  free; all of it but the word reads as zero
  *        anything else   written over from before it, or after its free
  *
- * 3. A block is wiped when it is freed, and looked at for zeros when it is
- *    handed out, or goes home to its slab. So what is written after a free is found, what is
- *    read after it, or before anything was written, is zero, and calloc need not clear.
+ * 3. An object is wiped when it is freed, and looked at for zeros when it is
+ *    handed out, or goes home to its slab. So what is written after a free is
+ *    found, what is read after it, or before anything was written, is zero, and
+ *    calloc need not clear.
  *
- * 4. Words are written by whoever owns the block. The owner of the block behind looks at the 32 bits that never
- *    change, since what is written before that block damages them, the last byte first: atomic, relaxed.
+ * 4. Words are written by whoever owns the block. The owner of the block behind
+ *    looks at the 32 bits that never change, since what is written before that
+ *    block damages them, the last byte first. Hence atomic, relaxed.
  */
 #ifndef BSLAB_HARDENED_H
 #define BSLAB_HARDENED_H

@@ -5,8 +5,8 @@
  * 1. A CPU pops objects from one sheaf of a class and pushes those that are
  *    freed on another (percpu.h). When that is full it goes to the end of one
  *    queue of all classes, and what is at its head beyond
- *    bslab_options.quarantine_size bytes goes, in random order, to the barn of its
- *    class. So a freed object waits for the quarantine's bytes of others, and
+ *    bslab_options.quarantine_size bytes goes, in random order, to the barn of
+ *    its class. So a freed object waits for the quarantine's bytes of others, and
  *    longer while its sheaf is not full.
  * 2. Bound: the option's bytes, and one sheaf for each class and CPU. All of it
  *    goes home in reclaim, when memory runs out, and in malloc_trim().
