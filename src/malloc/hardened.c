@@ -173,9 +173,11 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 	object_free_slow(c, ptr);
 }
 
-/* --- freed runs and mappings that trap ------------------------------------------------------------- */
+/* --- where freed runs and mappings wait ---------------------------------------------------------- */
 
-/* In the regions. */
+#define MAX_WIPED_RUNS 64
+#define MAX_WIPED_BYTES (2 * MIB)
+/* Of addresses, in the regions. */
 #define MAX_RUN_BYTES (64 * MIB)
 /* Each holds a mapping of the kernel's. */
 #define MAX_MAPPINGS 128
@@ -183,7 +185,7 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 
 _Static_assert(MAX_MAPPINGS <= MAX_GRAVES, "");
 
-static struct yard runs, mappings;
+static struct yard wiped, runs, mappings;
 
 /* --- page runs ----------------------------------------------------------------------------------------- */
 
@@ -197,9 +199,23 @@ static uintptr_t run_end(const void *ptr, unsigned nr_pages)
 	return (uintptr_t)ptr + ((uintptr_t)nr_pages << PAGE_SHIFT);
 }
 
-static void *run_alloc_hardened(size_t size, size_t align, unsigned flags)
+/* One that waits, of exactly so many pages; NULL when there is none, or after a report. */
+static void *run_reuse(unsigned n, size_t align)
 {
-	unsigned n = pages_for(size), align_order = align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0;
+	struct grave g;
+
+	if (n > MAX_WIPED_PAGES || !yard_take(&wiped, ((size_t)n + 1) << PAGE_SHIFT, align, &g))
+		return NULL;
+	if (unlikely(!block_is_clean(g.addr, run_end((void *)g.addr, n)))) {
+		report_write_after_free((void *)g.addr);
+		return NULL;
+	}
+	map_set(g.addr, desc_of_number(n, PAGE_RUN));
+	return (void *)g.addr;
+}
+
+static void *run_make(unsigned n, unsigned align_order, unsigned flags)
+{
 	bool zeroed, traps;
 	char *p;
 
@@ -211,8 +227,31 @@ static void *run_alloc_hardened(size_t size, size_t align, unsigned flags)
 	traps = guard_install((void *)run_end(p, n), 1);
 	map_set(run_end(p, n), desc_of_number(traps, traps ? PAGE_GUARD : PAGE_NONE));
 	run_describe(p, 1, n);
-	block_seal_clean((uintptr_t)p, size, run_end(p, n));
 	return p;
+}
+
+static void *run_alloc_hardened(size_t size, size_t align, unsigned flags)
+{
+	unsigned n = pages_for(size);
+	void *p = run_reuse(n, align);
+
+	if (!p)
+		p = run_make(n, align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0, flags);
+	if (p)
+		block_seal_clean((uintptr_t)p, size, run_end(p, n));
+	return p;
+}
+
+/* All of it but the guard page is clean, and open. */
+static void wiped_release(const struct grave *g)
+{
+	unsigned n = (unsigned)(g->size >> PAGE_SHIFT) - 1;
+	uintptr_t end = run_end((void *)g->addr, n);
+
+	if (unlikely(!block_is_clean(g->addr, end)))
+		report_write_after_free((void *)g->addr);
+	else if (!g->nr_guards || guard_remove((void *)end, 1, 1))
+		pages_free((void *)g->addr, n + 1);
 }
 
 static void run_release(const struct grave *g)
@@ -228,6 +267,11 @@ static void run_free_hardened(void *ptr, unsigned n)
 	bool has_guard = desc_type(map_lookup(run_end(ptr, n))) == PAGE_GUARD;
 
 	map_set((uintptr_t)ptr, desc_of_number(n, PAGE_RUN_HOT));
+	if (n <= MAX_WIPED_PAGES) {
+		block_wipe((uintptr_t)ptr, run_end(ptr, n));
+		yard_put(&wiped, (struct grave){(uintptr_t)ptr, ((size_t)n + 1) << PAGE_SHIFT, has_guard, 0});
+		return;
+	}
 	if (has_guard && guard_install(ptr, n))
 		yard_put(&runs, (struct grave){(uintptr_t)ptr, ((size_t)n + 1) << PAGE_SHIFT, 2, 0});
 	else if (!has_guard || guard_remove((void *)run_end(ptr, n), 1, 1))
@@ -480,6 +524,9 @@ void hardened_start(void)
 
 	hardened_boot();
 	bslab_options.large_size = 0; /* each large block a mapping of its own */
+	wiped.release = wiped_release;
+	wiped.max_graves = MAX_WIPED_RUNS;
+	wiped.max_bytes = MAX_WIPED_BYTES;
 	runs.release = run_release;
 	runs.max_graves = MAX_GRAVES;
 	runs.max_bytes = MAX_RUN_BYTES;
@@ -491,6 +538,7 @@ void hardened_start(void)
 void hardened_drain(void)
 {
 	quarantine_drain();
+	yard_drain(&wiped);
 	yard_drain(&runs);
 	yard_drain(&mappings);
 }
@@ -498,6 +546,7 @@ void hardened_drain(void)
 void hardened_fork_prepare(void)
 {
 	quarantine_fork_prepare();
+	yard_fork_prepare(&wiped);
 	yard_fork_prepare(&runs);
 	yard_fork_prepare(&mappings);
 }
@@ -506,5 +555,6 @@ void hardened_fork_done(bool child)
 {
 	yard_fork_done(&mappings, child);
 	yard_fork_done(&runs, child);
+	yard_fork_done(&wiped, child);
 	quarantine_fork_done(child);
 }

@@ -10,9 +10,9 @@
  *    are looked at when they are handed out. What stands behind every block, and
  *    is checked when it is freed or resized, is told in slab/hardened.h; so are
  *    the states of a block.
- * 3. Page runs trap from their free on and wait in a yard, then serve again.
- *    Larger blocks are mappings of their own, whose addresses trap and wait in
- *    another. Nothing of either but addresses is held (malloc/yard.h).
+ * 3. Page runs of up to 128 KiB are wiped too; larger ones trap from their free
+ *    on. Both wait in yards, then serve again. Larger blocks are mappings of their own, whose addresses trap and wait in
+ *    another. Nothing but addresses is held of what traps (malloc/yard.h).
  * 4. Behind each slab and each run is a page that traps (page/guard.h).
  */
 #ifndef BSLAB_MALLOC_HARDENED_H
@@ -34,6 +34,12 @@ void hardened_free_sized(void *ptr, size_t size);
 void *hardened_realloc(void *ptr, size_t size, struct caller by);
 /* What was asked for. False after a report; `what` names the call. */
 bool hardened_size(void *ptr, const char *what, size_t *size);
+
+/*
+ * Up to this a freed run is wiped, as an object is: a fault for each of its pages, when it serves again, costs more than
+ * ten times as much. What is larger traps.
+ */
+#define MAX_WIPED_PAGES ((unsigned)(128 * KIB >> PAGE_SHIFT))
 
 /* What waits serves again at once; its addresses, too. */
 void hardened_drain(void);

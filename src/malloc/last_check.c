@@ -8,7 +8,6 @@
 #include "page/zone.h"
 #include "slab/hardened.h"
 #include "slab/percpu.h"
-#include "slab/quarantine.h"
 
 /* glibc 2.32 and later: true while no other thread can be at work. */
 extern const char __libc_single_threaded __attribute__((weak));
@@ -63,6 +62,9 @@ static void page_check_last(uintptr_t page)
 		slab_check_last(slab_of(d));
 	else if (desc_type(d) == PAGE_RUN)
 		larger_check_last(page, desc_number(d) << PAGE_SHIFT);
+	else if (desc_type(d) == PAGE_RUN_HOT && desc_number(d) <= MAX_WIPED_PAGES &&
+		 !block_is_clean(page, page + (desc_number(d) << PAGE_SHIFT)))
+		report_write_after_free((void *)page);
 }
 
 static void block_check_last(const struct pageblock *b)
@@ -84,7 +86,7 @@ static void check_last(void)
 
 	if (!&__libc_single_threaded || !__libc_single_threaded) {
 		percpu_drain();
-		quarantine_drain();
+		hardened_drain();
 		return;
 	}
 	while ((b = zone_walk_next(&walk)))

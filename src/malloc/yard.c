@@ -47,6 +47,32 @@ void yard_put(struct yard *y, struct grave g)
 	} while (!try_put(y, g));
 }
 
+static struct grave *grave_at(struct yard *y, unsigned i)
+{
+	return &y->grave[(y->first + i) % y->max_graves];
+}
+
+bool yard_take(struct yard *y, size_t size, size_t align, struct grave *out)
+{
+	unsigned i, older;
+	bool found;
+
+	lock_take(&y->lock, RANK_RUNS);
+	older = y->n / 2;
+	for (i = 0; i < older && (grave_at(y, i)->size != size || grave_at(y, i)->addr % align); i++)
+		;
+	found = i < older;
+	if (found) {
+		*out = *grave_at(y, i);
+		y->bytes -= size;
+		y->n--;
+		for (; i < y->n; i++)
+			*grave_at(y, i) = *grave_at(y, i + 1);
+	}
+	lock_drop(&y->lock, RANK_RUNS);
+	return found;
+}
+
 void yard_drain(struct yard *y)
 {
 	struct grave oldest;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where ranges of addresses wait that trap, in the hardened mode: freed runs,
- * and freed mappings. First in, first out, bounded by their number and by
- * their bytes of addresses; nothing else is held.
+ * Where freed runs and freed mappings wait, in the hardened mode. First in, first
+ * out, bounded by their number and by their bytes.
  */
 #ifndef BSLAB_MALLOC_YARD_H
 #define BSLAB_MALLOC_YARD_H
@@ -11,8 +10,8 @@
 
 struct grave {
 	uintptr_t addr;
-	size_t size;	    /* bytes that trap */
-	unsigned nr_guards; /* of a run */
+	size_t size;	    /* of the range, with the guard page behind a run */
+	unsigned nr_guards; /* of a run: how often guard_install() was true */
 	uintptr_t block;    /* of a mapping: it has a descriptor, for a second free */
 };
 
@@ -27,6 +26,8 @@ struct yard {
 };
 
 void yard_put(struct yard *y, struct grave g);
+/* One of this size and alignment out of the older half. */
+bool yard_take(struct yard *y, size_t size, size_t align, struct grave *out);
 /* Releases all. */
 void yard_drain(struct yard *y);
 

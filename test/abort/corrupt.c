@@ -216,6 +216,11 @@ static void write_after_free_4k(void)
 	write_after_free(4000);
 }
 
+static void write_after_free_40k(void)
+{
+	write_after_free(40 * KIB);
+}
+
 static void write_after_free_run(void)
 {
 	write_after_free(RUN);
@@ -259,6 +264,19 @@ static void read_after_free(size_t size)
 static void read_after_free_small(void)
 {
 	read_after_free(SMALL);
+}
+
+static void read_after_free_40k(void)
+{
+	read_after_free(40 * KIB);
+}
+
+static void write_after_free_40k_exit(void)
+{
+	char *p = block(40 * KIB);
+
+	bslab_free(p);
+	put(p, 8, 'x');
 }
 
 static void read_after_free_run(void)
@@ -462,7 +480,8 @@ static const struct {
     CASE(overflow_usable_size),	   CASE(overflow_read_run),	  CASE(overflow_not_freed),	  CASE(overflow_large_not_freed),
     CASE(underflow_by_one),
     CASE(underflow_by_eight),	   CASE(underflow_large),	  CASE(write_after_free_small),
-    CASE(write_after_free_4k),	   CASE(write_after_free_run),	  CASE(write_after_free_large),
+    CASE(write_after_free_4k),	   CASE(write_after_free_40k),	  CASE(write_after_free_40k_exit),
+    CASE(read_after_free_40k),	   CASE(write_after_free_run),	  CASE(write_after_free_large),
     CASE(write_after_free_exit),   CASE(write_after_free_reused), CASE(read_after_free_small),
     CASE(read_after_free_run),	   CASE(read_after_free_large),	  CASE(read_after_free_large_reused),
     CASE(double_free_small),	   CASE(double_free_run),	  CASE(double_free_large),
