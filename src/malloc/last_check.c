@@ -8,6 +8,7 @@
 #include "page/zone.h"
 #include "slab/hardened.h"
 #include "slab/percpu.h"
+#include "slab/sheaf.h"
 
 /* glibc 2.32 and later: true while no other thread can be at work. */
 extern const char __libc_single_threaded __attribute__((weak));
@@ -75,6 +76,23 @@ static void block_check_last(const struct pageblock *b)
 		page_check_last(pageblock_address(b) + ((uintptr_t)i << PAGE_SHIFT));
 }
 
+/* Other threads may be at work, but not in what is free in slabs. */
+static void check_free_last(void)
+{
+	unsigned class;
+
+	percpu_drain();
+	hardened_drain();
+	for (class = 1; class < NR_CLASSES; class++) {
+		struct kmem_cache *c = cache_if_used(class);
+
+		if (!c)
+			continue;
+		barn_drain(c);
+		cache_check_clean(c);
+	}
+}
+
 /*
  * What nobody would free, or use again, is looked at when the process ends. Where other threads may be at work, only what
  * waits is.
@@ -85,8 +103,7 @@ static void check_last(void)
 	struct pageblock *b;
 
 	if (!&__libc_single_threaded || !__libc_single_threaded) {
-		percpu_drain();
-		hardened_drain();
+		check_free_last();
 		return;
 	}
 	while ((b = zone_walk_next(&walk)))

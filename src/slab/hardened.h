@@ -22,7 +22,7 @@
  *        anything else   written over from before it, or after its free
  *
  * 3. An object is wiped when it is freed, and looked at for zeros when it is
- *    handed out, or goes home to its slab. So what is written after a free is
+ *    handed out, or when its slab goes. So what is written after a free is
  *    found, what is read after it, or before anything was written, is zero, and
  *    calloc need not clear.
  *

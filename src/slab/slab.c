@@ -158,6 +158,18 @@ static void slab_harden(struct slab *s, bool zeroed)
 	map_set(end, desc_of_number(traps, traps ? PAGE_GUARD : PAGE_NONE));
 }
 
+/* Of the objects that are free: all, when the slab goes. There they are looked at in order, and at the latest. */
+static void slab_check_clean(const struct slab *s)
+{
+	const struct kmem_cache *c = s->cache;
+	uintptr_t addr = s->base;
+	unsigned i;
+
+	for (i = 0; c->class != ZERO_CLASS && i < slab_nr_objects(s); i++, addr += c->size)
+		if (atomic_load(&s->free[i / 64]) >> (i % 64) & 1 && unlikely(!block_is_clean(addr, addr + c->size)))
+			report_write_after_free((void *)addr);
+}
+
 /* False when its pages can serve nobody. */
 static bool slab_soften(struct slab *s)
 {
@@ -207,6 +219,8 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 /* Unlinked and DEAD: nobody else uses it. */
 static void slab_destroy(struct slab *s)
 {
+	if (unlikely(bslab_options.hardened))
+		slab_check_clean(s);
 	if (likely(!bslab_options.hardened) || slab_soften(s))
 		pages_free((void *)s->base, (unsigned)slab_nr_pages(s) + nr_guard_pages());
 	else
@@ -488,15 +502,6 @@ static bool is_hardened_object(page_desc_t d, const struct kmem_cache *c)
 	return desc_is_hardened(d) && slab_of(d)->cache == c;
 }
 
-/* Hardened: what was written after the free is found at the latest when the object comes home. It is left out then. */
-static bool looks_free(const struct kmem_cache *c, uintptr_t addr)
-{
-	if (c->class == ZERO_CLASS || likely(block_is_clean(addr, addr + c->size)))
-		return true;
-	report_write_after_free((void *)addr);
-	return false;
-}
-
 /* How many were given to make room for it. */
 static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s, unsigned index)
 {
@@ -535,8 +540,6 @@ void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 			bug_caller("invalid free of %p: not the start of an object", objects[i]);
 			continue;
 		}
-		if (unlikely(bslab_options.hardened) && !looks_free(c, addr))
-			continue;
 		nr_given += group_add(c, group_of(groups, s, index / 64), s, index);
 	}
 	for (i = 0; i < NR_GROUPS; i++)
@@ -601,6 +604,16 @@ void cache_shrink(struct kmem_cache *c)
 		next = n->next;
 		slab_destroy(container_of(n, struct slab, node));
 	}
+}
+
+void cache_check_clean(struct kmem_cache *c)
+{
+	struct list_node *n;
+
+	lock_take(&c->lock, RANK_CACHE);
+	for (n = c->partial.first; n; n = n->next)
+		slab_check_clean(container_of(n, struct slab, node));
+	lock_drop(&c->lock, RANK_CACHE);
 }
 
 /* It is the last partial slab, and so the first: see slab_is_kept(). */

@@ -184,6 +184,9 @@ void cache_shrink(struct kmem_cache *c);
 /* Frees the one that is kept for the next refill. */
 void cache_shrink_kept(struct kmem_cache *c);
 
+/* Hardened: reports what was written since its free, of what is free in slabs. Keeps the lock all the while: for exit. */
+void cache_check_clean(struct kmem_cache *c);
+
 struct cache_info {
 	size_t size; /* 0: never used */
 	unsigned migratetype;

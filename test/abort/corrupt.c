@@ -4,6 +4,7 @@
  * prints the addresses that its message must name, commits the misuse, and says "went on" if it comes that far.
  * modes.py beside this file knows what each case has to say in which mode.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -238,6 +239,21 @@ static void write_after_free_exit(void)
 
 	bslab_free(p);
 	put(p, 8, 'x');
+}
+
+static void *sleep_on(void *unused)
+{
+	pause();
+	return unused;
+}
+
+/* The same while another thread may be at work. */
+static void write_after_free_thread_exit(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, sleep_on, NULL);
+	write_after_free_exit();
 }
 
 /* The block has another owner by now, were it not for the quarantine. */
@@ -481,7 +497,7 @@ static const struct {
     CASE(underflow_by_one),
     CASE(underflow_by_eight),	   CASE(underflow_large),	  CASE(write_after_free_small),
     CASE(write_after_free_4k),	   CASE(write_after_free_40k),	  CASE(write_after_free_40k_exit),
-    CASE(read_after_free_40k),	   CASE(write_after_free_run),	  CASE(write_after_free_large),
+    CASE(write_after_free_thread_exit), CASE(read_after_free_40k),	   CASE(write_after_free_run),	  CASE(write_after_free_large),
     CASE(write_after_free_exit),   CASE(write_after_free_reused), CASE(read_after_free_small),
     CASE(read_after_free_run),	   CASE(read_after_free_large),	  CASE(read_after_free_large_reused),
     CASE(double_free_small),	   CASE(double_free_run),	  CASE(double_free_large),

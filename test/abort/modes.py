@@ -52,6 +52,7 @@ HARDENED = {
     "underflow_large": (SEGV, ""),
     "write_after_free_small": (ABORT, WRITTEN),
     "write_after_free_4k": (ABORT, WRITTEN),
+    "write_after_free_thread_exit": (ABORT, WRITTEN),
     "write_after_free_40k": (ABORT, WRITTEN),
     "write_after_free_40k_exit": (ABORT, WRITTEN),
     "read_after_free_40k": (END, "read 0"),
