@@ -250,16 +250,13 @@ static void wiped_release(const struct grave *g)
 
 	if (unlikely(!block_is_clean(g->addr, end)))
 		report_write_after_free((void *)g->addr);
-	else if (!g->nr_guards || guard_remove((void *)end, 1, 1))
-		pages_free((void *)g->addr, n + 1);
+	else
+		guard_free((struct guarded_pages){(char *)g->addr, n + 1, n, g->nr_guards, false});
 }
 
 static void run_release(const struct grave *g)
 {
-	unsigned n = (unsigned)(g->size >> PAGE_SHIFT);
-
-	if (guard_remove((void *)g->addr, n, g->nr_guards))
-		pages_free_clean((void *)g->addr, n);
+	guard_free((struct guarded_pages){(char *)g->addr, (unsigned)(g->size >> PAGE_SHIFT), 0, g->nr_guards, true});
 }
 
 static void run_free_hardened(void *ptr, unsigned n)
@@ -274,8 +271,8 @@ static void run_free_hardened(void *ptr, unsigned n)
 	}
 	if (has_guard && guard_install(ptr, n))
 		yard_put(&runs, (struct grave){(uintptr_t)ptr, ((size_t)n + 1) << PAGE_SHIFT, 2, 0});
-	else if (!has_guard || guard_remove((void *)run_end(ptr, n), 1, 1))
-		pages_free(ptr, n + 1);
+	else
+		guard_free((struct guarded_pages){ptr, n + 1, n, has_guard, false});
 }
 
 /* --- mappings ------------------------------------------------------------------------------------------ */
@@ -541,11 +538,13 @@ void hardened_drain(void)
 	yard_drain(&wiped);
 	yard_drain(&runs);
 	yard_drain(&mappings);
+	guard_retry();
 }
 
 void hardened_fork_prepare(void)
 {
 	quarantine_fork_prepare();
+	guard_fork_prepare();
 	yard_fork_prepare(&wiped);
 	yard_fork_prepare(&runs);
 	yard_fork_prepare(&mappings);
@@ -556,5 +555,6 @@ void hardened_fork_done(bool child)
 	yard_fork_done(&mappings, child);
 	yard_fork_done(&runs, child);
 	yard_fork_done(&wiped, child);
+	guard_fork_done(child);
 	quarantine_fork_done(child);
 }

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "os/lock.h"
 #include "os/os.h"
+#include "page/buddy.h"
 
 /* A quarter of the mappings that a process has by default, at two each. */
 #define MAX_SPLITS 8192
@@ -37,7 +39,7 @@ bool guard_install(void *addr, unsigned nr_pages)
 }
 
 /* Which way a guard was made is not kept: once any was made by mprotect, that is undone too. */
-bool guard_remove(void *addr, unsigned nr_pages, unsigned nr_installs)
+static bool guard_remove(void *addr, unsigned nr_pages, unsigned nr_installs)
 {
 	size_t size = (size_t)nr_pages << PAGE_SHIFT;
 	int ret = os_unguard_light(addr, size);
@@ -49,4 +51,80 @@ bool guard_remove(void *addr, unsigned nr_pages, unsigned nr_installs)
 	if (ret != 0)
 		atomic_fetch_sub_explicit(&nr_splits, nr_installs, memory_order_relaxed);
 	return true;
+}
+
+static bool try_free(const struct guarded_pages *g)
+{
+	if (g->nr_installs &&
+	    !guard_remove(g->addr + ((size_t)g->first << PAGE_SHIFT), g->nr_pages - g->first, g->nr_installs))
+		return false;
+	if (g->is_clean)
+		pages_free_clean(g->addr, g->nr_pages);
+	else
+		pages_free(g->addr, g->nr_pages);
+	return true;
+}
+
+/* --- those that the kernel refused to open --------------------------------------------------------- */
+
+/* More than that are lost. */
+#define MAX_CLOSED 1024
+
+static struct {
+	struct lock lock; /* RANK_RUNS, nothing is taken inside: all of this */
+	unsigned n;	  /* read without the lock as a hint */
+	struct guarded_pages pages[MAX_CLOSED];
+} closed;
+
+static void closed_put(const struct guarded_pages *g)
+{
+	lock_take(&closed.lock, RANK_RUNS);
+	if (closed.n < MAX_CLOSED) {
+		closed.pages[closed.n] = *g;
+		WRITE_ONCE(closed.n, closed.n + 1);
+	}
+	lock_drop(&closed.lock, RANK_RUNS);
+}
+
+static bool closed_take(struct guarded_pages *g)
+{
+	bool found;
+
+	lock_take(&closed.lock, RANK_RUNS);
+	found = closed.n;
+	if (found) {
+		WRITE_ONCE(closed.n, closed.n - 1);
+		*g = closed.pages[closed.n];
+	}
+	lock_drop(&closed.lock, RANK_RUNS);
+	return found;
+}
+
+void guard_free(struct guarded_pages g)
+{
+	while (likely(try_free(&g)))
+		if (likely(!READ_ONCE(closed.n)) || !closed_take(&g))
+			return;
+	closed_put(&g);
+}
+
+void guard_retry(void)
+{
+	struct guarded_pages g;
+
+	if (closed_take(&g))
+		guard_free(g);
+}
+
+void guard_fork_prepare(void)
+{
+	lock_take_nested(&closed.lock);
+}
+
+void guard_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&closed.lock);
+	else
+		lock_drop_nested(&closed.lock);
 }

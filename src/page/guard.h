@@ -10,6 +10,8 @@
  *    MAX_SPLITS of them are made; what comes then stays accessible.
  * 2. What stood in the pages is lost either way, and they read as zero
  *    afterwards.
+ * 3. A kernel that is short of memory may refuse to open a page again. Pages that
+ *    are to be freed then wait for a later time.
  */
 #ifndef BSLAB_GUARD_H
 #define BSLAB_GUARD_H
@@ -18,7 +20,19 @@
 
 /* False where the pages stay as they are: no guard is to be had, or pages of the machine are larger than ours. */
 bool guard_install(void *addr, unsigned nr_pages);
-/* Undoes nr_installs of these next to each other. False when the kernel refuses: the pages can serve nobody. */
-bool guard_remove(void *addr, unsigned nr_pages, unsigned nr_installs);
+
+/* Pages of a buddy, of which those from `first` to the end trap by nr_installs calls of guard_install(). */
+struct guarded_pages {
+	char *addr;
+	unsigned nr_pages, first, nr_installs;
+	bool is_clean; /* those before `first` read as zero */
+};
+/* Opens them, and frees all. */
+void guard_free(struct guarded_pages g);
+/* Tries those again that wait. */
+void guard_retry(void);
+
+void guard_fork_prepare(void);
+void guard_fork_done(bool child);
 
 #endif

@@ -43,6 +43,9 @@ static size_t lost_in(size_t size, unsigned order)
 	return (pages_for(bytes) << PAGE_SHIFT) - bytes;
 }
 
+/* Hardened: more pages between two that trap, for each of which a system call is made. */
+#define HARDENED_ORDER 3
+
 static unsigned full_order(size_t size)
 {
 	size_t nr_objects = size <= KIB ? 64 : size <= 8 * KIB ? 8 : 4;
@@ -50,7 +53,7 @@ static unsigned full_order(size_t size)
 
 	while (order < first + 2 && order < MAX_SLAB_ORDER && lost_in(size, order) > (BSLAB_PAGE_SIZE << order) / 64)
 		order++;
-	return order;
+	return bslab_options.hardened ? (unsigned)max_size(order, HARDENED_ORDER) : order;
 }
 
 static struct kmem_cache *cache_create(unsigned class)
@@ -170,17 +173,14 @@ static void slab_check_clean(const struct slab *s)
 			report_write_after_free((void *)addr);
 }
 
-/* False when its pages can serve nobody. */
-static bool slab_soften(struct slab *s)
+static void slab_free_hardened(struct slab *s)
 {
-	unsigned nr_pages = (unsigned)slab_nr_pages(s);
-	uintptr_t end = s->base + ((uintptr_t)nr_pages << PAGE_SHIFT);
+	unsigned n = (unsigned)slab_nr_pages(s);
+	bool traps = desc_type(map_lookup(s->base + ((uintptr_t)n << PAGE_SHIFT))) == PAGE_GUARD;
 
-	if (desc_type(map_lookup(end)) != PAGE_GUARD)
-		return true;
-	if (s->cache->class == ZERO_CLASS)
-		return guard_remove((void *)s->base, nr_pages + 1, 1);
-	return guard_remove((void *)end, 1, 1);
+	slab_check_clean(s);
+	map_set_range(s->base, n, 0); /* the header may serve another slab before they are free */
+	guard_free((struct guarded_pages){(char *)s->base, n + 1, s->cache->class == ZERO_CLASS ? 0 : n, traps, false});
 }
 
 /* How many objects the next slab has: see 6 in slab.h. A stale count only makes it another size. */
@@ -220,11 +220,9 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 static void slab_destroy(struct slab *s)
 {
 	if (unlikely(bslab_options.hardened))
-		slab_check_clean(s);
-	if (likely(!bslab_options.hardened) || slab_soften(s))
-		pages_free((void *)s->base, (unsigned)slab_nr_pages(s) + nr_guard_pages());
+		slab_free_hardened(s);
 	else
-		map_set_range(s->base, slab_nr_pages(s), 0);
+		pages_free((void *)s->base, slab_nr_pages(s));
 	boot_pool_put(&slab_pool[slab_nr_words(s)], s);
 }
 
