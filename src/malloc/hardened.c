@@ -110,7 +110,7 @@ static force_inline bool object_check(struct slab *s, void *ptr, const char *wha
 	*size = SIZE_MAX;
 	if (likely(slab_starts_object(s, start))) {
 		state = block_check(start, object_end(s->cache, ptr), size);
-		/* The word before is the last of the object before; before the first is the guard page of another slab or run. */
+		/* Before it is the word of the object before; before the first, mostly a guard page. */
 		if (likely(state == BLOCK_USED) &&
 		    (start == s->base || likely(block_word_is_whole(block_word(start)))))
 			return true;
@@ -164,7 +164,7 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 	if (unlikely(!object_check(s, ptr, "free", &size)))
 		return;
 	if (unlikely(wanted != ANY_SIZE && wanted != size)) {
-		size_is_plausible(ptr, wanted, 1);
+		size_is_plausible(ptr, wanted, 1); /* it is not, and that is said */
 		return;
 	}
 	block_wipe((uintptr_t)ptr, object_end(c, ptr));
@@ -183,7 +183,7 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 #define MAX_MAPPINGS 128
 #define MAX_MAPPING_BYTES (64 * GIB)
 
-_Static_assert(MAX_MAPPINGS <= MAX_GRAVES, "");
+_Static_assert(MAX_WIPED_RUNS <= MAX_GRAVES && MAX_MAPPINGS <= MAX_GRAVES, "a yard has room for them");
 
 static struct yard wiped, runs, mappings;
 
