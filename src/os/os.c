@@ -116,9 +116,38 @@ int os_populate(void *addr, size_t size)
 	return advise(addr, size, MADV_POPULATE_WRITE);
 }
 
+/* Emulators say yes to advice that they do not know. A page that was guarded reads as zero afterwards. */
+static bool guards_work(void)
+{
+	size_t size = os_page_size();
+	volatile char *page = os_map(size);
+	bool good;
+
+	if (!page)
+		return false;
+	*page = 1;
+	good = advise((void *)page, size, MADV_GUARD_INSTALL) == 0 && advise((void *)page, size, MADV_GUARD_REMOVE) == 0 &&
+	       *page == 0;
+	os_unmap((void *)page, size);
+	return good;
+}
+
+static bool has_light_guards(void)
+{
+	enum { UNKNOWN, NO, YES };
+	static _Atomic int known;
+	int k = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (unlikely(k == UNKNOWN)) {
+		k = guards_work() ? YES : NO;
+		atomic_store_explicit(&known, k, memory_order_relaxed);
+	}
+	return k == YES;
+}
+
 int os_guard(void *addr, size_t size)
 {
-	if (advise(addr, size, MADV_GUARD_INSTALL) == 0)
+	if (os_guard_light(addr, size) == 0)
 		return 0;
 	return (int)SYS(SYS_mprotect, addr, size, PROT_NONE, 0, 0, 0);
 }
@@ -133,12 +162,12 @@ int os_unguard(void *addr, size_t size)
 
 int os_guard_light(void *addr, size_t size)
 {
-	return advise(addr, size, MADV_GUARD_INSTALL);
+	return has_light_guards() ? advise(addr, size, MADV_GUARD_INSTALL) : -EINVAL;
 }
 
 int os_unguard_light(void *addr, size_t size)
 {
-	return advise(addr, size, MADV_GUARD_REMOVE);
+	return has_light_guards() ? advise(addr, size, MADV_GUARD_REMOVE) : -EINVAL;
 }
 
 int os_seal(void *addr, size_t size)
