@@ -152,3 +152,33 @@ Test(os, clock_goes_forward)
 	usleep(20000);
 	cr_assert_gt(os_coarse_clock_ms(), before);
 }
+
+/* Where the kernel has no markers, or only says so, there is nothing to see. */
+Test(os, light_guards_lose_contents)
+{
+	char *p = os_map(2 * 4096);
+
+	p[0] = p[4096] = 'x';
+	if (os_guard_light(p + 4096, 4096) == 0) {
+		cr_assert_not(os_is_readable((uintptr_t)p + 4096));
+		cr_assert_eq(os_unguard_light(p + 4096, 4096), 0);
+		cr_assert_eq(p[4096], 0);
+	}
+	cr_assert_eq(p[0], 'x');
+	os_unmap(p, 2 * 4096);
+}
+
+Test(os, sealed_ranges_trap)
+{
+	char *p = os_map(4096);
+
+	p[0] = 'x';
+	cr_assert_eq(os_seal(p, 4096), 0);
+	cr_assert_not(os_is_readable((uintptr_t)p));
+	cr_assert_eq(os_unmap(p, 4096), 0);
+}
+
+Test(os, random_numbers_differ)
+{
+	cr_assert_neq(os_random(), os_random());
+}
