@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sampled guarding's side of malloc and free (docs/hardened.md, decisions/0018):
+ * Sampled guarding's side of malloc and free (docs/hardened.md, decisions/0019):
  * one allocation in some thousands gets a page of its own (guarded/pool.h).
  *
  * The descriptor of the page, PAGE_GUARDED, leads to the slot. Its class is 0, so free, realloc and sized free of such a

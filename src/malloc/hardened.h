@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The hardened mode's malloc, free and realloc (docs/hardened.md, decisions/0017).
+ * The hardened mode's malloc, free and realloc (docs/hardened.md, decisions/0018).
  *
  * 1. malloc comes here because small_limit is 0, free because slabs' pages have
  *    class 0. Neither costs the default mode an instruction. Both then work on

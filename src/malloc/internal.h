@@ -19,6 +19,7 @@ size_t reclaim(size_t nr_keep);
 
 struct alloc_request {
 	size_t size, align;  /* any; a power of two */
+	size_t asked;	     /* by the program: realloc() may want more room */
 	struct caller by;    /* for a sample of it */
 	bool is_counted;     /* the profile's sampler has let it pass */
 };

@@ -51,6 +51,10 @@ void sampled_resize(struct sample *s, void *p, size_t old_size, size_t size, str
 
 /* What stacks are found by; false where there is no memory. Not at boot: it calls dlopen(). */
 bool profile_get_ready(void);
+/* fork: the lock is taken before and freed after on both sides. */
+void profile_fork_prepare(void);
+void profile_fork_done(bool child);
+
 /* Keeps what the options say. */
 void profile_configure(void);
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
@@ -70,8 +71,10 @@ static uint64_t nr_given_back(void)
 size_t reclaim(size_t nr_keep)
 {
 	uint64_t before = nr_given_back();
+	size_t nr_given;
 	unsigned class;
 
+	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	percpu_drain();
 	if (unlikely(bslab_options.hardened))
@@ -88,7 +91,9 @@ size_t reclaim(size_t nr_keep)
 	}
 	pages_purge();
 	zone_purge(nr_keep);
-	return (size_t)(nr_given_back() - before);
+	nr_given = (size_t)(nr_given_back() - before);
+	PROBE(reclaim_end, nr_given);
+	return nr_given;
 }
 
 /* --- whether the fast paths may be taken -------------------------------------------------- */
@@ -174,6 +179,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p)) {
+		PROBE(alloc_fail, r->size, align);
 		atomic_fetch_add_explicit(&counts.nr_failures, 1, memory_order_relaxed);
 		errno = ENOMEM;
 	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed)) && !bslab_options.hardened) {
@@ -187,7 +193,7 @@ static out_of_line void *malloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
@@ -217,13 +223,13 @@ void *malloc_by(size_t size, struct caller by, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, by, is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted}, &zeroed);
 }
 
 static out_of_line void *calloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed = false;
-	void *p = alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted}, &zeroed);
+	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
 
 	return p && !zeroed ? memset(p, 0, size) : p;
 }
@@ -247,7 +253,7 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, align, by, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, align, size, by, false}, &zeroed);
 }
 
 int posix_memalign_slow(void **ptr, size_t size, size_t align)

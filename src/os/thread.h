@@ -24,7 +24,8 @@ struct thread_state {
 	struct buddy *buddy; /* this thread's page source, NULL until it needs one */
 	uint32_t index;	     /* slot of a cache per thread; 0: none */
 	uint8_t exit_hooked;  /* enum thread_life */
-	bool in_profile;      /* a sample is being taken: what is allocated meanwhile is not sampled */
+	bool fork_alone : 1;  /* the fork that this thread is in takes no locks */
+	bool in_profile : 1;  /* a sample is being taken: what is allocated meanwhile is not sampled; handlers restore it */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
 	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
 	intptr_t sample_left;	 /* bytes to go until the profile's next sample, never below 0; profile/sampler.h */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "os/options.h"
@@ -213,12 +214,14 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 	slab_init(s, c, pages, nr_objects);
 	if (unlikely(bslab_options.hardened))
 		slab_harden(s, zeroed);
+	PROBE(slab_create, c->size, pages, nr_objects, nr_pages);
 	return s;
 }
 
 /* Unlinked and DEAD: nobody else uses it. */
 static void slab_destroy(struct slab *s)
 {
+	PROBE(slab_destroy, s->cache->size, s->base, slab_nr_pages(s));
 	if (unlikely(bslab_options.hardened))
 		slab_free_hardened(s);
 	else
