@@ -19,7 +19,6 @@ static struct {
 	/* Constant from the start on: */
 	struct guarded_slot *slots; /* [NR_SLOTS] */
 	uintptr_t base;
-	bool is_light; /* pages trap by the kernel's guard markers; else by mprotect */
 } pool;
 
 static uintptr_t slot_page(const struct guarded_slot *s)
@@ -29,23 +28,27 @@ static uintptr_t slot_page(const struct guarded_slot *s)
 
 /* --- pages ----------------------------------------------------------------------------------- */
 
-static bool page_open(uintptr_t page)
+static bool page_open(struct guarded_slot *s)
 {
-	void *p = (void *)page;
-
-	return (pool.is_light ? os_unguard_light(p, BSLAB_PAGE_SIZE) : os_commit(p, BSLAB_PAGE_SIZE)) == 0;
+	if (os_open_guard((void *)slot_page(s), BSLAB_PAGE_SIZE, (enum guard_kind)s->guard) != 0)
+		return false;
+	s->guard = GUARD_NONE;
+	return true;
 }
 
-/* It reads as zero when it is opened again. */
-static void page_close(uintptr_t page)
+/* It reads as zero when it is opened again. Memory may have been locked since the last time: markers are refused then. */
+static void page_close(struct guarded_slot *s)
 {
-	void *p = (void *)page;
+	void *p = (void *)slot_page(s);
 
-	if (pool.is_light && os_guard_light(p, BSLAB_PAGE_SIZE) == 0)
+	if (os_guard_light(p, BSLAB_PAGE_SIZE) == 0) {
+		s->guard = GUARD_LIGHT;
 		return;
+	}
 	if (os_purge(p, BSLAB_PAGE_SIZE) != 0)
 		memset(p, 0, BSLAB_PAGE_SIZE);
-	os_guard(p, BSLAB_PAGE_SIZE);
+	if (os_guard_hard(p, BSLAB_PAGE_SIZE) == 0)
+		s->guard = GUARD_HARD;
 }
 
 static bool is_pattern(const uint8_t *p, size_t n, uintptr_t *damage)
@@ -111,30 +114,35 @@ bool pool_start(void)
 {
 	struct guarded_slot *slots = boot_alloc(NR_SLOTS * sizeof *slots, 64);
 	void *base = slots && os_page_size() == BSLAB_PAGE_SIZE ? os_map(POOL_SIZE) : NULL;
+	enum guard_kind kind = GUARD_LIGHT;
 	unsigned i;
 
 	if (!base)
 		return false;
-	pool.is_light = os_guard_light(base, POOL_SIZE) == 0;
-	if (!map_ensure((uintptr_t)base, POOL_SIZE) || (!pool.is_light && os_guard(base, POOL_SIZE) != 0)) {
+	if (os_guard_light(base, POOL_SIZE) != 0)
+		kind = os_guard_hard(base, POOL_SIZE) == 0 ? GUARD_HARD : GUARD_NONE;
+	if (kind == GUARD_NONE || !map_ensure((uintptr_t)base, POOL_SIZE)) {
 		os_unmap(base, POOL_SIZE);
 		return false;
 	}
 	os_name(base, POOL_SIZE, "bslab:guarded");
 	pool.base = (uintptr_t)base;
 	pool.slots = slots;
-	for (i = 0; i < NR_SLOTS; i++)
+	for (i = 0; i < NR_SLOTS; i++) {
+		slots[i].guard = (uint8_t)kind;
 		map_set(slot_page(&slots[i]), desc_of_pointer(&slots[i], PAGE_GUARDED, 0));
+	}
 	return true;
 }
 
 void trace_back_take(struct trace_back *t, const struct caller *by)
 {
 	uintptr_t pc[MAX_FRAMES];
+	bool was = thread_state.in_profile; /* a block may be freed while a sample is taken: libgcc's own */
 
 	thread_state.in_profile = true;
 	t->nr_frames = (unsigned)min_size(unwind(by, pc), MAX_GUARDED_FRAMES);
-	thread_state.in_profile = false;
+	thread_state.in_profile = was;
 	memcpy(t->pc, pc, t->nr_frames * sizeof *pc);
 	t->thread = os_thread_id();
 }
@@ -146,11 +154,11 @@ void *pool_alloc(size_t size, size_t align, const struct caller *by)
 
 	if (!s)
 		return NULL;
-	page = slot_page(s);
-	if (!page_open(page)) {
+	if (!page_open(s)) {
 		slot_wait(s);
 		return NULL;
 	}
+	page = slot_page(s);
 	align = max_size(align, size >= 16 ? 16 : 8);
 	s->addr = sampler_chance(0.5) ? page : page + BSLAB_PAGE_SIZE - align_up(size, align);
 	s->size = size;
@@ -170,7 +178,7 @@ bool pool_free(struct guarded_slot *s, uintptr_t ptr, const struct caller *by, u
 		return false;
 	*damage = find_damage(s);
 	trace_back_take(&s->free, by);
-	page_close(slot_page(s));
+	page_close(s);
 	slot_wait(s);
 	return true;
 }

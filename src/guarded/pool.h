@@ -42,6 +42,7 @@ struct trace_back {
 
 struct guarded_slot {
 	_Atomic int state; /* enum slot_state */
+	uint8_t guard;	   /* enum guard_kind: how its page traps; of who takes, or frees, the block */
 	size_t size;	   /* as asked for */
 	uintptr_t addr;
 	struct trace_back alloc, free;

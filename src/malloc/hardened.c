@@ -216,7 +216,7 @@ static void *run_reuse(unsigned n, size_t align)
 
 static void *run_make(unsigned n, unsigned align_order, unsigned flags)
 {
-	bool zeroed, traps;
+	bool zeroed;
 	char *p;
 
 	p = limit_allows(n + 1) ? pages_alloc(n + 1, align_order, MIGRATE_MOVABLE, flags, &zeroed) : NULL;
@@ -224,8 +224,7 @@ static void *run_make(unsigned n, unsigned align_order, unsigned flags)
 		return NULL;
 	if (!zeroed)
 		memset(p, 0, (size_t)n << PAGE_SHIFT);
-	traps = guard_install((void *)run_end(p, n), 1);
-	map_set(run_end(p, n), desc_of_number(traps, traps ? PAGE_GUARD : PAGE_NONE));
+	map_set(run_end(p, n), desc_of_guards(GUARD_NONE, guard_install((void *)run_end(p, n), 1)));
 	run_describe(p, 1, n);
 	return p;
 }
@@ -242,37 +241,37 @@ static void *run_alloc_hardened(size_t size, size_t align, unsigned flags)
 	return p;
 }
 
+static void run_release(const struct grave *g)
+{
+	guard_free((struct guarded_pages){(char *)g->addr, (unsigned)(g->size >> PAGE_SHIFT), (enum guard_kind)g->body,
+					  (enum guard_kind)g->last});
+}
+
 /* All of it but the guard page is clean, and open. */
 static void wiped_release(const struct grave *g)
 {
-	unsigned n = (unsigned)(g->size >> PAGE_SHIFT) - 1;
-	uintptr_t end = run_end((void *)g->addr, n);
-
-	if (unlikely(!block_is_clean(g->addr, end)))
+	if (unlikely(!block_is_clean(g->addr, g->addr + g->size - BSLAB_PAGE_SIZE)))
 		report_write_after_free((void *)g->addr);
 	else
-		guard_free((struct guarded_pages){(char *)g->addr, n + 1, n, g->nr_guards, false});
-}
-
-static void run_release(const struct grave *g)
-{
-	guard_free((struct guarded_pages){(char *)g->addr, (unsigned)(g->size >> PAGE_SHIFT), 0, g->nr_guards, true});
+		run_release(g);
 }
 
 static void run_free_hardened(void *ptr, unsigned n)
 {
-	bool has_guard = desc_type(map_lookup(run_end(ptr, n))) == PAGE_GUARD;
+	struct grave g = {.addr = (uintptr_t)ptr, .size = ((size_t)n + 1) << PAGE_SHIFT};
 
+	g.last = (uint8_t)last_guard(map_lookup(run_end(ptr, n)));
 	map_set((uintptr_t)ptr, desc_of_number(n, PAGE_RUN_HOT));
 	if (n <= MAX_WIPED_PAGES) {
 		block_wipe((uintptr_t)ptr, run_end(ptr, n));
-		yard_put(&wiped, (struct grave){(uintptr_t)ptr, ((size_t)n + 1) << PAGE_SHIFT, has_guard, 0});
+		yard_put(&wiped, g);
 		return;
 	}
-	if (has_guard && guard_install(ptr, n))
-		yard_put(&runs, (struct grave){(uintptr_t)ptr, ((size_t)n + 1) << PAGE_SHIFT, 2, 0});
+	g.body = (uint8_t)guard_install(ptr, n);
+	if (g.body != GUARD_NONE)
+		yard_put(&runs, g);
 	else
-		guard_free((struct guarded_pages){ptr, n + 1, n, has_guard, false});
+		run_release(&g);
 }
 
 /* --- mappings ------------------------------------------------------------------------------------------ */

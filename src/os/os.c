@@ -118,40 +118,14 @@ int os_populate(void *addr, size_t size)
 	return advise(addr, size, MADV_POPULATE_WRITE);
 }
 
-/* Emulators say yes to advice that they do not know. A page that was guarded reads as zero afterwards. */
-static bool guards_work(void)
+int os_guard_hard(void *addr, size_t size)
 {
-	size_t size = os_page_size();
-	volatile char *page = os_map(size);
-	bool good;
-
-	if (!page)
-		return false;
-	*page = 1;
-	good = advise((void *)page, size, MADV_GUARD_INSTALL) == 0 && advise((void *)page, size, MADV_GUARD_REMOVE) == 0 &&
-	       *page == 0;
-	os_unmap((void *)page, size);
-	return good;
-}
-
-static bool has_light_guards(void)
-{
-	enum { UNKNOWN, NO, YES };
-	static _Atomic int known;
-	int k = atomic_load_explicit(&known, memory_order_relaxed);
-
-	if (unlikely(k == UNKNOWN)) {
-		k = guards_work() ? YES : NO;
-		atomic_store_explicit(&known, k, memory_order_relaxed);
-	}
-	return k == YES;
+	return (int)SYS(SYS_mprotect, addr, size, PROT_NONE, 0, 0, 0);
 }
 
 int os_guard(void *addr, size_t size)
 {
-	if (os_guard_light(addr, size) == 0)
-		return 0;
-	return (int)SYS(SYS_mprotect, addr, size, PROT_NONE, 0, 0, 0);
+	return advise(addr, size, MADV_GUARD_INSTALL) == 0 ? 0 : os_guard_hard(addr, size);
 }
 
 int os_unguard(void *addr, size_t size)
@@ -162,14 +136,58 @@ int os_unguard(void *addr, size_t size)
 	return ret && ret != -EINVAL ? ret : os_commit(addr, size);
 }
 
-int os_guard_light(void *addr, size_t size)
+enum answer { UNKNOWN, NO, YES };
+
+/*
+ * Emulators say yes to advice that they do not know: a page that was guarded has to read as zero afterwards. Locked memory
+ * refuses markers, and lets them be removed: nothing is known then, nor is it without memory.
+ */
+static enum answer markers_work(void)
 {
-	return has_light_guards() ? advise(addr, size, MADV_GUARD_INSTALL) : -EINVAL;
+	size_t size = os_page_size();
+	volatile char *page = os_map(size);
+	enum answer answer = UNKNOWN;
+
+	if (!page)
+		return UNKNOWN;
+	*page = 1;
+	if (advise((void *)page, size, MADV_GUARD_INSTALL) == 0)
+		answer = advise((void *)page, size, MADV_GUARD_REMOVE) == 0 && *page == 0 ? YES : NO;
+	else if (advise((void *)page, size, MADV_GUARD_REMOVE) != 0)
+		answer = NO;
+	os_unmap((void *)page, size);
+	return answer;
 }
 
-int os_unguard_light(void *addr, size_t size)
+/* What was found out first counts. */
+static bool has_markers(void)
 {
-	return has_light_guards() ? advise(addr, size, MADV_GUARD_REMOVE) : -EINVAL;
+	static _Atomic int known = UNKNOWN;
+	int k = atomic_load_explicit(&known, memory_order_relaxed), unknown = UNKNOWN;
+
+	if (unlikely(k == UNKNOWN)) {
+		k = markers_work();
+		if (k != UNKNOWN && !atomic_compare_exchange_strong(&known, &unknown, k))
+			k = unknown;
+	}
+	return k == YES;
+}
+
+int os_guard_light(void *addr, size_t size)
+{
+	return has_markers() ? advise(addr, size, MADV_GUARD_INSTALL) : -EINVAL;
+}
+
+int os_open_guard(void *addr, size_t size, enum guard_kind kind)
+{
+	switch (kind) {
+	case GUARD_LIGHT:
+		return advise(addr, size, MADV_GUARD_REMOVE);
+	case GUARD_HARD:
+		return os_commit(addr, size);
+	default:
+		return 0;
+	}
 }
 
 int os_seal(void *addr, size_t size)

@@ -37,9 +37,14 @@ int os_populate(void *addr, size_t size);
 /* Makes a page trap when touched, within its mapping (MADV_GUARD_INSTALL) or, on older kernels, by mprotect. */
 int os_guard(void *addr, size_t size);
 int os_unguard(void *addr, size_t size);
-/* The same by MADV_GUARD_INSTALL or not at all: it splits no mapping, and contents are lost. */
+/*
+ * One way or the other, for whoever keeps which it was: what the one did the other does not undo. Markers
+ * (MADV_GUARD_INSTALL) split no mapping, and contents are lost. They are tried out before they are trusted.
+ */
+enum guard_kind { GUARD_NONE, GUARD_LIGHT, GUARD_HARD };
 int os_guard_light(void *addr, size_t size);
-int os_unguard_light(void *addr, size_t size);
+int os_guard_hard(void *addr, size_t size);
+int os_open_guard(void *addr, size_t size, enum guard_kind kind);
 /* Puts a mapping that traps, and holds no memory, in the place of what is there. */
 int os_seal(void *addr, size_t size);
 /*

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "os/lock.h"
-#include "os/os.h"
 #include "page/buddy.h"
 
 /* A quarter of the mappings that a process has by default, at two each. */
@@ -12,53 +11,63 @@
 
 static _Atomic unsigned nr_splits; /* guards made by mprotect; relaxed */
 
+static void split_drop(void)
+{
+	atomic_fetch_sub_explicit(&nr_splits, 1, memory_order_relaxed);
+}
+
 static bool split_take(void)
 {
 	if (atomic_fetch_add_explicit(&nr_splits, 1, memory_order_relaxed) < MAX_SPLITS)
 		return true;
-	atomic_fetch_sub_explicit(&nr_splits, 1, memory_order_relaxed);
+	split_drop();
 	return false;
 }
 
-bool guard_install(void *addr, unsigned nr_pages)
+enum guard_kind guard_install(void *addr, unsigned nr_pages)
 {
 	size_t size = (size_t)nr_pages << PAGE_SHIFT;
 
 	if (os_page_size() != BSLAB_PAGE_SIZE)
-		return false;
+		return GUARD_NONE;
 	if (os_guard_light(addr, size) == 0)
-		return true;
+		return GUARD_LIGHT;
 	if (!split_take())
-		return false;
+		return GUARD_NONE;
 	if (os_purge(addr, size) != 0) /* refused, or the memory is locked */
 		memset(addr, 0, size);
-	if (os_guard(addr, size) == 0)
-		return true;
-	atomic_fetch_sub_explicit(&nr_splits, 1, memory_order_relaxed);
-	return false;
+	if (os_guard_hard(addr, size) == 0)
+		return GUARD_HARD;
+	split_drop();
+	return GUARD_NONE;
 }
 
-/* Which way a guard was made is not kept: once any was made by mprotect, that is undone too. */
-static bool guard_remove(void *addr, unsigned nr_pages, unsigned nr_installs)
+static bool guard_remove(char *addr, size_t nr_pages, enum guard_kind kind)
 {
-	size_t size = (size_t)nr_pages << PAGE_SHIFT;
-	int ret = os_unguard_light(addr, size);
-
-	if (!atomic_load_explicit(&nr_splits, memory_order_relaxed))
-		return ret == 0;
-	if (os_commit(addr, size) != 0)
+	if (nr_pages && os_open_guard(addr, nr_pages << PAGE_SHIFT, kind) != 0)
 		return false;
-	if (ret != 0)
-		atomic_fetch_sub_explicit(&nr_splits, nr_installs, memory_order_relaxed);
+	if (kind == GUARD_HARD)
+		split_drop();
 	return true;
 }
 
-static bool try_free(const struct guarded_pages *g)
+static bool open_guards(struct guarded_pages *g)
 {
-	if (g->nr_installs &&
-	    !guard_remove(g->addr + ((size_t)g->first << PAGE_SHIFT), g->nr_pages - g->first, g->nr_installs))
+	size_t n = g->nr_pages - 1;
+
+	if (g->body == GUARD_LIGHT && g->last == GUARD_LIGHT)
+		return guard_remove(g->addr, n + 1, GUARD_LIGHT);
+	if (!guard_remove(g->addr + (n << PAGE_SHIFT), 1, g->last))
 		return false;
-	if (g->is_clean)
+	g->last = GUARD_NONE; /* there may be a second try */
+	return guard_remove(g->addr, n, g->body);
+}
+
+static bool try_free(struct guarded_pages *g)
+{
+	if (!open_guards(g))
+		return false;
+	if (g->body != GUARD_NONE)
 		pages_free_clean(g->addr, g->nr_pages);
 	else
 		pages_free(g->addr, g->nr_pages);

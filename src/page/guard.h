@@ -16,16 +16,33 @@
 #ifndef BSLAB_GUARD_H
 #define BSLAB_GUARD_H
 
-#include "base/base.h"
+#include "map/map.h"
+#include "os/os.h"
 
-/* False where the pages stay as they are: no guard is to be had, or pages of the machine are larger than ours. */
-bool guard_install(void *addr, unsigned nr_pages);
+/* GUARD_NONE where the pages stay as they are: no guard is to be had, or pages of the machine are larger than ours. */
+enum guard_kind guard_install(void *addr, unsigned nr_pages);
 
-/* Pages of a buddy, of which those from `first` to the end trap by nr_installs calls of guard_install(). */
+/* Of the last page: which guards it and the pages before it have. */
+static inline page_desc_t desc_of_guards(enum guard_kind body, enum guard_kind last)
+{
+	return desc_of_number((uint64_t)body << 8 | last, PAGE_GUARD);
+}
+
+static inline enum guard_kind body_guard(page_desc_t d)
+{
+	return (enum guard_kind)(desc_number(d) >> 8);
+}
+
+static inline enum guard_kind last_guard(page_desc_t d)
+{
+	return (enum guard_kind)(desc_number(d) & 0xff);
+}
+
+/* Pages of a buddy. What guard_install() said of the last of them, and of all before it. */
 struct guarded_pages {
 	char *addr;
-	unsigned nr_pages, first, nr_installs;
-	bool is_clean; /* those before `first` read as zero */
+	unsigned nr_pages;
+	enum guard_kind body, last;
 };
 /* Opens them, and frees all. */
 void guard_free(struct guarded_pages g);

@@ -151,15 +151,14 @@ static void slab_harden(struct slab *s, bool zeroed)
 {
 	unsigned nr_pages = (unsigned)slab_nr_pages(s);
 	uintptr_t end = s->base + ((uintptr_t)nr_pages << PAGE_SHIFT);
-	bool traps;
+	enum guard_kind last, body = GUARD_NONE;
 
 	if (!zeroed)
 		memset((void *)s->base, 0, end - s->base);
+	last = guard_install((void *)end, 1);
 	if (s->cache->class == ZERO_CLASS)
-		traps = guard_install((void *)s->base, nr_pages + 1);
-	else
-		traps = guard_install((void *)end, 1);
-	map_set(end, desc_of_number(traps, traps ? PAGE_GUARD : PAGE_NONE));
+		body = guard_install((void *)s->base, nr_pages);
+	map_set(end, desc_of_guards(body, last));
 }
 
 /* Of the objects that are free: all, when the slab goes. There they are looked at in order, and at the latest. */
@@ -177,11 +176,11 @@ static void slab_check_clean(const struct slab *s)
 static void slab_free_hardened(struct slab *s)
 {
 	unsigned n = (unsigned)slab_nr_pages(s);
-	bool traps = desc_type(map_lookup(s->base + ((uintptr_t)n << PAGE_SHIFT))) == PAGE_GUARD;
+	page_desc_t guards = map_lookup(s->base + ((uintptr_t)n << PAGE_SHIFT));
 
 	slab_check_clean(s);
 	map_set_range(s->base, n, 0); /* the header may serve another slab before they are free */
-	guard_free((struct guarded_pages){(char *)s->base, n + 1, s->cache->class == ZERO_CLASS ? 0 : n, traps, false});
+	guard_free((struct guarded_pages){(char *)s->base, n + 1, body_guard(guards), last_guard(guards)});
 }
 
 /* How many objects the next slab has: see 6 in slab.h. A stale count only makes it another size. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bslab/bslab.h"
@@ -484,6 +485,21 @@ static void segv_handled(void)
 	put(p, 0, 'x');
 }
 
+/* --- nothing wrong -------------------------------------------------------------------------------------- */
+
+/* Locked memory refuses guard markers. More blocks than are guarded at a time. Where it may not be locked: as ever. */
+static void sound_locked(void)
+{
+	for (int i = 0; i < 6; i++) {
+		if (i == 2)
+			mlockall(MCL_CURRENT);
+		if (i == 4)
+			munlockall();
+		use_others(SMALL);
+		use_others(RUN);
+	}
+}
+
 #define CASE(name) {#name, name}
 static const struct {
 	const char *name;
@@ -506,7 +522,7 @@ static const struct {
     CASE(never_allocated),	   CASE(sized_off_by_one),	  CASE(sized_run),
     CASE(sized_misaligned),	   CASE(zero_write),		  CASE(zero_read),
     CASE(uninitialised_small),	   CASE(uninitialised_run),	  CASE(segv_elsewhere),
-    CASE(segv_raised),		   CASE(segv_handled),
+    CASE(segv_raised),		   CASE(segv_handled),		  CASE(sound_locked),
 };
 
 int main(int argc, char **argv)

@@ -136,6 +136,9 @@ MISUSE["sized_misaligned"] = [line(SIZED, size=72, align=64, have=72)]
 MISUSE["sized_too_small"] = [line(SIZED, size=10, align=1, have=1000)]
 MISUSE["sized_run_too_large"] = [line(SIZED, size=200000, align=1, have=100000)]
 
+# Nothing is to be said of these, in any mode.
+SOUND = ["sound_locked"]
+
 total = failures = 0
 
 
@@ -205,6 +208,12 @@ def check_faults(program, conf):
     expect(good, f"segv_handled [{conf}]", "the program's handler was not called", run)
 
 
+def check_sound(program, case, conf):
+    run = misuse.start(program, case, conf)
+    good = (run.returncode, run.stderr) == (0, "") and run.stdout.endswith("went on\n")
+    expect(good, f"{case} [{conf}]", "not silent to its end", run)
+
+
 def check_errnos(program, conf):
     run = misuse.start(program, "errnos", conf)
     expect((run.returncode, run.stdout, run.stderr) == (0, misuse.ERRNOS, ""), f"errnos [{conf}]", "not as documented", run)
@@ -224,6 +233,10 @@ def main():
             for _ in range(3):
                 check_guarded(corrupt, case, "guarded=1")
             check_guarded(corrupt, case, "guarded=1,hardened=yes")
+    for case in SOUND:
+        if not cases or case in cases:
+            for conf in "hardened=yes", "guarded=5", "guarded=1,hardened=yes":
+                check_sound(corrupt, case, conf)
     if not cases:
         check_faults(corrupt, "guarded=1")
         for conf in "hardened=yes", "guarded=1", "guarded=1,hardened=yes":

@@ -128,6 +128,70 @@ Test(pool, a_page_that_cannot_be_opened_is_left)
 	cr_assert_not_null(pool_alloc(10, 1, &nobody));
 }
 
+/* All slots serve, and their pages are open while they do. */
+static void use_all_slots_twice(void)
+{
+	uintptr_t damage;
+
+	for (int i = 0; i < 2 * NR_SLOTS; i++) {
+		char *p = pool_alloc(10, 1, &nobody);
+
+		cr_assert_not_null(p);
+		cr_assert_eq(fake_page(p), FAKE_COMMITTED, "the %d-th", i);
+		cr_assert(give(p, &damage));
+		cr_assert_neq(fake_page(p), FAKE_COMMITTED);
+	}
+}
+
+/* Memory that is locked after the start: its markers are refused, and mprotect closes the page. */
+Test(pool, markers_may_be_refused_for_a_while)
+{
+	uintptr_t damage;
+	char *p;
+
+	for (int i = 0; i < NR_SLOTS / 2; i++) {
+		p = pool_alloc(10, 1, &nobody);
+		fake_fail_at(1u << FAKE_GUARD, 1, false);
+		cr_assert(give(p, &damage));
+		cr_assert_eq(fake_page(p), FAKE_CLOSED);
+	}
+	use_all_slots_twice();
+}
+
+Test(pool_locked, markers_may_be_had_later)
+{
+	fake_fail_at(1u << FAKE_GUARD, 1, false);
+	cr_assert(pool_start());
+	use_all_slots_twice();
+}
+
+/* Neither way: the page stays open, and serves again. */
+Test(pool, a_page_may_stay_open)
+{
+	char *p = pool_alloc(10, 1, &nobody);
+	uintptr_t damage;
+
+	memset(p, 'x', 10);
+	fake_fail_at(1u << FAKE_GUARD, 1, true);
+	cr_assert(give(p, &damage));
+	fake_fail_at(0, 0, false);
+	cr_assert_eq(fake_page(p), FAKE_COMMITTED);
+	cr_assert_eq(*p, 0);
+	use_all_slots_twice();
+}
+
+/* libgcc may free a block while a sample is taken. */
+Test(pool, a_free_within_a_sample_leaves_it_one)
+{
+	char *p = pool_alloc(10, 1, &nobody);
+	uintptr_t damage;
+
+	thread_state.in_profile = true;
+	cr_assert(give(p, &damage));
+	cr_assert(thread_state.in_profile);
+	thread_state.in_profile = false;
+}
+
 Test(pool, counts_to_the_interval)
 {
 	size_t interval, n;

@@ -45,31 +45,64 @@ Test(guard, pages_trap_and_come_back)
 	char *keep = pages(), *p = pages();
 	size_t before = nr_free();
 
-	cr_assert(guard_install(p + 6 * BSLAB_PAGE_SIZE, 2));
-	cr_assert_eq(state(p, 5), FAKE_COMMITTED);
-	cr_assert_eq(state(p, 6), FAKE_GUARDED);
+	cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
+	cr_assert_eq(guard_install(p, 7), GUARD_LIGHT);
+	cr_assert_eq(state(p, 0), FAKE_GUARDED);
 	cr_assert_eq(state(p, 7), FAKE_GUARDED);
-	guard_free((struct guarded_pages){p, NR_PAGES, 6, 1, false});
-	cr_assert_eq(state(p, 6), FAKE_COMMITTED);
+	guard_free((struct guarded_pages){p, NR_PAGES, GUARD_LIGHT, GUARD_LIGHT});
+	cr_assert_eq(state(p, 0), FAKE_COMMITTED);
 	cr_assert_eq(state(p, 7), FAKE_COMMITTED);
 	cr_assert_eq(nr_free(), before + NR_PAGES);
 	pages_free(keep, NR_PAGES);
 }
 
-/* Refused once, as markers: then by mprotect, and the pages still read as zero afterwards. */
-Test(guard, mprotect_where_there_are_no_markers)
+Test(guard, the_last_page_alone)
+{
+	char *keep = pages(), *p = pages();
+
+	cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
+	cr_assert_eq(state(p, 6), FAKE_COMMITTED);
+	guard_free((struct guarded_pages){p, NR_PAGES, GUARD_NONE, GUARD_LIGHT});
+	cr_assert_eq(state(p, 7), FAKE_COMMITTED);
+	pages_free(keep, NR_PAGES);
+}
+
+/* Refused as markers: then by mprotect, and the pages still read as zero afterwards. Each is undone as it was done. */
+Test(guard, mprotect_where_markers_are_refused)
 {
 	char *keep = pages(), *p = pages();
 
 	memset(p, 'x', BSLAB_PAGE_SIZE);
 	fake_fail_at(1u << FAKE_GUARD, 1, false);
-	cr_assert(guard_install(p, 1));
-	cr_assert_eq(state(p, 0), FAKE_GUARDED);
-	guard_free((struct guarded_pages){p, NR_PAGES, 0, 1, true});
+	cr_assert_eq(guard_install(p, 7), GUARD_HARD);
+	cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
+	cr_assert_eq(state(p, 0), FAKE_CLOSED);
+	guard_free((struct guarded_pages){p, NR_PAGES, GUARD_HARD, GUARD_LIGHT});
 	cr_assert_eq(state(p, 0), FAKE_COMMITTED);
+	cr_assert_eq(state(p, 7), FAKE_COMMITTED);
 	cr_assert_eq(p[0], 0);
 	cr_assert_eq(p[BSLAB_PAGE_SIZE - 1], 0);
 	pages_free(keep, NR_PAGES);
+}
+
+/* Each splits a mapping, so there is a number of them; those that are gone do not count. */
+Test(guard, mprotect_a_number_of_times)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		char *p = pages();
+
+		fake_fail_at(1u << FAKE_GUARD, 1, false);
+		cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_HARD, "the %d-th", i);
+		guard_free((struct guarded_pages){p, NR_PAGES, GUARD_NONE, GUARD_HARD});
+	}
+	for (;; n++) {
+		fake_fail_at(1u << FAKE_GUARD, 1, false);
+		if (guard_install(pages(), 1) == GUARD_NONE)
+			break;
+	}
+	cr_assert(n > 1000 && n < 20000, "%u", n);
 }
 
 Test(guard, goes_without_where_all_is_refused)
@@ -77,7 +110,7 @@ Test(guard, goes_without_where_all_is_refused)
 	char *p = pages();
 
 	fake_fail_at(1u << FAKE_GUARD, 1, true);
-	cr_assert_not(guard_install(p, 1));
+	cr_assert_eq(guard_install(p, 1), GUARD_NONE);
 	cr_assert_eq(state(p, 0), FAKE_COMMITTED);
 }
 
@@ -86,7 +119,7 @@ Test(guard, pages_of_the_machine_may_be_larger)
 	char *p = pages();
 
 	fake.page_size = 16384;
-	cr_assert_not(guard_install(p, 1));
+	cr_assert_eq(guard_install(p, 1), GUARD_NONE);
 }
 
 /* What could not be opened is freed with the next that can. */
@@ -95,11 +128,15 @@ Test(guard, refused_pages_wait)
 	char *keep = pages(), *p = pages(), *q = pages();
 	size_t before = nr_free();
 
-	cr_assert(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1));
-	cr_assert(guard_install(q, NR_PAGES));
-	fake_fail_at(1u << FAKE_UNGUARD | 1u << FAKE_COMMIT, 1, true);
-	guard_free((struct guarded_pages){p, NR_PAGES, 7, 1, false});
-	guard_free((struct guarded_pages){q, NR_PAGES, 0, 1, true});
+	cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
+	fake_fail_at(1u << FAKE_GUARD, 1, false);
+	cr_assert_eq(guard_install(q, 7), GUARD_HARD);
+	cr_assert_eq(guard_install(q + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
+	fake_fail_at(1u << FAKE_UNGUARD, 1, true);
+	guard_free((struct guarded_pages){p, NR_PAGES, GUARD_NONE, GUARD_LIGHT});
+	fake_fail_at(1u << FAKE_UNGUARD, 2, true); /* its last page opens, the others do not */
+	guard_free((struct guarded_pages){q, NR_PAGES, GUARD_HARD, GUARD_LIGHT});
+	cr_assert_eq(state(q, 7), FAKE_COMMITTED);
 	guard_retry();
 	cr_assert_eq(nr_free(), before);
 	fake_fail_at(0, 0, false);
