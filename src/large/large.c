@@ -544,17 +544,11 @@ struct vm_area *large_find(uintptr_t addr)
 	return found;
 }
 
-void large_for_each(void (*look)(uintptr_t addr, size_t size))
+const struct vm_area *large_next(const struct vm_area *a)
 {
-	struct list_node *n;
+	struct list_node *n = a ? a->node.next : large.areas.first;
 
-	lock_take(&large.lock, RANK_LARGE);
-	for (n = large.areas.first; n; n = n->next) {
-		const struct vm_area *a = container_of(n, struct vm_area, node);
-
-		look(a->addr, a->size);
-	}
-	lock_drop(&large.lock, RANK_LARGE);
+	return n ? container_of(n, struct vm_area, node) : NULL;
 }
 
 void large_snapshot(struct large_info *info)

@@ -73,8 +73,8 @@ static inline struct vm_area *large_of(page_desc_t d)
 /* The block that holds an address, head or inside; slow, for messages. */
 struct vm_area *large_find(uintptr_t addr);
 
-/* Shows every block to the caller, under the lock. */
-void large_for_each(void (*look)(uintptr_t addr, size_t size));
+/* The block behind one, or the first. Where no other thread is at work: no lock is taken. */
+const struct vm_area *large_next(const struct vm_area *a);
 
 struct large_info {
 	size_t nr_areas, bytes;		/* all */

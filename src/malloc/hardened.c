@@ -89,7 +89,12 @@ static cold_path void object_is_bad(struct slab *s, void *ptr, const char *what,
 {
 	uintptr_t start = slab_object_base(s, (uintptr_t)ptr);
 
-	if (start != (uintptr_t)ptr) {
+	/* Its bit says that it left the slab: it had a word. */
+	if (state == BLOCK_UNUSED && slab_check_object(s, (uintptr_t)ptr) == OBJECT_GOOD)
+		state = BLOCK_DAMAGED;
+	if (!slab_starts_object(s, start)) { /* behind the last: there is nothing to look at */
+		report_state(ptr, what, BLOCK_UNUSED, size);
+	} else if (start != (uintptr_t)ptr) {
 		if (s->cache->class == ZERO_CLASS ||
 		    block_check(start, object_end(s->cache, (void *)start), &size) != BLOCK_USED)
 			size = 0;
@@ -101,6 +106,22 @@ static cold_path void object_is_bad(struct slab *s, void *ptr, const char *what,
 	}
 }
 
+/* Before it is the word of the object before, which may be anyone's; before the first, mostly a guard page. */
+static cold_path bool before_is_unused(struct slab *s, uintptr_t start)
+{
+	return !block_word_load(block_word(start)) && slab_check_object(s, start - s->cache->size) == OBJECT_FREE;
+}
+
+static force_inline bool before_is_whole(struct slab *s, uintptr_t start)
+{
+	const block_word_t *word = block_word(start);
+
+	if (start == s->base || likely(block_word_is_whole(word)) || before_is_unused(s, start))
+		return true;
+	/* It may have left the slab between the two looks: the bit says so, and then the word is there. */
+	return block_word_is_whole(word);
+}
+
 /* An object in use, whole behind and before: *size. Else false, after a report. */
 static force_inline bool object_check(struct slab *s, void *ptr, const char *what, size_t *size)
 {
@@ -110,9 +131,7 @@ static force_inline bool object_check(struct slab *s, void *ptr, const char *wha
 	*size = SIZE_MAX;
 	if (likely(slab_starts_object(s, start))) {
 		state = block_check(start, object_end(s->cache, ptr), size);
-		/* Before it is the word of the object before; before the first, mostly a guard page. */
-		if (likely(state == BLOCK_USED) &&
-		    (start == s->base || likely(block_word_is_whole(block_word(start)))))
+		if (likely(state == BLOCK_USED) && likely(before_is_whole(s, start)))
 			return true;
 	}
 	object_is_bad(s, ptr, what, state, *size);
@@ -321,7 +340,7 @@ static bool block_is_whole(struct block *b, const char *what)
 
 	if (likely(state == BLOCK_USED))
 		return true;
-	report_state((void *)b->start, what, state, b->size);
+	report_state((void *)b->start, what, state == BLOCK_UNUSED ? BLOCK_DAMAGED : state, b->size); /* it is in use: it had a word */
 	return false;
 }
 
@@ -448,6 +467,7 @@ void hardened_free_sized(void *ptr, size_t size)
 /* More bytes, or fewer, of the same block: those that come read as zero. */
 static void *block_reseal(struct block *b, size_t size)
 {
+	block_begin(b->end);
 	if (size > b->size)
 		memset((void *)(b->start + b->size), 0, size - b->size);
 	block_seal(b->start, size, b->end);
@@ -470,8 +490,11 @@ static void *mapping_resize(struct block *b, size_t size)
 
 	if (size + BLOCK_WORD <= PAGEBLOCK_SIZE)
 		return NULL;
-	memset((void *)(b->start + b->size), 0, b->end - b->start - b->size); /* pad and word, which are inside soon */
+	block_begin(b->end);
+	memset((void *)(b->start + b->size), 0, b->end - BLOCK_WORD - b->start - b->size); /* the pad, which is inside soon */
 	p = large_resize(b->area, size + BLOCK_WORD);
+	if (p && b->area->size > b->end - b->start)
+		memset(p + (b->end - BLOCK_WORD - b->start), 0, BLOCK_WORD); /* and the word */
 	block_seal(b->area->addr, p ? size : b->size, b->area->addr + b->area->size);
 	return p;
 }

@@ -4,7 +4,7 @@
 #include "os/bug.h"
 #include "os/os.h"
 
-uint64_t hardened_key;
+struct hardened_keys hardened_keys;
 
 const uint8_t short_pad_masks[2 * SHORT_PAD] = {[SHORT_PAD ... 2 * SHORT_PAD - 1] = 0xff};
 
@@ -14,7 +14,7 @@ static _Atomic uint64_t sequence; /* relaxed */
 
 void hardened_boot(void)
 {
-	hardened_key = os_random() | 1; /* not 0: the mode is on */
+	hardened_keys = (struct hardened_keys){os_random(), os_random() | 1};
 	atomic_store_explicit(&sequence, os_random(), memory_order_relaxed);
 }
 
@@ -33,6 +33,11 @@ bool long_block_is_zero(uintptr_t start, uintptr_t end)
 		bits |= *(const block_part_t *)at;
 	bits |= more | *(const block_part_t *)(end - PART);
 	return !(bits[0] | bits[1]);
+}
+
+bool object_is_clean(uintptr_t start, uintptr_t end)
+{
+	return block_word_load(block_word(end)) ? block_is_clean(start, end) : block_is_zero(start, end);
 }
 
 void report_write_after_free(void *p)

@@ -10,16 +10,20 @@
  *        | the user's bytes | PAD PAD ... PAD   | word     |
  *
  * 2. The word is a number that nobody can know, made of the word's address and a
- *    key drawn at start, exclusive-or, twice, how many bytes of pad there are: so
- *    the size that was asked for is known. Its first byte is odd, as PAD is: a
+ *    two keys drawn at start, exclusive-or, twice, how many bytes of pad there are:
+ *    so the size that was asked for is known. Its first byte is odd, as PAD is: a
  *    zero written one byte too far is seen.
  *
- *        word            block is
- *        --------------  ------------------------------------------
- *        0               never handed out; all of it reads as zero
- *        number ^ pad    in use
- *        number ^ FREED  free; all of it but the word reads as zero
- *        anything else   written over from before it, or after its free
+ *        word             block is
+ *        ---------------  --------------------------------------------------
+ *        0                an object that never left its slab; all of it is zero
+ *        number ^ pad     in use
+ *        number ^ FREED   free; all of it but the word reads as zero
+ *        number ^ MOVING  on its way from one to the other, or to another size
+ *        anything else    written over from before it, or after its free
+ *
+ *    An object that leaves its slab gets its word before its bit says so. So a
+ *    word of 0 where the bit says taken was written over, like any other.
  *
  * 3. An object is wiped when it is freed, and looked at for zeros when it is
  *    handed out, or when its slab goes. So what is written after a free is
@@ -29,6 +33,14 @@
  * 4. Words are written by whoever owns the block. The owner of the block behind
  *    looks at the 32 bits that never change, since what is written before that
  *    block damages them, the last byte first. Hence atomic, relaxed.
+ *
+ * 5. MOVING is for a signal handler that calls exit(), where all blocks are looked
+ *    at: what it interrupted is neither whole nor clean. The fences keep the
+ *    compiler from moving the bytes out from between the two words.
+ *
+ * 6. The number is a product of 128 bits folded to 64. One word, whose address is
+ *    known, is one equation for two keys of 64 bits; a few words are enough to solve
+ *    them. It is to stop what overflows by chance, or blindly, not who reads at will.
  */
 #ifndef BSLAB_HARDENED_H
 #define BSLAB_HARDENED_H
@@ -41,18 +53,24 @@
 /* Twice, so that no part of a word is anybody's to change alone. */
 #define PAD_IN_WORD(pad) ((uint64_t)(pad) << PAD_SHIFT | (uint64_t)(pad) << (PAD_SHIFT + PAD_BITS))
 #define PAD_MASK PAD_IN_WORD(0xffffull)
-#define PAD_FREED 0xffffull /* more than any block has: a page, or the largest step of classes and an alignment */
+/* More than any block of up to 64 KiB has. A longer one may have as much where the machine's pages are that large. */
+#define PAD_FREED 0xffffull
+#define PAD_MOVING 0xfffeull
+#define MAX_PAD (PAD_MOVING - 1)
 #define PAD 0xb5b5b5b5b5b5b5b5ull
 
-/* Drawn at boot; 0 before, and in any other mode. */
-extern uint64_t hardened_key __attribute__((visibility("hidden")));
+/* Drawn at boot. */
+struct hardened_keys {
+	uint64_t mask, factor; /* any; odd */
+};
+extern struct hardened_keys hardened_keys __attribute__((visibility("hidden")));
 
 void hardened_boot(void);
 
 enum block_state {
 	BLOCK_USED,
 	BLOCK_FREED,
-	BLOCK_UNUSED,  /* never handed out */
+	BLOCK_UNUSED,  /* its word is 0 */
 	BLOCK_DAMAGED, /* what is behind its bytes was written */
 };
 
@@ -66,9 +84,9 @@ static force_inline block_word_t *block_word(uintptr_t end)
 /* The number of a word's address. */
 static force_inline uint64_t block_number(const block_word_t *word)
 {
-	uint64_t x = ((uintptr_t)word ^ hardened_key) * 0x9e3779b97f4a7c15ull;
+	unsigned __int128 x = (unsigned __int128)((uintptr_t)word ^ hardened_keys.mask) * hardened_keys.factor;
 
-	return (x ^ x >> 29) | 1;
+	return ((uint64_t)x ^ (uint64_t)(x >> 64)) | 1;
 }
 
 static force_inline uint64_t block_word_load(const block_word_t *word)
@@ -81,18 +99,35 @@ static force_inline void block_word_store(block_word_t *word, uint64_t pad)
 	atomic_store_explicit(word, block_number(word) ^ PAD_IN_WORD(pad), memory_order_relaxed);
 }
 
-/* What a word says, in the bits of PAD_MASK; other bits are set when it was written over. Of one that is not 0. */
+/* Before the first of its bytes changes. */
+static force_inline void block_begin(uintptr_t end)
+{
+	block_word_store(block_word(end), PAD_MOVING);
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Behind the last. */
+static force_inline void block_end(uintptr_t end, uint64_t pad)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	block_word_store(block_word(end), pad);
+}
+
+static force_inline bool block_is_moving(uintptr_t end)
+{
+	return (block_word_load(block_word(end)) ^ block_number(block_word(end))) == PAD_IN_WORD(PAD_MOVING);
+}
+
+/* What a word says, in the bits of PAD_MASK; other bits are set when it was written over. */
 static force_inline uint64_t block_word_decode(const block_word_t *word, uint64_t w)
 {
 	return w ^ block_number(word);
 }
 
-/* The word of a block that may be anyone's: false when it was written over. */
+/* The word of a block that may be anyone's: false when it was written over, or is 0. */
 static force_inline bool block_word_is_whole(const block_word_t *word)
 {
-	uint64_t w = block_word_load(word);
-
-	return likely(!(block_word_decode(word, w) & ~PAD_MASK)) || !w;
+	return likely(!(block_word_decode(word, block_word_load(word)) & ~PAD_MASK));
 }
 
 /* Where size bytes at start end: the words that hold pad, and the bits of the first that it takes. */
@@ -142,8 +177,9 @@ static force_inline void pad_fill(uintptr_t start, size_t size, uintptr_t end)
 /* Marks size bytes of the block as its user's. */
 static force_inline void block_seal(uintptr_t start, size_t size, uintptr_t end)
 {
+	block_begin(end);
 	pad_fill(start, size, end);
-	block_word_store(block_word(end), end - BLOCK_WORD - start - size);
+	block_end(end, end - BLOCK_WORD - start - size);
 }
 
 /* The same for a block of which all but the word is zero. */
@@ -152,6 +188,7 @@ static force_inline void block_seal_clean(uintptr_t start, size_t size, uintptr_
 	size_t pad = end - BLOCK_WORD - start - size;
 	uint64_t *word = (uint64_t *)(end - BLOCK_WORD);
 
+	block_begin(end);
 	if (likely(pad <= SHORT_PAD)) {
 		word[-3] = PAD & short_pad_mask(pad, 0);
 		word[-2] = PAD & short_pad_mask(pad, 1);
@@ -159,7 +196,7 @@ static force_inline void block_seal_clean(uintptr_t start, size_t size, uintptr_
 	} else {
 		pad_fill(start, size, end);
 	}
-	block_word_store(block_word(end), pad);
+	block_end(end, pad);
 }
 
 static force_inline bool pad_is_whole(uintptr_t start, size_t size, uintptr_t end)
@@ -191,7 +228,7 @@ static force_inline enum block_state block_check(uintptr_t start, uintptr_t end,
 	if (unlikely(said != PAD_IN_WORD(pad)))
 		return w ? BLOCK_DAMAGED : BLOCK_UNUSED;
 	if (unlikely(pad > end - BLOCK_WORD - start))
-		return pad == PAD_FREED ? BLOCK_FREED : BLOCK_DAMAGED;
+		return pad > MAX_PAD ? BLOCK_FREED : BLOCK_DAMAGED;
 	*size = end - BLOCK_WORD - start - pad;
 	return likely(pad_is_whole(start, *size, end)) ? BLOCK_USED : BLOCK_DAMAGED;
 }
@@ -214,35 +251,49 @@ static force_inline void block_wipe(uintptr_t start, uintptr_t end)
 	size_t last = end - PART - start;
 	unsigned i;
 
+	block_begin(end);
 	if (likely(last <= SHORT_BLOCK - PART))
 #pragma GCC unroll 8
 		for (i = 0; i < SHORT_BLOCK / PART; i++)
 			*block_part(start, i, last) = (block_part_t){0};
 	else
 		__builtin_memset((void *)start, 0, end - BLOCK_WORD - start); /* not the word: others read it */
-	block_word_store(block_word(end), PAD_FREED);
+	block_end(end, PAD_FREED);
 }
 
 /* The same question for a longer one. */
 bool long_block_is_zero(uintptr_t start, uintptr_t end);
 
-/* Whether an object that is free, or was never handed out, is as it was left. */
-static force_inline bool block_is_clean(uintptr_t start, uintptr_t end)
+/* All but the word. */
+static force_inline bool block_is_zero(uintptr_t start, uintptr_t end)
 {
-	block_word_t *word = block_word(end);
-	uint64_t w = block_word_load(word);
 	size_t last = end - BLOCK_WORD - PART - start;
 	block_part_t bits = {0};
 	unsigned i;
 
-	if (unlikely(w && w != (block_number(word) ^ PAD_IN_WORD(PAD_FREED))))
-		return false;
 	if (unlikely(last > SHORT_BLOCK - BLOCK_WORD - PART))
 		return long_block_is_zero(start, end - BLOCK_WORD);
 #pragma GCC unroll 8
 	for (i = 0; i < SHORT_BLOCK / PART; i++)
 		bits |= *block_part(start, i, last);
 	return likely(!(bits[0] | bits[1]));
+}
+
+/* Whether a block that is free is as it was left. */
+static force_inline bool block_is_clean(uintptr_t start, uintptr_t end)
+{
+	const block_word_t *word = block_word(end);
+
+	return likely(block_word_load(word) == (block_number(word) ^ PAD_IN_WORD(PAD_FREED))) && block_is_zero(start, end);
+}
+
+/* The same for an object that may never have left its slab. */
+bool object_is_clean(uintptr_t start, uintptr_t end);
+/* It leaves its slab: gives it its word if it has none. */
+static inline void object_leaves(uintptr_t end)
+{
+	if (!block_word_load(block_word(end)))
+		block_word_store(block_word(end), PAD_FREED);
 }
 
 /* Of a block that is not clean. */

@@ -161,16 +161,27 @@ static void slab_harden(struct slab *s, bool zeroed)
 	map_set(end, desc_of_guards(body, last));
 }
 
-/* Of the objects that are free: all, when the slab goes. There they are looked at in order, and at the latest. */
-static void slab_check_clean(const struct slab *s)
+/* Adds the objects, of those that are free in the slab, that were written since: of up to max, how many there are then. */
+static unsigned slab_find_written(const struct slab *s, void **out, unsigned n, unsigned max)
 {
 	const struct kmem_cache *c = s->cache;
 	uintptr_t addr = s->base;
 	unsigned i;
 
-	for (i = 0; c->class != ZERO_CLASS && i < slab_nr_objects(s); i++, addr += c->size)
-		if (atomic_load(&s->free[i / 64]) >> (i % 64) & 1 && unlikely(!block_is_clean(addr, addr + c->size)))
-			report_write_after_free((void *)addr);
+	for (i = 0; c->class != ZERO_CLASS && i < slab_nr_objects(s) && n < max; i++, addr += c->size)
+		if (atomic_load(&s->free[i / 64]) >> (i % 64) & 1 && unlikely(!object_is_clean(addr, addr + c->size)))
+			out[n++] = (void *)addr;
+	return n;
+}
+
+/* All are free, when the slab goes. There they are looked at in order, and at the latest. */
+static void slab_check_clean(const struct slab *s)
+{
+	void *written[MAX_WRITTEN];
+	unsigned n = slab_find_written(s, written, 0, MAX_WRITTEN), i;
+
+	for (i = 0; i < n; i++)
+		report_write_after_free(written[i]);
 }
 
 static void slab_free_hardened(struct slab *s)
@@ -293,6 +304,15 @@ static uint64_t lowest_bits(uint64_t word, unsigned n)
 	return word & ~rest;
 }
 
+/* Hardened: before the bits say so; see slab/hardened.h. Those of no size have no word. */
+static void objects_leave(const struct slab *s, unsigned word, uint64_t mask)
+{
+	size_t size = s->cache->size;
+
+	for (; mask && s->cache->class != ZERO_CLASS; mask &= mask - 1)
+		object_leaves(s->base + (word * 64u + (unsigned)__builtin_ctzll(mask) + 1) * size);
+}
+
 /* Only the holder of the lock clears bits, so what was read is still there. */
 static void take_bits(struct slab *s, unsigned max, struct taken *t)
 {
@@ -304,6 +324,8 @@ static void take_bits(struct slab *s, unsigned max, struct taken *t)
 	for (w = 0; w < t->nr_words; w++) {
 		uint64_t mask = t->n < max ? lowest_bits(atomic_load(&s->free[w]), max - t->n) : 0;
 
+		if (unlikely(bslab_options.hardened))
+			objects_leave(s, w, mask);
 		t->mask[w] = mask;
 		if (mask)
 			atomic_fetch_and(&s->free[w], ~mask);
@@ -606,14 +628,16 @@ void cache_shrink(struct kmem_cache *c)
 	}
 }
 
-void cache_check_clean(struct kmem_cache *c)
+unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN])
 {
-	struct list_node *n;
+	struct list_node *node;
+	unsigned n = 0;
 
 	lock_take(&c->lock, RANK_CACHE);
-	for (n = c->partial.first; n; n = n->next)
-		slab_check_clean(container_of(n, struct slab, node));
+	for (node = c->partial.first; node; node = node->next)
+		n = slab_find_written(container_of(node, struct slab, node), out, n, MAX_WRITTEN);
 	lock_drop(&c->lock, RANK_CACHE);
+	return n;
 }
 
 /* It is the last partial slab, and so the first: see slab_is_kept(). */

@@ -184,8 +184,12 @@ void cache_shrink(struct kmem_cache *c);
 /* Frees the one that is kept for the next refill. */
 void cache_shrink_kept(struct kmem_cache *c);
 
-/* Hardened: reports what was written since its free, of what is free in slabs. Keeps the lock all the while: for exit. */
-void cache_check_clean(struct kmem_cache *c);
+/*
+ * Hardened: the first objects, of those free in slabs, that were written since their free. How many. Keeps the lock all the
+ * while: for exit. The caller says so without it: who is told, by a signal, may allocate.
+ */
+#define MAX_WRITTEN 16
+unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN]);
 
 struct cache_info {
 	size_t size; /* 0: never used */

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bslab/bslab.h"
@@ -163,6 +165,51 @@ static void overflow_large_not_freed(void)
 	put(block(BLOCKS), BLOCKS, 0);
 }
 
+/* A whole word of zeros, the commonest store of all, where the block ends without a pad. */
+static void zero_behind(char *p, size_t size)
+{
+	say("byte", p + size);
+	memset(hidden(p + size), 0, 8);
+}
+
+static void overflow_zero_word(void)
+{
+	char *p = block(24);
+
+	memset(p, 0, 24);
+	zero_behind(p, 24);
+	bslab_free(p);
+}
+
+static void overflow_zero_word_run(void)
+{
+	char *p = block(40 * KIB - 8);
+
+	zero_behind(p, 40 * KIB - 8);
+	bslab_free(p);
+}
+
+static void overflow_zero_word_large(void)
+{
+	char *p = block(5 * MIB - 8);
+
+	zero_behind(p, 5 * MIB - 8);
+	bslab_free(p);
+}
+
+static void overflow_zero_word_not_freed(void)
+{
+	char *p = block(24);
+
+	memset(p, 0, 24);
+	zero_behind(p, 24);
+}
+
+static void overflow_zero_word_run_not_freed(void)
+{
+	zero_behind(block(40 * KIB - 8), 40 * KIB - 8);
+}
+
 static void overflow_read_run(void)
 {
 	printf("read %d\n", get(block(128 * KIB), 128 * KIB + 4096));
@@ -190,6 +237,17 @@ static void underflow_by_one(void)
 static void underflow_by_eight(void)
 {
 	underflow(SMALL, 8);
+}
+
+static void underflow_zero_word(void)
+{
+	char *p = bslab_malloc(24);
+
+	while ((uintptr_t)p % 4096 < 128)
+		p = hidden(bslab_malloc(24));
+	say("block", p);
+	memset(hidden(p - 8), 0, 8);
+	bslab_free(p);
 }
 
 static void underflow_large(void)
@@ -255,6 +313,51 @@ static void write_after_free_thread_exit(void)
 
 	pthread_create(&thread, NULL, sleep_on, NULL);
 	write_after_free_exit();
+}
+
+static void allocate_on_abort(int signal)
+{
+	size_t size;
+
+	(void)signal;
+	for (size = 1; size < 8 * MIB; size += size / 4 + 1)
+		bslab_free(hidden(bslab_malloc(size)));
+	puts("allocated");
+	fflush(stdout);
+}
+
+/* Who collects crashes allocates. */
+static void write_after_free_handled(void)
+{
+	signal(SIGABRT, allocate_on_abort);
+	write_after_free_exit();
+}
+
+static void write_after_free_thread_handled(void)
+{
+	signal(SIGABRT, allocate_on_abort);
+	write_after_free_thread_exit();
+}
+
+static void overflow_large_handled(void)
+{
+	signal(SIGABRT, allocate_on_abort);
+	put(block(BLOCKS), BLOCKS, 0);
+}
+
+/* The parent's, and not its children's. */
+static void overflow_fork(void)
+{
+	int i, status = -1;
+
+	put(block(SMALL), SMALL, 0);
+	for (i = 0; i < 2; i++) {
+		if (fork() == 0)
+			exit(0);
+		wait(&status);
+		printf("child %d\n", status);
+		fflush(stdout);
+	}
 }
 
 /* The block has another owner by now, were it not for the quarantine. */
@@ -382,6 +485,15 @@ static void interior(void)
 	bslab_free(hidden(p + 16));
 }
 
+/* A slab of one object, behind which its page goes on. */
+static void interior_behind_last(void)
+{
+	char *p = block(3000);
+
+	say("byte", p + 3072 + 16);
+	bslab_free(hidden(p + 3072 + 16));
+}
+
 static void interior_zero(void)
 {
 	char *p = block(0);
@@ -500,29 +612,54 @@ static void sound_locked(void)
 	}
 }
 
+static void exit_now(int signal)
+{
+	(void)signal;
+	if (write(1, "went on\n", 8) == 8)
+		exit(0);
+}
+
+/* What a handler interrupts that ends the process is neither free nor in use. At another moment in each process. */
+static void sound_exit_in_handler(void)
+{
+	struct itimerval soon = {.it_value.tv_usec = 500 + getpid() * 7919 % 1000};
+
+	signal(SIGALRM, exit_now);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	for (;;) {
+		bslab_free(hidden(bslab_malloc(100 * KIB)));
+		bslab_free(hidden(bslab_malloc(4000)));
+		bslab_free(hidden(bslab_realloc(bslab_malloc(30 * KIB), 20 * KIB)));
+	}
+}
+
 #define CASE(name) {#name, name}
 static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
-    CASE(overflow_by_one),	   CASE(overflow_by_one_zero),	  CASE(overflow_by_one_full),
-    CASE(overflow_by_eight),	   CASE(overflow_aligned),	  CASE(overflow_32k),
-    CASE(overflow_run),		   CASE(overflow_run_far),	  CASE(overflow_large),
-    CASE(overflow_large_far),	   CASE(overflow_realloc),	  CASE(overflow_after_realloc),
-    CASE(overflow_usable_size),	   CASE(overflow_read_run),	  CASE(overflow_not_freed),	  CASE(overflow_large_not_freed),
-    CASE(underflow_by_one),
-    CASE(underflow_by_eight),	   CASE(underflow_large),	  CASE(write_after_free_small),
-    CASE(write_after_free_4k),	   CASE(write_after_free_40k),	  CASE(write_after_free_40k_exit),
-    CASE(write_after_free_thread_exit), CASE(read_after_free_40k),	   CASE(write_after_free_run),	  CASE(write_after_free_large),
-    CASE(write_after_free_exit),   CASE(write_after_free_reused), CASE(read_after_free_small),
-    CASE(read_after_free_run),	   CASE(read_after_free_large),	  CASE(read_after_free_large_reused),
-    CASE(double_free_small),	   CASE(double_free_run),	  CASE(double_free_large),
-    CASE(double_free_zero),	   CASE(double_free_late),	  CASE(realloc_freed),
-    CASE(usable_size_freed),	   CASE(interior),		  CASE(interior_zero),
-    CASE(never_allocated),	   CASE(sized_off_by_one),	  CASE(sized_run),
-    CASE(sized_misaligned),	   CASE(zero_write),		  CASE(zero_read),
-    CASE(uninitialised_small),	   CASE(uninitialised_run),	  CASE(segv_elsewhere),
-    CASE(segv_raised),		   CASE(segv_handled),		  CASE(sound_locked),
+    CASE(overflow_by_one), CASE(overflow_by_one_zero), CASE(overflow_by_one_full),
+    CASE(overflow_by_eight), CASE(overflow_aligned), CASE(overflow_32k),
+    CASE(overflow_run), CASE(overflow_run_far), CASE(overflow_large),
+    CASE(overflow_large_far), CASE(overflow_realloc), CASE(overflow_after_realloc),
+    CASE(overflow_usable_size), CASE(overflow_not_freed), CASE(overflow_large_not_freed),
+    CASE(overflow_zero_word), CASE(overflow_zero_word_run), CASE(overflow_zero_word_large),
+    CASE(overflow_zero_word_not_freed), CASE(overflow_zero_word_run_not_freed), CASE(overflow_read_run),
+    CASE(underflow_by_one), CASE(underflow_by_eight), CASE(underflow_zero_word),
+    CASE(underflow_large), CASE(write_after_free_small), CASE(write_after_free_4k),
+    CASE(write_after_free_40k), CASE(write_after_free_run), CASE(write_after_free_large),
+    CASE(write_after_free_exit), CASE(write_after_free_thread_exit), CASE(write_after_free_handled),
+    CASE(write_after_free_thread_handled), CASE(overflow_large_handled), CASE(overflow_fork),
+    CASE(write_after_free_reused), CASE(read_after_free_small), CASE(read_after_free_40k),
+    CASE(write_after_free_40k_exit), CASE(read_after_free_run), CASE(read_after_free_large),
+    CASE(read_after_free_large_reused), CASE(double_free_small), CASE(double_free_run),
+    CASE(double_free_large), CASE(double_free_zero), CASE(double_free_late),
+    CASE(realloc_freed), CASE(usable_size_freed), CASE(interior),
+    CASE(interior_behind_last), CASE(interior_zero), CASE(never_allocated),
+    CASE(sized_off_by_one), CASE(sized_run), CASE(sized_misaligned),
+    CASE(zero_write), CASE(zero_read), CASE(uninitialised_small),
+    CASE(uninitialised_run), CASE(segv_elsewhere), CASE(segv_raised),
+    CASE(segv_handled), CASE(sound_locked), CASE(sound_exit_in_handler),
 };
 
 int main(int argc, char **argv)

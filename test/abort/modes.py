@@ -17,6 +17,7 @@ SMALL, RUN, BLOCKS = 61, 150 * 1024 + 3, 5 * (1 << 20) + 3
 ABORT, SEGV, END = -signal.SIGABRT, -signal.SIGSEGV, 0
 
 BEHIND = "bslab: {call} of {block}: what stands behind the block of {size} bytes was written"
+BEHIND_UNSIZED = "bslab: {call} of {block}: what stands behind the block was written"
 BEFORE = "bslab: {call} of {block}: what stands before the block was written"
 WRITTEN = "bslab: write after free of {block}"
 FREED = line(misuse.FREED, call="free")
@@ -25,11 +26,15 @@ NOTHING = "bslab: invalid free of {byte}: freed before, or never allocated"
 SIZED = misuse.SIZED
 
 
+def unsized(call="free of"):
+    return ABORT, BEHIND_UNSIZED.replace("{call} of", call)
+
+
 def behind(size, call="free"):
     return ABORT, line(BEHIND, size=size, call=call)
 
 
-# How each ends with hardened=yes: the signal and the line; or no signal, and what stands on stdout.
+# How each ends with hardened=yes: the signal and the line, and the end of stdout; or no signal, and what stands on stdout.
 HARDENED = {
     "overflow_by_one": behind(SMALL),
     "overflow_by_one_zero": behind(SMALL),
@@ -47,6 +52,14 @@ HARDENED = {
     "overflow_read_run": (SEGV, ""),
     "overflow_not_freed": (ABORT, line(BEHIND.replace("{call} of", "exit with"), size=SMALL)),
     "overflow_large_not_freed": (ABORT, line(BEHIND.replace("{call} of", "exit with"), size=BLOCKS)),
+    "overflow_zero_word": unsized(),
+    "overflow_zero_word_run": unsized(),
+    "overflow_zero_word_large": unsized(),
+    "overflow_zero_word_not_freed": unsized("exit with"),
+    "overflow_zero_word_run_not_freed": unsized("exit with"),
+    "overflow_large_handled": (ABORT, line(BEHIND.replace("{call} of", "exit with"), size=BLOCKS), "allocated"),
+    "overflow_fork": (ABORT, line(BEHIND.replace("{call} of", "exit with"), size=SMALL), "child 0\nchild 0"),
+    "underflow_zero_word": (ABORT, line(BEFORE, call="free")),
     "underflow_by_one": (ABORT, line(BEFORE, call="free")),
     "underflow_by_eight": (ABORT, line(BEFORE, call="free")),
     "underflow_large": (SEGV, ""),
@@ -59,6 +72,8 @@ HARDENED = {
     "write_after_free_run": (SEGV, ""),
     "write_after_free_large": (SEGV, ""),
     "write_after_free_exit": (ABORT, WRITTEN),
+    "write_after_free_handled": (ABORT, WRITTEN, "allocated"),
+    "write_after_free_thread_handled": (ABORT, WRITTEN, "allocated"),
     "write_after_free_reused": (ABORT, WRITTEN),
     "read_after_free_small": (END, "read 0"),
     "read_after_free_run": (SEGV, ""),
@@ -72,6 +87,7 @@ HARDENED = {
     "realloc_freed": (ABORT, line(misuse.FREED, call="realloc")),
     "usable_size_freed": (ABORT, line(misuse.FREED, call="malloc_usable_size")),
     "interior": (ABORT, line(INSIDE, size=SMALL)),
+    "interior_behind_last": (ABORT, NOTHING),
     "interior_zero": (ABORT, line(INSIDE, size=0)),
     "never_allocated": (ABORT, NOTHING),
     "sized_off_by_one": (ABORT, line(SIZED, size=SMALL + 1, align=1, have=SMALL)),
@@ -137,7 +153,7 @@ MISUSE["sized_too_small"] = [line(SIZED, size=10, align=1, have=1000)]
 MISUSE["sized_run_too_large"] = [line(SIZED, size=200000, align=1, have=100000)]
 
 # Nothing is to be said of these, in any mode.
-SOUND = ["sound_locked"]
+SOUND = ["sound_locked"] + 20 * ["sound_exit_in_handler"]
 
 total = failures = 0
 
@@ -155,11 +171,12 @@ def addresses_of(run):
 
 
 def check_hardened(program, case, conf):
-    status, text = HARDENED[case]
+    status, text, *said = HARDENED[case]
     run = misuse.start(program, case, conf)
     if status == ABORT:
         lines = run.stderr.splitlines()
-        good = len(lines) == 1 and misuse.matches(text, lines[0], addresses_of(run))
+        # Once; or again for a handler that comes upon it.
+        good = len(set(lines)) == 1 and misuse.matches(text, lines[0], addresses_of(run)) and run.stdout.endswith("".join(said) + "\n")
     elif status == SEGV:
         good = run.stderr == ""
     else:
@@ -169,7 +186,7 @@ def check_hardened(program, case, conf):
 
 def check_warned(program, case, conf):
     """What aborts is said and survived; what stays damaged may be said again at the end."""
-    status, text = HARDENED[case]
+    status, text = HARDENED[case][:2]
     if status != ABORT:
         return
     run = misuse.start(program, case, conf)

@@ -68,8 +68,11 @@ Test(hardened, sees_each_byte_written_after_the_free)
 
 	for (room = MIN_BLOCK; room <= sizeof block; room += 16) {
 		memset(block, 0, sizeof block);
-		cr_assert(block_is_clean(START, START + room), "never handed out");
+		cr_assert(object_is_clean(START, START + room), "never left its slab");
 		cr_assert_eq(state(room, &n), BLOCK_UNUSED);
+		object_leaves(START + room);
+		cr_assert_eq(state(room, &n), BLOCK_FREED);
+		cr_assert(block_is_clean(START, START + room));
 		block_seal_clean(START, room / 2, START + room);
 		cr_assert_not(block_is_clean(START, START + room));
 		memset(block, 'u', room / 2);
@@ -90,7 +93,12 @@ Test(hardened, the_word_before_a_block_is_anyones)
 	block_word_t *word = block_word(START + 64);
 
 	memset(block, 0, sizeof block);
-	cr_assert(block_word_is_whole(word), "never handed out");
+	cr_assert_not(block_word_is_whole(word), "whoever asks has to look at the bitmap");
+	object_leaves(START + 64);
+	cr_assert(block_word_is_whole(word));
+	block_begin(START + 64);
+	cr_assert(block_word_is_whole(word));
+	cr_assert(block_is_moving(START + 64));
 	block_seal_clean(START, 10, START + 64);
 	cr_assert(block_word_is_whole(word));
 	block_wipe(START, START + 64);
@@ -100,6 +108,20 @@ Test(hardened, the_word_before_a_block_is_anyones)
 	block[63] ^= 1;
 	block[56] ^= 1;
 	cr_assert_not(block_word_is_whole(word));
+}
+
+/* Neither key is without effect. */
+Test(hardened, numbers_differ_by_key_and_address)
+{
+	const block_word_t *a = block_word(START + 64), *b = block_word(START + 128);
+	uint64_t of_a = block_number(a), of_b = block_number(b);
+
+	cr_assert_neq(of_a, of_b);
+	hardened_keys.factor += 2;
+	cr_assert_neq(block_number(a) - of_a, block_number(b) - of_b);
+	of_a = block_number(a);
+	hardened_keys.mask ^= 1ull << 40;
+	cr_assert_neq(block_number(a), of_a);
 }
 
 Test(hardened, a_shuffle_keeps_all)
