@@ -2,7 +2,7 @@
 /*
  * What a signal interrupted (ucontext): each arch folder's context.h gives
  *
- *   arch_context_caller()  the interrupted instruction and its frame pointer register
+ *   arch_context_caller()  the interrupted instruction and its frame pointer and stack pointer registers
  */
 #ifndef BSLAB_ARCH_CONTEXT_H
 #define BSLAB_ARCH_CONTEXT_H

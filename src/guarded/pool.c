@@ -135,13 +135,13 @@ bool pool_start(void)
 	return true;
 }
 
-void trace_back_take(struct trace_back *t, const struct caller *by)
+void trace_back_take(struct trace_back *t, const struct caller *by, uintptr_t sp)
 {
 	uintptr_t pc[MAX_FRAMES];
 	bool was = thread_state.in_profile; /* a block may be freed while a sample is taken: libgcc's own */
 
 	thread_state.in_profile = true;
-	t->nr_frames = (unsigned)min_size(unwind(by, pc), MAX_GUARDED_FRAMES);
+	t->nr_frames = (unsigned)min_size(unwind(by, sp, pc), MAX_GUARDED_FRAMES);
 	thread_state.in_profile = was;
 	memcpy(t->pc, pc, t->nr_frames * sizeof *pc);
 	t->thread = os_thread_id();
@@ -163,7 +163,7 @@ void *pool_alloc(size_t size, size_t align, const struct caller *by)
 	s->addr = sampler_chance(0.5) ? page : page + BSLAB_PAGE_SIZE - align_up(size, align);
 	s->size = size;
 	fill_around(s);
-	trace_back_take(&s->alloc, by);
+	trace_back_take(&s->alloc, by, 0);
 	s->free.nr_frames = 0;
 	atomic_store_explicit(&s->state, SLOT_LIVE, memory_order_release);
 	return (void *)s->addr;
@@ -177,7 +177,7 @@ bool pool_free(struct guarded_slot *s, uintptr_t ptr, const struct caller *by, u
 	if (s->addr != ptr || !atomic_compare_exchange_strong(&s->state, &live, SLOT_FREED))
 		return false;
 	*damage = find_damage(s);
-	trace_back_take(&s->free, by);
+	trace_back_take(&s->free, by, 0);
 	page_close(s);
 	slot_wait(s);
 	return true;

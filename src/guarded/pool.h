@@ -71,8 +71,8 @@ static inline bool slot_is_live(struct guarded_slot *s, uintptr_t addr)
 /* The slot whose block an address in the pool is in, or nearest to; NULL for any other address, or when none was used. */
 struct guarded_slot *pool_find(uintptr_t addr);
 
-/* The stack from the caller on. */
-void trace_back_take(struct trace_back *t, const struct caller *by);
+/* The stack from the caller on; sp as for unwind(). */
+void trace_back_take(struct trace_back *t, const struct caller *by, uintptr_t sp);
 
 void pool_fork_prepare(void);
 void pool_fork_done(bool child);

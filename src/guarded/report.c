@@ -34,6 +34,12 @@ static void say_stack(const struct symbols *names, const char *head, const struc
 	}
 }
 
+static void say_kept_stacks(const struct symbols *names, const struct guarded_slot *s)
+{
+	say_stack(names, "allocated by", &s->alloc);
+	say_stack(names, "freed by", &s->free);
+}
+
 static void say_stacks(const char *head, const struct trace_back *now, const struct guarded_slot *s)
 {
 	struct symbols names;
@@ -46,17 +52,24 @@ static void say_stacks(const char *head, const struct trace_back *now, const str
 		symbols_resolve(&names);
 	}
 	say_stack(has_names ? &names : NULL, head, now);
-	say_stack(has_names ? &names : NULL, "allocated by", &s->alloc);
-	say_stack(has_names ? &names : NULL, "freed by", &s->free);
+	say_kept_stacks(has_names ? &names : NULL, s);
 	if (has_names)
 		symbols_drop(&names);
 }
 
 /* --- what happened --------------------------------------------------------------------------------- */
 
-void report_access(const struct guarded_slot *s, uintptr_t addr, const struct caller *by)
+/* Not inlined: their stack is not to be had where there is little. */
+static out_of_line void say_access_stacks(const struct guarded_slot *s, const struct caller *by, uintptr_t sp)
 {
 	struct trace_back now;
+
+	trace_back_take(&now, by, sp);
+	say_stacks("accessed by", &now, s);
+}
+
+void report_access(const struct guarded_slot *s, uintptr_t addr, const struct caller *by, uintptr_t sp, size_t stack_left)
+{
 	uintptr_t end = s->addr + s->size;
 
 	if (addr >= end)
@@ -68,8 +81,10 @@ void report_access(const struct guarded_slot *s, uintptr_t addr, const struct ca
 	else
 		bug_say("use after free at %p: %z bytes into a block of %z bytes at %p", (void *)addr, addr - s->addr, s->size,
 			(void *)s->addr);
-	trace_back_take(&now, by);
-	say_stacks("accessed by", &now, s);
+	if (stack_left >= MIN_REPORT_STACK)
+		say_access_stacks(s, by, sp);
+	else
+		say_kept_stacks(NULL, s);
 }
 
 static void end_call(const char *what, const struct guarded_slot *s, const struct caller *by)
@@ -77,7 +92,7 @@ static void end_call(const char *what, const struct guarded_slot *s, const struc
 	struct trace_back now;
 	char head[32];
 
-	trace_back_take(&now, by);
+	trace_back_take(&now, by, 0);
 	bug_format(head, sizeof head, "%s by", what);
 	say_stacks(head, &now, s);
 	bug_end();

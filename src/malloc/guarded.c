@@ -21,7 +21,7 @@ void guarded_start(size_t interval)
 void *guarded_alloc(const struct alloc_request *r, bool *zeroed)
 {
 	*zeroed = true;
-	return pool_alloc(r->size, r->align, &r->by);
+	return pool_alloc(r->asked, r->align, &r->by);
 }
 
 void guarded_free(page_desc_t d, void *ptr)

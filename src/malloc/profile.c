@@ -37,7 +37,7 @@ static struct sample *sample_take(size_t size, size_t counted, const struct call
 
 	thread_state.in_profile = true;
 	if (interval) /* stopped meanwhile */
-		s = sample_create(pc, unwind(by, pc), size, counted, interval);
+		s = sample_create(pc, unwind(by, 0, pc), size, counted, interval);
 	thread_state.in_profile = false;
 	return s;
 }
@@ -200,6 +200,7 @@ bool profile_get_ready(void)
 	if (!samples_init())
 		return false;
 	unwind_setup(bslab_options.profile_frames);
+	symbols_setup();
 	return true;
 }
 

@@ -165,8 +165,8 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	if (likely(!bslab_options.hardened))
 		size = size_of_block(size, align);
 	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
-		if (unlikely(guarded_is_on()) && !r->is_counted && guarded_hits())
-			p = guarded_alloc(r, zeroed);
+		if (unlikely(guarded_is_on()) && !r->is_counted && guarded_hits() && (p = guarded_alloc(r, zeroed)))
+			size = r->asked; /* what stands behind that is not to be written */
 		if (!p && unlikely(sampler_interval()) && !bslab_options.hardened && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))

@@ -4,12 +4,15 @@
  * prints the addresses that its message must name, commits the misuse, and says "went on" if it comes that far.
  * modes.py beside this file knows what each case has to say in which mode.
  */
+#include <dlfcn.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -580,6 +583,91 @@ static void segv_raised(void)
 	raise(SIGSEGV);
 }
 
+static void segv_sent(void)
+{
+	kill(getpid(), SIGSEGV);
+}
+
+#define NR_TOGETHER 6
+
+static pthread_barrier_t together;
+
+static void *fault_together(void *p)
+{
+	pthread_barrier_wait(&together);
+	printf("read %d\n", *(volatile char *)p);
+	return NULL;
+}
+
+/* One speaks, and none of the others ends the process before it is done. */
+static void segv_together(void)
+{
+	pthread_t thread[NR_TOGETHER];
+	char *p = block(SMALL);
+
+	pthread_barrier_init(&together, NULL, NR_TOGETHER);
+	bslab_free(p);
+	say("byte", p + 30);
+	for (int i = 0; i < NR_TOGETHER; i++)
+		pthread_create(&thread[i], NULL, fault_together, p + 30);
+	for (int i = 0; i < NR_TOGETHER; i++)
+		pthread_join(thread[i], NULL);
+}
+
+/* An alternate stack of so many bytes, below which a page traps. */
+static void fault_on_stack(size_t size)
+{
+	char *map = mmap(NULL, 4096 + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack_t stack = {.ss_sp = map + 4096, .ss_size = size};
+	char *p = block(SMALL);
+
+	mprotect(map, 4096, PROT_NONE);
+	sigaltstack(&stack, NULL);
+	bslab_free(p);
+	put(p, 30, 'x');
+}
+
+/* As SIGSTKSZ was for long, beside the registers that the kernel stores. */
+static void segv_small_stack(void)
+{
+	fault_on_stack(4096 + getauxval(AT_MINSIGSTKSZ));
+}
+
+static void segv_large_stack(void)
+{
+	fault_on_stack(64 * KIB);
+}
+
+static void *fault_in_thread(void *p)
+{
+	return (void *)(uintptr_t) * (volatile char *)p;
+}
+
+static char *freed_block;
+
+/* Called by a constructor in a library that is opened, which waits for a thread that faults. */
+void in_constructor(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, fault_in_thread, freed_block + 30);
+	pthread_join(thread, NULL);
+}
+
+static void segv_in_dlopen(void)
+{
+	char *p = block(SMALL), path[500];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 50);
+
+	path[n > 0 ? n : 0] = 0;
+	strcat(path, "-constructor.so");
+	bslab_free(p);
+	freed_block = p;
+	say("byte", p + 30);
+	if (!dlopen(path, RTLD_NOW))
+		puts(dlerror());
+}
+
 static void own_handler(int signal)
 {
 	(void)signal;
@@ -609,6 +697,16 @@ static void sound_locked(void)
 			munlockall();
 		use_others(SMALL);
 		use_others(RUN);
+	}
+}
+
+/* What M_PERTURB fills is the block, not the pattern behind it. */
+static void sound_perturbed(void)
+{
+	bslab_mallopt(M_PERTURB, 0x31);
+	for (int i = 0; i < 1000; i++) {
+		bslab_free(hidden(bslab_aligned_alloc(64, 100)));
+		bslab_free(hidden(bslab_realloc(bslab_malloc(100), 120)));
 	}
 }
 
@@ -659,7 +757,9 @@ static const struct {
     CASE(sized_off_by_one), CASE(sized_run), CASE(sized_misaligned),
     CASE(zero_write), CASE(zero_read), CASE(uninitialised_small),
     CASE(uninitialised_run), CASE(segv_elsewhere), CASE(segv_raised),
-    CASE(segv_handled), CASE(sound_locked), CASE(sound_exit_in_handler),
+    CASE(segv_sent), CASE(segv_together), CASE(segv_small_stack),
+    CASE(segv_large_stack), CASE(segv_in_dlopen), CASE(segv_handled),
+    CASE(sound_locked), CASE(sound_perturbed), CASE(sound_exit_in_handler),
 };
 
 int main(int argc, char **argv)

@@ -153,7 +153,7 @@ MISUSE["sized_too_small"] = [line(SIZED, size=10, align=1, have=1000)]
 MISUSE["sized_run_too_large"] = [line(SIZED, size=200000, align=1, have=100000)]
 
 # Nothing is to be said of these, in any mode.
-SOUND = ["sound_locked"] + 20 * ["sound_exit_in_handler"]
+SOUND = ["sound_locked", "sound_perturbed"] + 20 * ["sound_exit_in_handler"]
 
 total = failures = 0
 
@@ -215,6 +215,43 @@ def check_misuse(program, case, conf):
     expect(run.returncode == ABORT and good, f"{case} [{conf}]", f"not {MISUSE[case]}", run)
 
 
+def stack_of(run, head):
+    """The lines below one that ends so."""
+    lines = run.stderr.splitlines()
+    for i, l in enumerate(lines):
+        if re.match(rf"bslab:   {head} thread \d+:$", l):
+            frames = []
+            for l in lines[i + 1:]:
+                if not l.startswith("bslab:     "):
+                    break
+                frames.append(l)
+            return frames
+    return []
+
+
+def check_reports(program, conf):
+    """Whatever else goes on, a report is whole; on a small stack it is short."""
+    for case, heads in (("segv_together", ("accessed by", "allocated by", "freed by")),
+                        ("segv_in_dlopen", ("accessed by", "allocated by", "freed by")),
+                        ("segv_large_stack", ("accessed by", "allocated by", "freed by")),
+                        ("segv_small_stack", ("allocated by", "freed by"))):
+        run = misuse.start(program, case, conf)
+        lines = run.stderr.splitlines()
+        good = run.returncode == SEGV and lines and misuse.matches(line(USED, by=30, size=SMALL), lines[0], addresses_of(run))
+        expect(good and all(stack_of(run, h) for h in heads), f"{case} [{conf}]", "not a whole report", run)
+        if case == "segv_large_stack":
+            expect(len(stack_of(run, "accessed by")) > 2, f"{case} [{conf}]", "not the stack that the signal left", run)
+
+
+def check_ignored(program, conf):
+    """SIGSEGV that is ignored, and sent, stays ignored; the kernel's own does not."""
+    for case, status in ("segv_sent", END), ("segv_elsewhere", SEGV):
+        signal.signal(signal.SIGSEGV, signal.SIG_IGN)
+        run = misuse.start(program, case, conf)
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        expect(run.returncode == status, f"ignored {case} [{conf}]", f"not {status}", run)
+
+
 def check_faults(program, conf):
     """Other faults end as ever, and a handler of the program's own is alone."""
     for case in "segv_elsewhere", "segv_raised":
@@ -256,6 +293,9 @@ def main():
                 check_sound(corrupt, case, conf)
     if not cases:
         check_faults(corrupt, "guarded=1")
+        check_ignored(corrupt, "guarded=1")
+        for conf in "guarded=1", "guarded=1,profile_unwind=frames", "guarded=1,hardened=yes":
+            check_reports(corrupt, conf)
         for conf in "hardened=yes", "guarded=1", "guarded=1,hardened=yes":
             check_errnos(other, conf)
     print(f"{total - failures} passed, {failures} failed")
