@@ -12,9 +12,9 @@
 
 /*
  * An access to an address in the pool that trapped. `by`, sp: the instruction, and where its stack ended. On less of a stack
- * than MIN_REPORT_STACK the stacks that were kept are said, as addresses, and no other.
+ * than MIN_REPORT_STACK, a third more than it took, the stacks that were kept are said, as addresses, and no other.
  */
-#define MIN_REPORT_STACK (12 * KIB)
+#define MIN_REPORT_STACK (4 * KIB + 512)
 void report_access(const struct guarded_slot *s, uintptr_t addr, const struct caller *by, uintptr_t sp, size_t stack_left);
 /* A byte beside the block was written, which `what` found, called by `by`. */
 void report_damage(const struct guarded_slot *s, uintptr_t damage, const char *what, const struct caller *by);
