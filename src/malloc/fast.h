@@ -26,6 +26,7 @@ void free_slow(void *ptr) __attribute__((visibility("hidden")));
 /* malloc_medium() and memalign_fast() for all but the hottest callers: each copy of a sequence is relocated at start. */
 void *malloc_medium_shared(size_t size) __attribute__((visibility("hidden")));
 void *memalign_fast_shared(size_t size, size_t align) __attribute__((visibility("hidden")));
+void *malloc_rest(size_t size, bool is_counted) __attribute__((visibility("hidden")));
 /* For those that were jumped to already: on behalf of their caller. */
 void *malloc_by(size_t size, struct caller by, bool is_counted) __attribute__((visibility("hidden")));
 void *memalign_by(size_t size, size_t align, struct caller by) __attribute__((visibility("hidden")));

@@ -183,7 +183,7 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 	if (unlikely(!object_check(s, ptr, "free", &size)))
 		return;
 	if (unlikely(wanted != ANY_SIZE && wanted != size)) {
-		size_is_plausible(ptr, wanted, 1); /* it is not, and that is said */
+		report_size(ptr, wanted, 1, size);
 		return;
 	}
 	block_wipe((uintptr_t)ptr, object_end(c, ptr));
@@ -195,6 +195,7 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 /* --- where freed runs and mappings wait ---------------------------------------------------------- */
 
 #define MAX_WIPED_RUNS 64
+#define MAX_CLOSED_RUNS 256
 #define MAX_WIPED_BYTES (2 * MIB)
 /* Of addresses, in the regions. */
 #define MAX_RUN_BYTES (64 * MIB)
@@ -202,8 +203,7 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 #define MAX_MAPPINGS 128
 #define MAX_MAPPING_BYTES (64 * GIB)
 
-_Static_assert(MAX_WIPED_RUNS <= MAX_GRAVES && MAX_MAPPINGS <= MAX_GRAVES, "a yard has room for them");
-
+static struct grave wiped_graves[MAX_WIPED_RUNS], run_graves[MAX_CLOSED_RUNS], mapping_graves[MAX_MAPPINGS];
 static struct yard wiped, runs, mappings;
 
 /* --- page runs ----------------------------------------------------------------------------------------- */
@@ -384,6 +384,21 @@ bool hardened_size(void *ptr, const char *what, size_t *size)
 	return good;
 }
 
+bool hardened_size_is_right(void *ptr, size_t size, size_t align)
+{
+	size_t have;
+
+	if (!hardened_size(ptr, "free", &have))
+		return false;
+	if (!is_power_of_2(align))
+		report_alignment(ptr, align);
+	else if (size == have && (uintptr_t)ptr % align == 0)
+		return true;
+	else
+		report_size(ptr, size, align, have);
+	return false;
+}
+
 /* --- malloc and free ------------------------------------------------------------------------------------------ */
 
 void *hardened_alloc(size_t size, size_t align, unsigned pages_flags)
@@ -399,11 +414,6 @@ void *hardened_alloc(size_t size, size_t align, unsigned pages_flags)
 	if (size < PAGEBLOCK_SIZE - BSLAB_PAGE_SIZE - BLOCK_WORD && align <= PAGEBLOCK_SIZE)
 		return run_alloc_hardened(size, align, pages_flags);
 	return mapping_alloc_hardened(size, align);
-}
-
-static out_of_line void *malloc_rest(size_t size, bool is_counted)
-{
-	return malloc_by(size, CALLER(), is_counted);
 }
 
 void *hardened_malloc(size_t size)
@@ -458,19 +468,22 @@ void hardened_free_sized(void *ptr, size_t size)
 
 	if (likely(desc_is_hardened(d) && size))
 		object_free(slab_of(d), ptr, size);
-	else if (ptr && size_is_plausible(ptr, size, 1))
+	else if (ptr && hardened_size_is_right(ptr, size, 1))
 		hardened_free(ptr);
 }
 
 /* --- realloc --------------------------------------------------------------------------------------------------- */
 
-/* More bytes, or fewer, of the same block: those that come read as zero. */
+/* More bytes, or fewer, of the same block: those that come read as zero. What is behind them is pad already. */
 static void *block_reseal(struct block *b, size_t size)
 {
-	block_begin(b->end);
-	if (size > b->size)
+	if (size <= b->size) {
+		block_seal(b->start, size, b->end);
+	} else {
+		block_begin(b->end);
 		memset((void *)(b->start + b->size), 0, size - b->size);
-	block_seal(b->start, size, b->end);
+		block_end(b->end, b->end - BLOCK_WORD - b->start - size);
+	}
 	return (void *)b->start;
 }
 
@@ -484,11 +497,18 @@ static void *object_resize(struct block *b, size_t size)
 	return block_reseal(b, size);
 }
 
+static void *run_resize(struct block *b, size_t size)
+{
+	size_t room = b->end - BLOCK_WORD - b->start;
+
+	return size <= room && size >= room / 2 && room - size <= MAX_PAD ? block_reseal(b, size) : NULL;
+}
+
 static void *mapping_resize(struct block *b, size_t size)
 {
 	char *p;
 
-	if (size + BLOCK_WORD <= PAGEBLOCK_SIZE)
+	if (size < b->size / 2 && size + BLOCK_WORD <= PAGEBLOCK_SIZE)
 		return NULL;
 	block_begin(b->end);
 	memset((void *)(b->start + b->size), 0, b->end - BLOCK_WORD - b->start - b->size); /* the pad, which is inside soon */
@@ -506,9 +526,34 @@ static void *block_resize(struct block *b, size_t size)
 		return NULL;
 	if (b->slab)
 		return object_resize(b, size);
-	if (b->area)
-		return mapping_resize(b, size);
-	return size < PAGEBLOCK_SIZE && run_end((void *)b->start, pages_for(size)) == b->end ? block_reseal(b, size) : NULL;
+	return b->area ? mapping_resize(b, size) : run_resize(b, size);
+}
+
+/* What the word of a roomy block can say, with the rest of a page. */
+#define MAX_ROOM (56 * KIB)
+/* From here on a block that grows again is made a mapping, which then grows without a copy. */
+#define MIN_GROWING_MAPPING (256 * KIB)
+
+/*
+ * A block that grew before gets room (size_with_room()), which is pad until it grows into it. Without that a block that is
+ * appended to is copied, faulted in and guarded at each page.
+ */
+static void *move_growing(void *ptr, struct block *old, size_t size, struct caller by)
+{
+	size_t roomy = min_size(size_with_room(ptr, old->size, size), size + MAX_ROOM);
+	struct block b;
+	bool zeroed;
+	void *p;
+
+	if (roomy == size)
+		return NULL;
+	p = size >= MIN_GROWING_MAPPING ? mapping_alloc_hardened(size, 1) : NULL;
+	if (p)
+		return p;
+	p = alloc_slow(&(struct alloc_request){roomy, 1, size, by, false}, &zeroed);
+	if (p && block_find(p, "realloc", &b) && b.size > size)
+		block_reseal(&b, size);
+	return p;
 }
 
 void *hardened_realloc(void *ptr, size_t size, struct caller by)
@@ -527,11 +572,14 @@ void *hardened_realloc(void *ptr, size_t size, struct caller by)
 	p = block_resize(&b, size);
 	if (p)
 		return p;
-	p = malloc_by(size, by, false);
+	p = move_growing(ptr, &b, size, by);
+	if (!p)
+		p = malloc_by(size, by, false);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, min_size(b.size, size));
 	hardened_free(ptr);
+	thread_state.grown = size > b.size ? p : NULL;
 	return p;
 }
 
@@ -543,15 +591,9 @@ void hardened_start(void)
 
 	hardened_boot();
 	bslab_options.large_size = 0; /* each large block a mapping of its own */
-	wiped.release = wiped_release;
-	wiped.max_graves = MAX_WIPED_RUNS;
-	wiped.max_bytes = MAX_WIPED_BYTES;
-	runs.release = run_release;
-	runs.max_graves = MAX_GRAVES;
-	runs.max_bytes = MAX_RUN_BYTES;
-	mappings.release = mapping_release;
-	mappings.max_graves = MAX_MAPPINGS;
-	mappings.max_bytes = min_size(MAX_MAPPING_BYTES, limit / 16);
+	yard_setup(&wiped, wiped_graves, MAX_WIPED_RUNS, MAX_WIPED_BYTES, wiped_release);
+	yard_setup(&runs, run_graves, MAX_CLOSED_RUNS, MAX_RUN_BYTES, run_release);
+	yard_setup(&mappings, mapping_graves, MAX_MAPPINGS, min_size(MAX_MAPPING_BYTES, limit / 16), mapping_release);
 }
 
 void hardened_drain(void)

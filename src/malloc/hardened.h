@@ -34,6 +34,8 @@ void hardened_free_sized(void *ptr, size_t size);
 void *hardened_realloc(void *ptr, size_t size, struct caller by);
 /* What was asked for. False after a report; `what` names the call. */
 bool hardened_size(void *ptr, const char *what, size_t *size);
+/* False after a report when the block was not asked for with this size, or has not this alignment. */
+bool hardened_size_is_right(void *ptr, size_t size, size_t align);
 
 /*
  * Up to this a freed run is wiped, as an object is: a fault for each of its pages, when it serves again, costs more than

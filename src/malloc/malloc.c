@@ -51,7 +51,7 @@ void *bslab_calloc(size_t count, size_t size)
  * be copied at each size class, of which there are eight or more to a doubling. So it gets a quarter more, and is
  * copied three times to a doubling (as vectors grow; gperftools' do_realloc() does so at the first move already).
  */
-static size_t size_with_room(void *ptr, size_t old_size, size_t size)
+size_t size_with_room(void *ptr, size_t old_size, size_t size)
 {
 	size_t roomy = old_size + old_size / 4;
 

@@ -7,6 +7,7 @@
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "bslab/bslab.h"
+#include "guarded/count.h"
 #include "guarded/pool.h"
 #include "large/large.h"
 #include "malloc/hardened.h"
@@ -142,7 +143,8 @@ void process_hook_thread(void)
 
 /*
  * Every lock, in the order in which a thread may hold them, so that the child
- * finds no structure half changed. Sheaves that other threads had detached are
+ * finds no structure half changed; but for those of what is off, whose pages would
+ * be copied for nothing. Sheaves that other threads had detached are
  * lost to the child: a few objects each.
  */
 static void locks_prepare(void)
@@ -150,28 +152,32 @@ static void locks_prepare(void)
 	lock_count_up();
 	percpu_fork_prepare();
 	slab_fork_prepare();
-	hardened_fork_prepare();
+	if (bslab_options.hardened)
+		hardened_fork_prepare();
 	large_fork_prepare();
 	pages_fork_prepare();
 	zone_fork_prepare();
 	map_fork_prepare();
 	profile_fork_prepare();
 	samples_fork_prepare();
-	pool_fork_prepare();
+	if (guarded_is_on())
+		pool_fork_prepare();
 	boot_fork_prepare();
 }
 
 static void fork_done(bool child)
 {
 	boot_fork_done(child);
-	pool_fork_done(child);
+	if (guarded_is_on())
+		pool_fork_done(child);
 	samples_fork_done(child);
 	profile_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);
 	pages_fork_done(child);
 	large_fork_done(child);
-	hardened_fork_done(child);
+	if (bslab_options.hardened)
+		hardened_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
 	lock_count_down();

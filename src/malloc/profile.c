@@ -214,6 +214,10 @@ int bslab_profile_start(size_t interval)
 		return -1;
 	}
 	process_boot();
+	if (bslab_options.hardened) { /* its blocks have no place for a sample */
+		errno = ENOTSUP;
+		return -1;
+	}
 	if (!profile_get_ready()) {
 		errno = ENOMEM;
 		return -1;
@@ -387,5 +391,5 @@ static void __attribute__((constructor)) start_by_option(void)
 	if (bslab_profile_start(bslab_options.profile_interval) == 0)
 		atexit(dump_at_exit);
 	else
-		bug_say("profile: no memory for its tables");
+		bug_say("profile: %s", bslab_options.hardened ? "not in the hardened mode" : "no memory for its tables");
 }

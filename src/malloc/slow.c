@@ -36,15 +36,15 @@ static void *run_of_size(size_t size, size_t align, unsigned flags, bool *zeroed
 
 /* --- allocation of any size ---------------------------------------------------------- */
 
-static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
+/* size: what the request is rounded to. */
+static void *alloc_once(const struct alloc_request *r, size_t size, unsigned flags, bool *zeroed)
 {
+	size_t align = r->align;
 	struct kmem_cache *c;
 
-	if (unlikely(bslab_options.hardened)) {
-		*zeroed = true;
-		return hardened_alloc(size, align, flags);
-	}
-	*zeroed = false;
+	*zeroed = bslab_options.hardened;
+	if (unlikely(bslab_options.hardened))
+		return hardened_alloc(r->size, align, flags);
 	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE) {
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
@@ -154,7 +154,7 @@ static size_t size_of_block(size_t size, size_t align)
 
 void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 {
-	size_t size = r->size, align = r->align;
+	size_t size = size_of_block(r->size, r->align);
 	void *p = NULL;
 
 	process_boot();
@@ -162,38 +162,34 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 		reclaim(0);
 		limit_reclaimed();
 	}
-	if (likely(!bslab_options.hardened))
-		size = size_of_block(size, align);
-	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
+	if (likely(size <= MAX_REQUEST && r->align <= MAX_REQUEST)) {
 		if (unlikely(guarded_is_on()) && !r->is_counted && guarded_hits() && (p = guarded_alloc(r, zeroed)))
 			size = r->asked; /* what stands behind that is not to be written */
-		if (!p && unlikely(sampler_interval()) && !bslab_options.hardened && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
+		if (!p && unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
-			p = alloc_once(size, align, 0, zeroed);
+			p = alloc_once(r, size, 0, zeroed);
 		if (unlikely(!p)) {
 			reclaim(0);
-			p = alloc_once(size, align, PAGES_HIGHATOMIC, zeroed);
+			p = alloc_once(r, size, PAGES_HIGHATOMIC, zeroed);
 		}
 	}
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p)) {
-		PROBE(alloc_fail, r->size, align);
+		PROBE(alloc_fail, r->size, r->align);
 		atomic_fetch_add_explicit(&counts.nr_failures, 1, memory_order_relaxed);
 		errno = ENOMEM;
-	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed)) && !bslab_options.hardened) {
+	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
 		memset(p, ~atomic_load_explicit(&perturb, memory_order_relaxed), size);
 		*zeroed = false;
 	}
 	return p;
 }
 
-static out_of_line void *malloc_rest(size_t size, bool is_counted)
+out_of_line void *malloc_rest(size_t size, bool is_counted)
 {
-	bool zeroed;
-
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
+	return malloc_by(size, CALLER(), is_counted);
 }
 
 void *malloc_slow(size_t size)
@@ -415,28 +411,33 @@ size_t block_size(void *ptr, const char *what)
 	return 0;
 }
 
+void report_size(void *ptr, size_t size, size_t align, size_t have)
+{
+	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
+}
+
+void report_alignment(void *ptr, size_t align)
+{
+	bug_caller("sized free of %p: %z is no alignment", ptr, align);
+}
+
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
 	size_t have, want;
 
-	if (unlikely(bslab_options.hardened)) {
-		if (!hardened_size(ptr, "free", &have))
-			return false;
-	} else {
-		have = block_size(ptr, "free");
-		if (!have)
-			return false;
-	}
+	if (unlikely(bslab_options.hardened))
+		return hardened_size_is_right(ptr, size, align);
+	have = block_size(ptr, "free");
+	if (!have)
+		return false;
 	if (!is_power_of_2(align)) {
-		bug_caller("sized free of %p: %z is no alignment", ptr, align);
+		report_alignment(ptr, align);
 		return false;
 	}
 	want = align > 16 ? align_up(size + !size, align) : size;
-	if (bslab_options.hardened && size == have && (uintptr_t)ptr % align == 0)
-		return true;
 	/* realloc() leaves a small block in place down to half its size. */
-	if (!bslab_options.hardened && size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
+	if (size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
 		return true;
-	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
+	report_size(ptr, size, align, have);
 	return false;
 }

@@ -124,7 +124,8 @@ int bslab_mallopt(int param, int value)
 		bug_set_fatal(value & 2);
 		return 1;
 	case M_PERTURB:
-		perturb_set(value & 0xff);
+		if (!bslab_options.hardened) /* where all that is new, or free, reads as zero */
+			perturb_set(value & 0xff);
 		return 1;
 	case M_MXFAST:
 	case M_TOP_PAD:

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "malloc/yard.h"
 
+void yard_setup(struct yard *y, struct grave *graves, unsigned max_graves, size_t max_bytes, void (*release)(const struct grave *))
+{
+	y->grave = graves;
+	y->max_graves = max_graves;
+	y->max_bytes = max_bytes;
+	y->release = release;
+}
+
 /* Takes the oldest, if nr_more bytes would be too much with it. */
 static bool take_oldest(struct yard *y, size_t nr_more, struct grave *out)
 {

@@ -15,16 +15,15 @@ struct grave {
 	uintptr_t block;    /* of a mapping: it has a descriptor, for a second free */
 };
 
-#define MAX_GRAVES 256
-
 struct yard {
 	struct lock lock; /* RANK_RUNS, nothing is taken inside: first, n, bytes and the graves */
 	unsigned max_graves, first, n;
 	size_t max_bytes, bytes;
 	void (*release)(const struct grave *); /* what is to be done with the oldest; called without the lock */
-	struct grave grave[MAX_GRAVES];
+	struct grave *grave; /* [max_graves] */
 };
 
+void yard_setup(struct yard *y, struct grave *graves, unsigned max_graves, size_t max_bytes, void (*release)(const struct grave *));
 void yard_put(struct yard *y, struct grave g);
 /* One of this size and alignment out of the older half. */
 bool yard_take(struct yard *y, size_t size, size_t align, struct grave *out);

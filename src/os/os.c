@@ -385,13 +385,29 @@ uint64_t os_random_seed(void)
 	return seed;
 }
 
+/*
+ * Early at boot, or where the call is refused. The loader's random bytes are the canary of stacks and the key of jmp_buf as
+ * well: folded, so that whoever gets to know the one does not know the other.
+ */
+static uint64_t random_fallback(void)
+{
+	const uint64_t *random = (const uint64_t *)getauxval(AT_RANDOM);
+	uint64_t bits[2] = {os_clock_us(), os_pid()};
+	unsigned __int128 x;
+
+	if (random)
+		__builtin_memcpy(bits, random, sizeof bits);
+	x = (unsigned __int128)(bits[0] ^ os_wall_clock_ns()) * (bits[1] ^ (uintptr_t)bits << 16 ^ 1);
+	return (uint64_t)x ^ (uint64_t)(x >> 64);
+}
+
 uint64_t os_random(void)
 {
 	uint64_t number;
 
 	if (SYS(SYS_getrandom, &number, sizeof number, GRND_NONBLOCK, 0, 0, 0) == sizeof number)
 		return number;
-	return os_random_seed() * 0x9e3779b97f4a7c15ull ^ os_wall_clock_ns();
+	return random_fallback();
 }
 
 /*

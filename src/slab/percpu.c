@@ -24,7 +24,7 @@ void *const none_words[2] = {(void *)1, (void *)1};
 /* The tops of freed objects behind it are used, and so touched, in the hardened mode only. */
 struct none {
 	struct percpu_area area;
-	void **freed[NR_CLASSES];
+	void **freed[NR_CLASSES], **freed_seen[NR_CLASSES];
 } none reader_root(none_area);
 #define none_area none.area
 _Static_assert(offsetof(struct percpu_area, top) == 0 && offsetof(struct none, freed) == sizeof(struct percpu_area),
@@ -239,6 +239,19 @@ static void sheaf_empty(struct kmem_cache *c, struct sheaf *s)
 	barn_put(c, s);
 }
 
+/* The sheaf of a top that stands where it stood at the last look, if it could be detached. */
+static struct sheaf *take_rested(struct percpu_area *a, unsigned index, void ***seen)
+{
+	void **top = READ_ONCE(*area_top(a, index));
+	bool rests = top == READ_ONCE(*seen) && top != NONE_TOP && swap_top(index, top, NONE_TOP);
+
+	WRITE_ONCE(*seen, top);
+	if (!rests)
+		return NULL;
+	atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
+	return sheaf_of_top(top);
+}
+
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
 static void reap(struct percpu_area *a, uint64_t now)
 {
@@ -246,19 +259,17 @@ static void reap(struct percpu_area *a, uint64_t now)
 
 	for (class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_if_used(class);
-		void **top = READ_ONCE(a->top[class]);
-		bool rests = top == READ_ONCE(a->seen[class]);
+		struct sheaf *s;
 
 		if (!c)
 			continue;
-		if (rests && top != NONE_TOP && swap_top(class, top, NONE_TOP)) {
-			struct sheaf *s = sheaf_of_top(top);
-
-			atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
+		s = take_rested(a, class, &a->seen[class]);
+		if (s) {
 			PROBE(sheaf_reap, c->size, s->nr);
 			sheaf_empty(c, s);
 		}
-		WRITE_ONCE(a->seen[class], top);
+		if (bslab_options.hardened && (s = take_rested(a, FREED_TOPS + class, area_top(a, FREED_SEEN + class))))
+			quarantine_put(c, s);
 		if (barn_has_rested(c, now, REAP_MS)) {
 			atomic_fetch_add_explicit(&percpu.nr_barn_reaps, 1, memory_order_relaxed);
 			barn_drain(c);
@@ -613,16 +624,24 @@ static bool areas_drain(uint64_t now)
 /* Bytes in an idle CPU's sheaves from which they are worth a system call. */
 #define MIN_IDLE_BYTES (32 * KIB)
 
-static size_t area_bytes(const struct percpu_area *a)
+static size_t nr_below(void **top)
+{
+	size_t n = 0;
+
+	while (!((uintptr_t)READ_ONCE(top[-1 - (ptrdiff_t)n]) & 1))
+		n++;
+	return n;
+}
+
+static size_t area_bytes(struct percpu_area *a)
 {
 	size_t bytes = 0;
 	unsigned class;
 
 	for (class = 1; class < NR_CLASSES; class++) {
-		void **p = READ_ONCE(a->top[class]);
-
-		for (; !((uintptr_t)READ_ONCE(p[-1]) & 1); p--)
-			bytes += class_size(class);
+		bytes += nr_below(READ_ONCE(a->top[class])) * class_size(class);
+		if (bslab_options.hardened)
+			bytes += nr_below(READ_ONCE(*area_top(a, FREED_TOPS + class))) * class_size(class);
 	}
 	return bytes;
 }

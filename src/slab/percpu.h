@@ -52,9 +52,10 @@ struct percpu_area {
 
 /*
  * In the hardened mode an area is longer: behind the struct stand as many tops more, of the sheaves on which freed
- * objects are pushed. So the sequences reach them as classes from here on.
+ * objects are pushed; what rests of those goes to the quarantine. So the sequences reach them as classes from here on.
  */
 #define FREED_TOPS (sizeof(struct percpu_area) / sizeof(void **))
+#define FREED_SEEN (FREED_TOPS + NR_CLASSES) /* what seen[] is of top[] */
 
 static inline void ***area_top(struct percpu_area *a, unsigned index)
 {

@@ -148,6 +148,38 @@ static void overflow_after_realloc(void)
 	bslab_free(p);
 }
 
+/* Appended to by a page each time; *nr_moves: how often its address changed. Its contents are looked at. */
+static char *append(size_t end, unsigned *nr_moves)
+{
+	char *p = NULL;
+	size_t size, i;
+
+	*nr_moves = 0;
+	for (size = 1; size <= end; size += 4096) {
+		char *q = bslab_realloc(p, size);
+
+		*nr_moves += q != p;
+		p = hidden(q);
+		if (bslab_malloc_usable_size(p) < size)
+			fprintf(stderr, "too small\n");
+		memset(p + (size > 4096 ? size - 4096 : 0), (int)(size / 4096 % 251), size > 4096 ? 4096 : size);
+	}
+	for (i = 0; i < end; i += 4096)
+		if ((unsigned char)p[i] != i / 4096 % 251)
+			fprintf(stderr, "other contents\n");
+	return p;
+}
+
+static void overflow_after_append(void)
+{
+	unsigned nr_moves;
+	char *p = append(200 * KIB + 1, &nr_moves);
+
+	say("block", p);
+	put(p, 200 * KIB + 1, 0);
+	bslab_free(p);
+}
+
 static void overflow_usable_size(void)
 {
 	char *p = block(SMALL);
@@ -700,6 +732,25 @@ static void sound_locked(void)
 	}
 }
 
+/* Not copied at each step: three times to a doubling, and from some size on not at all (mremap may move it still). */
+static void sound_append(void)
+{
+	unsigned nr_moves;
+
+	bslab_free(append(200 * KIB + 1, &nr_moves));
+	if (nr_moves > 25)
+		fprintf(stderr, "moved %u times\n", nr_moves);
+	bslab_free(append(4 * MIB + 1, &nr_moves));
+	/* Shrinks, mostly in place, to nothing. */
+	for (size_t size = 3 * MIB; size; size -= size / 8 + 1) {
+		char *p = bslab_realloc(bslab_malloc(size), size - size / 16);
+
+		if (bslab_malloc_usable_size(p) < size - size / 16)
+			fprintf(stderr, "too small\n");
+		bslab_free(hidden(p));
+	}
+}
+
 /* What M_PERTURB fills is the block, not the pattern behind it. */
 static void sound_perturbed(void)
 {
@@ -740,26 +791,27 @@ static const struct {
     CASE(overflow_by_eight), CASE(overflow_aligned), CASE(overflow_32k),
     CASE(overflow_run), CASE(overflow_run_far), CASE(overflow_large),
     CASE(overflow_large_far), CASE(overflow_realloc), CASE(overflow_after_realloc),
-    CASE(overflow_usable_size), CASE(overflow_not_freed), CASE(overflow_large_not_freed),
-    CASE(overflow_zero_word), CASE(overflow_zero_word_run), CASE(overflow_zero_word_large),
-    CASE(overflow_zero_word_not_freed), CASE(overflow_zero_word_run_not_freed), CASE(overflow_read_run),
-    CASE(underflow_by_one), CASE(underflow_by_eight), CASE(underflow_zero_word),
-    CASE(underflow_large), CASE(write_after_free_small), CASE(write_after_free_4k),
-    CASE(write_after_free_40k), CASE(write_after_free_run), CASE(write_after_free_large),
-    CASE(write_after_free_exit), CASE(write_after_free_thread_exit), CASE(write_after_free_handled),
-    CASE(write_after_free_thread_handled), CASE(overflow_large_handled), CASE(overflow_fork),
-    CASE(write_after_free_reused), CASE(read_after_free_small), CASE(read_after_free_40k),
-    CASE(write_after_free_40k_exit), CASE(read_after_free_run), CASE(read_after_free_large),
-    CASE(read_after_free_large_reused), CASE(double_free_small), CASE(double_free_run),
-    CASE(double_free_large), CASE(double_free_zero), CASE(double_free_late),
-    CASE(realloc_freed), CASE(usable_size_freed), CASE(interior),
-    CASE(interior_behind_last), CASE(interior_zero), CASE(never_allocated),
-    CASE(sized_off_by_one), CASE(sized_run), CASE(sized_misaligned),
-    CASE(zero_write), CASE(zero_read), CASE(uninitialised_small),
-    CASE(uninitialised_run), CASE(segv_elsewhere), CASE(segv_raised),
-    CASE(segv_sent), CASE(segv_together), CASE(segv_small_stack),
-    CASE(segv_large_stack), CASE(segv_in_dlopen), CASE(segv_handled),
-    CASE(sound_locked), CASE(sound_perturbed), CASE(sound_exit_in_handler),
+    CASE(overflow_after_append), CASE(overflow_usable_size), CASE(overflow_not_freed),
+    CASE(overflow_large_not_freed), CASE(overflow_zero_word), CASE(overflow_zero_word_run),
+    CASE(overflow_zero_word_large), CASE(overflow_zero_word_not_freed), CASE(overflow_zero_word_run_not_freed),
+    CASE(overflow_read_run), CASE(underflow_by_one), CASE(underflow_by_eight),
+    CASE(underflow_zero_word), CASE(underflow_large), CASE(write_after_free_small),
+    CASE(write_after_free_4k), CASE(write_after_free_40k), CASE(write_after_free_run),
+    CASE(write_after_free_large), CASE(write_after_free_exit), CASE(write_after_free_thread_exit),
+    CASE(write_after_free_handled), CASE(write_after_free_thread_handled), CASE(overflow_large_handled),
+    CASE(overflow_fork), CASE(write_after_free_reused), CASE(read_after_free_small),
+    CASE(read_after_free_40k), CASE(write_after_free_40k_exit), CASE(read_after_free_run),
+    CASE(read_after_free_large), CASE(read_after_free_large_reused), CASE(double_free_small),
+    CASE(double_free_run), CASE(double_free_large), CASE(double_free_zero),
+    CASE(double_free_late), CASE(realloc_freed), CASE(usable_size_freed),
+    CASE(interior), CASE(interior_behind_last), CASE(interior_zero),
+    CASE(never_allocated), CASE(sized_off_by_one), CASE(sized_run),
+    CASE(sized_misaligned), CASE(zero_write), CASE(zero_read),
+    CASE(uninitialised_small), CASE(uninitialised_run), CASE(segv_elsewhere),
+    CASE(segv_raised), CASE(segv_sent), CASE(segv_together),
+    CASE(segv_small_stack), CASE(segv_large_stack), CASE(segv_in_dlopen),
+    CASE(segv_handled), CASE(sound_locked), CASE(sound_append),
+    CASE(sound_perturbed), CASE(sound_exit_in_handler),
 };
 
 int main(int argc, char **argv)

@@ -48,6 +48,7 @@ HARDENED = {
     "overflow_large_far": (SEGV, ""),
     "overflow_realloc": behind(SMALL, "realloc"),
     "overflow_after_realloc": behind(SMALL),
+    "overflow_after_append": behind(200 * 1024 + 1),
     "overflow_usable_size": behind(SMALL),
     "overflow_read_run": (SEGV, ""),
     "overflow_not_freed": (ABORT, line(BEHIND.replace("{call} of", "exit with"), size=SMALL)),
@@ -153,7 +154,7 @@ MISUSE["sized_too_small"] = [line(SIZED, size=10, align=1, have=1000)]
 MISUSE["sized_run_too_large"] = [line(SIZED, size=200000, align=1, have=100000)]
 
 # Nothing is to be said of these, in any mode.
-SOUND = ["sound_locked", "sound_perturbed"] + 20 * ["sound_exit_in_handler"]
+SOUND = ["sound_locked", "sound_perturbed", "sound_append"] + 20 * ["sound_exit_in_handler"]
 
 total = failures = 0
 

@@ -12,13 +12,12 @@ static void release(const struct grave *g)
 	last_released = g->addr;
 }
 
+static struct grave graves[8];
 static struct yard yard;
 
 static void setup(void)
 {
-	yard.release = release;
-	yard.max_graves = 8;
-	yard.max_bytes = 1000;
+	yard_setup(&yard, graves, 8, 1000, release);
 }
 
 TestSuite(yard, .init = setup);

@@ -76,6 +76,33 @@ Test(quarantine, freed_objects_wait)
 	}
 }
 
+/* All that was freed to a class goes home when others are at work: first to the quarantine, then before them. */
+Test(quarantine, what_rests_goes_home)
+{
+	static struct percpu_info info;
+	struct kmem_cache *other = cache_of(size_class(200));
+	void *obj[30];
+
+	fake.clock_ms = 1000;
+	for (int i = 0; i < 30; i++)
+		obj[i] = percpu_alloc_slow(c, 0);
+	for (int i = 0; i < 30; i++) {
+		block_wipe((uintptr_t)obj[i], (uintptr_t)obj[i] + c->size);
+		percpu_free_delayed(c, obj[i]);
+	}
+	percpu_snapshot(&info);
+	cr_assert_geq(info.nr_cached[c->class], 30);
+	for (int i = 0; i < 20000; i++) {
+		void *p = percpu_alloc_slow(other, 0);
+
+		fake.clock_ms += 10;
+		block_wipe((uintptr_t)p, (uintptr_t)p + other->size);
+		percpu_free_delayed(other, p);
+	}
+	percpu_snapshot(&info);
+	cr_assert_eq(info.nr_cached[c->class], 0, "%zu", info.nr_cached[c->class]);
+}
+
 static struct cache_info snapshot(void)
 {
 	struct cache_info info;
