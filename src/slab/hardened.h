@@ -248,7 +248,7 @@ static force_inline block_part_t *block_part(uintptr_t start, size_t i, size_t l
 /* Frees it: all but its word reads as zero. */
 static force_inline void block_wipe(uintptr_t start, uintptr_t end)
 {
-	size_t last = end - PART - start;
+	size_t last = end - BLOCK_WORD - PART - start; /* not the word: others read it */
 	unsigned i;
 
 	block_begin(end);
@@ -257,7 +257,7 @@ static force_inline void block_wipe(uintptr_t start, uintptr_t end)
 		for (i = 0; i < SHORT_BLOCK / PART; i++)
 			*block_part(start, i, last) = (block_part_t){0};
 	else
-		__builtin_memset((void *)start, 0, end - BLOCK_WORD - start); /* not the word: others read it */
+		__builtin_memset((void *)start, 0, end - BLOCK_WORD - start);
 	block_end(end, PAD_FREED);
 }
 
