@@ -363,9 +363,9 @@ int os_unguard(void *addr, size_t size)
 
 int os_guard_light(void *addr, size_t size)
 {
-	int ret = os_guard(addr, size);
-
-	return ret ? -EINVAL : ret;
+	if (os_guard(addr, size) != 0)
+		return -EINVAL;
+	return madvise(addr, size, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
 int os_guard_hard(void *addr, size_t size)

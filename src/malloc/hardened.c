@@ -13,7 +13,6 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "page/guard.h"
-#include "page/limit.h"
 #include "page/runs.h"
 #include "slab/hardened.h"
 #include "slab/percpu.h"
@@ -223,7 +222,7 @@ static void *run_reuse(unsigned n, size_t align)
 {
 	struct grave g;
 
-	if (n > MAX_WIPED_PAGES || !yard_take(&wiped, ((size_t)n + 1) << PAGE_SHIFT, align, &g))
+	if (n > MAX_WIPED_PAGES || !yard_take(&wiped, (size_t)n << PAGE_SHIFT, align, &g))
 		return NULL;
 	if (unlikely(!block_is_clean(g.addr, run_end((void *)g.addr, n)))) {
 		report_write_after_free((void *)g.addr);
@@ -238,12 +237,11 @@ static void *run_make(unsigned n, unsigned align_order, unsigned flags)
 	bool zeroed;
 	char *p;
 
-	p = limit_allows(n + 1) ? pages_alloc(n + 1, align_order, MIGRATE_MOVABLE, flags, &zeroed) : NULL;
+	p = guard_alloc_pages(n, align_order, MIGRATE_MOVABLE, flags, &zeroed);
 	if (!p)
 		return NULL;
 	if (!zeroed)
 		memset(p, 0, (size_t)n << PAGE_SHIFT);
-	map_set(run_end(p, n), desc_of_guards(GUARD_NONE, guard_install((void *)run_end(p, n), 1)));
 	run_describe(p, 1, n);
 	return p;
 }
@@ -262,14 +260,12 @@ static void *run_alloc_hardened(size_t size, size_t align, unsigned flags)
 
 static void run_release(const struct grave *g)
 {
-	guard_free((struct guarded_pages){(char *)g->addr, (unsigned)(g->size >> PAGE_SHIFT), (enum guard_kind)g->body,
-					  (enum guard_kind)g->last});
+	guard_free_pages((void *)g->addr, (unsigned)(g->size >> PAGE_SHIFT));
 }
 
-/* All of it but the guard page is clean, and open. */
 static void wiped_release(const struct grave *g)
 {
-	if (unlikely(!block_is_clean(g->addr, g->addr + g->size - BSLAB_PAGE_SIZE)))
+	if (unlikely(!block_is_clean(g->addr, g->addr + g->size)))
 		report_write_after_free((void *)g->addr);
 	else
 		run_release(g);
@@ -277,20 +273,17 @@ static void wiped_release(const struct grave *g)
 
 static void run_free_hardened(void *ptr, unsigned n)
 {
-	struct grave g = {.addr = (uintptr_t)ptr, .size = ((size_t)n + 1) << PAGE_SHIFT};
+	struct grave g = {.addr = (uintptr_t)ptr, .size = (size_t)n << PAGE_SHIFT};
 
-	g.last = (uint8_t)last_guard(map_lookup(run_end(ptr, n)));
 	map_set((uintptr_t)ptr, desc_of_number(n, PAGE_RUN_HOT));
 	if (n <= MAX_WIPED_PAGES) {
 		block_wipe((uintptr_t)ptr, run_end(ptr, n));
 		yard_put(&wiped, g);
-		return;
-	}
-	g.body = (uint8_t)guard_install(ptr, n);
-	if (g.body != GUARD_NONE)
+	} else if (guard_close(ptr, n)) {
 		yard_put(&runs, g);
-	else
+	} else {
 		run_release(&g);
+	}
 }
 
 /* --- mappings ------------------------------------------------------------------------------------------ */

@@ -13,7 +13,7 @@
  * 3. Page runs of up to 128 KiB are wiped too; larger ones trap from their free
  *    on. Both wait in yards, then serve again. Larger blocks are mappings of their own, whose addresses trap and wait in
  *    another. Nothing but addresses is held of what traps (malloc/yard.h).
- * 4. Behind each slab and each run is a page that traps (page/guard.h).
+ * 4. Before and behind each slab and each run is a page that traps (page/guard.h).
  */
 #ifndef BSLAB_MALLOC_HARDENED_H
 #define BSLAB_MALLOC_HARDENED_H

@@ -10,8 +10,7 @@
 
 struct grave {
 	uintptr_t addr;
-	size_t size;	    /* of the range, with the guard page behind a run */
-	uint8_t body, last; /* enum guard_kind, of a run: of its pages, and of the one behind */
+	size_t size;
 	uintptr_t block;    /* of a mapping: it has a descriptor, for a second free */
 };
 

@@ -43,7 +43,7 @@ enum page_type {
 	PAGE_RUN_BODY, /* other pages of a run: distance to its head */
 	PAGE_RUN_HOT,  /* head of a run that is free and kept whole: number of pages */
 	PAGE_LARGE,    /* head of a large block: struct vm_area */
-	PAGE_GUARD,    /* behind a slab or a run in the hardened mode, to trap: how (page/guard.h) */
+	PAGE_GUARD,    /* before or behind a slab or a run in the hardened mode: how it traps (page/guard.h) */
 	PAGE_OBJECTS,  /* of a slab in the hardened mode: struct slab */
 	PAGE_SAMPLED,  /* head of a run, or of pages for one small object, that the profile knows: struct sample */
 	PAGE_GUARDED,  /* of a guarded block, live or freed, in the pool: struct guarded_slot */

@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "os/lock.h"
-#include "page/buddy.h"
+#include "os/os.h"
+#include "page/limit.h"
 
 /* A quarter of the mappings that a process has by default, at two each. */
 #define MAX_SPLITS 8192
@@ -24,53 +25,127 @@ static bool split_take(void)
 	return false;
 }
 
-enum guard_kind guard_install(void *addr, unsigned nr_pages)
+static enum guard_kind install(uintptr_t addr, unsigned nr_pages)
 {
 	size_t size = (size_t)nr_pages << PAGE_SHIFT;
 
 	if (os_page_size() != BSLAB_PAGE_SIZE)
 		return GUARD_NONE;
-	if (os_guard_light(addr, size) == 0)
+	if (os_guard_light((void *)addr, size) == 0)
 		return GUARD_LIGHT;
 	if (!split_take())
 		return GUARD_NONE;
-	if (os_purge(addr, size) != 0) /* refused, or the memory is locked */
-		memset(addr, 0, size);
-	if (os_guard_hard(addr, size) == 0)
+	if (os_purge((void *)addr, size) != 0) /* refused, or the memory is locked */
+		memset((void *)addr, 0, size);
+	if (os_guard_hard((void *)addr, size) == 0)
 		return GUARD_HARD;
 	split_drop();
 	return GUARD_NONE;
 }
 
-static bool guard_remove(char *addr, size_t nr_pages, enum guard_kind kind)
+static bool open_pages(uintptr_t addr, size_t nr_pages, enum guard_kind kind)
 {
-	if (nr_pages && os_open_guard(addr, nr_pages << PAGE_SHIFT, kind) != 0)
+	if (os_open_guard((void *)addr, nr_pages << PAGE_SHIFT, kind) != 0)
 		return false;
 	if (kind == GUARD_HARD)
 		split_drop();
 	return true;
 }
 
-static bool open_guards(struct guarded_pages *g)
-{
-	size_t n = g->nr_pages - 1;
+/* --- descriptors of guard pages ------------------------------------------------------------------ */
 
-	if (g->body == GUARD_LIGHT && g->last == GUARD_LIGHT)
-		return guard_remove(g->addr, n + 1, GUARD_LIGHT);
-	if (!guard_remove(g->addr + (n << PAGE_SHIFT), 1, g->last))
-		return false;
-	g->last = GUARD_NONE; /* there may be a second try */
-	return guard_remove(g->addr, n, g->body);
+#define IS_BEFORE ((uint64_t)1 << 16)
+
+struct guards {
+	uintptr_t addr, end; /* of the pages between */
+	bool has_before;
+	enum guard_kind before, body, behind;
+};
+
+static struct guards guards_get(uintptr_t addr, unsigned nr_pages)
+{
+	struct guards g = {.addr = addr, .end = addr + ((uintptr_t)nr_pages << PAGE_SHIFT)};
+	page_desc_t before = map_lookup(addr - BSLAB_PAGE_SIZE);
+	uint64_t behind = desc_number(map_lookup(g.end));
+
+	g.has_before = desc_type(before) == PAGE_GUARD && !desc_class(before) && desc_number(before) & IS_BEFORE;
+	if (g.has_before)
+		g.before = (enum guard_kind)(desc_number(before) & 0xff);
+	g.body = (enum guard_kind)(behind >> 8);
+	g.behind = (enum guard_kind)(behind & 0xff);
+	return g;
 }
 
-static bool try_free(struct guarded_pages *g)
+static void guards_put(const struct guards *g)
 {
-	if (!open_guards(g))
+	if (g->has_before)
+		map_set(g->addr - BSLAB_PAGE_SIZE, desc_of_number(IS_BEFORE | g->before, PAGE_GUARD));
+	map_set(g->end, desc_of_number((uint64_t)g->body << 8 | g->behind, PAGE_GUARD));
+}
+
+/* --- pages between them ---------------------------------------------------------------------------- */
+
+void *guard_alloc_pages(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed)
+{
+	unsigned nr_before = align_order ? 0 : 1, n = nr_pages + nr_before + 1;
+	char *p = limit_allows(n) ? pages_alloc(n, align_order, type, flags, zeroed) : NULL;
+	struct guards g = {.has_before = nr_before};
+
+	if (!p)
+		return NULL;
+	g.addr = (uintptr_t)p + nr_before * BSLAB_PAGE_SIZE;
+	g.end = g.addr + ((uintptr_t)nr_pages << PAGE_SHIFT);
+	if (g.has_before)
+		g.before = install(g.addr - BSLAB_PAGE_SIZE, 1);
+	g.behind = install(g.end, 1);
+	guards_put(&g);
+	return (void *)g.addr;
+}
+
+bool guard_close(void *addr, unsigned nr_pages)
+{
+	struct guards g = guards_get((uintptr_t)addr, nr_pages);
+
+	g.body = install(g.addr, nr_pages);
+	guards_put(&g);
+	return g.body != GUARD_NONE;
+}
+
+/* Markers are removed by one call, which passes over what has none. */
+static bool guards_open(struct guards *g)
+{
+	uintptr_t start = g->addr - g->has_before * BSLAB_PAGE_SIZE;
+
+	if (g->before == GUARD_HARD && open_pages(g->addr - BSLAB_PAGE_SIZE, 1, GUARD_HARD))
+		g->before = GUARD_NONE;
+	if (g->behind == GUARD_HARD && open_pages(g->end, 1, GUARD_HARD))
+		g->behind = GUARD_NONE;
+	if (g->body == GUARD_HARD && open_pages(g->addr, (g->end - g->addr) >> PAGE_SHIFT, GUARD_HARD))
+		g->body = GUARD_NONE;
+	if (g->before == GUARD_HARD || g->behind == GUARD_HARD || g->body == GUARD_HARD)
 		return false;
-	if (g->body != GUARD_NONE)
-		pages_free_clean(g->addr, g->nr_pages);
+	if (g->before == GUARD_NONE && g->behind == GUARD_NONE && g->body == GUARD_NONE)
+		return true;
+	return open_pages(start, ((g->end - start) >> PAGE_SHIFT) + 1, GUARD_LIGHT);
+}
+
+static bool try_free(uintptr_t addr, unsigned nr_pages)
+{
+	struct guards g = guards_get(addr, nr_pages);
+	bool is_clean = g.body != GUARD_NONE;
+	uintptr_t start = addr - g.has_before * BSLAB_PAGE_SIZE;
+
+	if (!guards_open(&g)) {
+		guards_put(&g);
+		return false;
+	}
+	if (g.has_before)
+		map_set(start, 0);
+	map_set(g.end, 0);
+	if (is_clean)
+		pages_free_clean((void *)start, nr_pages + g.has_before + 1);
 	else
-		pages_free(g->addr, g->nr_pages);
+		pages_free((void *)start, nr_pages + g.has_before + 1);
 	return true;
 }
 
@@ -82,10 +157,13 @@ static bool try_free(struct guarded_pages *g)
 static struct {
 	struct lock lock; /* RANK_RUNS, nothing is taken inside: all of this */
 	unsigned n;	  /* read without the lock as a hint */
-	struct guarded_pages pages[MAX_CLOSED];
+	struct waiting {
+		uintptr_t addr;
+		unsigned nr_pages;
+	} pages[MAX_CLOSED];
 } closed;
 
-static void closed_put(const struct guarded_pages *g)
+static void closed_put(const struct waiting *g)
 {
 	lock_take(&closed.lock, RANK_RUNS);
 	if (closed.n < MAX_CLOSED) {
@@ -95,7 +173,7 @@ static void closed_put(const struct guarded_pages *g)
 	lock_drop(&closed.lock, RANK_RUNS);
 }
 
-static bool closed_take(struct guarded_pages *g)
+static bool closed_take(struct waiting *g)
 {
 	bool found;
 
@@ -109,9 +187,11 @@ static bool closed_take(struct guarded_pages *g)
 	return found;
 }
 
-void guard_free(struct guarded_pages g)
+void guard_free_pages(void *addr, unsigned nr_pages)
 {
-	while (likely(try_free(&g)))
+	struct waiting g = {(uintptr_t)addr, nr_pages};
+
+	while (likely(try_free(g.addr, g.nr_pages)))
 		if (likely(!READ_ONCE(closed.n)) || !closed_take(&g))
 			return;
 	closed_put(&g);
@@ -119,10 +199,10 @@ void guard_free(struct guarded_pages g)
 
 void guard_retry(void)
 {
-	struct guarded_pages g;
+	struct waiting g;
 
 	if (closed_take(&g))
-		guard_free(g);
+		guard_free_pages((void *)g.addr, g.nr_pages);
 }
 
 void guard_fork_prepare(void)

@@ -140,25 +140,23 @@ static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigne
 		      bslab_options.hardened ? desc_of_pointer(s, PAGE_OBJECTS, 0) : desc_of_pointer(s, PAGE_NONE, c->class));
 }
 
-/* Hardened: one more behind the last object, which traps. */
-static unsigned nr_guard_pages(void)
+/* Hardened: between two pages that trap. */
+static void *slab_alloc_pages(struct kmem_cache *c, unsigned nr_pages, unsigned flags, bool *zeroed)
 {
-	return bslab_options.hardened;
+	if (unlikely(bslab_options.hardened))
+		return guard_alloc_pages(nr_pages, 0, (enum migratetype)c->migratetype, flags, zeroed);
+	return limit_allows(nr_pages) ? pages_alloc(nr_pages, 0, (enum migratetype)c->migratetype, flags, zeroed) : NULL;
 }
 
 /* Objects that were never handed out read as zero; those of no size are not to be touched at all. */
 static void slab_harden(struct slab *s, bool zeroed)
 {
 	unsigned nr_pages = (unsigned)slab_nr_pages(s);
-	uintptr_t end = s->base + ((uintptr_t)nr_pages << PAGE_SHIFT);
-	enum guard_kind last, body = GUARD_NONE;
 
 	if (!zeroed)
-		memset((void *)s->base, 0, end - s->base);
-	last = guard_install((void *)end, 1);
+		memset((void *)s->base, 0, (size_t)nr_pages << PAGE_SHIFT);
 	if (s->cache->class == ZERO_CLASS)
-		body = guard_install((void *)s->base, nr_pages);
-	map_set(end, desc_of_guards(body, last));
+		guard_close((void *)s->base, nr_pages);
 }
 
 /* Adds the objects, of those that are free in the slab, that were written since: of up to max, how many there are then. */
@@ -187,11 +185,10 @@ static void slab_check_clean(const struct slab *s)
 static void slab_free_hardened(struct slab *s)
 {
 	unsigned n = (unsigned)slab_nr_pages(s);
-	page_desc_t guards = map_lookup(s->base + ((uintptr_t)n << PAGE_SHIFT));
 
 	slab_check_clean(s);
 	map_set_range(s->base, n, 0); /* the header may serve another slab before they are free */
-	guard_free((struct guarded_pages){(char *)s->base, n + 1, body_guard(guards), last_guard(guards)});
+	guard_free_pages((void *)s->base, n);
 }
 
 /* How many objects the next slab has: see 6 in slab.h. A stale count only makes it another size. */
@@ -209,14 +206,13 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 {
 	unsigned nr_objects = next_nr_objects(c), nr_words = nr_words_for(nr_objects);
 	struct slab *s = boot_pool_get(&slab_pool[nr_words], sizeof *s + nr_words * sizeof(uint64_t), 8);
-	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size) + nr_guard_pages();
-	void *pages = NULL;
+	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size);
+	void *pages;
 	bool zeroed;
 
 	if (!s)
 		return NULL;
-	if (limit_allows(nr_pages))
-		pages = pages_alloc(nr_pages, 0, (enum migratetype)c->migratetype, pages_flags, &zeroed);
+	pages = slab_alloc_pages(c, nr_pages, pages_flags, &zeroed);
 	if (!pages) {
 		boot_pool_put(&slab_pool[nr_words], s);
 		return NULL;

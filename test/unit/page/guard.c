@@ -21,7 +21,7 @@ TestSuite(guard, .init = setup);
 static char *pages(void)
 {
 	bool zeroed;
-	char *p = pages_alloc(NR_PAGES, 0, MIGRATE_MOVABLE, 0, &zeroed);
+	char *p = guard_alloc_pages(NR_PAGES, 0, MIGRATE_MOVABLE, 0, &zeroed);
 
 	cr_assert_not_null(p);
 	return p;
@@ -35,114 +35,144 @@ static size_t nr_free(void)
 	return n;
 }
 
-static enum fake_state state(const char *p, unsigned page)
+static enum fake_state state(const char *p, int page)
 {
-	return fake_page(p + page * BSLAB_PAGE_SIZE);
+	return fake_page(p + page * (int)BSLAB_PAGE_SIZE);
 }
 
-Test(guard, pages_trap_and_come_back)
+static void expect(const char *p, enum fake_state before, enum fake_state body, enum fake_state behind)
+{
+	cr_assert_eq(state(p, -1), before);
+	for (int i = 0; i < NR_PAGES; i++)
+		cr_assert_eq(state(p, i), body);
+	cr_assert_eq(state(p, NR_PAGES), behind);
+}
+
+#define OPEN FAKE_COMMITTED
+
+Test(guard, a_page_on_either_side_traps)
 {
 	char *keep = pages(), *p = pages();
 	size_t before = nr_free();
 
-	cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
-	cr_assert_eq(guard_install(p, 7), GUARD_LIGHT);
-	cr_assert_eq(state(p, 0), FAKE_GUARDED);
-	cr_assert_eq(state(p, 7), FAKE_GUARDED);
-	guard_free((struct guarded_pages){p, NR_PAGES, GUARD_LIGHT, GUARD_LIGHT});
-	cr_assert_eq(state(p, 0), FAKE_COMMITTED);
-	cr_assert_eq(state(p, 7), FAKE_COMMITTED);
-	cr_assert_eq(nr_free(), before + NR_PAGES);
-	pages_free(keep, NR_PAGES);
+	expect(p, FAKE_GUARDED, OPEN, FAKE_GUARDED);
+	memset(p, 'x', NR_PAGES * BSLAB_PAGE_SIZE);
+	guard_free_pages(p, NR_PAGES);
+	expect(p, OPEN, OPEN, OPEN);
+	cr_assert_eq(nr_free(), before + NR_PAGES + 2);
+	guard_free_pages(keep, NR_PAGES);
 }
 
-Test(guard, the_last_page_alone)
+Test(guard, all_of_them_may_trap)
 {
 	char *keep = pages(), *p = pages();
+	size_t before = nr_free();
 
-	cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
-	cr_assert_eq(state(p, 6), FAKE_COMMITTED);
-	guard_free((struct guarded_pages){p, NR_PAGES, GUARD_NONE, GUARD_LIGHT});
-	cr_assert_eq(state(p, 7), FAKE_COMMITTED);
-	pages_free(keep, NR_PAGES);
+	cr_assert(guard_close(p, NR_PAGES));
+	expect(p, FAKE_GUARDED, FAKE_GUARDED, FAKE_GUARDED);
+	guard_free_pages(p, NR_PAGES);
+	expect(p, OPEN, OPEN, OPEN);
+	cr_assert_eq(nr_free(), before + NR_PAGES + 2);
+	guard_free_pages(keep, NR_PAGES);
 }
 
-/* Refused as markers: then by mprotect, and the pages still read as zero afterwards. Each is undone as it was done. */
+Test(guard, aligned_pages_have_none_before_them)
+{
+	bool zeroed;
+	char *keep = pages(), *p = guard_alloc_pages(NR_PAGES, 4, MIGRATE_MOVABLE, 0, &zeroed);
+	size_t before = nr_free();
+
+	cr_assert_eq((uintptr_t)p % (16 * BSLAB_PAGE_SIZE), 0);
+	cr_assert_eq(state(p, NR_PAGES), FAKE_GUARDED);
+	guard_free_pages(p, NR_PAGES);
+	cr_assert_eq(nr_free(), before + NR_PAGES + 1);
+	guard_free_pages(keep, NR_PAGES);
+}
+
+/* Refused as markers, one after the other: then by mprotect. Each is undone as it was done. */
 Test(guard, mprotect_where_markers_are_refused)
 {
-	char *keep = pages(), *p = pages();
+	static const enum fake_state kinds[] = {FAKE_GUARDED, FAKE_CLOSED};
+	char *keep = pages(), *p;
+	size_t before = nr_free();
 
-	memset(p, 'x', BSLAB_PAGE_SIZE);
-	fake_fail_at(1u << FAKE_GUARD, 1, false);
-	cr_assert_eq(guard_install(p, 7), GUARD_HARD);
-	cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
-	cr_assert_eq(state(p, 0), FAKE_CLOSED);
-	guard_free((struct guarded_pages){p, NR_PAGES, GUARD_HARD, GUARD_LIGHT});
-	cr_assert_eq(state(p, 0), FAKE_COMMITTED);
-	cr_assert_eq(state(p, 7), FAKE_COMMITTED);
-	cr_assert_eq(p[0], 0);
-	cr_assert_eq(p[BSLAB_PAGE_SIZE - 1], 0);
-	pages_free(keep, NR_PAGES);
+	for (unsigned i = 0; i < 8; i++) {
+		fake_fail_at(1u << FAKE_GUARD, i & 1 ? 1 : i & 2 ? 2 : 0, false);
+		p = pages();
+		memset(p, 'x', NR_PAGES * BSLAB_PAGE_SIZE);
+		expect(p, kinds[i & 1], OPEN, kinds[(i & 3) == 2]);
+		fake_fail_at(1u << FAKE_GUARD, i & 4 ? 1 : 0, false);
+		cr_assert(guard_close(p, NR_PAGES));
+		expect(p, kinds[i & 1], kinds[i >> 2], kinds[(i & 3) == 2]);
+		guard_free_pages(p, NR_PAGES);
+		expect(p, OPEN, OPEN, OPEN);
+		cr_assert_eq(p[0], 0);
+		cr_assert_eq(p[NR_PAGES * BSLAB_PAGE_SIZE - 1], 0);
+		cr_assert_eq(nr_free(), before);
+	}
+	guard_free_pages(keep, NR_PAGES);
 }
 
 /* Each splits a mapping, so there is a number of them; those that are gone do not count. */
 Test(guard, mprotect_a_number_of_times)
 {
 	unsigned n = 0;
+	char *p;
 
 	for (int i = 0; i < 20000; i++) {
-		char *p = pages();
-
 		fake_fail_at(1u << FAKE_GUARD, 1, false);
-		cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_HARD, "the %d-th", i);
-		guard_free((struct guarded_pages){p, NR_PAGES, GUARD_NONE, GUARD_HARD});
+		p = pages();
+		cr_assert_eq(state(p, -1), FAKE_CLOSED, "the %d-th", i);
+		guard_free_pages(p, NR_PAGES);
 	}
-	for (;; n++) {
+	do {
 		fake_fail_at(1u << FAKE_GUARD, 1, false);
-		if (guard_install(pages(), 1) == GUARD_NONE)
-			break;
-	}
+		p = pages();
+	} while (state(p, -1) == FAKE_CLOSED && ++n < 20000);
 	cr_assert(n > 1000 && n < 20000, "%u", n);
 }
 
 Test(guard, goes_without_where_all_is_refused)
 {
-	char *p = pages();
+	char *p;
 
 	fake_fail_at(1u << FAKE_GUARD, 1, true);
-	cr_assert_eq(guard_install(p, 1), GUARD_NONE);
-	cr_assert_eq(state(p, 0), FAKE_COMMITTED);
+	p = pages();
+	expect(p, OPEN, OPEN, OPEN);
+	cr_assert_not(guard_close(p, NR_PAGES));
+	guard_free_pages(p, NR_PAGES);
 }
 
 Test(guard, pages_of_the_machine_may_be_larger)
 {
-	char *p = pages();
+	char *p;
 
 	fake.page_size = 16384;
-	cr_assert_eq(guard_install(p, 1), GUARD_NONE);
+	p = pages();
+	expect(p, OPEN, OPEN, OPEN);
 }
 
-/* What could not be opened is freed with the next that can. */
+/* What could not be opened is freed with the next that can; what was opened of it is not opened again. */
 Test(guard, refused_pages_wait)
 {
-	char *keep = pages(), *p = pages(), *q = pages();
-	size_t before = nr_free();
+	char *keep = pages(), *p = pages(), *q;
+	size_t before;
 
-	cr_assert_eq(guard_install(p + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
 	fake_fail_at(1u << FAKE_GUARD, 1, false);
-	cr_assert_eq(guard_install(q, 7), GUARD_HARD);
-	cr_assert_eq(guard_install(q + 7 * BSLAB_PAGE_SIZE, 1), GUARD_LIGHT);
+	q = pages();
+	before = nr_free();
+	cr_assert(guard_close(q, NR_PAGES));
 	fake_fail_at(1u << FAKE_UNGUARD, 1, true);
-	guard_free((struct guarded_pages){p, NR_PAGES, GUARD_NONE, GUARD_LIGHT});
-	fake_fail_at(1u << FAKE_UNGUARD, 2, true); /* its last page opens, the others do not */
-	guard_free((struct guarded_pages){q, NR_PAGES, GUARD_HARD, GUARD_LIGHT});
-	cr_assert_eq(state(q, 7), FAKE_COMMITTED);
+	guard_free_pages(p, NR_PAGES);
+	fake_fail_at(1u << FAKE_UNGUARD, 2, true); /* the page before it opens, the others do not */
+	guard_free_pages(q, NR_PAGES);
+	expect(q, OPEN, FAKE_GUARDED, FAKE_GUARDED);
 	guard_retry();
 	cr_assert_eq(nr_free(), before);
 	fake_fail_at(0, 0, false);
 	guard_retry();
-	cr_assert_eq(nr_free(), before + 2 * NR_PAGES);
-	cr_assert_eq(state(p, 7), FAKE_COMMITTED);
-	cr_assert_eq(state(q, 0), FAKE_COMMITTED);
-	pages_free(keep, NR_PAGES);
+	cr_assert_eq(nr_free(), before + 2 * (NR_PAGES + 2));
+	expect(p, OPEN, OPEN, OPEN);
+	expect(q, OPEN, OPEN, OPEN);
+	guard_free_pages(keep, NR_PAGES);
 }
