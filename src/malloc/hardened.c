@@ -404,7 +404,7 @@ void *hardened_alloc(size_t size, size_t align, unsigned pages_flags)
 		room = align_up(room, align); /* class sizes are naturally aligned */
 	if (room <= SMALL_MAX && align <= BSLAB_PAGE_SIZE)
 		return object_alloc(size, room, pages_flags);
-	if (size < PAGEBLOCK_SIZE - BSLAB_PAGE_SIZE - BLOCK_WORD && align <= PAGEBLOCK_SIZE)
+	if (size < PAGEBLOCK_SIZE && pages_for(size) <= PAGEBLOCK_PAGES - 2 && align <= PAGEBLOCK_SIZE) /* and two that trap */
 		return run_alloc_hardened(size, align, pages_flags);
 	return mapping_alloc_hardened(size, align);
 }

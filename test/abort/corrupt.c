@@ -751,6 +751,20 @@ static void sound_append(void)
 	}
 }
 
+/* Where one kind of block gives way to the next. */
+static void sound_sizes(void)
+{
+	static const size_t ends[] = {32 * KIB, 128 * KIB, 2 * MIB};
+
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+		for (size_t size = ends[i] - 20000; size < ends[i] + 20000; size += 61) {
+			char *p = hidden(bslab_malloc(size));
+
+			p[size - 1] = 'x';
+			bslab_free(p);
+		}
+}
+
 /* What M_PERTURB fills is the block, not the pattern behind it. */
 static void sound_perturbed(void)
 {
@@ -811,7 +825,7 @@ static const struct {
     CASE(segv_raised), CASE(segv_sent), CASE(segv_together),
     CASE(segv_small_stack), CASE(segv_large_stack), CASE(segv_in_dlopen),
     CASE(segv_handled), CASE(sound_locked), CASE(sound_append),
-    CASE(sound_perturbed), CASE(sound_exit_in_handler),
+    CASE(sound_sizes), CASE(sound_perturbed), CASE(sound_exit_in_handler),
 };
 
 int main(int argc, char **argv)
