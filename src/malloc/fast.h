@@ -19,6 +19,8 @@
  * profile finds the caller so.
  */
 void *malloc_slow(size_t size) __attribute__((visibility("hidden")));
+void *malloc_rest(size_t size) __attribute__((visibility("hidden"))); /* not counted yet */
+void *malloc_counted(size_t size) __attribute__((visibility("hidden"))); /* by the profile, or for guarding */
 void *calloc_slow(size_t size) __attribute__((visibility("hidden")));
 void *memalign_slow(size_t size, size_t align) __attribute__((visibility("hidden")));
 int posix_memalign_slow(void **ptr, size_t size, size_t align) __attribute__((visibility("hidden")));
@@ -26,7 +28,6 @@ void free_slow(void *ptr) __attribute__((visibility("hidden")));
 /* malloc_medium() and memalign_fast() for all but the hottest callers: each copy of a sequence is relocated at start. */
 void *malloc_medium_shared(size_t size) __attribute__((visibility("hidden")));
 void *memalign_fast_shared(size_t size, size_t align) __attribute__((visibility("hidden")));
-void *malloc_rest(size_t size, bool is_counted) __attribute__((visibility("hidden")));
 /* For those that were jumped to already: on behalf of their caller. */
 void *malloc_by(size_t size, struct caller by, bool is_counted) __attribute__((visibility("hidden")));
 void *memalign_by(size_t size, size_t align, struct caller by) __attribute__((visibility("hidden")));
@@ -46,8 +47,8 @@ static force_inline void *malloc_quick(size_t size)
 
 /*
  * The medium path: while the profile is on, or blocks are guarded, and nothing else is, it costs malloc its fast path and a
- * countdown of bytes or blocks. An object; or NULL; or ONLY_COUNTED where there is none, but its bytes are counted. (Not by a bool's address: no
- * function whose variables others may know leaves by a jump.)
+ * countdown of bytes or blocks. An object; or NULL; or ONLY_COUNTED where there is none, but its bytes are counted. (Not by a
+ * bool's address: no function whose variables others may know leaves by a jump.)
  */
 #define ONLY_COUNTED ((void *)1)
 
@@ -69,7 +70,7 @@ static force_inline void *malloc_medium(size_t size)
 
 	if (guarded_passes())
 		return malloc_guarded_medium(size);
-	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
+	if (unlikely(!sampler_passes(size)))
 		return NULL;
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : ONLY_COUNTED;
@@ -80,6 +81,19 @@ static force_inline void *malloc_fast(size_t size)
 	void *obj = malloc_quick(size);
 
 	return likely(obj != NULL) ? obj : malloc_slow(size);
+}
+
+/* malloc() itself: while the profile is on it does not even jump. */
+static force_inline void *malloc_hottest(size_t size)
+{
+	void *obj = malloc_quick(size);
+
+	if (likely(obj != NULL))
+		return obj;
+	if (!sampler_passes(size))
+		return malloc_slow(size);
+	obj = malloc_small(size);
+	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
 
 /* The same for any alignment; what is no power of two is not served. */

@@ -12,7 +12,7 @@
 #include "guarded/pool.h"
 #include "malloc/internal.h"
 
-/* As the options say; not at boot, but once the loader is done: the unwinder is looked for by dlopen(). */
+/* As the options say; not at boot, but once the loader is done: what stacks are found by is looked for by dlsym(). */
 void guarded_start(size_t interval);
 
 /* NULL: any other block will do. */

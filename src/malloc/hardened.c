@@ -417,7 +417,7 @@ void *hardened_malloc(size_t size)
 	void *obj;
 
 	if (unlikely(guarded_is_on() && !is_counted))
-		return malloc_rest(size, false);
+		return malloc_rest(size);
 	if (likely(size - 1 < SMALL_MAX - BLOCK_WORD)) {
 		class = class_for(size + BLOCK_WORD);
 		c = cache_if_used(class);
@@ -425,7 +425,7 @@ void *hardened_malloc(size_t size)
 		if (likely(obj != NULL) && likely((obj = object_open(c, obj, size)) != NULL))
 			return obj;
 	}
-	return malloc_rest(size, is_counted);
+	return is_counted ? malloc_counted(size) : malloc_rest(size);
 }
 
 static out_of_line void free_other(void *ptr, page_desc_t d)

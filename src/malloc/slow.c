@@ -187,9 +187,18 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	return p;
 }
 
-out_of_line void *malloc_rest(size_t size, bool is_counted)
+out_of_line void *malloc_rest(size_t size)
 {
-	return malloc_by(size, CALLER(), is_counted);
+	bool zeroed;
+
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), false}, &zeroed);
+}
+
+void *malloc_counted(size_t size)
+{
+	bool zeroed;
+
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), true}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
@@ -198,14 +207,14 @@ void *malloc_slow(size_t size)
 
 	if (guarded_passes()) {
 		obj = malloc_guarded_medium(size);
-		return likely(is_object(obj)) ? obj : malloc_rest(size, true);
+		return likely(is_object(obj)) ? obj : malloc_counted(size);
 	}
 	if (bslab_options.hardened)
 		return hardened_malloc(size);
-	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
-		return malloc_rest(size, false);
+	if (unlikely(!sampler_passes(size)))
+		return malloc_rest(size);
 	obj = malloc_small(size);
-	return likely(obj != NULL) ? obj : malloc_rest(size, true);
+	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
 
 void *malloc_medium_shared(size_t size)
