@@ -470,12 +470,14 @@ void hardened_free_sized(void *ptr, size_t size)
 /* More bytes, or fewer, of the same block: those that come read as zero. What is behind them is pad already. */
 static void *block_reseal(struct block *b, size_t size)
 {
+	uint64_t number;
+
 	if (size <= b->size) {
 		block_seal(b->start, size, b->end);
 	} else {
-		block_begin(b->end);
+		number = block_begin(b->end);
 		memset((void *)(b->start + b->size), 0, size - b->size);
-		block_end(b->end, b->end - BLOCK_WORD - b->start - size);
+		block_end(b->end, number, b->end - BLOCK_WORD - b->start - size);
 	}
 	return (void *)b->start;
 }

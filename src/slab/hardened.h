@@ -99,18 +99,21 @@ static force_inline void block_word_store(block_word_t *word, uint64_t pad)
 	atomic_store_explicit(word, block_number(word) ^ PAD_IN_WORD(pad), memory_order_relaxed);
 }
 
-/* Before the first of its bytes changes. */
-static force_inline void block_begin(uintptr_t end)
+/* Before the first of its bytes changes. The word's number: the fence would have it calculated again. */
+static force_inline uint64_t block_begin(uintptr_t end)
 {
-	block_word_store(block_word(end), PAD_MOVING);
+	uint64_t number = block_number(block_word(end));
+
+	atomic_store_explicit(block_word(end), number ^ PAD_IN_WORD(PAD_MOVING), memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
+	return number;
 }
 
 /* Behind the last. */
-static force_inline void block_end(uintptr_t end, uint64_t pad)
+static force_inline void block_end(uintptr_t end, uint64_t number, uint64_t pad)
 {
 	atomic_signal_fence(memory_order_seq_cst);
-	block_word_store(block_word(end), pad);
+	atomic_store_explicit(block_word(end), number ^ PAD_IN_WORD(pad), memory_order_relaxed);
 }
 
 static force_inline bool block_is_moving(uintptr_t end)
@@ -177,18 +180,18 @@ static force_inline void pad_fill(uintptr_t start, size_t size, uintptr_t end)
 /* Marks size bytes of the block as its user's. */
 static force_inline void block_seal(uintptr_t start, size_t size, uintptr_t end)
 {
-	block_begin(end);
+	uint64_t number = block_begin(end);
+
 	pad_fill(start, size, end);
-	block_end(end, end - BLOCK_WORD - start - size);
+	block_end(end, number, end - BLOCK_WORD - start - size);
 }
 
 /* The same for a block of which all but the word is zero. */
 static force_inline void block_seal_clean(uintptr_t start, size_t size, uintptr_t end)
 {
 	size_t pad = end - BLOCK_WORD - start - size;
-	uint64_t *word = (uint64_t *)(end - BLOCK_WORD);
+	uint64_t *word = (uint64_t *)(end - BLOCK_WORD), number = block_begin(end);
 
-	block_begin(end);
 	if (likely(pad <= SHORT_PAD)) {
 		word[-3] = PAD & short_pad_mask(pad, 0);
 		word[-2] = PAD & short_pad_mask(pad, 1);
@@ -196,7 +199,7 @@ static force_inline void block_seal_clean(uintptr_t start, size_t size, uintptr_
 	} else {
 		pad_fill(start, size, end);
 	}
-	block_end(end, pad);
+	block_end(end, number, pad);
 }
 
 static force_inline bool pad_is_whole(uintptr_t start, size_t size, uintptr_t end)
@@ -249,16 +252,16 @@ static force_inline block_part_t *block_part(uintptr_t start, size_t i, size_t l
 static force_inline void block_wipe(uintptr_t start, uintptr_t end)
 {
 	size_t last = end - BLOCK_WORD - PART - start; /* not the word: others read it */
+	uint64_t number = block_begin(end);
 	unsigned i;
 
-	block_begin(end);
 	if (likely(last <= SHORT_BLOCK - PART))
 #pragma GCC unroll 8
 		for (i = 0; i < SHORT_BLOCK / PART; i++)
 			*block_part(start, i, last) = (block_part_t){0};
 	else
 		__builtin_memset((void *)start, 0, end - BLOCK_WORD - start);
-	block_end(end, PAD_FREED);
+	block_end(end, number, PAD_FREED);
 }
 
 /* The same question for a longer one. */
