@@ -26,8 +26,8 @@ struct thread_state {
 	uint16_t exit_hooked; /* enum thread_life */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
 	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
-	uint64_t sample_near;	 /* the epoch, and bytes to go until the profile's next sample, as far as they are near; profile/sampler.h */
-	uint64_t sample_far;	 /* those behind */
+	int64_t sample_near;	 /* epoch, and bytes to go until the profile's next sample; profile/sampler.h */
+	uint64_t sample_far;	 /* those of them that are far away */
 	uint32_t nr_locks; /* held, or about to be taken; read by a signal handler of this thread */
 	uint16_t guarded_left; /* allocations to go until one is guarded; guarded/count.h; 0: not yet drawn */
 	bool fork_alone;       /* the fork that this thread is in takes no locks */
