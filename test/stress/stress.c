@@ -2,7 +2,7 @@
 /*
  * Threads that allocate, resize, hand to each other and free blocks of all sizes, against an oracle.
  *
- *   stress [--seed N] [--threads N] [--seconds N | --ops N] [--no-fork] [--storm] [--turns]
+ *   stress [--seed N] [--threads N] [--seconds N | --ops N] [--no-fork] [--storm] [--turns] [--plain]
  *
  * 1. The oracle is a record per live block: address, usable size, and a number of its own. The block is filled with a
  *    pattern made of that number: every byte up to WHOLE, and of one in WHOLE_OF blocks beyond; of the others both ends
@@ -18,6 +18,8 @@
  * 8. --turns: one thread runs at a time, some steps, then another; which, and how many, comes from the seed, as all else
  *    does. Two runs with the same seed and --ops make the same calls in the same order; their last lines are the same.
  *    Without it, each worker's choices are the seed's, but what they meet is not.
+ *
+ * --plain: a block is aligned as was asked for, or to 16 bytes, and not to more where its size would have it.
  *
  * The allocator is whichever stands behind malloc: run it with LD_PRELOAD.
  */
@@ -75,7 +77,7 @@ static uint64_t seed;
 static double seconds = 3;
 static uint64_t max_ops;
 static unsigned nr_threads = 4;
-static bool may_fork = true, storm, in_turns;
+static bool may_fork = true, is_natural = true, storm, in_turns;
 static sem_t turn_is_over;
 static uint64_t trace; /* of all steps, under --turns */
 static _Atomic uint64_t next_number = 1, nr_ops, nr_forks, nr_lives, nr_nulls, nr_signals, nr_moves;
@@ -175,7 +177,7 @@ static size_t random_size(uint64_t *random)
 
 static void expect_aligned(const struct record *r, size_t size, size_t align)
 {
-	size_t natural = size & -size;
+	size_t natural = is_natural ? size & -size : 1;
 
 	natural = natural > PAGE ? PAGE : natural;
 	if (natural > align)
@@ -509,7 +511,8 @@ static void parse(int argc, char **argv)
 		may_fork = may_fork && strcmp(argv[i], "--no-fork");
 		storm = storm || !strcmp(argv[i], "--storm");
 		in_turns = in_turns || !strcmp(argv[i], "--turns");
-		if (!strcmp(argv[i], "--no-fork") || !strcmp(argv[i], "--storm") || !strcmp(argv[i], "--turns"))
+		is_natural = is_natural && strcmp(argv[i], "--plain");
+		if (!strcmp(argv[i], "--no-fork") || !strcmp(argv[i], "--storm") || !strcmp(argv[i], "--turns") || !strcmp(argv[i], "--plain"))
 			continue;
 		if (!strcmp(argv[i], "--seed"))
 			seed = strtoull(value, NULL, 0);
@@ -520,7 +523,7 @@ static void parse(int argc, char **argv)
 		else if (!strcmp(argv[i], "--ops"))
 			max_ops = strtoull(value, NULL, 0);
 		else {
-			fprintf(stderr, "usage: stress [--seed N] [--threads N] [--seconds N | --ops N] [--no-fork] [--storm] [--turns]\n");
+			fprintf(stderr, "usage: stress [--seed N] [--threads N] [--seconds N | --ops N] [--no-fork] [--storm] [--turns] [--plain]\n");
 			exit(2);
 		}
 		i++;

@@ -183,3 +183,58 @@ Test(os, populate_makes_resident)
 	cr_assert_eq(os_unmap(p, 2 * MIB), 0);
 	cr_assert_eq(os_populate(p, MIB), -ENOMEM);
 }
+
+/* Where the kernel has no markers, or only says so, there is nothing to see. */
+Test(os, light_guards_lose_contents)
+{
+	char *p = os_map(2 * 4096);
+
+	p[0] = p[4096] = 'x';
+	if (os_guard_light(p + 4096, 4096) == 0) {
+		cr_assert_not(os_is_readable((uintptr_t)p + 4096));
+		cr_assert_eq(os_open_guard(p + 4096, 4096, GUARD_LIGHT), 0);
+		cr_assert_eq(p[4096], 0);
+	}
+	cr_assert_eq(p[0], 'x');
+	os_unmap(p, 2 * 4096);
+}
+
+Test(os, hard_guards_come_back)
+{
+	char *p = os_map(4096);
+
+	p[0] = 'x';
+	cr_assert_eq(os_guard_hard(p, 4096), 0);
+	cr_assert_not(os_is_readable((uintptr_t)p));
+	cr_assert_eq(os_open_guard(p, 4096, GUARD_HARD), 0);
+	cr_assert_eq(p[0], 'x');
+	os_unmap(p, 4096);
+}
+
+/* Each test is a process of its own: here the first question comes while all memory is locked, and markers are refused. */
+Test(os, a_refusal_of_light_guards_may_pass)
+{
+	char *p = os_map(4096);
+	bool has_markers = madvise(p, 4096, 102 /* MADV_GUARD_INSTALL */) == 0;
+
+	if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+		cr_skip_test("may not lock memory");
+	cr_assert_neq(os_guard_light(os_map(4096), 4096), 0);
+	munlockall();
+	cr_assert_eq(os_guard_light(os_map(4096), 4096) == 0, has_markers);
+}
+
+Test(os, sealed_ranges_trap)
+{
+	char *p = os_map(4096);
+
+	p[0] = 'x';
+	cr_assert_eq(os_seal(p, 4096), 0);
+	cr_assert_not(os_is_readable((uintptr_t)p));
+	cr_assert_eq(os_unmap(p, 4096), 0);
+}
+
+Test(os, random_numbers_differ)
+{
+	cr_assert_neq(os_random(), os_random());
+}

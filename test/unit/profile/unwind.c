@@ -36,7 +36,7 @@ STEP static void check_walk(void)
 	struct caller by = CALLER();
 	struct expected e = {.caller = by.pc};
 	uintptr_t pc[MAX_FRAMES];
-	unsigned n = unwind(&by, pc);
+	unsigned n = unwind(&by, 0, pc);
 
 	_Unwind_Backtrace(note_frame, &e);
 	cr_assert_eq(n, min_size(e.n, MAX_FRAMES));
