@@ -123,7 +123,7 @@ static void expect_caught(const char *shell)
 		unsetenv("LD_PRELOAD");
 		run_filtered((char **)argv);
 	}
-	EXPECT(waitpid(pid, &status, 0) == pid);
+	EXPECT(pid > 0 && waitpid(pid, &status, 0) == pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
 		SKIP("no seccomp filters here");
 	EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);

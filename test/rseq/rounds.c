@@ -244,7 +244,7 @@ static void refuse_barrier(void)
 	struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-		fail("no seccomp filters here");
+		_exit(77); /* no seccomp filters here */
 }
 
 void rounds(bool refuses_barrier)

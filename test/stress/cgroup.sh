@@ -16,11 +16,14 @@ else
 	limit=memory.limit_in_bytes events=memory.oom_control
 fi
 group=$parent/bslab-stress-$$
+for old in "$parent"/bslab-stress-*; do # of a run that was killed
+	[ -e "/proc/${old##*-}" ] || rmdir "$old" 2>/dev/null
+done
 mkdir "$group" 2>/dev/null || skip "no cgroup can be made here"
 runner=
 cleanup() {
-	[ -z "$runner" ] || kill "$runner" 2>/dev/null
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in {1..50}; do
+		[ -z "$runner" ] || xargs -r kill -KILL <"$group/cgroup.procs" 2>/dev/null
 		rmdir "$group" 2>/dev/null && break
 		sleep 0.1
 	done

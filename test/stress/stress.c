@@ -367,6 +367,7 @@ static void *live(void *arg)
 		if (w->own[i].p)
 			release(&w->own[i]);
 	w->ended = true;
+	atomic_store(&w->tid, 0); /* the storm leaves whoever gets the number next alone */
 	if (in_turns)
 		sem_post(&turn_is_over);
 	return NULL;
