@@ -205,6 +205,21 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 static struct grave wiped_graves[MAX_WIPED_RUNS], run_graves[MAX_CLOSED_RUNS], mapping_graves[MAX_MAPPINGS];
 static struct yard wiped, runs, mappings;
 
+/*
+ * Between these a run's or a mapping's word and what else is said of it do not agree. A signal handler that calls exit()
+ * then looks at no block, as if it had interrupted a lock (last_check.c). Nothing is reported inside: the program's
+ * handler of SIGABRT might not come back.
+ */
+static void change_begin(void)
+{
+	lock_count_up();
+}
+
+static void change_end(void)
+{
+	lock_count_down();
+}
+
 /* --- page runs ----------------------------------------------------------------------------------------- */
 
 static unsigned pages_for(size_t size)
@@ -254,8 +269,10 @@ static void *run_alloc_hardened(size_t size, size_t align, unsigned flags)
 		p = run_make(n, align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0, flags);
 	if (!p)
 		return NULL;
+	change_begin();
 	run_describe(p, is_new ? 1 : n, n);
 	block_seal_clean((uintptr_t)p, size, run_end(p, n));
+	change_end();
 	return p;
 }
 
@@ -276,9 +293,11 @@ static void run_free_hardened(void *ptr, unsigned n)
 {
 	struct grave g = {.addr = (uintptr_t)ptr, .size = (size_t)n << PAGE_SHIFT};
 
+	change_begin();
 	map_set((uintptr_t)ptr, desc_of_number(n, PAGE_RUN_HOT));
 	if (n <= MAX_WIPED_PAGES)
 		block_wipe((uintptr_t)ptr, run_end(ptr, n));
+	change_end();
 	if (n <= MAX_WIPED_PAGES) {
 		yard_put(&wiped, g);
 	} else if (guard_close(ptr, n)) {
@@ -296,11 +315,13 @@ static void *mapping_alloc_hardened(size_t size, size_t align)
 	struct vm_area *a;
 	char *p;
 
+	change_begin();
 	p = large_alloc(size + BLOCK_WORD, align, &zeroed);
 	if (p) {
 		a = large_of(map_lookup((uintptr_t)p));
 		block_seal_clean((uintptr_t)p, size, a->addr + a->size);
 	}
+	change_end();
 	return p;
 }
 
@@ -315,7 +336,9 @@ static void mapping_free_hardened(struct vm_area *a)
 	struct grave g = {.block = a->addr};
 	bool is_sealed;
 
+	change_begin();
 	is_sealed = large_free_sealed(a, &g.addr, &g.size);
+	change_end();
 	if (is_sealed) {
 		map_set(g.block, desc_of_number(0, PAGE_RUN_HOT));
 		yard_put(&mappings, g);
@@ -526,11 +549,13 @@ static void *mapping_remap(struct block *b, size_t size, size_t have)
 	size_t room = b->end - BLOCK_WORD - b->start;
 	char *p;
 
+	change_begin();
 	memset((void *)(b->start + b->size), 0, room - b->size); /* the pad, which may be inside soon */
 	p = large_resize(b->area, have + BLOCK_WORD);
 	if (p && b->area->size > b->end - b->start)
 		memset(p + room, 0, BLOCK_WORD); /* and the word */
 	block_seal(b->area->addr, p ? size : b->size, b->area->addr + b->area->size);
+	change_end();
 	return p;
 }
 

@@ -796,6 +796,21 @@ static void sound_exit_in_handler(void)
 	}
 }
 
+/* The same of runs that trap when they are free, and of mappings that grow, shrink and move. */
+static void sound_exit_in_handler_larger(void)
+{
+	struct itimerval soon = {.it_value.tv_usec = 500 + getpid() * 7919 % 9000};
+	char *p = NULL;
+
+	signal(SIGALRM, exit_now);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	for (unsigned i = 0;; i++) {
+		bslab_free(hidden(bslab_malloc(140 * KIB + i * 7919 % (60 * KIB))));
+		p = hidden(bslab_realloc(p, 300 * KIB + i * 104729 % (400 * KIB)));
+		bslab_free(hidden(bslab_malloc(3 * MIB)));
+	}
+}
+
 #define CASE(name) {#name, name}
 static const struct {
 	const char *name;
@@ -826,6 +841,7 @@ static const struct {
     CASE(segv_small_stack), CASE(segv_large_stack), CASE(segv_in_dlopen),
     CASE(segv_handled), CASE(sound_locked), CASE(sound_append),
     CASE(sound_sizes), CASE(sound_perturbed), CASE(sound_exit_in_handler),
+    CASE(sound_exit_in_handler_larger),
 };
 
 int main(int argc, char **argv)
