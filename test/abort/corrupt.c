@@ -620,6 +620,13 @@ static void segv_sent(void)
 	kill(getpid(), SIGSEGV);
 }
 
+/* What is ignored stays so over execve(); what is handled does not. */
+static void segv_ignored_exec(void)
+{
+	bslab_free(hidden(bslab_malloc(SMALL)));
+	execl("/bin/sh", "sh", "-c", "kill -SEGV $$; echo went on", NULL);
+}
+
 #define NR_TOGETHER 6
 
 static pthread_barrier_t together;
@@ -841,7 +848,7 @@ static const struct {
     CASE(segv_small_stack), CASE(segv_large_stack), CASE(segv_in_dlopen),
     CASE(segv_handled), CASE(sound_locked), CASE(sound_append),
     CASE(sound_sizes), CASE(sound_perturbed), CASE(sound_exit_in_handler),
-    CASE(sound_exit_in_handler_larger),
+    CASE(sound_exit_in_handler_larger), CASE(segv_ignored_exec),
 };
 
 int main(int argc, char **argv)

@@ -247,7 +247,7 @@ def check_reports(program, conf):
 
 def check_ignored(program, conf):
     """SIGSEGV that is ignored, and sent, stays ignored; the kernel's own does not."""
-    for case, status in ("segv_sent", END), ("segv_elsewhere", SEGV):
+    for case, status in ("segv_sent", END), ("segv_ignored_exec", END), ("segv_elsewhere", SEGV):
         signal.signal(signal.SIGSEGV, signal.SIG_IGN)
         run = misuse.start(program, case, conf)
         signal.signal(signal.SIGSEGV, signal.SIG_DFL)
