@@ -22,6 +22,7 @@ struct alloc_request {
 	size_t asked;	     /* by the program: realloc() may want more room */
 	struct caller by;    /* for a sample of it */
 	bool is_counted;     /* the profile's sampler has let it pass */
+	bool is_mapping;     /* a mapping of its own, whatever its size; hardened mode */
 };
 /* A block. Sets errno when it returns NULL. *zeroed: reads as zero. */
 void *alloc_slow(const struct alloc_request *r, bool *zeroed);

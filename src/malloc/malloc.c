@@ -65,7 +65,7 @@ static void *move_block(void *ptr, size_t old_size, size_t size, struct caller b
 	bool zeroed;
 
 	if (!is_object(p))
-		p = alloc_slow(&(struct alloc_request){roomy, 1, size, by, p != NULL}, &zeroed);
+		p = alloc_slow(&(struct alloc_request){roomy, 1, size, by, p != NULL, false}, &zeroed);
 	if (!p && roomy > size)
 		p = malloc_by(size, by, false);
 	if (!p)
