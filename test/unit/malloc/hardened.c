@@ -113,7 +113,7 @@ Test(hardened, four_gib_and_more, .init = harden, .timeout = 60)
 	char *p = bslab_malloc(size);
 
 	if (!p)
-		cr_skip_test("no such addresses");
+		cr_skip("no such addresses");
 	p[0] = p[size - 1] = 7;
 	for (int i = 0; i < 100; i++) {
 		p = bslab_realloc(p, size += 5000);
