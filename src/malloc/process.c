@@ -23,8 +23,8 @@
 #include "page/limit.h"
 #include "page/zone.h"
 #include "profile/sampler.h"
-#include "profile/unwind.h"
 #include "profile/samples.h"
+#include "profile/unwind.h"
 #include "slab/percpu.h"
 
 enum { NOT_BOOTED, BOOTING, BOOTED };

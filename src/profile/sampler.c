@@ -3,7 +3,7 @@
 
 #include "os/os.h"
 
-struct sampler sampler = {.medium_zero = INT64_MAX};
+struct sampler sampler = {0};
 
 /*
  * Random numbers: a Weyl sequence, mixed (Steele, Lea and Flood 2014, SplitMix64). All threads draw from one, a number

@@ -38,7 +38,8 @@
 struct sampler {
 	/*
 	 * What malloc goes by as long as nothing is sampled: sample_near with no byte to go while the profile is on and
-	 * is all that keeps malloc from its fast path, else INT64_MAX.
+	 * is all that keeps malloc from its fast path, else INT64_MAX. (0 until there is a first reason: no thread has drawn
+	 * before that. Not INT64_MAX from the start, which would put it into .data, a page that each process touches.)
 	 */
 	int64_t medium_zero;
 	uint32_t epoch;	 /* of the last start, up to INT32_MAX; 0: there was none */
