@@ -12,7 +12,7 @@
  *    Locks. The tables are found by _dl_find_object() (glibc 2.35), which takes none and may be called from
  *    anywhere. Without it, frame pointers. libgcc's unwinder is not used: it guards the tables that JITs register
  *    by hand by a mutex, calls malloc with that held, and reads the code at whatever address a
- *    stack ends with. It takes three to six times as long as well.
+ *    stack ends with. It takes three times the instructions as well.
  *
  *    Allocation. There is none.
  *
