@@ -245,11 +245,20 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 	return NULL;
 }
 
+/* Into a larger one that is empty; the other has no more use. */
+static void move_all(struct sheaf *from, struct sheaf *to)
+{
+	memcpy(to->slot, from->slot, from->nr * sizeof(void *));
+	to->nr = from->nr;
+	sheaf_put(from);
+}
+
 struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *full, *larger = NULL;
 	int run = run_out(empty);
+	bool is_outgrown = false;
 	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
@@ -259,15 +268,22 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 	if (full) {
 		b->nr_gets++;
 		count_bytes(b, full, false);
-		empty = keep_empty(b, empty);
+		is_outgrown = empty && full->capacity < capacity && empty->capacity >= capacity;
+		if (!is_outgrown)
+			empty = keep_empty(b, empty);
 	} else {
 		b->nr_refills++;
 		if (!empty || empty->capacity < capacity)
 			larger = pop_empty(b);
 	}
 	lock_drop(&b->lock, RANK_BARN);
-	if (full) {
+	if (full && is_outgrown) { /* else the small one would stay in use as long as the barn never runs out */
+		move_all(full, empty);
+		full = empty;
+	} else if (full) {
 		retire(empty);
+	}
+	if (full) {
 		full->run = (int8_t)run;
 		return full;
 	}
