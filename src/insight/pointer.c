@@ -147,7 +147,7 @@ static void put_slab(const struct slab_view *v, FILE *out)
 
 static bool view_object(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 {
-	struct slab_view v = {.heap = h, .class = desc_class(d)};
+	struct slab_view v = {.heap = h, .class = desc_cache(d)};
 	uint64_t cache, index, base;
 
 	if (!heap_cache(h, v.class, &v.cache, &cache) || !heap_slab(h, (uintptr_t)desc_pointer(d), v.class, &v.slab) ||
@@ -280,7 +280,7 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 
 	line(out, "address");
 	fprintf(out, "0x%" PRIx64 "\n", addr);
-	if (desc_class(d) && view_object(h, addr, d, out))
+	if (desc_cache(d) && view_object(h, addr, d, out))
 		return;
 	if (!desc_class(d) &&
 	    (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED) &&

@@ -16,6 +16,8 @@ void process_hook_thread(void);
 
 /* Gives back what nobody uses: caches, empty slabs, free pages beyond nr_keep. How many pages. */
 size_t reclaim(size_t nr_keep);
+/* The same near a soft limit, when it is time. */
+void reclaim_if_due(void);
 
 struct alloc_request {
 	size_t size, align;  /* any; a power of two */

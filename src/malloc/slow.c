@@ -15,6 +15,7 @@
 #include "profile/sampler.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
+#include "slab/typed.h"
 
 /* --- page runs --------------------------------------------------------------------- */
 
@@ -69,7 +70,7 @@ size_t reclaim(size_t nr_keep)
 	percpu_drain();
 	runs_drain();
 	large_drain();
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
 
 		if (!c)
@@ -80,6 +81,14 @@ size_t reclaim(size_t nr_keep)
 	pages_purge();
 	zone_purge(nr_keep);
 	return (size_t)(nr_given_back() - before);
+}
+
+void reclaim_if_due(void)
+{
+	if (unlikely(limit_take_reclaim())) {
+		reclaim(0);
+		limit_reclaimed();
+	}
 }
 
 /* --- whether the fast paths may be taken -------------------------------------------------- */
@@ -136,10 +145,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	void *p = NULL;
 
 	process_boot();
-	if (unlikely(limit_take_reclaim())) {
-		reclaim(0);
-		limit_reclaimed();
-	}
+	reclaim_if_due();
 	size += !size; /* a block of its own, at any alignment */
 	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
 	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
@@ -324,6 +330,10 @@ void report_pointer(void *ptr, const char *what)
 	}
 	if (sampled_of(d)) {
 		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
+		return;
+	}
+	if (desc_cache(d) >= NR_CLASSES) {
+		bug_caller("invalid %s of %p: an object of cache '%s'", what, ptr, slab_of(d)->cache->typed->name);
 		return;
 	}
 	a = large_find(addr);

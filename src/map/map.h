@@ -22,6 +22,9 @@
  *        slab:     | struct slab * (48 bits)   | 0 (8)    | class (8) |
  *        others:   | pointer or fields (48)    | type (8) | 0     (8) |
  *
+ *    Slabs of typed caches are among the others, so that free() does not take
+ *    their objects: their type is the cache's number (slab/typed.h).
+ *
  * 4. Sections are never removed, descriptors are read without a lock. Whoever
  *    owns a page writes its descriptor; it has to be written before the page is
  *    handed to anyone and cleared before the page is freed.
@@ -41,6 +44,7 @@ enum page_type {
 	PAGE_RUN_HOT,  /* head of a run that is free and kept whole: number of pages */
 	PAGE_LARGE,    /* head of a large block: struct vm_area */
 	PAGE_SAMPLED,  /* head of a run, or of pages for one small object, that the profile knows: struct sample */
+	PAGE_TYPED = 134, /* from here on the number of a typed cache, behind those of the size classes: struct slab */
 };
 
 struct pageblock;
@@ -87,6 +91,12 @@ static force_inline const uint8_t *map_class_byte(uintptr_t addr)
 	return byte;
 }
 
+/* The same for a typed cache's free(): class and type in one load, to be compared with desc_tag(). */
+static force_inline const uint16_t *map_tag(uintptr_t addr)
+{
+	return (const uint16_t *)map_class_byte(addr);
+}
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the class is the first byte of a descriptor");
 
 /*
@@ -115,6 +125,18 @@ static force_inline unsigned desc_class(page_desc_t d)
 static force_inline enum page_type desc_type(page_desc_t d)
 {
 	return (enum page_type)((d >> 8) & 0xff);
+}
+
+/* The number of the cache whose slab the page is in, malloc's or typed; 0: no slab's. */
+static force_inline unsigned desc_cache(page_desc_t d)
+{
+	return desc_class(d) ? desc_class(d) : desc_type(d) >= PAGE_TYPED ? (unsigned)desc_type(d) : 0;
+}
+
+/* The low 16 bits of the descriptors of a cache's slabs. */
+static force_inline unsigned desc_tag(unsigned cache)
+{
+	return cache < PAGE_TYPED ? cache : cache << 8;
 }
 
 static force_inline void *desc_pointer(page_desc_t d)

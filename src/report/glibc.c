@@ -41,7 +41,7 @@ static void text_caches(const struct heap_report *r, report_put *put, void *arg)
 
 	LINE("%6s %8s %8s %8s %7s %7s %8s %5s %8s %8s", "size", "used", "cached", "objects", "slabs", "partial",
 	     "pages", "sheaf", "refills", "drains");
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < NR_CACHES; class++) {
 		const struct class_report *c = &r->class[class];
 
 		if (c->cache.size)

@@ -8,7 +8,7 @@ void report_take(struct heap_report *r)
 	unsigned class;
 
 	r->class[0] = (struct class_report){0};
-	for (class = 1; class < NR_CLASSES; class++)
+	for (class = 1; class < NR_CACHES; class++)
 		cache_snapshot(class, &r->class[class].cache);
 	percpu_snapshot(&r->percpu);
 	pages_snapshot(&r->pages);

@@ -14,10 +14,7 @@
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
-/* Both sentinels of a sheaf without slots. */
-extern void *const none_words[2] reader_root(none_words);
 void *const none_words[2] = {(void *)1, (void *)1};
-#define NONE_TOP ((void **)&none_words[1]) /* never written: it is full */
 
 struct percpu_area none_area reader_root(none_area);
 struct percpu percpu reader_root(percpu);
@@ -40,7 +37,7 @@ static bool push(unsigned class, void *obj)
 					   : percpu_push(class, obj, RSEQ_MM_CID);
 }
 
-static bool swap_top(unsigned class, void **old, void **new)
+bool percpu_swap_top(unsigned class, void **old, void **new)
 {
 	return percpu.mode == INDEX_CPU_ID ? percpu_cmpxchg(class, old, new, &none_area, RSEQ_CPU_ID)
 					   : percpu_cmpxchg(class, old, new, &none_area, RSEQ_MM_CID);
@@ -116,6 +113,11 @@ void percpu_boot(void)
 		bslab_hot.area[i] = &none_area;
 }
 
+void percpu_add_cache(unsigned number)
+{
+	none_area.top[number] = NONE_TOP; /* areas have it from the start, but this one in .bss is touched by all processes */
+}
+
 /* --- areas --------------------------------------------------------------------------------- */
 
 static struct percpu_area *area_load(unsigned slot)
@@ -139,7 +141,7 @@ static struct percpu_area *area_get(void)
 		return a;
 	}
 	a = boot_alloc(sizeof *a, 64);
-	for (i = 0; a && i < NR_CLASSES; i++)
+	for (i = 0; a && i < NR_CACHES; i++)
 		a->top[i] = NONE_TOP;
 	return a;
 }
@@ -221,23 +223,29 @@ static void sheaf_empty(struct kmem_cache *c, struct sheaf *s)
 	barn_put(c, s);
 }
 
+/* Tops are even, multiples of eight: a sheaf that moved by a multiple of 512 KiB looks as if it rested. */
+static uint16_t top_bits(void **top)
+{
+	return (uint16_t)((uintptr_t)top >> 3);
+}
+
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
 static void reap(struct percpu_area *a, uint64_t now)
 {
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
 		void **top = READ_ONCE(a->top[class]);
-		bool rests = top == READ_ONCE(a->seen[class]);
+		bool rests = top_bits(top) == READ_ONCE(a->seen[class]);
 
 		if (!c)
 			continue;
-		if (rests && top != NONE_TOP && swap_top(class, top, NONE_TOP)) {
+		if (rests && top != NONE_TOP && percpu_swap_top(class, top, NONE_TOP)) {
 			atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
 			sheaf_empty(c, sheaf_of_top(top));
 		}
-		WRITE_ONCE(a->seen[class], top);
+		WRITE_ONCE(a->seen[class], top_bits(top));
 		if (barn_has_rested(c, now, REAP_MS)) {
 			atomic_fetch_add_explicit(&percpu.nr_barn_reaps, 1, memory_order_relaxed);
 			barn_drain(c);
@@ -272,8 +280,10 @@ static void reap_if_due(void)
 	}
 	WRITE_ONCE(a->look_interval, MIN_REAP_VISITS);
 	WRITE_ONCE(a->looked_at_ms, now);
+	drain_begin();
 	reap(a, now);
 	drain_idle(now);
+	drain_end();
 }
 
 /* --- slow paths ------------------------------------------------------------------------------ */
@@ -281,12 +291,11 @@ static void reap_if_due(void)
 static void install(struct kmem_cache *c, struct sheaf *s)
 {
 	atomic_thread_fence(memory_order_release); /* reports read sheaves of other CPUs */
-	if (!swap_top(c->class, NONE_TOP, sheaf_top(s, s->nr)))
+	if (!percpu_swap_top(c->class, NONE_TOP, sheaf_top(s, s->nr)))
 		barn_put(c, s);
 }
 
-/* This CPU's top of the class; NULL when it has no area and gets none. */
-static void **current_top(unsigned class)
+void **percpu_current_top(unsigned class)
 {
 	struct percpu_area *a = area_load(current_slot());
 
@@ -301,7 +310,7 @@ static void **current_top(unsigned class)
 /* After so many sequences were interrupted, the next one would be too: somebody is stepping through them. */
 #define MAX_TRIES 8
 
-static void *alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
+void *percpu_alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
 {
 	void *obj = NULL;
 
@@ -309,7 +318,7 @@ static void *alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
 	return obj;
 }
 
-static void free_uncached(struct kmem_cache *c, void *obj)
+void percpu_free_uncached(struct kmem_cache *c, void *obj)
 {
 	atomic_fetch_add_explicit(&c->nr_uncached_frees, 1, memory_order_relaxed);
 	slab_give(c, &obj, 1);
@@ -343,7 +352,7 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 	int i;
 
 	for (i = 0; i < MAX_TRIES; i++) {
-		void **top = current_top(c->class);
+		void **top = percpu_current_top(c->class);
 		void *obj;
 
 		if (!top)
@@ -351,14 +360,14 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 		if ((uintptr_t)top[-1] & 1) {
 			if (top == NONE_TOP)
 				return alloc_from_new_sheaf(c, NULL, pages_flags);
-			if (swap_top(c->class, top, NONE_TOP))
+			if (percpu_swap_top(c->class, top, NONE_TOP))
 				return alloc_from_new_sheaf(c, sheaf_of_top(top), pages_flags);
 		}
 		obj = pop(c->class);
 		if (obj)
 			return obj;
 	}
-	return alloc_uncached(c, pages_flags);
+	return percpu_alloc_uncached(c, pages_flags);
 }
 
 /* `s` was full when this CPU's top was read; rarely, its memory has by now begun another life. */
@@ -368,7 +377,7 @@ static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj
 		s = barn_exchange_full(c, s);
 
 	if (!s) {
-		free_uncached(c, obj);
+		percpu_free_uncached(c, obj);
 		return;
 	}
 	s->slot[s->nr++] = obj;
@@ -381,7 +390,7 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 	int i;
 
 	for (i = 0; i < MAX_TRIES; i++) {
-		void **top = current_top(c->class), *below;
+		void **top = percpu_current_top(c->class), *below;
 
 		if (!top)
 			break;
@@ -398,13 +407,13 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 				free_into_new_sheaf(c, NULL, obj);
 				return;
 			}
-			if (swap_top(c->class, top, NONE_TOP)) {
+			if (percpu_swap_top(c->class, top, NONE_TOP)) {
 				free_into_new_sheaf(c, sheaf_of_top(top), obj);
 				return;
 			}
 		}
 	}
-	free_uncached(c, obj);
+	percpu_free_uncached(c, obj);
 }
 
 /* --- emptying ---------------------------------------------------------------------------------- */
@@ -413,12 +422,12 @@ static void area_empty(struct percpu_area *a)
 {
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct sheaf *s = sheaf_of_top(a->top[class]);
 
 		a->top[class] = NONE_TOP;
 		if (s)
-			sheaf_empty(cache_of(class), s);
+			sheaf_empty(caches[class], s);
 	}
 }
 
@@ -477,12 +486,12 @@ static void drain_own(void)
 {
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct percpu_area *a = area_load(current_slot());
 		void **top = a ? READ_ONCE(a->top[class]) : NULL;
 
-		if (top && top != NONE_TOP && swap_top(class, top, NONE_TOP))
-			sheaf_empty(cache_of(class), sheaf_of_top(top));
+		if (top && top != NONE_TOP && percpu_swap_top(class, top, NONE_TOP))
+			sheaf_empty(caches[class], sheaf_of_top(top));
 	}
 }
 
@@ -535,11 +544,11 @@ static size_t area_bytes(const struct percpu_area *a)
 	size_t bytes = 0;
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		void **p = READ_ONCE(a->top[class]);
 
 		for (; !((uintptr_t)READ_ONCE(p[-1]) & 1); p--)
-			bytes += class_size(class);
+			bytes += cache_size(class);
 	}
 	return bytes;
 }
@@ -572,9 +581,11 @@ void percpu_drain(void)
 	if (bslab_options.check)
 		return;
 	atomic_fetch_add_explicit(&percpu.nr_drains, 1, memory_order_relaxed);
+	drain_begin();
 	if (percpu.mode == INDEX_THREAD || !areas_drain(0))
 		drain_own();
 	drain_orphans();
+	drain_end();
 }
 
 void percpu_thread_exit(void)
@@ -586,7 +597,9 @@ void percpu_thread_exit(void)
 		return;
 	a = area_load(slot);
 	thread_state.index = 0;
+	drain_begin();
 	area_empty(a);
+	drain_end();
 	lock_take(&percpu.lock, RANK_THREAD);
 	percpu.free_slots[percpu.nr_free_slots++] = slot; /* with its area, for the next thread */
 	lock_drop(&percpu.lock, RANK_THREAD);
@@ -610,7 +623,7 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 {
 	unsigned class, nr, capacity;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		snapshot_sheaf(READ_ONCE(a->top[class]), &nr, &capacity);
 		info->nr_cached[class] += nr;
 		if (!cpu)
@@ -619,7 +632,7 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 		cpu->capacity[class] = (uint16_t)capacity;
 		cpu->nr_objects += nr;
 		cpu->nr_slots += capacity;
-		cpu->bytes += nr * class_size(class);
+		cpu->bytes += nr * cache_size(class);
 	}
 }
 
@@ -654,6 +667,22 @@ void percpu_snapshot(struct percpu_info *info)
 	info->nr_drains = atomic_load_explicit(&percpu.nr_drains, memory_order_relaxed);
 }
 
+size_t percpu_nr_cached(unsigned number)
+{
+	unsigned slot, nr, capacity;
+	struct percpu_area *a;
+	size_t sum = 0;
+
+	for (slot = 0; slot < READ_ONCE(percpu.nr_slots); slot++) {
+		a = area_load(slot);
+		if (!a || a == &none_area)
+			continue;
+		snapshot_sheaf(READ_ONCE(a->top[number]), &nr, &capacity);
+		sum += nr;
+	}
+	return sum;
+}
+
 void percpu_fork_prepare(void)
 {
 	lock_take_nested(&percpu.lock);
@@ -668,6 +697,7 @@ void percpu_fork_done(bool child)
 		lock_drop_nested(&percpu.lock);
 		return;
 	}
+	atomic_store(&nr_drains_running, 0);
 	own = percpu.nr_slots ? current_slot() : 0;
 	percpu.nr_free_slots = 0;
 	for (slot = 0; slot < percpu.nr_slots; slot++) {

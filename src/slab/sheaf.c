@@ -38,6 +38,7 @@
 
 _Static_assert(CAPACITY(1) == FIRST_CAPACITY, "the smallest sheaf in use holds any first one");
 
+_Atomic unsigned nr_drains_running;
 static struct boot_pool sheaf_pool[NR_SHEAF_SIZES];
 static _Atomic size_t barns_bytes; /* of objects in full sheaves, of all classes */
 
@@ -386,6 +387,7 @@ void barn_drain(struct kmem_cache *c)
 	struct barn *b = &c->barn;
 	struct sheaf *full, *empty, *s;
 
+	drain_begin();
 	lock_take(&b->lock, RANK_BARN);
 	full = b->full;
 	empty = b->empty;
@@ -405,6 +407,7 @@ void barn_drain(struct kmem_cache *c)
 		empty = s->next;
 		retire(s);
 	}
+	drain_end();
 }
 
 void barn_snapshot(struct barn *b, struct cache_info *info)

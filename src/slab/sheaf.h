@@ -65,6 +65,22 @@ static inline struct sheaf *sheaf_of_sentinel(void *word)
 /* The sheaf of a top, with nr set; NULL for the sentinels that all CPUs share. The caller owns it. */
 struct sheaf *sheaf_of_top(void **top);
 
+/*
+ * Around what takes objects out of sheaves to bring them home: meanwhile they are in nobody's sheaf, and free. Who counts
+ * live objects waits until none runs.
+ */
+extern _Atomic unsigned nr_drains_running __attribute__((visibility("hidden")));
+
+static inline void drain_begin(void)
+{
+	atomic_fetch_add(&nr_drains_running, 1);
+}
+
+static inline void drain_end(void)
+{
+	atomic_fetch_sub(&nr_drains_running, 1);
+}
+
 void barn_setup(struct barn *b, size_t object_size);
 /*
  * A sheaf with at least one object, in exchange for an empty one (or NULL). NULL when there is no memory: the empty

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs `misuse CASE` for each misuse and compares what it says, exactly, and how it ends.
 
-usage: misuse.py PROGRAM [CASE ...]
+usage: misuse.py PROGRAM [CASE ... | caches]
 
 Each case runs by default (must abort), with on_error=warn (must say the same and go on), and both again with
 check=yes. BSLAB_CONF from outside comes first, so that it can choose the index mode.
@@ -69,6 +69,36 @@ CASES = {
     "sized_odd_alignment": ["bslab: sized free of {block}: 24 is no alignment"],
 }
 
+# Of caches.c.
+CACHE_FREE = "bslab: invalid bslab_cache_free of {block}: not an object of cache 'a'"
+CACHE_OBJECT = "bslab: invalid {call} of {block}: an object of cache 'a'"
+DESTROYED = "bslab: {call}: the cache 'a' was destroyed"
+CACHE_CASES = {
+    "cache_free_of_block": [CACHE_FREE],
+    "cache_free_of_run": [CACHE_FREE],
+    "cache_free_of_stack": [CACHE_FREE],
+    "cache_free_of_other": ["bslab: invalid bslab_cache_free of {block}: an object of cache 'b', not of 'a'"],
+    "cache_free_of_merged_size": [CACHE_FREE],
+    "cache_bulk_with_block": [CACHE_FREE],
+    "cache_free_interior": ["bslab: invalid free of {pointer}: not the start of an object",
+                            "bslab: invalid bslab_cache_free of {pointer}: inside an object of cache 'a' at {block}"],
+    "cache_double_free": [DOUBLE, DOUBLE + ": an object of cache 'a'"],
+    "cache_double_free_poisoned": [DOUBLE + ": an object of cache 'a'"],
+    "cache_malloc_free": [line(CACHE_OBJECT, call="free")],
+    "cache_malloc_realloc": [line(CACHE_OBJECT, call="realloc")],
+    "cache_malloc_sized_free": [line(CACHE_OBJECT, call="free")],
+    "cache_alloc_after_destroy": [line(DESTROYED, call="bslab_cache_alloc")],
+    "cache_free_after_destroy": [line(DESTROYED, call="bslab_cache_free")],
+    "cache_destroy_twice": [line(DESTROYED, call="bslab_cache_destroy")],
+    "cache_zalloc_constructed": ["bslab: bslab_cache_zalloc: objects of cache 'a' are constructed"],
+    "cache_grace_of_ordinary": ["bslab: bslab_cache_set_grace: cache 'a' is not type-stable, or a function is missing"],
+    "cache_write_after_free": ["bslab: object {block} of cache 'a' was written after its free: at byte 17"],
+    "cache_write_beyond": ["bslab: object {block} of cache 'a' was written beyond its 200 bytes: at byte 200"],
+}
+
+SETS = {"caches": CACHE_CASES}
+ALL_CASES = {**CASES, **CACHE_CASES}
+
 ERRNOS = """malloc NULL ENOMEM
 malloc NULL ENOMEM
 calloc NULL ENOMEM
@@ -125,8 +155,9 @@ def check_misuse(program, case, conf):
     lines = run.stderr.splitlines()
     if not lines or not run.stderr.endswith("\n"):
         return fail(name, "no line on stderr", run)
-    if not any(matches(t, lines[0], addresses) for t in CASES[case]):
-        return fail(name, f"the line is not {CASES[case]}", run)
+    expected = ALL_CASES[case]
+    if not any(matches(t, lines[0], addresses) for t in expected):
+        return fail(name, f"the line is not {expected}", run)
     if len(lines) != 1 and not (warn and case == "interior_odd"):
         return fail(name, "more than one line", run)
     if warn and (run.returncode != 0 or not run.stdout.endswith("went on\n")):
@@ -152,6 +183,8 @@ def check_options(program):
 def main():
     global total
     program, cases = sys.argv[1], sys.argv[2:] or list(CASES)
+    if len(cases) == 1:
+        cases = list(SETS.get(cases[0], cases))
     for case in cases:
         for conf in "", "on_error=warn", "check=yes", "check=yes,on_error=warn":
             check_misuse(program, case, conf)
