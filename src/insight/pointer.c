@@ -288,6 +288,12 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 		return;
 	if (view_large(h, addr, out))
 		return;
+	if (!desc_class(d) && type == PAGE_HEAP) {
+		line(out, "state");
+		fprintf(out, "in a page of a library's heap\n");
+		put_block(h, addr, out);
+		return;
+	}
 	if (heap_region(h, addr)) {
 		put_free(h, addr, out);
 		put_block(h, addr, out);

@@ -6,6 +6,7 @@
 #include "arch/arch.h"
 #include "boot/boot.h"
 #include "bslab/bslab.h"
+#include "heap/heap.h"
 #include "large/large.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
@@ -129,6 +130,7 @@ void process_hook_thread(void)
 static void fork_prepare(void)
 {
 	lock_count_up();
+	heap_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
 	large_fork_prepare();
@@ -149,6 +151,7 @@ static void fork_done(bool child)
 	large_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
+	heap_fork_done(child);
 	lock_count_down();
 }
 

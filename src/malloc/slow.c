@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "heap/heap.h"
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
@@ -330,6 +331,10 @@ void report_pointer(void *ptr, const char *what)
 	}
 	if (sampled_of(d)) {
 		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
+		return;
+	}
+	if (heap_of(d)) {
+		bug_caller("invalid %s of %p: a block of heap '%s'", what, ptr, heap_of(d)->name);
 		return;
 	}
 	if (desc_cache(d) >= NR_CLASSES) {

@@ -8,6 +8,7 @@
  * Debug builds check it: a thread that takes a lock of a rank at or below one
  * that it holds dies with a line that names both.
  *
+ *   1 heap       one library's heap, or the list of them
  *   2 thread     list of threads, buddies in use and orphaned buddies
  *   3 cache      one kmem_cache's partial list
  *   4 barn       one kmem_cache's full and empty sheaves
@@ -26,7 +27,8 @@
 #include "os/thread.h"
 
 enum lock_rank {
-	RANK_THREAD = 2,
+	RANK_HEAP = 1,
+	RANK_THREAD,
 	RANK_CACHE,
 	RANK_BARN,
 	RANK_LARGE,

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs `misuse CASE` for each misuse and compares what it says, exactly, and how it ends.
 
-usage: misuse.py PROGRAM [CASE ... | caches]
+usage: misuse.py PROGRAM [CASE ... | caches | heaps]
 
 Each case runs by default (must abort), with on_error=warn (must say the same and go on), and both again with
 check=yes. BSLAB_CONF from outside comes first, so that it can choose the index mode.
@@ -96,8 +96,27 @@ CACHE_CASES = {
     "cache_write_beyond": ["bslab: object {block} of cache 'a' was written beyond its 200 bytes: at byte 200"],
 }
 
-SETS = {"caches": CACHE_CASES}
-ALL_CASES = {**CASES, **CACHE_CASES}
+# Of heaps.c.
+HEAP = "bslab: invalid {call} of {block}: not a block of heap 'a'"
+HEAP_BLOCK = "bslab: invalid {call} of {block}: a block of heap 'a'"
+HEAP_INSIDE = "bslab: invalid bslab_heap_free of {pointer}: inside a block of heap 'a', or behind it"
+HEAP_CASES = {
+    "heap_free_of_malloc": [line(HEAP, call="bslab_heap_free")],
+    "heap_free_of_other": ["bslab: invalid bslab_heap_free of {block}: a block of heap 'b', not of 'a'"],
+    "heap_free_of_stack": [line(HEAP, call="bslab_heap_free")],
+    "heap_double_free": ["bslab: invalid bslab_heap_free of {block}: freed before"],
+    "heap_double_free_run": [line(HEAP, call="bslab_heap_free")],
+    "heap_interior": [HEAP_INSIDE],
+    "heap_interior_run": [HEAP_INSIDE],
+    "heap_realloc_of_malloc": [line(HEAP, call="bslab_heap_realloc")],
+    "heap_malloc_free": [line(HEAP_BLOCK, call="free")],
+    "heap_malloc_free_run": [line(HEAP_BLOCK, call="free")],
+    "heap_malloc_free_large": [line(HEAP_BLOCK, call="free")],
+    "heap_malloc_realloc": [line(HEAP_BLOCK, call="realloc")],
+    "heap_after_destroy": [line(FREED, call="free")],
+}
+SETS = {"caches": CACHE_CASES, "heaps": HEAP_CASES}
+ALL_CASES = {**CASES, **CACHE_CASES, **HEAP_CASES}
 
 ERRNOS = """malloc NULL ENOMEM
 malloc NULL ENOMEM
