@@ -40,6 +40,7 @@ static enum page_kind kind_of_desc(page_desc_t d)
 	case PAGE_RUN:
 	case PAGE_RUN_BODY:
 	case PAGE_SAMPLED:
+	case PAGE_FOLIO:
 	case PAGE_HEAP:
 		return KIND_RUN;
 	default:

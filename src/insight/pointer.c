@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "insight/view.h"
+#include "page/folio.h"
 
 #define NR_NEIGHBOURS 4 /* on either side */
 
@@ -181,6 +182,8 @@ static uint64_t run_pages(struct heap *h, page_desc_t head)
 		return 0;
 	if (desc_type(head) == PAGE_SAMPLED)
 		return heap_read(h, (uintptr_t)desc_pointer(head), &s, sizeof s) ? s.nr_pages : 0;
+	if (desc_type(head) == PAGE_FOLIO)
+		return desc_number(head) & ((1u << FOLIO_PAGES_BITS) - 1);
 	return desc_type(head) == PAGE_RUN || desc_type(head) == PAGE_RUN_HOT ? desc_number(head) : 0;
 }
 
@@ -283,7 +286,8 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 	if (desc_cache(d) && view_object(h, addr, d, out))
 		return;
 	if (!desc_class(d) &&
-	    (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED) &&
+	    (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED ||
+	     type == PAGE_FOLIO) &&
 	    view_run(h, addr, d, out))
 		return;
 	if (view_large(h, addr, out))

@@ -333,6 +333,10 @@ void report_pointer(void *ptr, const char *what)
 		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
 		return;
 	}
+	if (desc_type(d) == PAGE_FOLIO && !desc_class(d)) {
+		bug_caller("invalid %s of %p: in a run of pages at %p", what, ptr, (void *)page);
+		return;
+	}
 	if (heap_of(d)) {
 		bug_caller("invalid %s of %p: a block of heap '%s'", what, ptr, heap_of(d)->name);
 		return;

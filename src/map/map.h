@@ -44,6 +44,7 @@ enum page_type {
 	PAGE_RUN_HOT,  /* head of a run that is free and kept whole: number of pages */
 	PAGE_LARGE,    /* head of a large block: struct vm_area */
 	PAGE_SAMPLED,  /* head of a run, or of pages for one small object, that the profile knows: struct sample */
+	PAGE_FOLIO,    /* head of a run that a program counts references of: page/folio.h */
 	PAGE_HEAP,     /* every page of a library's heap, of a large block its first: struct chunk */
 	PAGE_TYPED = 134, /* from here on the number of a typed cache, behind those of the size classes: struct slab */
 };

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs `misuse CASE` for each misuse and compares what it says, exactly, and how it ends.
 
-usage: misuse.py PROGRAM [CASE ... | caches | heaps]
+usage: misuse.py PROGRAM [CASE ... | caches | heaps | pages]
 
 Each case runs by default (must abort), with on_error=warn (must say the same and go on), and both again with
 check=yes. BSLAB_CONF from outside comes first, so that it can choose the index mode.
@@ -115,8 +115,24 @@ HEAP_CASES = {
     "heap_malloc_realloc": [line(HEAP_BLOCK, call="realloc")],
     "heap_after_destroy": [line(FREED, call="free")],
 }
-SETS = {"caches": CACHE_CASES, "heaps": HEAP_CASES}
-ALL_CASES = {**CASES, **CACHE_CASES, **HEAP_CASES}
+# Of pages.c.
+PAGES = "bslab: invalid {call} of {block}: not a run of pages"
+PAGES_INSIDE = "bslab: invalid {call} of {pointer}: inside a run of 8 pages at {block}"
+PAGES_RUN = "bslab: invalid {call} of {block}: in a run of pages at {block}"
+PAGES_CASES = {
+    "pages_free_of_malloc": [line(PAGES, call="bslab_pages_free")],
+    "pages_free_of_object": [line(PAGES, call="bslab_pages_free")],
+    "pages_free_of_stack": [line(PAGES, call="bslab_pages_free")],
+    "pages_interior": [line(PAGES_INSIDE, call="bslab_pages_free")],
+    "pages_interior_first_page": [line(PAGES_INSIDE, call="bslab_pages_free")],
+    "pages_double_free": [line(PAGES, call="bslab_pages_free")],
+    "pages_get_freed": [line(PAGES, call="bslab_folio_get")],
+    "pages_split_interior": [line(PAGES_INSIDE, call="bslab_pages_split")],
+    "pages_malloc_free": [line(PAGES_RUN, call="free")],
+    "pages_malloc_realloc": [line(PAGES_RUN, call="realloc")],
+}
+SETS = {"caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
+ALL_CASES = {**CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES}
 
 ERRNOS = """malloc NULL ENOMEM
 malloc NULL ENOMEM
