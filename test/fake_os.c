@@ -330,6 +330,13 @@ int os_populate(void *addr, size_t size)
 	return fails(FAKE_POPULATE) ? -EPERM : 0;
 }
 
+int os_lock(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_lock", addr, size, is_usable);
+	return 0;
+}
+
 int os_guard(void *addr, size_t size)
 {
 	WITH_TABLE;

@@ -328,6 +328,24 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 	return NULL;
 }
 
+void *large_map(size_t size, size_t align, bool *zeroed)
+{
+	struct vm_area *a;
+
+	if (size > MAX_SIZE || align > MAX_SIZE)
+		return NULL;
+	size = align_up(size, BSLAB_PAGE_SIZE);
+	a = limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
+	if (!a)
+		return NULL;
+	a->size = size;
+	a->align = align;
+	if (mapping_alloc(a, zeroed))
+		return area_publish(a);
+	boot_pool_put(&vm_area_pool, a);
+	return NULL;
+}
+
 void large_free(struct vm_area *a)
 {
 	area_withdraw(a);

@@ -43,6 +43,8 @@ struct vm_area {
 
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
+/* The same as a mapping of its own, whatever its size. */
+void *large_map(size_t size, size_t align, bool *zeroed);
 void large_free(struct vm_area *a);
 /* The block's address at its new size, contents kept; NULL when it cannot be had without copying. */
 void *large_resize(struct vm_area *a, size_t size);

@@ -23,6 +23,7 @@ struct alloc_request {
 	size_t size, align;  /* any; a power of two */
 	struct caller by;    /* for a sample of it */
 	bool is_counted;     /* the profile's sampler has let it pass */
+	bool no_retry;	     /* NULL rather than a reclaim */
 };
 /* A block. Sets errno when it returns NULL. *zeroed: reads as zero. */
 void *alloc_slow(const struct alloc_request *r, bool *zeroed);

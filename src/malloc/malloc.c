@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
@@ -122,7 +123,7 @@ static void *resize_uncopied(page_desc_t d, void *ptr, size_t old_size, size_t s
 
 	if (a)
 		return size > PAGEBLOCK_SIZE ? large_resize(a, size) : NULL;
-	if (desc_class(d))
+	if (desc_class(d) || pool_of(d))
 		return NULL;
 	return run_resize(ptr, old_size, size) ? ptr : run_adopt(ptr, old_size, size);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "heap/heap.h"
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
@@ -156,7 +157,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
 			p = alloc_once(size, align, 0, zeroed);
-		if (unlikely(!p)) {
+		if (unlikely(!p && !r->no_retry)) {
 			reclaim(0);
 			p = alloc_once(size, align, PAGES_HIGHATOMIC, zeroed);
 		}
@@ -177,7 +178,7 @@ static out_of_line void *malloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted, false}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
@@ -199,13 +200,13 @@ void *malloc_by(size_t size, struct caller by, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, by, is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, by, is_counted, false}, &zeroed);
 }
 
 static out_of_line void *calloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed = false;
-	void *p = alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted}, &zeroed);
+	void *p = alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted, false}, &zeroed);
 
 	return p && !zeroed ? memset(p, 0, size) : p;
 }
@@ -226,7 +227,7 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, align, by, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, align, by, false, false}, &zeroed);
 }
 
 int posix_memalign_slow(void **ptr, size_t size, size_t align)
@@ -286,6 +287,17 @@ static bool free_large(page_desc_t d, void *ptr)
 	return true;
 }
 
+/* No lock, no system call: whoever may not wait for memory may give it back. */
+static void free_reserved(page_desc_t d, void *ptr)
+{
+	struct pool *p = pool_of(d);
+
+	if (!p->is_mallocs)
+		report_pointer(ptr, "free");
+	else if (pool_give(p, ptr) != POOL_GOOD)
+		bug_caller("invalid free of %p: freed before, or inside a block of %z bytes of the reserve", ptr, p->size);
+}
+
 void free_slow(void *ptr)
 {
 	page_desc_t d;
@@ -296,6 +308,8 @@ void free_slow(void *ptr)
 	if (desc_class(d)) {
 		free_slab_object(d, ptr);
 		process_hook_thread();
+	} else if (pool_of(d)) {
+		free_reserved(d, ptr);
 	} else if (!free_run(d, ptr) && !free_large(d, ptr) && !sampled_free(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
@@ -337,6 +351,10 @@ void report_pointer(void *ptr, const char *what)
 		bug_caller("invalid %s of %p: in a run of pages at %p", what, ptr, (void *)page);
 		return;
 	}
+	if (pool_of(d)) {
+		bug_caller("invalid %s of %p: an element of pool '%s'", what, ptr, pool_of(d)->name);
+		return;
+	}
 	if (heap_of(d)) {
 		bug_caller("invalid %s of %p: a block of heap '%s'", what, ptr, heap_of(d)->name);
 		return;
@@ -373,6 +391,8 @@ size_t block_size(void *ptr, const char *what)
 			return s->cache->size;
 		}
 	}
+	if (pool_of(d) && pool_of(d)->is_mallocs && ((uintptr_t)ptr - pool_of(d)->base) % pool_of(d)->size == 0)
+		return pool_of(d)->size;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return (size_t)desc_number(d) << PAGE_SHIFT;
 	if (a && a->addr == (uintptr_t)ptr)

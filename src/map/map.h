@@ -46,6 +46,7 @@ enum page_type {
 	PAGE_SAMPLED,  /* head of a run, or of pages for one small object, that the profile knows: struct sample */
 	PAGE_FOLIO,    /* head of a run that a program counts references of: page/folio.h */
 	PAGE_HEAP,     /* every page of a library's heap, of a large block its first: struct chunk */
+	PAGE_POOL,     /* every page of a pool's elements: struct pool */
 	PAGE_TYPED = 134, /* from here on the number of a typed cache, behind those of the size classes: struct slab */
 };
 

@@ -115,6 +115,11 @@ int os_populate(void *addr, size_t size)
 	return advise(addr, size, MADV_POPULATE_WRITE);
 }
 
+int os_lock(void *addr, size_t size)
+{
+	return (int)SYS(SYS_mlock, addr, size, 0, 0, 0, 0);
+}
+
 int os_guard(void *addr, size_t size)
 {
 	if (advise(addr, size, MADV_GUARD_INSTALL) == 0)

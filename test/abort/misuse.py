@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs `misuse CASE` for each misuse and compares what it says, exactly, and how it ends.
 
-usage: misuse.py PROGRAM [CASE ... | caches | heaps | pages]
+usage: misuse.py PROGRAM [CASE ... | caches | heaps | pages | pools]
 
 Each case runs by default (must abort), with on_error=warn (must say the same and go on), and both again with
 check=yes. BSLAB_CONF from outside comes first, so that it can choose the index mode.
@@ -131,8 +131,21 @@ PAGES_CASES = {
     "pages_malloc_free": [line(PAGES_RUN, call="free")],
     "pages_malloc_realloc": [line(PAGES_RUN, call="realloc")],
 }
-SETS = {"caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
-ALL_CASES = {**CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES}
+# Of pools.c.
+POOL_FREE = "bslab: invalid bslab_mempool_free of {%s}: freed before, or inside an element"
+RESERVE_FREE = "bslab: invalid free of {%s}: freed before, or inside a block of 128 bytes of the reserve"
+POOL_CASES = {
+    "pool_double_free": [POOL_FREE % "block"],
+    "pool_interior": [POOL_FREE % "pointer"],
+    "pool_free_of_other": ["bslab: invalid bslab_mempool_free of {block}: another mempool's"],
+    "pool_free_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="free")],
+    "pool_malloc_free": ["bslab: invalid free of {block}: an element of pool 'mempool'"],
+    "pool_malloc_realloc": ["bslab: invalid realloc of {block}: an element of pool 'mempool'"],
+    "pool_reserve_double_free": [RESERVE_FREE % "block"],
+    "pool_reserve_interior": [RESERVE_FREE % "pointer"],
+}
+SETS = {"pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
+ALL_CASES = {**CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES}
 
 ERRNOS = """malloc NULL ENOMEM
 malloc NULL ENOMEM
