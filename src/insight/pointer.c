@@ -134,6 +134,7 @@ static void put_slab(const struct slab_view *v, FILE *out)
 	const struct slab_copy *s = &v->slab;
 	size_t bytes = (size_t)s->nr_objects * v->cache.size;
 	unsigned i, n[IN_ORPHAN + 1] = {0};
+	char name[CACHE_NAME_SIZE];
 
 	for (i = 0; i < s->nr_objects; i++)
 		n[v->place[i]]++;
@@ -141,8 +142,9 @@ static void put_slab(const struct slab_view *v, FILE *out)
 	fprintf(out, "0x%" PRIx64 ", %zu pages, %u objects: %u in use, %u free in it, %u in sheaves\n", s->base,
 		(bytes + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT, s->nr_objects, n[IN_USE], n[IN_SLAB],
 		n[IN_SHEAF] + n[IN_BARN] + n[IN_ORPHAN]);
+	heap_cache_name(v->heap, &v->cache, name);
 	line(out, "cache");
-	fprintf(out, "%u bytes, %s: %u slabs, %zu objects\n", v->cache.size, view_migratetype(v->cache.migratetype),
+	fprintf(out, "%s%s%u bytes, %s: %u slabs, %zu objects\n", name, name[0] ? ", " : "", v->cache.size, view_migratetype(v->cache.migratetype),
 		v->cache.nr_slabs, v->cache.nr_objects);
 }
 
