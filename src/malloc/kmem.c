@@ -16,6 +16,7 @@
 #include "malloc/internal.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "page/buddy.h"
 #include "slab/percpu.h"
 #include "slab/poison.h"
@@ -117,6 +118,8 @@ struct bslab_cache *bslab_cache_create(const char *name, size_t size, size_t ali
 		return NULL;
 	}
 	process_boot();
+	if (!bslab_options.merge)
+		a.flags |= TYPED_NO_MERGE;
 	align = alignment_for(size, align, flags);
 	a.size = align_up(size + (flags & BSLAB_CACHE_RED_ZONE ? RED_ZONE_BYTES : 0), align);
 	if (a.size > SMALL_MAX) {

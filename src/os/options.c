@@ -11,6 +11,7 @@ struct options bslab_options;
 const struct options bslab_option_defaults = {
     .index = INDEX_AUTO,
     .guard = true,
+    .merge = true,
     .region_size = GIB,
     .dirty_size = MIB,
     .large_size = 256 * MIB,
@@ -143,6 +144,8 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 		return parse_bool(value, &o->check);
 	if (token_is(key, "guard"))
 		return parse_bool(value, &o->guard);
+	if (token_is(key, "merge"))
+		return parse_bool(value, &o->merge);
 	if (token_is(key, "stats"))
 		return parse_bool(value, &o->stats);
 	if (token_is(key, "report"))

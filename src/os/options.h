@@ -26,6 +26,7 @@ struct options {
 	bool warn;	     /* on_error=warn: a caller's fault is reported and survived */
 	bool check;	     /* every free goes to its slab at once and is checked against the bitmap */
 	bool guard;	     /* guard pages around own mappings */
+	bool merge;	     /* typed caches of like geometry share slabs */
 	bool stats;	     /* malloc_stats() at exit */
 	size_t region_size;  /* bytes reserved at a time */
 	size_t dirty_size;   /* bytes of free dirty memory that are always kept */

@@ -10,6 +10,7 @@
 
 #include "bslab/insight.h"
 #include "bslab/kmem.h"
+#include "os/options.h"
 #include "slab/typed.h"
 
 static struct bslab_cache_info info_of(struct bslab_cache *c)
@@ -122,6 +123,17 @@ Test(kmem, like_malloc_is_malloc)
 	bslab_cache_free(c, p);
 	cr_assert_eq(bslab_cache_destroy(c), 0);
 	cr_assert_not(info_of(other).merged);
+}
+
+Test(kmem, merging_can_be_switched_off)
+{
+	struct bslab_cache *c = BSLAB_CACHE(struct point, 0);
+
+	cr_assert(info_of(c).merged);
+	bslab_options.merge = false;
+	c = BSLAB_CACHE(struct point, 0);
+	cr_assert_not(info_of(c).merged);
+	cr_assert_eq(info_of(c).size, sizeof(struct point));
 }
 
 static void nothing(void *obj)
