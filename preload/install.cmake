@@ -11,6 +11,8 @@ set_target_properties(bslab_static PROPERTIES EXPORT_NAME static)
 # A linker takes an object out of an archive for a name that is still undefined. A program that itself never allocates
 # names nothing of ours, and its libraries would go on with libc's malloc.
 target_link_options(bslab_static INTERFACE LINKER:--undefined=malloc)
+# Distributions link with --as-needed: a program whose libraries alone allocate would lose it.
+target_link_options(bslab INTERFACE LINKER:--no-as-needed)
 
 install(TARGETS bslab bslab_static EXPORT bslab-targets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}

@@ -357,6 +357,20 @@ int os_unguard(void *addr, size_t size)
 	return 0;
 }
 
+bool os_populate_huge(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_populate_huge", addr, size, is_committed);
+	return !fails(FAKE_POPULATE_HUGE);
+}
+
+void os_split_huge(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_split_huge", addr, size, is_committed);
+	fake.nr_splits++;
+}
+
 void os_no_huge_pages(void *addr, size_t size)
 {
 	WITH_TABLE;
@@ -420,6 +434,11 @@ size_t os_rseq_feature_size(void)
 	return getauxval(27); /* AT_RSEQ_FEATURE_SIZE */
 }
 
+bool os_is_single_threaded(void)
+{
+	return false;
+}
+
 uint64_t os_coarse_clock_ms(void)
 {
 	struct timespec now;
@@ -433,6 +452,11 @@ uint64_t os_coarse_clock_ms(void)
 uint64_t os_wall_clock_ns(void)
 {
 	return os_coarse_clock_ms() * 1000000;
+}
+
+uint64_t os_clock_us(void)
+{
+	return fake.clock_us += fake.step_us;
 }
 
 uint64_t os_random_seed(void)
@@ -501,6 +525,16 @@ int os_write(int fd, const char *text, size_t len)
 	memcpy(fake.text + have, text, len);
 	fake.text[have + len] = '\0';
 	return 0;
+}
+
+void os_hold_write_signals(struct held_signals *h)
+{
+	*h = (struct held_signals){0};
+}
+
+void os_release_write_signals(const struct held_signals *h)
+{
+	(void)h;
 }
 
 bool os_read_file(const char *path, char *text, size_t size)

@@ -25,6 +25,7 @@ enum fake_call {
 	FAKE_MOVE,
 	FAKE_PURGE,
 	FAKE_POPULATE,
+	FAKE_POPULATE_HUGE,
 	FAKE_GUARD,
 	FAKE_UNGUARD,
 	FAKE_BARRIER,
@@ -44,7 +45,9 @@ struct fake_os {
 	size_t address_space_limit;
 	const char *env;	/* value of BSLAB_CONF */
 	uint64_t clock_ms;	/* 0: that of the machine */
+	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
+	size_t nr_splits;	/* calls of os_split_huge() */
 	bool capture;		/* os_write() goes to text[] */
 	size_t nr_calls[NR_FAKE_CALLS];
 	size_t nr_failed;

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,9 @@ PEERS = {
     "mimalloc": ["libmimalloc.so.3", "libmimalloc.so.2", "libmimalloc.so.2.0"],
     "tcmalloc": ["libtcmalloc_minimal.so.4", "libtcmalloc.so.4"],
 }
+
+# It becomes part of arguments, file names and columns.
+NAME = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,14 @@ def known():
     return found
 
 
+# What tunes an allocator: each is compared as it comes.
+TUNING = re.compile(r"LD_PRELOAD$|MALLOC_|GLIBC_TUNABLES$|_?(RJEM|JE)_|MIMALLOC_"
+                    r"|TCMALLOC_|BSLAB_")
+
+
 def environment(allocator, base=None):
     env = dict(os.environ if base is None else base)
-    env.pop("LD_PRELOAD", None)
+    env = {name: env[name] for name in env if not TUNING.match(name)}
     if allocator.path:
         env["LD_PRELOAD"] = allocator.path
     return env
@@ -117,6 +126,9 @@ def chosen(args):
         name, equals, path = text.partition("=")
         if not (name and equals and path):
             fail(f"--add wants NAME=PATH, not '{text}'")
+        if not NAME.fullmatch(name):
+            fail(f"--add: a name has letters, digits and _.+- only, not "
+                 f"'{name}'")
         candidates[name] = os.path.abspath(path)
     if args.only:
         names = args.only.split(",")

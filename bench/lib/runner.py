@@ -10,6 +10,10 @@ from . import allocators
 
 TIMEOUT = 3600  # seconds, for all the runs of one program
 
+# What ld.so says, and goes on without the object: from then on it would be glibc
+# that is measured.
+NOT_PRELOADED = "ERROR: ld.so: object"
+
 DEFAULT = allocators.REPOSITORY / "build" / "bench" / "bench-runner"
 
 
@@ -72,9 +76,16 @@ def call(line, env):
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             return "", f"not done after {TIMEOUT} s"
-    if child.returncode == 0:
-        return out, None
+    refused = not_preloaded(err)
+    if refused or child.returncode == 0:
+        return out, refused
     return out, (err.strip() or "no output").splitlines()[-1]
+
+
+def not_preloaded(errors):
+    """The line in which ld.so says that it preloads nothing, or None."""
+    return next((line.strip() for line in errors.splitlines()
+                 if NOT_PRELOADED in line), None)
 
 
 def parse(text):

@@ -4,8 +4,9 @@
  * The mix of sizes moves while the live bytes stay: small (16..255 B), medium
  * (256 B..8 KiB), large (16..256 KiB), then medium and small again.  Each phase
  * allocates TURNOVERS times the live bytes, and to make room frees objects of
- * the phase before at random, then its own.  One object in twenty survives its
- * phase for good and holds on to its surroundings.
+ * the phase before at random, then its own.  Of the objects that are live when
+ * their phase ends, one in two hundred stays for good and holds on to its
+ * surroundings.
  *
  * It models programs that load, index and then serve, or whose input changes
  * its nature: memory cut up for one size is wanted for another.  That such a

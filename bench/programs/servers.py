@@ -42,6 +42,12 @@ def accepts(path):
 
 
 class Memcached(Workload):
+    """It asks little of malloc: items lie in slabs of its own, of which it takes 1 MB at a time and frees none.
+
+    What is left for malloc are the connections' buffers and the growing hash table: the row shows what a preload costs
+    a server that hardly allocates, and not how an allocator would serve a cache.
+    """
+
     name = "programs/memcached"
     threaded = True
     group = "programs"

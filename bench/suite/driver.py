@@ -1,14 +1,11 @@
 """bench/run: measures the workloads of the suite under the allocators, in turns, and writes it all down."""
 
-import argparse
 import contextlib
 import errno
-import fcntl
 import math
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -16,78 +13,31 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lib import allocators
-from . import children, groups, limits, load, machine, rawfile, report, results, schedule
+from . import arguments, children, groups, limits, load, machine, rawfile, report, results, schedule
+from .interrupts import Interrupts
 from .progress import Progress, clock
+from .turns import Turns
 from .workload import Context, Failed, Missing, Sample
 
 RESULTS = allocators.REPOSITORY / "build" / "bench-results"
-BUILD = allocators.REPOSITORY / "build" / "bench"
 WELL, FAILED, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
-TURN, HANDOVER = 300, 0.05  # seconds for which --lock is held, and in which who waits for it can take it
-USELESS = 4  # after so many repeated rounds in a row that were disturbed as well, no more are
+# After so many repeated rounds in a row that were disturbed as well no more are for a while; seconds.
+USELESS, PATIENCE = 4, 300
 NOT_IN_MODE = "not in mode"  # how a workload that only --full has says so: nothing is wrong with that
 LEAST_SPACE = 500  # MB, for scratch files
 
 
-# The command line.
-
-
-def parse_arguments(argv):
-    parser = argparse.ArgumentParser(prog="run", description=__doc__.partition(": ")[2], epilog="Exit status: 0; 1 if "
-                                     "something failed; 3 if nothing failed but something could not be measured; 2 "
-                                     "for an error in the arguments; 130 if interrupted. See bench/suite/README.md.")
-    mode = parser.add_mutually_exclusive_group()
-    for name, text in (("quick", "everything within 5 minutes (the default)"), ("full", "within 2 hours"),
-                       ("smoke", "each workload once under bslab and glibc: does it work?")):
-        mode.add_argument(f"--{name}", dest="mode", action="store_const", const=name, help=text)
-    allocators.add_arguments(parser)
-    parser.add_argument("--filter", action="append", default=[], metavar="REGEX",
-                        help="only the workloads whose name it matches; may be repeated")
-    parser.add_argument("--groups", metavar="NAME,...", help=f"only these of {', '.join(groups.KNOWN)}")
-    parser.add_argument("--rounds", type=positive, metavar="N", help="exactly N, instead of what the time allows")
-    parser.add_argument("--pin", type=int, metavar="CPU", help="run the workloads with one thread on this CPU")
-    parser.add_argument("--results", type=Path, metavar="DIR", help="where to write (default: a new one in "
-                        "build/bench-results)")
-    parser.add_argument("--resume", action="store_true", help="go on with what is in --results, or with the newest")
-    parser.add_argument("--noise", type=float, default=10, metavar="PERCENT",
-                        help="a row with a larger spread gets more rounds and a ~ (default: %(default)g)")
-    parser.add_argument("--outside", type=float, default=10, metavar="PERCENT", help="a round during which others "
-                        "had more of the machine is measured again (default: %(default)g)")
-    parser.add_argument("--lock", type=Path, metavar="FILE", help="measure while this file is locked, and let others "
-                        "have the machine between two rounds")
-    parser.add_argument("--build", type=Path, default=BUILD, metavar="DIR", help="where bench/ is built")
-    return parser.parse_args(argv)
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def check_arguments(args):
-    if args.pin is not None and args.pin not in os.sched_getaffinity(0):
-        allocators.fail(f"--pin: no CPU {args.pin} here")
-    for pattern in args.filter:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            allocators.fail(f"--filter {pattern}: {error}")
-    args.build = args.build.resolve()
-    if args.lock:
-        try:
-            with open(args.lock, "ab"):
-                pass
-        except OSError as error:
-            allocators.fail(f"--lock {args.lock}: {error.strerror}")
-    if not os.access(args.build / "bench-runner", os.X_OK):
-        allocators.fail(f"no {args.build / 'bench-runner'}: build bench/ first (see bench/README.md)")
+# Where the results are, and what a run before has left there.
 
 
 def saved_arguments(start):
     """What a run that is resumed was started with."""
     return {key: start.get(key) for key in ("mode", "groups", "filter", "rounds", "pin", "noise", "outside")}
+
+
+def repeated_seconds(records):
+    """What went into repeated rounds before a resume: their share is one of the whole run."""
+    return sum(record["seconds"] for record in records if record["kind"] == "sample" and record.get("attempt", 0) > 0)
 
 
 def has_results(directory):
@@ -144,6 +94,17 @@ def first_ours(chosen):
     return sorted(chosen, key=lambda allocator: allocator.name != results.US)
 
 
+def check_floor(start, build):
+    """As an allocator's file; older results do not have it."""
+    floor = limits.floor(build)
+    if "floor" in start and describe_floor(floor) != start["floor"]:
+        allocators.fail(f"--resume: {build / 'libfloor.so'} has changed since; start anew")
+
+
+def describe_floor(floor):
+    return floor and machine.describe_allocator(floor)["sha256"]
+
+
 def saved_allocators(start):
     """The same files as before, or none at all: two builds must not share a column."""
     chosen = []
@@ -157,61 +118,8 @@ def saved_allocators(start):
     return chosen
 
 
-class Interrupts:
-    """Ctrl-C, SIGTERM and SIGHUP end the run as KeyboardInterrupt, but not in the middle of a line of results."""
-
-    def __init__(self):
-        self.held, self.came, self.asked = False, False, False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self.handle)
-
-    def handle(self, _number, _frame):
-        self.asked = True
-        if self.held:
-            self.came = True
-        else:
-            raise KeyboardInterrupt
-
-    def check(self):
-        """Where another exception is handled: it may have come up while the interrupt was, and hide it."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def hold(self):
-        self.held = True
-        try:
-            yield
-        finally:
-            self.held = False
-        if self.came:
-            self.came = False
-            raise KeyboardInterrupt
-
-
-class Turns:
-    """--lock: while others hold it nothing is measured; between two rounds they have the machine, now and then."""
-
-    def __init__(self, path):
-        self.path, self.file, self.since, self.waited = path, None, 0.0, 0.0
-
-    def take(self):
-        if not self.path:
-            return
-        if self.file and time.monotonic() - self.since > TURN:
-            self.drop()
-            time.sleep(HANDOVER)
-        if not self.file:
-            began = time.monotonic()
-            self.file = open(self.path, "ab")
-            fcntl.flock(self.file, fcntl.LOCK_EX)
-            self.since = time.monotonic()
-            self.waited += self.since - began
-
-    def drop(self):
-        if self.file:
-            self.file.close()
-            self.file = None
+class Changed(Exception):
+    """An allocator's file is not the one that the run began with: the run ends, or two builds would share a column."""
 
 
 class Suite:
@@ -224,9 +132,11 @@ class Suite:
         self.budget = schedule.budget_for(args.mode, args.rounds)
         self.began, self.before = time.monotonic(), found.seconds
         self.contexts, self.short, self.retried, self.useless = {}, set(), 0.0, 0
+        self.gave_up = None  # when repeating became useless, the last time
         self.machine = Turns(args.lock)
         self.targets = {}
-        self.incomplete = False
+        self.files = {a.path: machine.identity_of(a.path) for a in chosen + [self.floor] if a and a.path}
+        self.incomplete = self.changed = False
 
     # Keeping.
 
@@ -330,6 +240,11 @@ class Suite:
         if left and not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # then they had no time to end
             self.tell(f"{workload.name} left {left} process{'es' if left > 1 else ''} behind; ended")
 
+    def require_unchanged(self, allocator):
+        """After a measurement, before it counts: one that a new build came into is not of either."""
+        if allocator.path and machine.identity_of(allocator.path) != self.files[allocator.path]:
+            raise Changed(f"{allocator.name} ({allocator.path}) has changed during the run, which ends here")
+
     def measure(self, workload, context, allocator, turn, attempt):
         """One sample into the results, or the failure; the seconds it took."""
         began = time.monotonic()
@@ -341,6 +256,7 @@ class Suite:
             self.take_failure(workload, allocator, turn, error, seconds)
         else:
             seconds = time.monotonic() - began
+            self.require_unchanged(allocator)
             self.keep(kind="sample", workload=workload.name, allocator=allocator.name, round=turn, attempt=attempt,
                       seconds=round(seconds, 4), sample=sample)
         finally:
@@ -350,8 +266,9 @@ class Suite:
     def take_failure(self, workload, allocator, turn, error, seconds):
         """A disk that is full is nobody's fault: told, and tried again by --resume."""
         self.interrupts.check()
+        self.require_unchanged(allocator)
         where = f"{workload.name} under {allocator.name}"
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if is_for_space(error) or machine.is_full(self.scratch):
             self.tell(f"{where} skipped: no space on the disk for it")
             self.incomplete = True
             return
@@ -371,9 +288,12 @@ class Suite:
         everyone = schedule.order(self.participants(workload), turn, place)
         return [a for a in everyone if not row or not row.done(a.name, turn)]
 
-    def attempt(self, workload, context, who, turn, attempt):
-        """Measures each once, one right after the other; the share of the machine that others had meanwhile."""
-        before = load.read()
+    def attempt(self, workload, context, who, turn, attempt, before=None):
+        """Measures each once, one right after the other; the share of the machine that others had meanwhile.
+
+        before: the load when it began, if one is measured already.
+        """
+        before = before or load.read()
         for allocator in who:
             self.measure(workload, context, allocator, turn, attempt)
         share = load.outside(before, load.read())
@@ -381,6 +301,7 @@ class Suite:
         return share
 
     def one_round(self, workload, turn, place):
+        self.interrupts.check()
         if self.missing_in(workload, turn, place):
             self.machine.take()
             self.round_alone(workload, turn, place)
@@ -388,19 +309,25 @@ class Suite:
     def round_alone(self, workload, turn, place):
         who = self.missing_in(workload, turn, place)
         self.show(workload, turn)
-        context = self.context_for(workload)
+        context, before = self.context_for(workload, place)
         if context is None:
             return
         who = self.missing_in(workload, turn, place)  # choosing the mode may have measured one
-        share = self.attempt(workload, context, who, turn, 0)
+        share = self.attempt(workload, context, who, turn, 0, before)
         if share * 100 > self.args.outside:
             self.again(workload, context, turn, place, share)
+
+    def may_repeat(self, cost):
+        """What bounds the cost is the share; that it did not help is true of some minutes only."""
+        if self.useless >= USELESS and time.monotonic() - self.gave_up > PATIENCE:
+            self.useless = 0
+        allowed = self.budget.seconds is None or self.retried + cost <= self.budget.seconds * self.budget.retry_share
+        return self.budget.retry_share > 0 and self.useless < USELESS and allowed and self.fits(cost)
 
     def again(self, workload, context, turn, place, share):
         """A disturbed round is repeated once, if there is time; of the two the quieter counts."""
         cost = self.cost(workload)
-        allowed = self.budget.seconds is None or self.retried + cost <= self.budget.seconds * self.budget.retry_share
-        if self.budget.retry_share == 0 or self.useless >= USELESS or not allowed or not self.fits(cost):
+        if not self.may_repeat(cost):
             return
         self.retried += cost
         who = schedule.order(self.participants(workload), turn, place)
@@ -409,49 +336,59 @@ class Suite:
                            f"measured again ({repeated:.0%})")
         self.useless = self.useless + 1 if repeated * 100 > self.args.outside else 0
         if self.useless == USELESS:
-            self.tell(f"others keep taking much of the machine ({repeated:.0%}): disturbed rounds are only marked "
-                      "from here on")
+            self.give_up(repeated)
 
-    def context_for(self, workload):
+    def give_up(self, repeated):
+        """For a while; the report has the first time only."""
+        tell = self.progress.note if self.gave_up else self.tell
+        tell(f"others keep taking much of the machine ({repeated:.0%}): disturbed rounds are only marked for "
+             f"{PATIENCE // 60} minutes")
+        self.gave_up = time.monotonic()
+
+    def context_for(self, workload, place):
         """In quick mode a workload that would take much more than its share is measured as in smoke mode, and marked.
 
-        Which that is shows only when it is tried, under one allocator; rows that differ in the last argument follow.
+        Which that is shows only when it is tried, under the one whose turn it is to be the first; rows that differ in
+        the last argument follow. Also the load before the trial, if that has become a part of the first round.
         """
         row = self.row(workload)
         if row and row.tries:
-            return self.prepared(workload, row.about["mode"])
+            return self.prepared(workload, row.about["mode"]), None
         if self.args.mode != "quick" or self.budget.seconds is None:
-            return self.prepared(workload, self.args.mode)
+            return self.prepared(workload, self.args.mode), None
         if schedule.stem(workload.name) in self.short:
-            return self.prepared(workload, "smoke")
-        return self.try_out(workload)
+            return self.prepared(workload, "smoke"), None
+        return self.try_out(workload, place)
 
-    def try_out(self, workload):
+    def try_out(self, workload, place):
         context = self.prepared(workload, "quick")
         if context is None:
-            return None
-        who = self.participants(workload)
-        began = time.monotonic()
+            return None, None
+        who = schedule.order(self.participants(workload), 0, place)
+        before, began = load.read(), time.monotonic()
         try:
             with self.pinned(workload):
                 sample = clean(workload.measure(context, who[0]))
         except Exception as error:
             self.take_failure(workload, who[0], 0, error, time.monotonic() - began)
-            return context
+            return context, before
         finally:
             self.sweep(workload)
-        return self.judge(workload, context, who, sample, time.monotonic() - began)
+        if self.judge(workload, who, sample, time.monotonic() - began):
+            return context, before
+        return self.prepared(workload, "smoke"), None
 
-    def judge(self, workload, context, who, sample, seconds):
-        """Keeps the sample of a trial, or gives up the mode it was made in."""
+    def judge(self, workload, who, sample, seconds):
+        """Keeps the sample of a trial, or gives up the mode it was made in: False."""
+        self.require_unchanged(who[0])
         left = [w.group for w in self.workloads if not self.row(w)]
         if not schedule.too_long(seconds * len(who), self.seconds_left(), workload.group, left):
             self.keep(kind="sample", workload=workload.name, allocator=who[0].name, round=0, attempt=0,
                       seconds=round(seconds, 4), sample=sample)
-            return context
+            return True
         self.short.add(schedule.stem(workload.name))
         self.keep(kind="spent", seconds=round(seconds, 4))
-        return self.prepared(workload, "smoke")
+        return False
 
     def first_rounds(self):
         skipped = []
@@ -511,6 +448,10 @@ class Suite:
         except KeyboardInterrupt:
             self.progress.note("interrupted: what was measured is kept; --resume goes on from here")
             return False
+        except Changed as error:
+            self.tell(str(error))
+            self.changed = True
+            return True
         finally:
             children.end_all()
             self.machine.drop()
@@ -528,13 +469,21 @@ def explain(error):
     return f"{type(error).__name__}: {text}".splitlines()[0]
 
 
+def is_for_space(error):
+    """Of the driver's own, or as a server or a client said it; they run in the locale C."""
+    own = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return own or os.strerror(errno.ENOSPC) in str(error)
+
+
 def clean(sample):
     """As plain data, None and empty left out. Raises Failed at what is no number."""
     if not isinstance(sample, Sample):
         raise Failed(f"measure() returned {type(sample).__name__}")
-    data = {key: value for key, value in asdict(sample).items() if value not in (None, {})}
-    numbers = {key: value for key, value in data.items() if key not in ("figures", "series")}
-    for name, number in {**numbers, **data.get("figures", {})}.items():
+    data = {key: value for key, value in asdict(sample).items() if value not in (None, {}, [])}
+    numbers = [(key, value) for key, value in data.items() if key not in ("figures", "series", "times_ns")]
+    numbers += [("times_ns", value) for value in data.get("times_ns", [])]
+    points = [(name, value) for name, curve in data.get("series", {}).items() for point in curve for value in point]
+    for name, number in numbers + list(data.get("figures", {}).items()) + points:
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
             raise Failed(f"{name}: {number!r} is no number")
     return data
@@ -561,7 +510,16 @@ def describe_start(args, chosen, left_out):
     return {"kind": "start", "version": 1, "when": time.strftime("%Y-%m-%d %H:%M:%S %z"), "mode": args.mode,
             "groups": args.groups, "filter": args.filter, "rounds": args.rounds, "pin": args.pin, "noise": args.noise,
             "outside": args.outside, "allocators": described, "left_out": left_out,
-            "machine": machine.describe(args.build)}
+            "floor": describe_floor(limits.floor(args.build)), "machine": machine.describe(args.build)}
+
+
+def resumed(suite):
+    """The record of it, and a line if the figures before and after are of different things."""
+    now = machine.describe(suite.args.build)
+    suite.keep(kind="resumed", when=time.strftime("%Y-%m-%d %H:%M:%S %z"), machine=now)
+    different = machine.differences(suite.found.start.get("machine", {}), now)
+    if different:
+        suite.tell(f"resumed with another {'; '.join(different)}")
 
 
 def status_of(found, finished, incomplete, kept):
@@ -583,7 +541,7 @@ def open_raw(directory):
 
 
 def main(argv=None):
-    args = parse_arguments(argv)
+    args = arguments.parse(argv)
     args.mode = args.mode or "quick"
     interrupts = Interrupts()
     children.adopt_orphans()
@@ -595,11 +553,14 @@ def main(argv=None):
 
 def run(args, interrupts):
     directory = choose_directory(args)
-    found = results.load(directory / rawfile.NAME) if args.resume else results.Results(start={})
+    records = rawfile.read(directory / rawfile.NAME) if args.resume else []
+    found = results.build(records)
     if found.start:
         vars(args).update(saved_arguments(found.start))
-    check_arguments(args)
-    left_out = []
+    arguments.check(args)
+    left_out = list(found.start.get("left_out", []))
+    if found.start:
+        check_floor(found.start, args.build)
     chosen = saved_allocators(found.start) if found.start else choose_allocators(args, left_out.append)
     if not chosen:
         allocators.fail("no allocator left to compare")
@@ -610,8 +571,11 @@ def run(args, interrupts):
         allocators.fail("no workload to measure")
     raw = open_raw(directory)
     suite = Suite(args, workloads, chosen, raw, found, Progress(sys.stderr), interrupts)
+    suite.retried = repeated_seconds(records)
     suite.incomplete = bool(absent or useless or left_out)
-    if not found.start:
+    if found.start:
+        resumed(suite)
+    else:
         suite.keep(**describe_start(args, chosen, left_out))
     return measure_and_report(suite, directory)
 
@@ -622,7 +586,9 @@ def measure_and_report(suite, directory):
     kept = suite.raw.close()
     if not kept:
         allocators.warn(f"the last samples could not be written to {directory / rawfile.NAME} and are lost")
-    written = report.write(suite.found, directory)
+    with suite.interrupts.hold():
+        written = report.write(suite.found, directory)
     print(report.summary(suite.found))
     print(f"\n{clock(time.monotonic() - began)} in {directory}" + (f": {', '.join(written)}" if written else ""))
-    return status_of(suite.found, finished, suite.incomplete, kept and len(written) == 2)
+    return status_of(suite.found, finished, suite.incomplete,
+                     kept and len(written) == 2 and not suite.changed)

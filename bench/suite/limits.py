@@ -22,6 +22,8 @@ FLOOR_LARGEST = 32 << 10
 LIVE = re.compile(r"^(?:peak )?live(?: peak)?(?: at peak)? (bytes|B|kB|KB|KiB|MB|MiB|GB|GiB)$", re.IGNORECASE)
 KIB = {"bytes": 1 / 1024, "b": 1 / 1024, "kb": 1.0, "kib": 1.0, "mb": 1024.0, "mib": 1024.0,
        "gb": 1048576.0, "gib": 1048576.0}
+# Until November 2026 a replay told millions of bytes, by this name.
+OF_OLD_REPLAYS, MILLION = "peak live MB", 1e6 / 1024
 
 
 class FreshPage(Workload):
@@ -62,6 +64,6 @@ def has_floor(name):
 def live_kib(sample):
     """What a sample (as data) says of live memory, at its peak, in KiB, or None: a figure, or a curve over time."""
     figures, curve = sample.get("figures", {}), sample.get("series", {}).get("live", [])
-    found = [value * KIB[match.group(1).lower()] for match, value in
-             ((LIVE.match(name), value) for name, value in figures.items()) if match]
+    found = [value * (MILLION if name == OF_OLD_REPLAYS else KIB[LIVE.match(name).group(1).lower()])
+             for name, value in figures.items() if LIVE.match(name)]
     return max(found + [kib for _, kib in curve], default=None)

@@ -70,6 +70,15 @@ def sha256_of(path):
         return None
 
 
+def identity_of(path):
+    """What differs when a file is replaced or written, or None if it is gone."""
+    try:
+        now = os.stat(path)
+    except OSError:
+        return None
+    return now.st_dev, now.st_ino, now.st_mtime_ns, now.st_size
+
+
 def describe_allocator(allocator):
     path = allocator.path or libc_path()
     if not path:
@@ -85,6 +94,14 @@ def compiler(build):
     return first_line(output(found.group(1) if found else "cc", "--version"))
 
 
+def checksum_of_benchmarks(build):
+    """Of the built programs and libraries together, by name and content."""
+    together = hashlib.sha256()
+    for path in sorted(path for path in build.iterdir() if path.is_file() and os.access(path, os.X_OK)):
+        together.update(f"{path.name} {sha256_of(path)}\n".encode())
+    return together.hexdigest()[:16]
+
+
 def commit():
     """The commit, with "(changed)" if the tree is not what was committed."""
     there = str(allocators.REPOSITORY)
@@ -98,11 +115,32 @@ def memory():
     return f"{int(kib[0]) / 1048576:.1f} GiB" if kib and kib[0].isdigit() else None
 
 
+def programs():
+    """"clang 1:19.0-63, dash 0.5.12-12": the packages of the programs that are measured, those that are installed."""
+    lines = (read_text(allocators.REPOSITORY / "bench" / "programs" / "packages.txt") or "").splitlines()
+    names = [line.split()[0] for line in lines if line and not line.startswith("#") and "bench/test" not in line]
+    return ", ".join(f"{name} {version}" for name in names for version in [version_of(name)] if version)
+
+
+def version_of(package):
+    fields = (output("dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Version}", package) or "").split()
+    return fields[1] if fields[:1] == ["ii"] else None
+
+
 def libc():
     try:
         return os.confstr("CS_GNU_LIBC_VERSION")
     except (OSError, ValueError):
         return " ".join(platform.libc_ver())
+
+
+LOAD = "load at the start"
+
+
+def differences(before, now):
+    """"kernel: Linux 7 (was: Linux 6)": what two descriptions both have, and not alike."""
+    return [f"{name}: {now[name]} (was: {before[name]})" for name in now
+            if name != LOAD and name in before and now[name] != before[name]]
 
 
 def describe(build):
@@ -118,10 +156,19 @@ def describe(build):
         "libc": libc(),
         "compiler": compiler(build),
         "commit": commit(),
-        "load at the start": " ".join((read_text("/proc/loadavg") or "").split()[:3]),
+        "benchmarks": f"sha256 {checksum_of_benchmarks(build)}",
+        "programs": programs(),
+        LOAD: " ".join((read_text("/proc/loadavg") or "").split()[:3]),
     }
     return {name: value for name, value in known.items() if value}
 
 
 def free_megabytes(path):
     return shutil.disk_usage(path).free >> 20
+
+
+FULL = 4  # MB: with less than this free, a program that writes a file fails
+
+
+def is_full(path):
+    return free_megabytes(path) < FULL

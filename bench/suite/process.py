@@ -1,10 +1,13 @@
 """One run of a command under an allocator, measured from outside by bench-runner."""
 
+import errno
 import json
+import os
 import tempfile
 from pathlib import Path
 
 from lib import allocators, runner
+from . import machine
 from .workload import Failed, Sample
 
 # Fixed and small: what a run does must not depend on who starts it.
@@ -23,7 +26,10 @@ def run(context, allocator, command, **more):
 
 
 def run_and_read(context, allocator, command, *, stdin=None, env=None, timeout=600):
-    """The Sample, and what the command printed. If it fails, the reason ends with the last it said on stderr."""
+    """The Sample, and what the command printed. If it fails, the reason ends with the last it said on stderr.
+
+    A preload that does not take is a failure, though ld.so only warns of it: it would be glibc that is measured.
+    """
     with tempfile.TemporaryDirectory(dir=context.scratch) as directory:
         output, errors = Path(directory) / "output", Path(directory) / "errors"
         line = [str(context.build / "bench-runner"), "--runs", "1", "--warmup", "0", "--timeout", str(timeout),
@@ -35,9 +41,19 @@ def run_and_read(context, allocator, command, *, stdin=None, env=None, timeout=6
         if reason:
             raise Failed(reason)
         sample, status = read_row(out.splitlines()[0])
+        refused = runner.not_preloaded(errors.read_text(encoding="utf-8", errors="replace"))
+        if refused:
+            raise Failed(refused)
         if status:
+            require_space(context.scratch)
             raise Failed(runner.describe(status) + last_words(errors))
         return sample, output.read_text(encoding="utf-8", errors="replace")
+
+
+def require_space(path):
+    """Asked when a program failed, while what it wrote is still there: a full disk is not the allocator's fault."""
+    if machine.is_full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def last_words(path):

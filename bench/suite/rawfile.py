@@ -13,7 +13,7 @@ class RawFile:
 
     def __init__(self, path, tell, write=os.write):
         self.path, self.tell, self.write = Path(path), tell, write
-        self.pending, self.in_trouble = bytearray(), False
+        self.pending, self.in_trouble, self.synced = bytearray(), False, True
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: another run writes there
         if self.ends_within_a_line():
@@ -32,6 +32,10 @@ class RawFile:
         try:
             while self.pending:
                 del self.pending[:self.write(self.fd, bytes(self.pending))]
+                self.synced = False
+            if not self.synced:
+                os.fdatasync(self.fd)
+                self.synced = True
         except OSError as error:
             if not self.in_trouble:
                 self.tell(f"cannot write {self.path}: {error.strerror}; the samples are kept in memory until it goes")

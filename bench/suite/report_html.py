@@ -135,9 +135,9 @@ class Page:
         return charts.bar_card(row.name + tables.marks(row, self.found), bars, floor, row.about["models"])
 
     def floor_of(self, row, lowest, key):
-        """The floor as a ratio to the best: a pair's, or the live bytes."""
+        """The floor as a ratio to the best: a pair's, or that of the page faults; or the live bytes."""
         if key == TIME:
-            return results.cell(row, limits.FLOOR, lowest, TIME).ratio
+            return results.cell(row, limits.FLOOR, lowest, TIME).ratio or tables.page_floor(self.found, row, lowest)
         live = results.live_kib(row, self.names)
         return live / results.median(row.values(lowest, MEMORY).values()) if live else None
 
@@ -199,10 +199,10 @@ class Page:
 
     def scatters(self):
         found = self.found
-        each = [self.scatter("over all", results.overall(found, self.names, TIME)[0],
-                             results.overall(found, self.names, MEMORY)[0])]
+        both = [results.overall(found, self.names, key, rows=results.rows_with_both)[0] for key in (TIME, MEMORY)]
+        each = [self.scatter("over all", *both)]
         for group in found.groups():
-            rows = tables.rows_of(found, group)
+            rows = results.rows_with_both(found, group)
             each.append(self.scatter(group, results.means(rows, self.names, TIME)[0],
                                      results.means(rows, self.names, MEMORY)[0]))
         return each
@@ -214,7 +214,7 @@ class Page:
                  for one in (tables.means_table(self.found, TIME), tables.means_table(self.found, MEMORY)) if one.rows]
         scatters = [one for one in self.scatters() if one]
         return ('<h2 id="summary">Summary</h2>' + f'<div class="grid">{"".join(means)}</div>'
-                + ("<h3>Time against memory: geometric means; the lower left is the best</h3>" + self.legend()
+                + ("<h3>Time against memory: geometric means of the rows that have both; the lower left is the best</h3>" + self.legend()
                    + cards(scatters) if scatters else ""))
 
     def losses(self):
@@ -260,7 +260,8 @@ class Page:
     def reading(self):
         return (f"<p>{escape(tables.HOW_TO_READ)}</p>"
                 f"<p class='soft'>{escape(tables.reading_note(self.found))} Bars end at {charts.BAR_LIMIT:g} times the "
-                "best; a dashed line is what is possible: the floor of a pair of calls, or the live bytes (over time: "
+                "best; a dashed line is what is possible: the floor of a pair of calls, else "
+                "the kernel's part of the fewest page faults, or the live bytes (over time: "
                 "those of the first allocator).</p>")
 
 

@@ -50,7 +50,13 @@ def around(spread):
 
 
 def shown_value(key, value):
-    return figures.show_time(value) if key == TIME else f"{megabytes(value)} MB"
+    if key == TIME:
+        return figures.show_time(value)
+    return f"{megabytes(value)} MB" if key == MEMORY else f"{digits(value)} {key.split()[-1]}"
+
+
+def shown_key(key):
+    return {TIME: "time", MEMORY: "peak RSS"}.get(key, key)
 
 
 def ratio_cell(cell, key):
@@ -98,14 +104,15 @@ def means_table(found, key):
     names, what = found.allocators(), "time" if key == TIME else "peak RSS"
     table = Table(f"Geometric means: {what} over the best", ["group", "rows"] + names,
                   note="Each row's ratio is to the best of all allocators in that row. A row counts if every allocator "
-                       "has it; over all, each group counts once.")
+                       "has it, but for those marked (short); over all, each group counts once.")
     for group in found.groups():
-        each, count = results.means(rows_of(found, group), names, key)
+        each, count = results.means(results.rows_of(found, group), names, key)
         if count:
             table.rows.append(plain(group, str(count)) + mean_cells(each, names))
-    each, count = results.overall(found, names, key)
-    if count:
-        table.rows.append(plain("over all", str(count)) + mean_cells(each, names))
+    for what, without in (("over all", ()), ("but start-up", ("startup",))):
+        each, count = results.overall(found, names, key, without)
+        if count:
+            table.rows.append(plain(what, str(count)) + mean_cells(each, names))
     return table
 
 
@@ -172,12 +179,13 @@ def loss_table(found, us=results.US):
                   ["workload", "figure", us, "best", "ratio"])
     for loss in results.losses(found, us):
         row = found.rows[loss.name]
-        table.rows.append(plain(loss.name + marks(row, found), "time" if loss.key == TIME else "peak RSS",
+        table.rows.append(plain(loss.name + marks(row, found), shown_key(loss.key),
                                 shown_value(loss.key, loss.value),
                                 f"{loss.best} {shown_value(loss.key, loss.best_value)}",
                                 ratio(loss.ratio) + around(loss.spread)))
-    compared = sum(1 for row in found.compared() for key in (TIME, MEMORY)
-                   if results.compares(row, key) and row.values(us, key))
+    compared = sum(1 for row in found.compared()
+                   for key in [key for key in (TIME, MEMORY) if results.compares(row, key)] +
+                   results.compared_figures(row) if row.values(us, key))
     table.note = f"{len(table.rows) or 'None'} of {counted(compared, 'comparison')}."
     return table
 
@@ -238,6 +246,19 @@ def fault_table(found, least=0.05):
     return table
 
 
+def page_floor(found, row, name):
+    """What the kernel takes for the faults of whoever has the fewest, as a share of one's CPU time: no allocator that
+    gets its memory so is faster. None where it is not known, or next to nothing."""
+    price = page_price(found)
+    faults = [results.median(row.values(n, "minor_faults").values()) for n in found.allocators()]
+    faults = [n for n in faults if n is not None]
+    share = fault_share(row, name, price) if price and faults and results.compares(row, MEMORY) else None
+    if not share or not share[0]:
+        return None
+    floor = share[1] * min(faults) / share[0]
+    return floor if floor >= 0.01 else None
+
+
 def fault_share(row, name, price):
     faults, user, system = (results.median(row.values(name, key).values())
                             for key in ("minor_faults", "user_ns", "system_ns"))
@@ -278,8 +299,8 @@ def counted(number, what):
 HOW_TO_READ = (
     "Each round measures a workload under every allocator, one right after the other, each time beginning with "
     "another. A figure is the median over the rounds, of the ratio within a round, to the best of all allocators in "
-    "that row (bslab included), so the best has 1.00 and lower is better; ± is half the interquartile range, shown "
-    "from three rounds on. A difference smaller than the spread is none.")
+    "that row (bslab included), so the best has 1.00 and lower is better; ± is half the interquartile range, "
+    "with two rounds half of their difference. A difference smaller than the spread is none.")
 
 
 def reading_note(found):

@@ -1,6 +1,7 @@
 """What was measured, read back from the raw file, and the figures made of it: medians, spreads, ratios."""
 
 import math
+import re
 import statistics
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional
@@ -56,8 +57,8 @@ class Row:
         return list(dict.fromkeys(name for turn in sorted(self.tries) for name in self.round(turn)))
 
     def values(self, allocator, key):
-        """By round, where the sample has it."""
-        found = {turn: sample.get(key) for turn, sample in self.kept(allocator).items()}
+        """By round, where the sample has it; a key that is no measurement of its own is one of the figures."""
+        found = {turn: sample.get(key, sample.get("figures", {}).get(key)) for turn, sample in self.kept(allocator).items()}
         return {turn: value for turn, value in found.items() if value is not None}
 
     def figures(self, allocator, name):
@@ -178,11 +179,15 @@ def median(values):
 
 
 def spread(values):
-    """Half the interquartile range over the median, None with fewer than three: 0.02 is plus-minus 2%."""
-    values = list(values)
-    if len(values) < 3:
+    """Half the interquartile range over the median, of two half of what is between them: 0.02 is plus-minus 2%."""
+    values = sorted(values)
+    if len(values) < 2:
         return None
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    if len(values) == 2:
+        low, high = values
+        middle = (low + high) / 2
+    else:
+        low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return (high - low) / 2 / middle if middle else None
 
 
@@ -232,10 +237,27 @@ def compares(row, key):
     return row.about.get("compares_time" if key == TIME else "compares_memory", True)
 
 
+def is_short(row, found_mode):
+    """Measured as in smoke mode, since the time did not suffice: its figures say little."""
+    return (row.about.get("mode") == "smoke") and found_mode not in (None, "smoke")
+
+
 def mean_rows(rows, names, key):
     """The rows that a mean may take: compared, and measured under every allocator, else the means are of different
     things."""
     return [row for row in rows if compares(row, key) and all(row.values(name, key) for name in names)]
+
+
+def rows_of(results, group):
+    return [row for row in results.compared() if row.about["group"] == group and
+            not is_short(row, results.start.get("mode"))]
+
+
+def rows_with_both(results, group):
+    """For time against memory: two means of the same rows."""
+    names, rows = results.allocators(), rows_of(results, group)
+    memory = {row.name for row in mean_rows(rows, names, MEMORY)}
+    return [row for row in mean_rows(rows, names, TIME) if row.name in memory]
 
 
 def means(rows, names, key):
@@ -245,10 +267,9 @@ def means(rows, names, key):
     return {name: geometric_mean(row[name].ratio for row in each) for name in names}, len(taken)
 
 
-def overall(results, names, key):
+def overall(results, names, key, without=(), rows=rows_of):
     """The geometric mean of the groups' means, so that a group counts once however many rows it has."""
-    by_group = [means([r for r in results.compared() if r.about["group"] == group], names, key)
-                for group in results.groups()]
+    by_group = [means(rows(results, group), names, key) for group in results.groups() if group not in without]
     taken = [each for each, rows in by_group if rows]
     return {name: geometric_mean(each[name] for each in taken) for name in names}, sum(rows for _, rows in by_group)
 
@@ -264,11 +285,25 @@ class Loss:
     spread: Optional[float]
 
 
+# Figures of their own that are better when lower. The others are parts of those, or counts.
+LOWER_IS_BETTER = re.compile(r"^(p99 us|.* us/op|thread us|last free ns|fork ms|copied MB|valley rss MB|"
+                             r"rss (after [135]\d* s|after frees|when empty) MB|per thread KiB)$")
+
+
+def compared_figures(row):
+    """What is compared beside time and peak RSS."""
+    return [name for name in row.figure_names() if LOWER_IS_BETTER.match(name)]
+
+
 def losses(results, us=US, limit=WORSE):
     """Where we are worse than the limit times the best, the worst first. As shown, with two decimals."""
-    names = results.allocators()
-    found = [loss for row in results.compared() for key in (TIME, MEMORY) if compares(row, key)
-             for loss in [loss_of(row, names, key, us)] if loss and round(loss.ratio, 2) > limit]
+    names, found = results.allocators(), []
+    for row in results.compared():
+        if is_short(row, results.start.get("mode")):
+            continue
+        keys = [key for key in (TIME, MEMORY) if compares(row, key)] + compared_figures(row)
+        found += [loss for key in keys for loss in [loss_of(row, names, key, us)]
+                  if loss and round(loss.ratio, 2) > limit]
     return sorted(found, key=lambda loss: -loss.ratio)
 
 
@@ -282,11 +317,10 @@ def loss_of(row, names, key, us):
     return Loss(row.name, key, ours.value, first, median(row.values(first, key).values()), ours.ratio, ours.spread)
 
 
-def noise(row, names, key=TIME):
-    """The largest spread of the row's ratios, or None if there are too few rounds to know."""
-    if not compares(row, key):
-        return None
-    spreads = [c.spread for c in cells(row, names, key).values() if c.spread is not None]
+def noise(row, names):
+    """The largest spread of the row's ratios, of time and of memory, or None if there are too few rounds to know."""
+    spreads = [c.spread for key in (TIME, MEMORY) if compares(row, key) for c in cells(row, names, key).values()
+               if c.spread is not None]
     return max(spreads, default=None)
 
 

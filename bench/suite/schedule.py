@@ -16,7 +16,7 @@ class Budget:
 
 
 # Below what is promised: the reports are written and the last measurement ends after it; a machine may be slower.
-BUDGETS = {"smoke": Budget(None, 1, 0, 0), "quick": Budget(280, 5, 2), "full": Budget(3000, 15, 4)}
+BUDGETS = {"smoke": Budget(None, 1, 0, 0), "quick": Budget(280, 5, 2), "full": Budget(6600, 15, 4)}
 
 
 def budget_for(mode, rounds):
@@ -25,11 +25,15 @@ def budget_for(mode, rounds):
 
 
 def order(participants, turn, place):
-    """The participants of one round of one workload: the first one differs from round to round and row to row."""
+    """The participants of one round of one workload: the first one differs from round to round and row to row.
+
+    Every other round goes backwards, lest each always inherits the machine from the same one. For rows with a single
+    round the rows alternate as well, in blocks in which each comes first once.
+    """
     if not participants:
         return []
-    start = (turn + place) % len(participants)
-    return participants[start:] + participants[:start]
+    start, step = (turn + place) % len(participants), -1 if (turn + place // len(participants)) % 2 else 1
+    return [participants[(start + step * i) % len(participants)] for i in range(len(participants))]
 
 
 def allot(costs, done, seconds, most, enough=None):

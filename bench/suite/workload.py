@@ -38,6 +38,7 @@ class Sample:
     figures: Dict[str, float] = field(default_factory=dict)  # "name unit": value, such as {"p99 us": 81.5}
     # Curves over time: "rss" -> [[seconds, KiB], ...]
     series: Dict[str, List[List[float]]] = field(default_factory=dict)
+    times_ns: List[float] = field(default_factory=list)  # those of which time_ns is the median, for later questions
 
 
 @dataclass

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import tempfile
 import unittest
@@ -7,7 +8,7 @@ from unittest import mock
 import here
 from lib import runner
 from lib.allocators import Allocator
-from suite import process
+from suite import machine, process
 from suite.workload import Context, Failed
 
 GLIBC = Allocator("glibc", None)
@@ -63,6 +64,22 @@ class Runner(unittest.TestCase):
         self.assertEqual(text, "out\n")
         self.assertGreater(sample.time_ns, 0)
         self.assertEqual(list(self.directory.iterdir()), [])
+
+    def test_a_preload_that_does_not_take(self):
+        gone = Allocator("gone", "/nonexistent/libgone.so")
+        with self.assertRaises(Failed) as caught:
+            process.run(self.context, gone, ["/bin/true"])
+        self.assertIn("object '/nonexistent/libgone.so' from LD_PRELOAD", str(caught.exception))
+        # hyperfine's way: what the caller starts itself.
+        _, reason = runner.call(["/bin/true"], process.environment(gone))
+        self.assertIn("/nonexistent/libgone.so", reason)
+
+    def test_a_failure_on_a_full_disk(self):
+        with mock.patch.object(machine, "is_full", lambda _: True):
+            self.assertEqual(self.shell("echo fine")[1], "fine\n")
+            with self.assertRaises(OSError) as caught:
+                self.shell("exit 1")
+        self.assertEqual(caught.exception.errno, errno.ENOSPC)
 
     def test_one_that_hangs(self):
         self.assertEqual(self.reason("echo waiting >&2; exec sleep 60", timeout=1), "killed by SIGKILL: waiting")

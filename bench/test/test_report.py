@@ -4,6 +4,7 @@ import xml.etree.ElementTree
 
 import here  # noqa: F401
 from suite import charts, report, report_html, report_markdown, results
+from suite import report_tables as tables
 from suite.report_html import colours, y_unit
 from test_results import attempt, sample, start, workload
 
@@ -55,6 +56,17 @@ class Reports(unittest.TestCase):
         self.assertEqual(y_unit([5.0], results.TIME), ("ns", 1))
         self.assertEqual(y_unit([5e6], results.TIME), ("us", 1e3))
         self.assertEqual(y_unit([5e10], results.TIME), ("s", 1e9))
+
+
+class Floors(unittest.TestCase):
+    def test_of_pages_is_the_share_of_the_fewest_faults(self):
+        each = [sample("bslab", 0, 10, minor_faults=100, user_ns=500, system_ns=500),
+                sample("glibc", 0, 10, minor_faults=40, user_ns=1000, system_ns=1000)]
+        fresh = [workload(results.limits.PAGE_ROW, "limits"), sample("glibc", 0, 5.0, name=results.limits.PAGE_ROW)]
+        found = results.build([start("bslab", "glibc"), workload(), *each, *fresh])
+        self.assertAlmostEqual(tables.page_floor(found, found.rows["g/w"], "bslab"), 40 * 5 / 1000)
+        self.assertIsNone(tables.page_floor(results.build([start("bslab"), workload(), each[0]]),
+                                            found.rows["g/w"], "bslab"))
 
 
 class Charts(unittest.TestCase):

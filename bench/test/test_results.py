@@ -31,8 +31,11 @@ class Figures(unittest.TestCase):
     def test_spread_is_half_the_interquartile_range(self):
         self.assertAlmostEqual(results.spread([90, 95, 100, 105, 110]), 0.05)
 
-    def test_spread_of_two_is_unknown(self):
-        self.assertIsNone(results.spread([1, 2]))
+    def test_spread_of_two_is_half_their_difference(self):
+        self.assertAlmostEqual(results.spread([90, 110]), 0.1)
+
+    def test_spread_of_one_is_unknown(self):
+        self.assertIsNone(results.spread([1]))
 
     def test_one_outlier_of_five_does_not_show(self):
         self.assertEqual(results.spread([100, 100, 100, 100, 900]), 0)
@@ -89,7 +92,7 @@ class Rows(unittest.TestCase):
         self.assertEqual(results.cells(found.rows["g/w"], found.allocators(), TIME)["a"].ratio, 1)
 
     def test_live_bytes_from_a_figure_or_a_curve(self):
-        row = self.row(sample("a", 0, 1, figures={"peak live MB": 2.0}))
+        row = self.row(sample("a", 0, 1, figures={"peak live MiB": 2.0}))
         self.assertEqual(results.live_kib(row, ["a"]), 2048)
         row = self.row(sample("a", 0, 1, series={"live": [[0, 5], [1, 9], [2, 3]]}))
         self.assertEqual(results.live_kib(row, ["a"]), 9)
@@ -129,6 +132,25 @@ class Means(unittest.TestCase):
         found = results.build([start("bslab", "glibc"), workload(), sample("bslab", 0, 1.104, 1),
                                sample("glibc", 0, 1.0, 1)])
         self.assertEqual(results.losses(found), [])
+
+    def test_a_figure_that_is_better_when_lower_can_be_a_loss(self):
+        found = results.build([start("bslab", "glibc"), workload(compares_time=False, compares_memory=False),
+                               sample("bslab", 0, 1, 1, figures={"p99 us": 300, "p50 us": 900}),
+                               sample("glibc", 0, 1, 1, figures={"p99 us": 100, "p50 us": 100})])
+        self.assertEqual([(loss.key, loss.ratio) for loss in results.losses(found)], [("p99 us", 3)])
+
+    def test_what_was_measured_in_short_counts_for_nothing(self):
+        found = results.build([{**start("bslab", "glibc"), "mode": "full"}, workload(mode="smoke"), sample("bslab", 0, 9, 1),
+                               sample("glibc", 0, 1, 1)])
+        self.assertEqual(results.losses(found), [])
+        self.assertEqual(results.overall(found, ["bslab", "glibc"], TIME)[1], 0)
+
+    def test_time_against_memory_is_of_rows_that_have_both(self):
+        found = results.build([start("bslab", "glibc"), workload(), sample("bslab", 0, 2, 1), sample("glibc", 0, 1, 1),
+                               workload("g/2", compares_memory=False), sample("bslab", 0, 9, 1, "g/2"),
+                               sample("glibc", 0, 1, 1, "g/2")])
+        each = results.overall(found, ["bslab", "glibc"], TIME, rows=results.rows_with_both)[0]
+        self.assertEqual(each, {"bslab": 2, "glibc": 1})
 
     def test_rows_that_do_not_compare_time(self):
         found = results.build([start("bslab", "glibc"), workload(compares_time=False), sample("bslab", 0, 9, 1),

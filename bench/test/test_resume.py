@@ -1,8 +1,10 @@
 import argparse
+import contextlib
 import errno
 import fcntl
 import io
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -12,7 +14,7 @@ from unittest import mock
 
 import here  # noqa: F401
 from lib.allocators import Allocator
-from suite import driver, groups, rawfile, results, schedule
+from suite import driver, groups, load, machine, rawfile, results, schedule
 from suite.progress import Progress
 from suite.workload import Failed, Missing, Sample, Workload
 
@@ -78,17 +80,18 @@ class Directory(unittest.TestCase):
 
 
 class Suites(Directory):
-    def run_suite(self, workloads, rounds=2, lock=None):
+    def run_suite(self, workloads, rounds=2, lock=None, ours="x", outside=1000, retried=0.0):
         """As bench/run does; what it returns, and the results read back."""
-        args = argparse.Namespace(mode="quick", rounds=rounds, build=self.directory, pin=None, noise=10, outside=1000,
-                                  lock=lock)
+        args = argparse.Namespace(mode="quick", rounds=rounds, build=self.directory, pin=None, noise=10,
+                                  outside=outside, lock=lock)
         found = results.load(self.path) if self.path.exists() else results.Results(start={})
         raw = rawfile.RawFile(self.path, self.fail)
-        chosen = [Allocator("bslab", "x"), Allocator("glibc", None)]
+        chosen = [Allocator("bslab", str(ours)), Allocator("glibc", None)]
         suite = driver.Suite(args, workloads, chosen, raw, found, Progress(io.StringIO()), Uninterrupted())
+        suite.retried = retried
         finished = suite.run_in_scratch()
         raw.close()
-        self.waited = suite.machine.waited
+        self.waited, self.changed = suite.machine.waited, suite.changed
         return finished, results.load(self.path)
 
     def test_each_once_a_round(self):
@@ -170,6 +173,42 @@ class Suites(Directory):
         self.assertEqual(found.rows["fake/prepared"].rounds(), 3)
         self.assertEqual(calls.count(("measure", "quick")), 1)
 
+    def test_a_trial_is_of_the_first_round_its_order_and_its_load(self):
+        calls = []
+        budget = mock.patch.dict(schedule.BUDGETS, quick=schedule.Budget(60, 1, 0))
+
+        def read():
+            calls.append("load")
+            return load.Reading(0.0, 0.0, 0.0, 0.0, 1)
+
+        with budget, mock.patch.object(load, "read", read):
+            self.run_suite([Fake("a", calls), Fake("b", calls)], rounds=None)
+        self.assertEqual(calls, ["load", ("fake/a", "bslab"), ("fake/a", "glibc"), "load",
+                                 "load", ("fake/b", "glibc"), ("fake/b", "bslab"), "load"])
+
+    def attempts_of(self, found):
+        return [turn for row in found.rows.values() for turn, number in sorted(row.outside) if number == 1]
+
+    def test_repeating_that_does_not_help_stops_for_some_minutes(self):
+        for patience, repeated in ((1e9, driver.USELESS), (-1, 9)):
+            self.path.unlink(missing_ok=True)
+            with mock.patch.object(driver, "PATIENCE", patience), mock.patch.object(load, "outside", lambda *_: 0.5):
+                _, found = self.run_suite([Fake("a", [])], rounds=9, outside=10)
+            self.assertEqual(len(self.attempts_of(found)), repeated)
+            self.assertEqual(sum("only marked" in event["text"] for event in found.events), 1)
+
+    def test_what_was_repeated_before_a_resume_counts(self):
+        budget = mock.patch.dict(schedule.BUDGETS, quick=schedule.Budget(60, 1, 0))
+        with budget, mock.patch.object(load, "outside", lambda *_: 0.5):
+            _, found = self.run_suite([Fake("a", [])], rounds=None, outside=10)
+            self.assertEqual(len(self.attempts_of(found)), 1)
+            self.path.unlink()
+            _, found = self.run_suite([Fake("a", [])], rounds=None, outside=10, retried=9.0)
+            self.assertEqual(self.attempts_of(found), [])
+        records = [{"kind": "sample", "seconds": 1.5, "attempt": 1}, {"kind": "sample", "seconds": 7, "attempt": 0},
+                   {"kind": "sample", "seconds": 2.5, "attempt": 1}, {"kind": "note", "text": ""}]
+        self.assertEqual(driver.repeated_seconds(records), 4)
+
     def test_who_fails_is_left_out_and_the_rest_goes_on(self):
         calls = []
         _, found = self.run_suite([Fake("a", calls, fails=("bslab",)), Fake("b", calls)])
@@ -177,6 +216,44 @@ class Suites(Directory):
         self.assertEqual(calls.count(("fake/a", "bslab")), 1)
         self.assertEqual(calls.count(("fake/a", "glibc")), 2)
         self.assertEqual(driver.status_of(found, True, False, True), driver.FAILED)
+
+    def test_a_file_that_changes_ends_the_run(self):
+        ours = self.directory / "libours.so"
+
+        class Builds(Fake):
+            def measure(self, context, allocator):
+                sample = super().measure(context, allocator)
+                if len(self.calls) == change_at:
+                    ours.write_text("another build", encoding="ascii")
+                if len(self.calls) >= change_at and allocator.name == "bslab":
+                    raise Failed("file too short")
+                return sample
+
+        for change_at in (3, 4):  # while glibc is measured, and while bslab is, in the second round
+            calls = []
+            ours.write_text("a build", encoding="ascii")
+            self.path.unlink(missing_ok=True)
+            finished, found = self.run_suite([Builds("a", calls), Fake("b", [])], ours=ours, rounds=9)
+            self.assertTrue(finished and self.changed)
+            self.assertEqual([name for _, name in calls], ["bslab", "glibc", "glibc", "bslab"])
+            self.assertIn(f"bslab ({ours}) has changed", found.events[-1]["text"])
+            self.assertEqual([row.failed for row in found.rows.values()], [{}, {}])
+            self.assertEqual(len(found.rows["fake/a"].values("bslab", results.TIME)), 1)
+
+    def test_a_full_disk_is_no_failure_and_is_tried_again(self):
+        for error, full in ((OSError(errno.ENOSPC, "No space left on device"), False),
+                            (Failed("exit status 1: could not extend file: No space left on device"), False),
+                            (Failed("killed by SIGBUS"), True)):
+            self.path.unlink(missing_ok=True)
+            calls = []
+            workload = Fake("a", calls)
+            with mock.patch.object(machine, "is_full", lambda _: full), \
+                    mock.patch.object(workload, "measure", side_effect=error):
+                _, found = self.run_suite([workload], rounds=1)
+            self.assertEqual(found.rows["fake/a"].failed, {})
+            self.assertIn("fake/a under bslab skipped: no space", found.events[0]["text"])
+            _, found = self.run_suite([workload], rounds=1)
+            self.assertEqual((len(calls), found.rows["fake/a"].rounds()), (2, 1))
 
     def test_what_is_missing_is_told_and_is_no_failure(self):
         calls = []
@@ -200,6 +277,20 @@ class Suites(Directory):
         self.assertFalse(finished)
         self.assertEqual(found.rows["fake/a"].failed, {})
 
+    def test_an_interrupt_that_got_lost_ends_the_run_before_the_next_round(self):
+        calls, interrupts = [], Uninterrupted()
+
+        class Losing(Fake):
+            def measure(self, context, allocator):
+                with contextlib.suppress(KeyboardInterrupt):
+                    interrupts.handle(None, None)
+                return super().measure(context, allocator)
+
+        with mock.patch(f"{__name__}.Uninterrupted", lambda: interrupts):
+            finished, _ = self.run_suite([Losing("a", calls)], rounds=9)
+        self.assertFalse(finished)
+        self.assertEqual(len(calls), 2)
+
     def test_a_run_interrupted_at_once_left_nothing_to_resume(self):
         self.path.touch()
         self.assertFalse(driver.has_results(self.directory))
@@ -212,6 +303,35 @@ class Suites(Directory):
         self.assertEqual(driver.status_of(found, True, True, True), driver.INCOMPLETE)
         self.assertEqual(driver.status_of(found, True, False, False), driver.FAILED)
         self.assertEqual(driver.status_of(found, False, False, True), driver.INTERRUPTED)
+
+
+class Signals(unittest.TestCase):
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def setUp(self):
+        for number in self.NUMBERS:
+            self.addCleanup(signal.signal, number, signal.signal(number, signal.SIG_DFL))  # who started us may ignore it
+
+    def test_what_is_ignored_stays_so(self):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        interrupts = driver.Interrupts()
+        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+        self.assertEqual(signal.getsignal(signal.SIGTERM), interrupts.handle)
+
+    def test_only_the_first_one_counts(self):
+        driver.Interrupts()
+        with self.assertRaises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        for number in self.NUMBERS:
+            signal.raise_signal(number)
+
+    def test_one_that_is_held_comes_afterwards(self):
+        interrupts, done = driver.Interrupts(), []
+        with self.assertRaises(KeyboardInterrupt):
+            with interrupts.hold():
+                signal.raise_signal(signal.SIGINT)
+                done.append("written")
+        self.assertEqual(done, ["written"])
 
 
 class RawFiles(Directory):
@@ -246,6 +366,22 @@ class RawFiles(Directory):
         self.assertTrue(raw.close())
         self.assertEqual([r["text"] for r in rawfile.read(self.path)], ["a", "b"])
 
+    def test_each_record_is_on_the_disk_at_once(self):
+        with mock.patch.object(os, "fdatasync") as sync:
+            raw = self.open()
+            raw.append({"kind": "note", "text": "a"})
+            raw.append({"kind": "note", "text": "b"})
+            self.assertEqual(sync.call_count, 2)
+            self.assertTrue(raw.close())
+            self.assertEqual(sync.call_count, 2)
+
+    def test_what_could_not_be_synced_is_tried_again(self):
+        raw = self.open()
+        with mock.patch.object(os, "fdatasync", side_effect=OSError(errno.EIO, "Input/output error")):
+            raw.append({"kind": "note", "text": "a"})
+        self.assertEqual(len(self.told), 1)
+        self.assertTrue(raw.close())
+
     def test_a_disk_that_stays_full_is_told(self):
         raw = self.open(lambda fd, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
         raw.append({"kind": "note", "text": "a"})
@@ -278,7 +414,11 @@ class Choosing(unittest.TestCase):
 
     def test_what_is_no_number(self):
         self.assertEqual(driver.clean(Sample(time_ns=1.5)), {"time_ns": 1.5})
-        for wrong in (Sample(time_ns=float("nan")), Sample(figures={"p99 us": float("inf")}), None):
+        self.assertEqual(driver.clean(Sample(series={"rss": [[0, 1]]})), {"series": {"rss": [[0, 1]]}})
+        self.assertEqual(driver.clean(Sample(times_ns=[1, 2])), {"times_ns": [1, 2]})
+        for wrong in (Sample(time_ns=float("nan")), Sample(figures={"p99 us": float("inf")}), None,
+                      Sample(times_ns=[1, float("nan")]),
+                      Sample(series={"rss": [[0, 1], [1, float("nan")]]}), Sample(series={"rss": [[None, 1]]})):
             self.assertRaises(Failed, driver.clean, wrong)
 
 

@@ -11,6 +11,14 @@ class Order(unittest.TestCase):
         firsts = [schedule.order(["a", "b", "c"], turn, 5)[0] for turn in range(3)]
         self.assertEqual(sorted(firsts), ["a", "b", "c"])
 
+    def test_every_other_round_is_reversed(self):
+        self.assertEqual([schedule.order(["a", "b", "c"], turn, 0) for turn in range(4)],
+                         [["a", "b", "c"], ["b", "a", "c"], ["c", "a", "b"], ["a", "c", "b"]])
+
+    def test_in_one_round_each_comes_first_both_ways(self):
+        orders = [tuple(schedule.order(["a", "b", "c"], 0, place)) for place in range(6)]
+        self.assertEqual(len(set(orders)), 6)
+
     def test_nobody_is_lost(self):
         self.assertEqual(sorted(schedule.order([1, 2, 3], 2, 2)), [1, 2, 3])
         self.assertEqual(schedule.order([], 1, 1), [])

@@ -136,10 +136,10 @@ static void print_figures(const player *self)
 
     printf("\"time_ns\": %.3f, \"peak_rss_kb\": %lld, ",
            cpu, (long long)peak_kb);
-    printf("\"figures\": {\"ops\": %.0f, \"peak live MB\": %.3f, "
+    printf("\"figures\": {\"ops\": %.0f, \"peak live MiB\": %.3f, "
            "\"rss/live\": %.4f, \"rss/live at the live peak\": %.4f, "
            "\"wall ns/op\": %.3f}, ",
-           operations, live / 1e6, (double)peak_kb * 1024 / live,
+           operations, live / 1048576, (double)peak_kb * 1024 / live,
            (double)self->samples[SAMPLES - 1].rss_kb * 1024 / live, wall);
 }
 

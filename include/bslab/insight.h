@@ -40,7 +40,8 @@ extern "C" {
  * Writes a report to a file descriptor. 0; or -1 with errno:
  *   EINVAL   no such report, or no such format
  *   ENOMEM   no memory for the mapping
- *   others   what write(2) says (EBADF, ENOSPC, EPIPE ...); a part may have been written
+ *   others   what write(2) says (EBADF, ENOSPC, EPIPE ...); a part may have been written. EAGAIN: only after a second
+ *            without room
  */
 BSLAB_API int bslab_report(const char *what, const char *format, int fd);
 

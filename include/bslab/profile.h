@@ -21,7 +21,8 @@ extern "C" {
 
 /*
  * Samples allocations from now on, in all threads. interval: mean bytes from one sample to the next, 1 to 1 GiB; 0 is
- * 512 KiB. Blocks allocated before are not seen. If it is on already, the interval changes. 0; or -1 with errno:
+ * 512 KiB. Blocks allocated before are not seen, but for some of more than 32 KiB that grow in their place meanwhile, of
+ * which estimates are rough. If it is on already, the interval changes. 0; or -1 with errno:
  *   EINVAL   interval is too large
  *   ENOMEM   no memory for the tables
  */
@@ -43,7 +44,8 @@ BSLAB_API void bslab_profile_stop(void);
  * MiB, and some KiB for each stack. 0; or -1 with errno:
  *   EINVAL   no such format
  *   ENOMEM   no memory for the mappings
- *   others   what write(2) says (EBADF, ENOSPC, EPIPE ...); a part may have been written
+ *   others   what write(2) says (EBADF, ENOSPC, EPIPE ...); a part may have been written. EAGAIN: only after a second
+ *            without room
  */
 BSLAB_API int bslab_profile_dump(const char *format, int fd);
 

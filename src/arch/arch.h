@@ -7,7 +7,9 @@
  *   percpu.h   arch_thread_pointer(), cpu_relax() and the three restartable
  *              sequences specified in arch/percpu.h;
  *              ARCH_RETURN_BELOW_CFA: how far below a frame's canonical address (the stack
- *              pointer before the call) its return address stands; 0 where that is not fixed
+ *              pointer before the call) its return address stands; 0 where that is not fixed;
+ *              ARCH_DWARF_SP, ARCH_DWARF_KEPT: the unwind tables' number of the stack
+ *              pointer, and a mask of those of the registers that a call keeps
  */
 #ifndef BSLAB_ARCH_H
 #define BSLAB_ARCH_H

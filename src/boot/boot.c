@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "boot/boot.h"
 
+#include "base/probe.h"
 #include "os/os.h"
 
 /* Enough for the metadata of a small process: some thirty sheaves and slabs. */
@@ -33,6 +34,7 @@ static bool boot_grow(size_t size)
 	}
 	if (!chunk)
 		return false;
+	PROBE(metadata_map, chunk, want);
 	if (chunk != boot.end) /* the kernel often places the next one right behind: then the rest is not lost */
 		boot.next = chunk;
 	boot.end = chunk + want;

@@ -107,8 +107,9 @@ static void put_block(struct heap *h, uint64_t addr, const struct vm_area *large
 
 void view_blocks(struct heap *h, FILE *out)
 {
+	struct large info;
 	size_t nr_large, i;
-	struct vm_area *large = heap_large(h, &nr_large);
+	struct vm_area *large = heap_large(h, &info, &nr_large);
 	unsigned n;
 
 	if (nr_large)

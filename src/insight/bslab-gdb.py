@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """bslab in gdb:  source bslab-gdb.py
 
-    bslab ptr EXPRESSION    what stands at an address: cache, slab, object, state, neighbours; or pages, or a large block
+    bslab ptr EXPRESSION    what stands at an address: cache, slab, object, state, neighbours; or pages, or a large block;
+                            of a block that the profile sampled, who allocated it
     bslab slabinfo          the caches; likewise each other report of bslab-stat: meminfo, vmstat, ...
     bslab pages             free pages by type and order, and the map of pageblocks
     bslab                   the summary
@@ -67,6 +68,15 @@ def run_on_new_core(arguments):
         return run(["--core", path, *files(), *arguments])
 
 
+def with_names(out):
+    """The frames of a sample get the names that gdb knows."""
+    def name(match):
+        known = gdb.execute(f"info symbol {match[2]}", to_string=True)
+        return match[0] + ("" if known.startswith("No symbol") else "  " + known.split(" in section")[0].strip())
+
+    return re.sub(r"^(by  |    ) {8}(0x[0-9a-f]+)$", name, out, flags=re.M)
+
+
 def look(*arguments):
     core = core_file()
     pid = gdb.selected_inferior().pid
@@ -82,7 +92,7 @@ def look(*arguments):
             status, out, err = run_on_new_core(arguments)
     if status:
         raise gdb.GdbError(err.strip())
-    gdb.write(out)
+    gdb.write(with_names(out))
     if err:
         gdb.write(err, gdb.STDERR)
 

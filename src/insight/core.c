@@ -118,6 +118,17 @@ static bool read_file_elf(void *fd, uint64_t addr, void *buf, size_t size)
 	return read_at(*(int *)fd, addr, buf, size);
 }
 
+/* Neither waits for a FIFO nor takes a terminal: the paths in a core from elsewhere may lead to anything. */
+static int open_file(const char *path)
+{
+	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
+static bool is_regular(int fd, struct stat *st)
+{
+	return fstat(fd, st) == 0 && S_ISREG(st->st_mode);
+}
+
 static struct build_id file_build_id(int fd)
 {
 	struct build_id id = {0};
@@ -136,14 +147,17 @@ static const char *base_name(const char *path)
 /* Opens the file if it can be the image's; `want` of size 0: the core does not say, and the name has to do. */
 static int open_image(const char *path, const struct build_id *want)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open_file(path);
 	struct build_id have;
+	struct stat st;
 
 	if (fd < 0)
 		return -1;
-	have = file_build_id(fd);
-	if (!want->size || build_id_is_same(&have, want))
-		return fd;
+	if (is_regular(fd, &st)) {
+		have = file_build_id(fd);
+		if (!want->size || build_id_is_same(&have, want))
+			return fd;
+	}
 	close(fd);
 	return -1;
 }
@@ -343,11 +357,13 @@ static bool core_start(struct core *c, const char *path)
 	Elf64_Shdr first;
 	uint64_t nr;
 
-	c->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (c->fd < 0 || fstat(c->fd, &st) != 0)
+	c->fd = open_file(path);
+	if (c->fd < 0)
 		return memory_fail(&c->memory, "cannot read %s: %s", path, strerror(errno));
+	if (!is_regular(c->fd, &st))
+		return memory_fail(&c->memory, "%s is no regular file", path);
 	c->file_size = (uint64_t)st.st_size;
-	if (!S_ISREG(st.st_mode) || !read_at(c->fd, 0, &h, sizeof h) || memcmp(h.e_ident, ELFMAG, SELFMAG))
+	if (!read_at(c->fd, 0, &h, sizeof h) || memcmp(h.e_ident, ELFMAG, SELFMAG))
 		return memory_fail(&c->memory, "%s is not an ELF file", path);
 	if (!elf_header_is_good(&h))
 		return memory_fail(&c->memory, "%s is not a core of 64 bits, little endian", path);

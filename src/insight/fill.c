@@ -141,6 +141,7 @@ bool report_count_block(const struct pageblock *b, struct pages_info *info)
 {
 	info->nr_large_blocks += b->state == PAGEBLOCK_LARGE;
 	info->nr_isolated_blocks += b->state == PAGEBLOCK_ISOLATE;
+	info->nr_huge_blocks += b->is_huge != 0;
 	return b->state != PAGEBLOCK_BUDDY || count_buddy_block(b, info);
 }
 
@@ -233,17 +234,12 @@ static void fill_zone(const struct heap *h, struct zone_info *info)
 
 static void fill_large(struct heap *h, struct large_info *info, struct large_list *list)
 {
-	struct vm_area *areas;
 	struct large large;
 	size_t nr, i;
+	struct vm_area *areas = heap_large(h, &large, &nr);
 
-	if (!heap_read(h, h->root[ROOT_LARGE], &large, sizeof large)) {
-		h->nr_doubts++;
-		return;
-	}
 	*info = large.info;
 	info->nr_hot_pages = large.nr_hot_pages;
-	areas = heap_large(h, &nr);
 	list->nr_areas = info->nr_areas;
 	list->nr_listed = min_size(nr, MAX_LARGE_LISTED);
 	for (i = 0; i < list->nr_listed; i++) {

@@ -348,25 +348,59 @@ static bool area_is_good(const struct vm_area *a)
 	       (a->first ? a->nr_blocks <= REGION_MAX_BLOCKS : a->map_addr <= a->addr);
 }
 
-struct vm_area *heap_large(struct heap *h, size_t *nr)
+/*
+ * Whether the node that the walk came to is a live block's. One that was freed under it leads on to other freed ones, or
+ * to the head of the list if it was used again.
+ */
+static bool area_is_live(struct heap *h, uint64_t addr, uint64_t before, const struct vm_area *a)
 {
-	void *array = NULL;
-	struct large large;
+	return area_is_good(a) && (uintptr_t)a->node.prev == before &&
+	       heap_desc(h, a->addr) == desc_of_pointer((void *)addr, PAGE_LARGE, 0);
+}
+
+/* True when all of it was had: no node was in doubt, and there are as many as the heap has before and after. */
+static bool walk_large(struct heap *h, struct large *large, void **array, size_t *nr)
+{
+	uint64_t addr, before = 0;
 	struct list_walk w;
 	struct vm_area a;
-	uint64_t addr;
+	size_t nr_areas, nr_passed = 0;
 
-	*nr = 0;
-	if (!heap_read(h, h->root[ROOT_LARGE], &large, sizeof large))
-		return NULL;
-	list_walk_begin(&w, h, (uintptr_t)large.areas.first, offsetof(struct list_node, next), MAX_LARGE_BLOCKS);
-	while ((addr = list_walk_next(&w))) {
-		if (!heap_read(h, addr, &a, sizeof a) || !area_is_good(&a))
-			h->nr_doubts++; /* it is being made or moved, or was freed */
-		else if (!push(&array, nr, sizeof a, &a))
+	if (!heap_read(h, h->root[ROOT_LARGE], large, sizeof *large))
+		return false;
+	list_walk_begin(&w, h, (uintptr_t)large->areas.first, offsetof(struct list_node, next), MAX_LARGE_BLOCKS);
+	for (; (addr = list_walk_next(&w)); before = addr, nr_passed++)
+		if (heap_read(h, addr, &a, sizeof a) && area_is_live(h, addr, before, &a) && !push(array, nr, sizeof a, &a))
 			break;
+	return *nr == nr_passed && *nr == large->info.nr_areas &&
+	       heap_read(h, h->root[ROOT_LARGE] + offsetof(struct large, info), &nr_areas, sizeof nr_areas) &&
+	       *nr == nr_areas;
+}
+
+struct vm_area *heap_large(struct heap *h, struct large *large, size_t *nr)
+{
+	size_t nr_doubts = h->nr_doubts, nr_found;
+	struct vm_area *most = NULL;
+	void *array;
+	bool good = false;
+	int i;
+
+	memset(large, 0, sizeof *large);
+	*nr = 0;
+	for (i = 0; i < MAX_TRIES && !good; i++) {
+		array = NULL;
+		nr_found = 0;
+		good = walk_large(h, large, &array, &nr_found);
+		if (good || nr_found > *nr) {
+			free(most);
+			most = array;
+			*nr = nr_found;
+		} else {
+			free(array);
+		}
 	}
-	return array;
+	h->nr_doubts = nr_doubts + !good;
+	return most;
 }
 
 /* --- caches and slabs ------------------------------------------------------------------------------- */

@@ -8,8 +8,9 @@
  * 2. The heap is not stopped: what is read together need not belong together.
  *    A pageblock is read twice, and again while it differs. A list may change
  *    under the walk, so walks end by themselves: after as many nodes as there
- *    can be, or when they go round. What could not be had twice alike is counted
- *    in nr_doubts.
+ *    can be, or when they go round. A large block counts only if the page map leads
+ *    back to it, and their list is walked again while it changes. What could not be
+ *    had twice alike is counted in nr_doubts.
  * 3. No pointer is followed before it is looked at, and none is trusted: all
  *    that a wrong one leads to is a wrong number, a doubt.
  */
@@ -65,8 +66,8 @@ const struct region *heap_region(const struct heap *h, uint64_t addr);
 #define BUDDY_RESERVE -2 /* HIGHATOMIC */
 int heap_buddy_number(const struct heap *h, uint64_t buddy);
 
-/* All large blocks, newest first, to be freed; *nr of them. NULL when there are none. */
-struct vm_area *heap_large(struct heap *h, size_t *nr);
+/* All large blocks, newest first, to be freed; *nr of them. NULL when there are none. *large: as it was then. */
+struct vm_area *heap_large(struct heap *h, struct large *large, size_t *nr);
 
 /* Copies of a slab's header, as far as it is of use, with its bits, and of a cache. */
 struct slab_copy {

@@ -35,6 +35,7 @@ struct memory_source {
 struct memory {
 	const struct memory_source *source;
 	char name[64]; /* for messages: "process 42", "core core.42" */
+	bool is_live; /* the machine's clock is its own */
 	char fault[MAX_FAULT]; /* "" while all is well */
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "insight/view.h"
+#include "os/os.h"
 #include "page/folio.h"
 
 #define NR_NEIGHBOURS 4 /* on either side */
@@ -175,6 +176,43 @@ static bool view_object(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 	return true;
 }
 
+static void put_stack(struct heap *h, uint64_t addr, FILE *out)
+{
+	struct stack s;
+	uintptr_t pc[MAX_FRAMES];
+	unsigned i;
+
+	if (!heap_read(h, addr, &s, sizeof s) || s.nr_frames > MAX_FRAMES ||
+	    !heap_read(h, addr + offsetof(struct stack, pc), pc, s.nr_frames * sizeof *pc))
+		return;
+	for (i = 0; i < s.nr_frames; i++) {
+		line(out, i ? "" : "by");
+		fprintf(out, "0x%" PRIx64 "\n", (uint64_t)pc[i]);
+	}
+}
+
+/* Who allocated the block, and when (Linux: page_owner). Nothing where it is no longer sampled. */
+static void put_sample(struct heap *h, uint64_t sample, uint64_t addr, FILE *out)
+{
+	uint64_t now = os_coarse_clock_ms();
+	struct sample s;
+
+	if (!sample || !heap_read(h, sample, &s, sizeof s) || !s.stack || s.addr != addr)
+		return;
+	line(out, "sample");
+	fprintf(out, "%zu bytes asked for", s.size);
+	if (h->memory->is_live && now >= s.at_ms)
+		fprintf(out, ", %" PRIu64 " s ago", (now - s.at_ms) / 1000);
+	fputc('\n', out);
+	put_stack(h, (uintptr_t)s.stack, out);
+}
+
+/* The head of a run, or of a sampled block: it has one. */
+static uint64_t sample_of(page_desc_t head)
+{
+	return !desc_class(head) && desc_type(head) == PAGE_SAMPLED ? (uintptr_t)desc_pointer(head) : 0;
+}
+
 /* 0: the head of no run. */
 static uint64_t run_pages(struct heap *h, page_desc_t head)
 {
@@ -182,8 +220,8 @@ static uint64_t run_pages(struct heap *h, page_desc_t head)
 
 	if (desc_class(head))
 		return 0;
-	if (desc_type(head) == PAGE_SAMPLED)
-		return heap_read(h, (uintptr_t)desc_pointer(head), &s, sizeof s) ? s.nr_pages : 0;
+	if (sample_of(head))
+		return heap_read(h, sample_of(head), &s, sizeof s) ? s.nr_pages : 0;
 	if (desc_type(head) == PAGE_FOLIO)
 		return desc_number(head) & ((1u << FOLIO_PAGES_BITS) - 1);
 	return desc_type(head) == PAGE_RUN || desc_type(head) == PAGE_RUN_HOT ? desc_number(head) : 0;
@@ -207,6 +245,7 @@ static bool view_run(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 	line(out, "run");
 	fprintf(out, "%u pages at 0x%" PRIx64, (unsigned)nr, start);
 	fprintf(out, addr == start ? "\n" : ", the address is %" PRIu64 " bytes into it\n", addr - start);
+	put_sample(h, sample_of(d), start, out);
 	put_block(h, addr, out);
 	return true;
 }
@@ -234,16 +273,19 @@ static void put_large(const struct vm_area *a, uint64_t addr, FILE *out)
 
 static bool view_large(struct heap *h, uint64_t addr, FILE *out)
 {
+	struct large info;
 	size_t nr, i;
-	struct vm_area *large = heap_large(h, &nr);
+	struct vm_area *large = heap_large(h, &info, &nr);
 	bool found = false;
 
 	for (i = 0; i < nr && !found; i++) {
 		const struct vm_area *a = &large[i];
 
 		found = addr - a->addr < a->size || (!a->first && addr - a->map_addr < a->map_size);
-		if (found)
+		if (found) {
 			put_large(a, addr, out);
+			put_sample(h, (uintptr_t)a->sample, a->addr, out);
+		}
 	}
 	free(large);
 	if (found)

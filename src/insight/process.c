@@ -222,6 +222,7 @@ struct memory *process_open(int pid, char *fault)
 		return NULL;
 	}
 	p->memory.source = &process_source;
+	p->memory.is_live = true;
 	snprintf(p->memory.name, sizeof p->memory.name, "process %d", pid);
 	p->pid = pid;
 	p->dir = p->mem = -1;

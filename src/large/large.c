@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "os/options.h"
@@ -171,6 +172,7 @@ static bool hot_keep(struct vm_area *a)
 	last = hot_remove(NR_HOT - 1);
 	memmove(&large.hot[1], &large.hot[0], (NR_HOT - 1) * sizeof a);
 	large.hot[0] = a;
+	PROBE(large_keep, a->addr, a->size);
 	hot_count(large.nr_hot_pages + area_pages(a));
 	lock_drop(&large.lock, RANK_LARGE);
 	if (last)
@@ -194,6 +196,7 @@ static struct vm_area *hot_take(size_t size)
 			a = hot_remove(i);
 	lock_drop(&large.lock, RANK_LARGE);
 	if (a) {
+		PROBE(large_reuse, a->addr, size);
 		zone_note_recycled(area_pages(a));
 		pages_tick();
 	}
@@ -276,6 +279,7 @@ static bool mapping_alloc(struct vm_area *a, bool *zeroed)
 	mapping_trim(a, map, total);
 	guards_set(a, true);
 	os_name((void *)a->map_addr, a->map_size, "bslab:large");
+	PROBE(large_map, a->addr, a->size);
 	*zeroed = true;
 	lock_take(&large.lock, RANK_LARGE);
 	large.info.nr_mapped++;
@@ -354,6 +358,7 @@ void large_free(struct vm_area *a)
 			area_give_up(a);
 		return;
 	}
+	PROBE(large_unmap, a->addr, a->size);
 	mapping_uncount(a);
 	zone_note_unmapped(a->size >> PAGE_SHIFT);
 	if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
@@ -425,6 +430,7 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 	if (guards_set(a, false)) /* else one would stand in the middle of the block */
 		map = os_remap((void *)a->map_addr, a->map_size, map_size);
 	if (map) {
+		PROBE(large_remap, a->addr, map + head, size);
 		lock_take(&large.lock, RANK_LARGE);
 		mapping_set(a, map, map_size, head);
 		area_set_size(a, size);
@@ -460,6 +466,7 @@ static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_s
 		os_unmap(map ? map : moved, map ? map_size : old_size);
 		return false;
 	}
+	PROBE(large_move, old_addr, map, size);
 	lock_take(&large.lock, RANK_LARGE);
 	if (a->first) { /* a published block of pageblocks; else a run, which is published later */
 		large.info.bytes += size - a->size;

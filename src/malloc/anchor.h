@@ -25,6 +25,7 @@
 #include "page/buddy.h"
 #include "page/zone.h"
 #include "profile/samples.h"
+#include "profile/stacks.h"
 #include "region/region.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
@@ -72,7 +73,7 @@ struct anchor {
 	S(boot) M(boot, used) M(boot, mapped) S(slow_counts)                                       \
 	S(section) M(section, block)                                                               \
 	S(pageblock) M(pageblock, owner) M(pageblock, number) M(pageblock, state) M(pageblock, migratetype)    \
-	M(pageblock, nr_free) M(pageblock, nr_dirty_free) M(pageblock, users) M(pageblock, dirty)  \
+	M(pageblock, nr_free) M(pageblock, nr_dirty_free) M(pageblock, users) M(pageblock, is_huge) M(pageblock, dirty)  \
 	S(region) M(region, next) M(region, base) M(region, nr_blocks) M(region, nr_committed)     \
 	S(zone) M(zone, regions) M(zone, nr_used) M(zone, nr_dirty_pages) M(zone, dirty_floor)     \
 	M(zone, nr_learned) M(zone, count) S(zone_info) M(zone_info, nr_purged_pages)              \
@@ -95,6 +96,8 @@ struct anchor {
 	S(sheaf) M(sheaf, next) M(sheaf, capacity) M(sheaf, nr) M(sheaf, low_sentinel) M(sheaf, slot)          \
 	S(percpu) M(percpu, mode) M(percpu, orphans) M(percpu, limbo) M(percpu, nr_slots)          \
 	M(percpu, nr_sheaf_reaps) S(sample) M(sample, size) M(sample, nr_pages) M(sample, class)   \
+	M(sample, stack) M(sample, addr) M(sample, at_ms) M(vm_area, sample)                       \
+	S(stack) M(stack, nr_frames) M(stack, pc)                                                  \
 	S(percpu_area) M(percpu_area, top) M(percpu_area, next_orphan)
 
 /* Each number has a place of its own, so that two that change places change the sum. */

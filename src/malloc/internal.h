@@ -21,6 +21,7 @@ void reclaim_if_due(void);
 
 struct alloc_request {
 	size_t size, align;  /* any; a power of two */
+	size_t asked;	     /* by the program: realloc() may want more room */
 	struct caller by;    /* for a sample of it */
 	bool is_counted;     /* the profile's sampler has let it pass */
 	bool no_retry;	     /* NULL rather than a reclaim */

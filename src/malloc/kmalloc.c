@@ -88,7 +88,7 @@ static void *alloc_without_retry(size_t size, bool *zeroed)
 	void *p = malloc_quick(size);
 
 	*zeroed = false;
-	return p ? p : alloc_slow(&(struct alloc_request){size, 1, CALLER(), false, true}, zeroed);
+	return p ? p : alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), false, true}, zeroed);
 }
 
 static void *alloc_waiting(size_t size, unsigned gfp)

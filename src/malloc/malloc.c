@@ -60,9 +60,10 @@ static void *move_block(void *ptr, size_t old_size, size_t size, struct caller b
 {
 	size_t roomy = size_with_room(ptr, old_size, size);
 	void *p = bslab_hot.small_limit ? malloc_quick(roomy) : malloc_medium_shared(roomy);
+	bool zeroed;
 
 	if (!is_object(p))
-		p = malloc_by(roomy, by, p != NULL);
+		p = alloc_slow(&(struct alloc_request){roomy, 1, size, by, p != NULL, false}, &zeroed);
 	if (!p && roomy > size)
 		p = malloc_by(size, by, false);
 	if (!p)

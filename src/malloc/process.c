@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "arch/arch.h"
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "bslab/bslab.h"
 #include "heap/heap.h"
@@ -46,6 +47,15 @@ static void read_options(void)
 		bug_caller("%s", fault);
 }
 
+static void stats_at_exit(void)
+{
+	struct held_signals held;
+
+	os_hold_write_signals(&held);
+	bslab_malloc_stats();
+	os_release_write_signals(&held);
+}
+
 static void fork_prepare(void);
 static void fork_parent(void);
 static void fork_child(void);
@@ -63,7 +73,7 @@ static void register_callbacks(void)
 	if (pthread_key_create(&thread_key, thread_exit) == 0)
 		atomic_store_explicit(&thread_key_made, true, memory_order_release);
 	if (bslab_options.stats)
-		atexit(bslab_malloc_stats);
+		atexit(stats_at_exit);
 	reports_start();
 }
 
@@ -104,6 +114,7 @@ void process_boot(void)
 static void thread_exit(void *unused)
 {
 	(void)unused;
+	PROBE(thread_exit, thread_state.index, thread_state.buddy);
 	/* First: later destructors, and libc's own clean-up, allocate and free again. */
 	thread_state.exit_hooked = THREAD_ENDED;
 	percpu_thread_exit();
@@ -127,7 +138,7 @@ void process_hook_thread(void)
  * finds no structure half changed. Sheaves that other threads had detached are
  * lost to the child: a few objects each.
  */
-static void fork_prepare(void)
+static void locks_prepare(void)
 {
 	lock_count_up();
 	heap_fork_prepare();
@@ -137,6 +148,7 @@ static void fork_prepare(void)
 	pages_fork_prepare();
 	zone_fork_prepare();
 	map_fork_prepare();
+	profile_fork_prepare();
 	samples_fork_prepare();
 	boot_fork_prepare();
 }
@@ -145,6 +157,7 @@ static void fork_done(bool child)
 {
 	boot_fork_done(child);
 	samples_fork_done(child);
+	profile_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);
 	pages_fork_done(child);
@@ -155,17 +168,32 @@ static void fork_done(bool child)
 	lock_count_down();
 }
 
+/*
+ * Where there is one thread, and it is here, no structure is half changed, and no lock is held. To take and drop them all
+ * would copy a dozen pages in the parent and again in the child: half of what a fork costs a shell.
+ */
+static void fork_prepare(void)
+{
+	thread_state.fork_alone = os_is_single_threaded();
+	if (!thread_state.fork_alone)
+		locks_prepare();
+}
+
 static void fork_parent(void)
 {
-	fork_done(false);
+	if (!thread_state.fork_alone)
+		fork_done(false);
 	reports_poll();
 }
 
 static void fork_child(void)
 {
-	atomic_store(&report_is_due, false); /* the parent was asked */
-	fork_done(true);
-	sampler_fork_child();
+	if (atomic_load(&report_is_due))
+		atomic_store(&report_is_due, false); /* the parent was asked */
+	if (!thread_state.fork_alone)
+		fork_done(true);
+	if (sampler_interval())
+		sampler_fork_child();
 }
 
 const char *bslab_index_mode(void)

@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "bslab/profile.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "os/lock.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "os/thread.h"
@@ -83,7 +85,7 @@ static void *block_alloc(size_t size, size_t align, bool *zeroed)
 
 void *sampled_alloc(const struct alloc_request *r, size_t size, bool *zeroed)
 {
-	struct sample *s = sample_take(r->size, sampler_bytes(r->size), &r->by);
+	struct sample *s = sample_take(r->asked, sampler_bytes(r->size), &r->by);
 	bool is_small = size <= SMALL_MAX && r->align <= BSLAB_PAGE_SIZE;
 	void *p;
 
@@ -95,6 +97,7 @@ void *sampled_alloc(const struct alloc_request *r, size_t size, bool *zeroed)
 		sample_lost();
 		return NULL;
 	}
+	PROBE(sample_alloc, p, r->asked, s);
 	mark(s, p);
 	sample_place(s, (uintptr_t)p, large_of(map_lookup((uintptr_t)p)) ? 0 : pages_in(size),
 		     is_small ? size_class(size) : 0);
@@ -103,6 +106,7 @@ void *sampled_alloc(const struct alloc_request *r, size_t size, bool *zeroed)
 
 void sampled_forget(struct sample *s)
 {
+	PROBE(sample_free, s->addr, s->size, s);
 	sample_destroy(s);
 }
 
@@ -116,7 +120,7 @@ bool sampled_free(page_desc_t d, void *ptr)
 		return false;
 	nr_pages = s->nr_pages;
 	is_small = s->class;
-	sample_destroy(s);
+	sampled_forget(s);
 	if (is_small)
 		pages_free(ptr, nr_pages);
 	else
@@ -138,16 +142,18 @@ void sampled_resize(struct sample *s, void *p, size_t old_size, size_t size, str
 	unsigned nr_pages = a ? 0 : pages_in(size);
 
 	if (s && !survives(s, counted)) {
-		sample_destroy(s);
+		sampled_forget(s);
 		if (a)
 			a->sample = NULL;
 	} else if (s) {
 		sample_resize(s, (uintptr_t)p, nr_pages, size, counted);
 		mark(s, p);
 	} else if (counted > old_size && sampler_hits(counted - old_size)) {
+		/* Right for a block whose other bytes were counted; one from before the start looks the same. */
 		s = sample_take(size, counted, &by);
 		if (!s)
 			return;
+		PROBE(sample_alloc, p, size, s);
 		mark(s, p);
 		sample_place(s, (uintptr_t)p, nr_pages, 0);
 	}
@@ -184,24 +190,20 @@ static bool pinning_measure(struct pinning *p)
 
 /* --- calls -------------------------------------------------------------------------------------- */
 
-enum { NOT_READY, GETTING_READY, READY };
-
-static _Atomic int state;
-
+/*
+ * Nobody waits for who looks for the unwinder: that calls dlopen(), whose lock the one that waits may hold, and
+ * which the child of a fork would wait for in vain.
+ */
 static bool get_ready(void)
 {
-	int was = NOT_READY;
-
 	if (!samples_init())
 		return false;
-	if (atomic_compare_exchange_strong(&state, &was, GETTING_READY)) {
-		unwind_setup(bslab_options.profile_frames);
-		atomic_store(&state, READY);
-	}
-	while (atomic_load(&state) != READY)
-		os_yield();
+	unwind_setup(bslab_options.profile_frames);
 	return true;
 }
+
+/* Starting is two steps, and so is stopping: one thread's are not mixed with another's. */
+static struct lock switch_lock;
 
 int bslab_profile_start(size_t interval)
 {
@@ -214,16 +216,35 @@ int bslab_profile_start(size_t interval)
 		errno = ENOMEM;
 		return -1;
 	}
+	lock_take(&switch_lock, RANK_PROFILE);
 	sampler_start(interval ? interval : PROFILE_INTERVAL);
 	slow_path_force(SLOW_PROFILE);
+	lock_drop(&switch_lock, RANK_PROFILE);
+	reports_poll();
 	return 0;
 }
 
 void bslab_profile_stop(void)
 {
 	process_boot();
+	lock_take(&switch_lock, RANK_PROFILE);
 	sampler_stop();
 	slow_path_allow(SLOW_PROFILE);
+	lock_drop(&switch_lock, RANK_PROFILE);
+	reports_poll();
+}
+
+void profile_fork_prepare(void)
+{
+	lock_take_nested(&switch_lock);
+}
+
+void profile_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&switch_lock);
+	else
+		lock_drop_nested(&switch_lock);
 }
 
 struct dump_job {
@@ -248,6 +269,7 @@ static int dump(enum dump_format format, int fd)
 		view_drop(&j->view);
 	}
 	os_unmap(j, sizeof *j);
+	reports_poll();
 	return result;
 }
 
@@ -268,6 +290,7 @@ int bslab_profile_dump(const char *format, int fd)
 /* --- as the options say ---------------------------------------------------------------------------- */
 
 static const char *dump_path; /* NULL: none is asked for */
+static unsigned starter;      /* the process that started by option */
 
 void profile_configure(void)
 {
@@ -308,21 +331,37 @@ static int dump_to_path(const char *text, char path[MAX_PATH])
 	return result;
 }
 
+/* path: NULL for stderr, which cannot tell of itself. */
 static void say_unwritten(const char *path, int result)
 {
-	if (result)
-		bug_say("profile: cannot write %s: %s (error %u)", path, error_text(-result), (unsigned)-result);
+	if (result && (path || result == -ENOMEM))
+		bug_say("profile: cannot write %s: %s (error %u)", path ? path : "stderr", error_text(-result), (unsigned)-result);
 }
 
-/* The leak report, and the file. A file that is text is the leak report. */
+/* Whether the file is another for each process. */
+static bool names_process(const char *path)
+{
+	for (; *path; path += path[0] == '%' && path[1] ? 2 : 1)
+		if (path[0] == '%' && path[1] == 'p')
+			return true;
+	return false;
+}
+
+/*
+ * The leak report, and the file. A file that is text is the leak report. A child of fork leaves its parent's file to
+ * the parent.
+ */
 static void dump_at_exit(void)
 {
+	struct held_signals held;
 	char path[MAX_PATH];
 
-	if (dump_path)
+	os_hold_write_signals(&held);
+	if (dump_path && (os_pid() == starter || names_process(dump_path)))
 		say_unwritten(path, dump_to_path(dump_path, path));
-	if (!dump_path || format_of_path(path) != DUMP_TEXT)
-		say_unwritten("stderr", dump(DUMP_TEXT, STDERR));
+	if (!dump_path || format_of_path(dump_path) != DUMP_TEXT)
+		say_unwritten(NULL, dump(DUMP_TEXT, STDERR));
+	os_release_write_signals(&held);
 }
 
 /*
@@ -340,6 +379,7 @@ static void __attribute__((constructor)) start_by_option(void)
 	process_boot();
 	if (!bslab_options.profile_interval)
 		return;
+	starter = os_pid();
 	if (bslab_profile_start(bslab_options.profile_interval) == 0)
 		atexit(dump_at_exit);
 	else

@@ -49,6 +49,10 @@ void sampled_forget(struct sample *s) __attribute__((cold));
  */
 void sampled_resize(struct sample *s, void *p, size_t old_size, size_t size, struct caller by) __attribute__((cold));
 
+/* fork: the lock is taken before and freed after on both sides. */
+void profile_fork_prepare(void);
+void profile_fork_done(bool child);
+
 /* Keeps what the options say. */
 void profile_configure(void);
 

@@ -23,6 +23,9 @@
  *    and the snapshots only read the areas. Nor is a report that was interrupted: the
  *    second has a mapping of its own. All other signals are blocked meanwhile, so that
  *    no handler of the program can leave this one by a jump with a lock held.
+ *
+ * 3. A report by option must not end the process: what a write to a pipe without a
+ *    reader, or beyond a limit, raises is taken back.
  */
 #include "malloc/reports.h"
 
@@ -218,12 +221,22 @@ const char *error_text(int error)
 		return "permission denied";
 	case ENOENT:
 		return "no such directory";
+	case ENOTDIR:
+		return "not a directory";
+	case ELOOP:
+		return "too many symbolic links";
 	case EISDIR:
 		return "is a directory";
 	case EROFS:
 		return "read-only file system";
 	case EFBIG:
 		return "file too large";
+	case EAGAIN:
+		return "nobody reads it";
+	case EPIPE:
+		return "broken pipe";
+	case EBADF:
+		return "not open for writing";
 	case EMFILE:
 	case ENFILE:
 		return "too many open files";
@@ -253,11 +266,15 @@ static int write_to_path(const char *text, char *path)
 static void write_configured(void)
 {
 	char path[MAX_PATH] = "stderr";
-	int result = configured.path ? write_to_path(configured.path, path)
-				     : write_fd(configured.what, configured.format, STDERR);
+	struct held_signals held;
+	int result;
 
-	if (result)
+	os_hold_write_signals(&held);
+	result = configured.path ? write_to_path(configured.path, path)
+				 : write_fd(configured.what, configured.format, STDERR);
+	if (result && (configured.path || result == -ENOMEM)) /* stderr cannot tell of itself */
 		bug_say("report: cannot write %s: %s (error %u)", path, error_text(-result), (unsigned)-result);
+	os_release_write_signals(&held);
 }
 
 void report_due(void)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "heap/heap.h"
 #include "heap/pool.h"
 #include "large/large.h"
@@ -66,8 +67,10 @@ static uint64_t nr_given_back(void)
 size_t reclaim(size_t nr_keep)
 {
 	uint64_t before = nr_given_back();
+	size_t nr_given;
 	unsigned class;
 
+	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	percpu_drain();
 	runs_drain();
@@ -82,7 +85,9 @@ size_t reclaim(size_t nr_keep)
 	}
 	pages_purge();
 	zone_purge(nr_keep);
-	return (size_t)(nr_given_back() - before);
+	nr_given = (size_t)(nr_given_back() - before);
+	PROBE(reclaim_end, nr_given);
+	return nr_given;
 }
 
 void reclaim_if_due(void)
@@ -165,6 +170,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p)) {
+		PROBE(alloc_fail, r->size, align);
 		atomic_fetch_add_explicit(&counts.nr_failures, 1, memory_order_relaxed);
 		errno = ENOMEM;
 	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
@@ -178,7 +184,7 @@ static out_of_line void *malloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
@@ -200,13 +206,13 @@ void *malloc_by(size_t size, struct caller by, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, by, is_counted, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted, false}, &zeroed);
 }
 
 static out_of_line void *calloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed = false;
-	void *p = alloc_slow(&(struct alloc_request){size, 1, CALLER(), is_counted, false}, &zeroed);
+	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false}, &zeroed);
 
 	return p && !zeroed ? memset(p, 0, size) : p;
 }
@@ -227,7 +233,7 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, align, by, false, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, align, size, by, false, false}, &zeroed);
 }
 
 int posix_memalign_slow(void **ptr, size_t size, size_t align)

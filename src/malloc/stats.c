@@ -21,15 +21,18 @@ int bslab_malloc_trim(size_t pad)
 	return given;
 }
 
-static void put_stderr(const char *line, void *unused)
+/* After a failure nothing more: each line would wait for a reader anew. */
+static void put_stderr(const char *line, void *failure)
 {
 	char text[MAX_REPORT_LINE + 2];
 	size_t len = strlen(line);
+	int *result = failure;
 
-	(void)unused;
+	if (*result)
+		return;
 	memcpy(text, line, len);
 	text[len++] = '\n';
-	os_write(2, text, len);
+	*result = os_write(2, text, len);
 }
 
 static void put_stream(const char *line, void *stream)
@@ -41,12 +44,13 @@ static void put_stream(const char *line, void *stream)
 void bslab_malloc_stats(void)
 {
 	struct heap_report *r = snapshot_take();
+	int failure = 0;
 
 	if (!r) {
 		bug_say("malloc_stats: no memory for a snapshot");
 		return;
 	}
-	report_text(r, put_stderr, NULL);
+	report_text(r, put_stderr, &failure);
 	snapshot_drop(r);
 }
 

@@ -222,6 +222,8 @@ void pageblock_set_dirty(struct pageblock *b, unsigned index, unsigned nr_pages,
 {
 	unsigned end = index + nr_pages, w;
 
+	if (!dirty)
+		b->is_huge = false;
 	for (w = index / 64; w * 64 < end; w++) {
 		if (dirty)
 			b->dirty[w] |= word_mask(w, index, end);

@@ -60,6 +60,8 @@ struct pageblock {
 	uint16_t orders;
 	uint16_t purge_round; /* the owner's, in which it was last looked at */
 	uint16_t nr_splits, nr_merges; /* since the owner last added them to its own */
+	uint16_t nr_unused; /* of the dirty pages: made resident by huge_populate(), and nobody had them yet */
+	uint8_t is_huge; /* one huge page, as far as bslab knows: made so, and nothing of it was given back since */
 	uint8_t users; /* bit t: pages of it went to migratetype t since it was last wholly free */
 	uint16_t head[NR_ORDERS]; /* index of the first free page block + 1, 0: none */
 	uint64_t dirty[PAGEBLOCK_PAGES / 64];

@@ -18,7 +18,7 @@
  *   8 adopter    the buddy that adopts another's blocks (under the thread lock)
  *   9 zone       free pageblocks of all regions
  *  10 map        sections coming into being
- *  11 profile    samples and their stacks
+ *  11 profile    samples and their stacks; whether the profile is on
  *  12 meta       boot allocator and pools of metadata
  */
 #ifndef BSLAB_LOCK_H

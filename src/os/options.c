@@ -10,6 +10,7 @@
 struct options bslab_options;
 const struct options bslab_option_defaults = {
     .index = INDEX_AUTO,
+    .huge = true,
     .guard = true,
     .merge = true,
     .region_size = GIB,
@@ -142,6 +143,8 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 	}
 	if (token_is(key, "check"))
 		return parse_bool(value, &o->check);
+	if (token_is(key, "huge"))
+		return parse_bool(value, &o->huge);
 	if (token_is(key, "guard"))
 		return parse_bool(value, &o->guard);
 	if (token_is(key, "merge"))

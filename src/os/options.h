@@ -25,6 +25,7 @@ struct options {
 	enum index_mode index;
 	bool warn;	     /* on_error=warn: a caller's fault is reported and survived */
 	bool check;	     /* every free goes to its slab at once and is checked against the bitmap */
+	bool huge;	     /* huge pages where they are worth it: page/huge.h */
 	bool guard;	     /* guard pages around own mappings */
 	bool merge;	     /* typed caches of like geometry share slabs */
 	bool stats;	     /* malloc_stats() at exit */

@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -140,6 +142,26 @@ void os_no_huge_pages(void *addr, size_t size)
 	advise(addr, size, MADV_NOHUGEPAGE);
 }
 
+bool os_populate_huge(void *addr, size_t size)
+{
+	size_t page = os_page_size();
+	unsigned char last = 0;
+
+	if (advise(addr, size, MADV_HUGEPAGE))
+		return false;
+	*(volatile char *)addr = 0;
+	os_no_huge_pages(addr, size);
+	if (SYS(SYS_mincore, (char *)addr + size - page, page, &last, 0, 0, 0) == 0 && last & 1)
+		return true;
+	os_purge(addr, size); /* one small page is resident, or several */
+	return false;
+}
+
+void os_split_huge(void *addr, size_t size)
+{
+	advise(addr, size, MADV_FREE);
+}
+
 void os_name(void *addr, size_t size, const char *name)
 {
 	SYS(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, size, name, 0);
@@ -255,6 +277,14 @@ bool os_read_file(const char *path, char *text, size_t size)
 	return true;
 }
 
+/* glibc 2.32 and later: <sys/single_threaded.h> */
+extern char __libc_single_threaded __attribute__((weak));
+
+bool os_is_single_threaded(void)
+{
+	return &__libc_single_threaded && __libc_single_threaded;
+}
+
 uint64_t os_coarse_clock_ms(void)
 {
 	struct timespec now = {0};
@@ -263,6 +293,16 @@ uint64_t os_coarse_clock_ms(void)
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* libc's: without a system call where the kernel offers that */
 	errno = saved;
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t os_clock_us(void)
+{
+	struct timespec now = {0};
+	int saved = errno;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	errno = saved;
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 uint64_t os_wall_clock_ns(void)
@@ -285,12 +325,12 @@ uint64_t os_random_seed(void)
 }
 
 /*
- * rt_sigprocmask(2) reads the new mask before it looks at what to do with it: EFAULT where it cannot be read, EINVAL
- * for a way that does not exist (abseil's AddressIsReadable() asks so).
+ * rt_sigprocmask(2) reads the new mask, if there is one, before it looks at what to do with it: EFAULT where it cannot be
+ * read, EINVAL for a way that does not exist (abseil's AddressIsReadable() asks so).
  */
 bool os_is_readable(uintptr_t addr)
 {
-	return SYS(SYS_rt_sigprocmask, ~0, addr, NULL, 8, 0, 0) != -EFAULT;
+	return addr && SYS(SYS_rt_sigprocmask, ~0, addr, NULL, 8, 0, 0) != -EFAULT;
 }
 
 bool os_exe_path(char *path, size_t size)
@@ -323,12 +363,26 @@ unsigned os_pid(void)
 	return (unsigned)SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
+/* Linux takes from `left` what was waited for. */
+static bool wait_for_room(int fd, struct timespec *left)
+{
+	struct pollfd poll = {.fd = fd, .events = POLLOUT};
+	long n;
+
+	do
+		n = SYS(SYS_ppoll, &poll, 1, left, NULL, 0, 0);
+	while (n == -EINTR);
+	return n > 0;
+}
+
 int os_write(int fd, const char *text, size_t len)
 {
+	struct timespec left = {.tv_sec = 1};
+
 	while (len) {
 		long n = SYS(SYS_write, fd, text, len, 0, 0, 0);
 
-		if (n == -EINTR)
+		if (n == -EINTR || (n == -EAGAIN && wait_for_room(fd, &left)))
 			continue;
 		if (n <= 0)
 			return n ? (int)n : -EIO;
@@ -336,6 +390,30 @@ int os_write(int fd, const char *text, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+#define SIGNAL_BIT(signal) ((uint64_t)1 << ((signal)-1))
+#define WRITE_SIGNALS (SIGNAL_BIT(SIGPIPE) | SIGNAL_BIT(SIGXFSZ))
+
+void os_hold_write_signals(struct held_signals *h)
+{
+	uint64_t set = WRITE_SIGNALS;
+
+	h->is_held = SYS(SYS_rt_sigprocmask, SIG_BLOCK, &set, &h->mask, sizeof set, 0, 0) == 0;
+	if (SYS(SYS_rt_sigpending, &h->pending, sizeof h->pending, 0, 0, 0, 0) != 0)
+		h->pending = WRITE_SIGNALS; /* not known: none is taken */
+}
+
+void os_release_write_signals(const struct held_signals *h)
+{
+	uint64_t set = WRITE_SIGNALS & ~h->pending;
+	struct timespec now = {0};
+
+	if (!h->is_held)
+		return;
+	while (SYS(SYS_rt_sigtimedwait, &set, NULL, &now, sizeof set, 0, 0) > 0)
+		;
+	SYS(SYS_rt_sigprocmask, SIG_SETMASK, &h->mask, NULL, sizeof h->mask, 0, 0);
 }
 
 int os_open_append(const char *path)

@@ -39,6 +39,16 @@ int os_lock(void *addr, size_t size);
 /* Makes a page trap when touched, within its mapping (MADV_GUARD_INSTALL) or, on older kernels, by mprotect. */
 int os_guard(void *addr, size_t size);
 int os_unguard(void *addr, size_t size);
+/*
+ * Makes a range that was never touched resident by one huge page. False, and nothing is resident, where the kernel has none.
+ * The advice is that of os_no_huge_pages() afterwards.
+ */
+bool os_populate_huge(void *addr, size_t size);
+/*
+ * Call before a part of a huge page is given back, or the kernel keeps all of it until memory is short. Best effort: MADV_FREE
+ * splits a huge page of which it gets a part (Linux: madvise_free_huge_pmd()).
+ */
+void os_split_huge(void *addr, size_t size);
 void os_no_huge_pages(void *addr, size_t size);
 /* Shown as [anon:name] in /proc/PID/maps where the kernel has it. */
 void os_name(void *addr, size_t size, const char *name);
@@ -60,9 +70,13 @@ const char *os_env(const char *name);
 int os_barrier_rseq(void);
 /* The CPU this thread runs on by getcpu(2), or -1. */
 int os_cpu(void);
+/* As libc knows it: threads that were made behind its back do not count. False where it does not say. */
+bool os_is_single_threaded(void);
 /* The kernel's rseq feature size (AT_RSEQ_FEATURE_SIZE), 0 before Linux 6.3. */
 size_t os_rseq_feature_size(void);
 uint64_t os_coarse_clock_ms(void);
+/* Microseconds, for spans. */
+uint64_t os_clock_us(void);
 /* Nanoseconds since 1970. */
 uint64_t os_wall_clock_ns(void);
 /* A number that differs from process to process (AT_RANDOM). */
@@ -81,8 +95,21 @@ void os_yield(void);
 
 /* --- messages ----------------------------------------------------------- */
 
-/* All of it. 0, or a negative errno: what could be written before is. */
+/*
+ * All of it. 0, or a negative errno: what could be written before is. Where a descriptor that does not block is full it
+ * waits for room, a second at most.
+ */
 int os_write(int fd, const char *text, size_t len);
+/*
+ * Between the two, a write of this thread that fails raises no signal: SIGPIPE and SIGXFSZ are blocked, and taken where
+ * none was pending before. For what nobody in the program asked for.
+ */
+struct held_signals {
+	uint64_t mask, pending; /* of the thread before */
+	bool is_held;
+};
+void os_hold_write_signals(struct held_signals *h);
+void os_release_write_signals(const struct held_signals *h);
 /* A file that is written at its end, made if there is none; a descriptor, or a negative errno. */
 int os_open_append(const char *path);
 /* A file that is made, or emptied; as above. */

@@ -29,6 +29,7 @@ struct thread_state {
 	intptr_t sample_left;	 /* bytes to go until the profile's next sample, never below 0; profile/sampler.h */
 	uint32_t nr_locks; /* held, or about to be taken; read by a signal handler of this thread */
 	uint16_t sample_epoch; /* in which sample_left was drawn; 0: not yet */
+	bool fork_alone;       /* the fork that this thread is in takes no locks */
 	bool in_profile;       /* a sample is being taken: what is allocated meanwhile is not sampled */
 };
 

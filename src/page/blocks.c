@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/blocks.h"
 
+#include "base/probe.h"
 #include "os/bug.h"
 
 struct buddies threads reader_root(buddies);
@@ -46,20 +47,23 @@ void block_set_owner(struct pageblock *blk, struct buddy *b)
 
 void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type)
 {
+	PROBE(pageblock_in, pageblock_address(blk), type, b);
 	pageblock_init_free(blk);
 	blk->migratetype = (uint8_t)type;
 	blk->users = 0;
 	block_set_owner(blk, b);
 	block_list(b, blk);
-	b->nr_blocks++;
+	WRITE_ONCE(b->nr_blocks, b->nr_blocks + 1);
 	buddy_count_free(b, blk->nr_free, blk->nr_dirty_free);
 	b->count.nr_blocks_in++;
 }
 
 void block_leave(struct buddy *b, struct pageblock *blk)
 {
+	PROBE(pageblock_out, pageblock_address(blk), blk->migratetype, b);
 	block_unlist(b, blk);
-	b->nr_blocks--;
+	WRITE_ONCE(b->nr_blocks, b->nr_blocks - 1);
+	blk->nr_unused = 0;
 	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);
 	pageblock_fini_free(blk);
 	block_set_owner(blk, NULL);
@@ -93,11 +97,11 @@ struct buddy *block_lock_owner(struct pageblock *blk)
 bool block_free_pages(struct buddy *b, struct pageblock *blk, unsigned index, unsigned nr_pages)
 {
 	bool was_listed = blk->nr_free != 0;
+	int nr_dirty = blk->nr_dirty_free;
 
-	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);
 	pageblock_free(blk, index, nr_pages);
 	bslab_assert(pageblock_is_valid(blk));
-	buddy_count_free(b, blk->nr_free, blk->nr_dirty_free);
+	buddy_count_free(b, (int)nr_pages, blk->nr_dirty_free - nr_dirty);
 	block_count_pieces(b, blk);
 	block_relist(b, blk, was_listed);
 	if (blk->nr_free < PAGEBLOCK_PAGES)

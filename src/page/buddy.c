@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/buddy.h"
 
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "page/blocks.h"
+#include "page/huge.h"
 #include "page/purge.h"
 #include "page/zone.h"
 
@@ -75,6 +77,15 @@ static unsigned request_order(const struct request *q)
 	return order > q->align_order ? order : q->align_order;
 }
 
+/* Of so many dirty pages that are handed out: how many are used for the first time. */
+static unsigned block_use(struct pageblock *blk, unsigned nr_dirty)
+{
+	unsigned n = blk->nr_unused < nr_dirty ? blk->nr_unused : nr_dirty;
+
+	blk->nr_unused -= (uint16_t)n;
+	return n;
+}
+
 static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q)
 {
 	unsigned nr_dirty;
@@ -90,17 +101,24 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	block_count_pieces(b, blk);
 	blk->users |= (uint8_t)(1u << q->type);
 	*q->nr_fresh = q->nr_pages - nr_dirty;
-	b->nr_recycled += nr_dirty;
+	b->nr_recycled += nr_dirty - block_use(blk, nr_dirty);
 	*q->zeroed = nr_dirty == 0;
 	return (void *)(pageblock_address(blk) + ((size_t)index << PAGE_SHIFT));
 }
 
 static void block_claim(struct buddy *b, struct pageblock *blk, enum migratetype type)
 {
+	PROBE(pageblock_claim, pageblock_address(blk), blk->migratetype, type);
 	block_unlist(b, blk);
 	blk->migratetype = (uint8_t)type;
 	block_list(b, blk);
 	b->count.nr_claims++;
+}
+
+static void count_steal(struct buddy *b, const struct pageblock *blk, enum migratetype type)
+{
+	PROBE(pageblock_steal, pageblock_address(blk), blk->migratetype, type);
+	b->count.nr_steals++;
 }
 
 /* Steps a and b of the theory at the head of buddy.h. */
@@ -116,7 +134,7 @@ static struct pageblock *fallback_find(struct buddy *b, enum migratetype type, u
 		if (!blk || (!small && blk->nr_free < PAGEBLOCK_PAGES / 2))
 			continue;
 		if (small)
-			b->count.nr_steals++;
+			count_steal(b, blk, type);
 		else
 			block_claim(b, blk, type);
 		return blk;
@@ -131,7 +149,8 @@ static struct pageblock *steal_find(struct buddy *b, enum migratetype type, unsi
 
 	for (t = 0; t < MIGRATE_HIGHATOMIC && !blk; t++)
 		blk = block_find(b, t ? fallbacks[type][t - 1] : type, order);
-	b->count.nr_steals += blk != NULL;
+	if (blk)
+		count_steal(b, blk, type);
 	return blk;
 }
 
@@ -181,6 +200,12 @@ static struct buddy *buddy_share(void)
 	return b;
 }
 
+static void count_adoption(struct buddy *to, const struct buddy *from)
+{
+	PROBE(buddy_adopt, to, from, from->nr_free);
+	to->count.nr_adoptions++;
+}
+
 static struct buddy *buddy_attach(void)
 {
 	struct buddy *b;
@@ -194,7 +219,7 @@ static struct buddy *buddy_attach(void)
 	}
 	b = orphan_pop();
 	if (b)
-		b->count.nr_adoptions++;
+		count_adoption(b, b);
 	else if (threads.nr_buddies < max_buddies())
 		b = buddy_create();
 	if (!b)
@@ -231,6 +256,7 @@ static void blocks_move(struct buddy *to, struct buddy *from)
 {
 	unsigned t, f, o;
 
+	count_adoption(to, from);
 	for (t = 0; t < NR_MIGRATETYPES; t++)
 		for (f = 0; f < NR_FULLNESS; f++)
 			for (o = 0; o < NR_ORDERS; o++)
@@ -241,14 +267,13 @@ static void blocks_move(struct buddy *to, struct buddy *from)
 					block_unlist(from, blk);
 					block_set_owner(blk, to);
 					block_list(to, blk);
-					from->nr_blocks--;
-					to->nr_blocks++;
+					WRITE_ONCE(from->nr_blocks, from->nr_blocks - 1);
+					WRITE_ONCE(to->nr_blocks, to->nr_blocks + 1);
 				}
 	WRITE_ONCE(to->nr_free, to->nr_free + from->nr_free);
 	WRITE_ONCE(to->nr_dirty_free, to->nr_dirty_free + from->nr_dirty_free);
 	WRITE_ONCE(from->nr_free, 0);
 	WRITE_ONCE(from->nr_dirty_free, 0);
-	to->count.nr_adoptions++;
 }
 
 /*
@@ -293,6 +318,17 @@ void pages_count_free(size_t *nr_free, size_t *nr_dirty_free)
 		*nr_free += READ_ONCE(b->nr_free);
 		*nr_dirty_free += READ_ONCE(b->nr_dirty_free);
 	}
+}
+
+void pages_count_used(size_t *nr_used, size_t *nr_dirty_free)
+{
+	size_t nr_pages = 0, nr_free;
+	struct buddy *b;
+
+	for_each_buddy(b)
+		nr_pages += READ_ONCE(b->nr_blocks) * PAGEBLOCK_PAGES;
+	pages_count_free(&nr_free, nr_dirty_free);
+	*nr_used = nr_pages - min_size(nr_pages, nr_free);
 }
 
 static void note_partial_free(void)
@@ -373,6 +409,8 @@ static void *alloc_new_block(struct buddy *b, const struct request *q)
 
 	if (!blk)
 		return NULL;
+	if (!nr_dirty && !(q->flags & PAGES_NOWAIT))
+		huge_populate(b, blk, q->type);
 	lock_take(&b->lock, RANK_BUDDY);
 	block_enter(b, blk, q->type);
 	p = block_take(b, blk, q);
@@ -430,6 +468,8 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 		pages_tick();
 	if (b) {
 		p = alloc_own(b, &q);
+		if (!p)
+			PROBE(pgalloc_slow, nr_pages, type, flags);
 		if (!p && adopt_orphan(b))
 			p = alloc_own(b, &q);
 		if (!p && !(flags & PAGES_NOWAIT && !zone_has_dirty()))
@@ -464,7 +504,10 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	over = !b->is_purging && b->nr_dirty_free > purge_high_pages(b) && b->nr_dirty_free >= b->retry_at;
 	b->count.nr_frees++;
 	b->count.nr_free_pages += nr_pages;
-	b->count.nr_remote_frees += b != thread_state.buddy;
+	if (b != thread_state.buddy) {
+		b->count.nr_remote_frees++;
+		PROBE(run_free_remote, addr, nr_pages, b);
+	}
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (whole) {
 		zone_free(blk, 1);
@@ -496,7 +539,7 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 	if (ok) {
 		block_relist(b, blk, true);
 		buddy_count_free(b, -(int)nr_more, -(int)nr_dirty);
-		b->nr_recycled += nr_dirty;
+		b->nr_recycled += nr_dirty - block_use(blk, nr_dirty);
 		b->count.nr_extends++;
 		b->count.nr_alloc_pages += nr_more;
 		b->count.nr_fresh_pages += nr_more - nr_dirty;
@@ -575,6 +618,7 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 
 	info->nr_blocks++;
 	info->blocks[t]++;
+	info->nr_huge_blocks += blk->is_huge;
 	info->mixed[t] += (blk->users & ~(1u << t)) != 0;
 	info->nr_free += blk->nr_free;
 	info->nr_dirty_free += blk->nr_dirty_free;
@@ -597,6 +641,7 @@ static looks_at_others void snapshot_other(const struct pageblock *blk, struct p
 
 	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
 	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
+	info->nr_huge_blocks += READ_ONCE(blk->is_huge);
 }
 
 void pages_snapshot(struct pages_info *info)

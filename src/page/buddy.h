@@ -125,6 +125,8 @@ unsigned pages_reserve_highatomic(unsigned nr_blocks);
 size_t pages_purge(void);
 /* Free pages of partly used blocks, and those of them that may be resident; hints, read without locks. */
 void pages_count_free(size_t *nr_free, size_t *nr_dirty_free);
+/* Pages of all buddies that are in use, and dirty free ones. */
+void pages_count_used(size_t *nr_used, size_t *nr_dirty_free);
 /* Pages given back so far, by all buddies. */
 uint64_t pages_nr_given_back(void);
 /* Begins the zone's next window when it is time; call where pages or blocks come and go, holding no lock. */
@@ -142,6 +144,7 @@ struct pages_info {
 	size_t nr_buddies, nr_blocks, nr_free, nr_dirty_free;
 	size_t nr_hot; /* pages of runs that are kept whole: in use to the buddies */
 	size_t nr_reserve_free; /* pages of the HIGHATOMIC reserve that are free */
+	size_t nr_huge_blocks; /* of all that are committed */
 	size_t nr_large_blocks, nr_isolated_blocks; /* committed and with no buddy: large, and being given back */
 	size_t free_area[NR_MIGRATETYPES][NR_ORDERS]; /* free page blocks */
 	size_t resident_area[NR_MIGRATETYPES][NR_ORDERS]; /* those of them of which some page may be resident */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/limit.h"
 
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "os/cgroup.h"
 #include "page/buddy.h"
@@ -87,10 +88,12 @@ static void ask_for_reclaim(size_t nr_pages, size_t soft)
 {
 	size_t next = nr_pages + reclaim_step(soft);
 
-	if (nr_pages >= load(&limits.reclaim_at))
+	if (nr_pages >= load(&limits.reclaim_at)) {
+		PROBE(limit_near, nr_pages, soft);
 		WRITE_ONCE(limits.wants_reclaim, true);
-	else if (next < load(&limits.reclaim_at)) /* it had grown far more meanwhile */
+	} else if (next < load(&limits.reclaim_at)) { /* it had grown far more meanwhile */
 		store(&limits.reclaim_at, next);
+	}
 }
 
 /* Far from the soft limit again. The word is written only when it changes: all CPUs read it. */
@@ -98,6 +101,16 @@ static void forget_peak(void)
 {
 	if (load(&limits.reclaim_at))
 		store(&limits.reclaim_at, 0);
+}
+
+bool limit_is_far(void)
+{
+	size_t hard = load(&limits.hard), soft = soft_limit(), total;
+
+	if (likely(!soft && !hard))
+		return true;
+	total = footprint();
+	return (!hard || total <= hard) && !is_near(total, soft);
 }
 
 bool limit_allows(size_t nr_pages)
@@ -113,8 +126,10 @@ bool limit_allows(size_t nr_pages)
 		forget_peak();
 		return true;
 	}
-	if (__builtin_add_overflow(footprint(), nr_pages, &total) || (hard && total > hard))
+	if (__builtin_add_overflow(footprint(), nr_pages, &total) || (hard && total > hard)) {
+		PROBE(limit_refuse, nr_pages, hard);
 		return false;
+	}
 	if (is_near(total, soft))
 		ask_for_reclaim(total, soft);
 	else

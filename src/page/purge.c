@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "base/probe.h"
 #include "map/map.h"
 #include "os/os.h"
 #include "page/blocks.h"
@@ -21,6 +22,7 @@
 struct isolated {
 	struct pageblock *blk;
 	unsigned index, order;
+	bool is_huge; /* the block was, before any of its pieces is given back */
 };
 
 /* Free page blocks below this order are smaller than a page of the machine. */
@@ -41,7 +43,7 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 			if (!pageblock_nr_dirty(blk, link - 1, 1u << order))
 				continue;
 			pageblock_isolate(blk, link - 1, order);
-			out[n++] = (struct isolated){blk, link - 1, order};
+			out[n++] = (struct isolated){blk, link - 1, order, blk->is_huge};
 		}
 	buddy_count_free(b, blk->nr_free, blk->nr_dirty_free);
 	if (n)
@@ -88,14 +90,24 @@ static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 static bool purge_isolated(const struct isolated *i, bool try)
 {
 	uintptr_t start = pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT);
-	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << i->order) == 0, whole;
-	struct buddy *b = block_lock_owner(i->blk);
+	size_t size = BSLAB_PAGE_SIZE << i->order;
+	bool ok, whole;
+	struct buddy *b;
 
+	if (try && i->is_huge)
+		os_split_huge((void *)start, size);
+	ok = try && os_purge((void *)start, size) == 0;
+	b = block_lock_owner(i->blk);
+
+	if (try)
+		PROBE(purge, start, size, ok);
 	b->count.nr_purge_calls += try;
 	b->count.nr_purge_failures += try && !ok;
 	if (ok)
 		pageblock_set_dirty(i->blk, i->index, 1u << i->order, false);
 	whole = block_free_pages(b, i->blk, i->index, 1u << i->order);
+	if (i->blk->nr_unused > i->blk->nr_dirty_free)
+		i->blk->nr_unused = i->blk->nr_dirty_free;
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (whole)
 		zone_free(i->blk, 1);

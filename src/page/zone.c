@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/zone.h"
 
+#include "base/probe.h"
 #include "map/map.h"
 #include "os/options.h"
 #include "os/os.h"
@@ -250,6 +251,7 @@ struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, siz
 		learn_blocks(nr_blocks, *nr_dirty, now);
 		b = region_block(r, index);
 		zone.count.nr_allocs++;
+		PROBE(zone_alloc, pageblock_address(b), nr_blocks, *nr_dirty);
 	}
 	lock_drop(&zone.lock, RANK_ZONE);
 	return b;
@@ -284,6 +286,7 @@ void zone_free(struct pageblock *first, unsigned nr_blocks)
 {
 	struct region *r = first->region;
 
+	PROBE(zone_free, pageblock_address(first), nr_blocks);
 	lock_take(&zone.lock, RANK_ZONE);
 	give_blocks(r, region_index(r, first), nr_blocks);
 	zone.count.nr_frees++;
@@ -322,9 +325,11 @@ static void note_refusal(bool refused)
 static bool purge_blocks(struct region *r, unsigned index, unsigned n)
 {
 	void *start = (void *)pageblock_address(region_block(r, index));
+	bool ok = os_purge(start, (size_t)n << PAGEBLOCK_SHIFT) == 0;
 	unsigned i;
 
-	if (os_purge(start, (size_t)n << PAGEBLOCK_SHIFT) != 0)
+	PROBE(purge, start, (size_t)n << PAGEBLOCK_SHIFT, ok);
+	if (!ok)
 		return false;
 	for (i = index; i < index + n; i++)
 		pageblock_set_dirty(region_block(r, i), 0, PAGEBLOCK_PAGES, false);
@@ -441,6 +446,14 @@ void zone_balance(void)
 		low = low_pages();
 		zone_purge(low - min_size(low, nr_kept));
 	}
+}
+
+void zone_note_huge(bool got)
+{
+	lock_take(&zone.lock, RANK_ZONE);
+	zone.count.nr_huge_allocs += got;
+	zone.count.nr_huge_fallbacks += !got;
+	lock_drop(&zone.lock, RANK_ZONE);
 }
 
 void zone_note_kept(size_t nr_pages)

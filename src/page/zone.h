@@ -59,6 +59,8 @@ void zone_balance(void);
  */
 bool zone_window_is_over(void);
 void zone_next_window(size_t nr_recycled);
+/* A pageblock was made resident as a huge page, or there was none to be had. */
+void zone_note_huge(bool got);
 /* Pages of blocks that are handed out and free: their users keep them. The watermark counts them as dirty. */
 void zone_note_kept(size_t nr_pages);
 /* Pages of blocks that were handed out all the while but used anew. */
@@ -96,6 +98,7 @@ struct zone_info {
 	uint64_t nr_purged_pages, nr_purge_calls, nr_purge_failures;
 	uint64_t nr_allocs, nr_frees; /* calls, of one block or more */
 	uint64_t nr_commits, nr_commit_blocks, nr_commit_failures;
+	uint64_t nr_huge_allocs, nr_huge_fallbacks; /* fresh blocks made resident whole; the kernel had no huge page */
 };
 void zone_snapshot(struct zone_info *info);
 

@@ -29,9 +29,13 @@
  *    Time. A frame costs up to a microsecond, when the tables are cold; outer frames that still stand as they were at
  *    the thread's last sample are taken over (struct memo).
  *
- *    Faults. The tables are trusted, as they are when an exception is thrown. Frame pointers are not: a register that
- *    its code uses for something else is no pointer. Each is checked to be aligned, above the last and not far from it,
- *    and to point at memory that the kernel can read.
+ *    Faults. The tables of code are trusted, as they are when an exception is thrown. What stands on the stack is not:
+ *    one that was made by hand, a coroutine's, may end in any word. libgcc looks at the code that a return address
+ *    leads to where it finds no entry for it; so each of its steps is looked at before (cfi.h): it is taken only where
+ *    the return address stands in memory that the kernel can read, and has an entry. The address of code without one, a
+ *    JIT's or a signal's trampoline of a kernel that has no tables for it, is the last of the stack.
+ *    Nor are frame pointers: a register that its code uses for something else is no pointer. Each is checked to be
+ *    aligned, above the last and not far from it, and to point at memory that the kernel can read.
  *
  * 3. Which frames. The entries of bslab leave for their slow paths by jumps, so what those see is their own caller:
  *    struct caller, taken there. Frames below that one are bslab's own and are left out.
@@ -56,7 +60,10 @@ struct caller {
 	((struct caller){(uintptr_t)__builtin_extract_return_addr(__builtin_return_address(0)),       \
 			 *(uintptr_t *)__builtin_frame_address(0)})
 
-/* Looks for the unwinder; once, with no lock of bslab or the loader held, since it calls dlopen(). */
+/*
+ * Looks for the unwinder, with no lock of bslab held, since it calls dlopen(). Several threads may do so at a time, and
+ * the child of a fork that came between: what one of them has first counts. Stacks are walked by frame pointers until then.
+ */
 void unwind_setup(bool frames_only);
 /* "unwind tables" or "frame pointers" */
 const char *unwind_name(void);

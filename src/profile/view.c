@@ -100,11 +100,12 @@ bool view_take(struct view *v, const struct pinning *pinning)
 {
 	size_t nr_places = align_up(samples_begin(), DUMP_BATCH), nr_live;
 
-	*v = (struct view){.now_ms = os_coarse_clock_ms(), .interval = sampler_interval()};
+	*v = (struct view){.interval = sampler_interval()};
 	samples_count(&nr_live, &v->nr_lost);
 	v->sample = map_array(nr_places, sizeof *v->sample, &v->samples_size);
 	if (v->sample) {
 		v->nr_samples = copy_samples(v->sample, nr_places);
+		v->now_ms = os_coarse_clock_ms(); /* not before any of them was made */
 		if (add_up(v, pinning))
 			return true;
 	}

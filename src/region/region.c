@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "region/region.h"
 
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "map/map.h"
 #include "os/options.h"
@@ -69,6 +70,7 @@ struct region *region_create(unsigned nr_blocks)
 		os_unmap(base, size);
 		return NULL;
 	}
+	PROBE(region_reserve, base, size);
 	os_no_huge_pages(base, size);
 	os_name(base, size, "bslab:heap");
 	r->base = (uintptr_t)base;
@@ -81,8 +83,10 @@ struct region *region_create(unsigned nr_blocks)
 static bool commit(struct region *r, unsigned nr_blocks)
 {
 	void *start = (void *)(r->base + ((uintptr_t)r->nr_committed << PAGEBLOCK_SHIFT));
+	bool ok = os_commit(start, (size_t)nr_blocks << PAGEBLOCK_SHIFT) == 0;
 
-	return os_commit(start, (size_t)nr_blocks << PAGEBLOCK_SHIFT) == 0;
+	PROBE(commit, start, (size_t)nr_blocks << PAGEBLOCK_SHIFT, ok);
+	return ok;
 }
 
 unsigned region_commit(struct region *r, unsigned nr_blocks)

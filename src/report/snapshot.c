@@ -44,6 +44,7 @@ static void derive_sums(struct heap_report *r)
 	r->slack += minus(r->large.nr_blocks << PAGEBLOCK_SHIFT, large_in_blocks);
 	r->dirty_free = (r->pages.nr_dirty_free + r->pages.nr_hot + r->large.nr_hot_pages + r->zone.nr_dirty_pages) << PAGE_SHIFT;
 	r->clean_free = minus(r->free, r->small_free + r->slack + r->dirty_free);
+	r->huge = r->pages.nr_huge_blocks << PAGEBLOCK_SHIFT;
 	r->watermark = r->zone.high_pages << PAGE_SHIFT;
 	r->given_back = (size_t)(r->zone.nr_purged_pages + r->pages.count.nr_purged_pages) << PAGE_SHIFT;
 }
@@ -98,6 +99,8 @@ static void count_pages(struct heap_report *r)
 	e[COMMIT] = z->nr_commits;
 	e[COMMIT_BLOCKS] = z->nr_commit_blocks;
 	e[COMMIT_FAIL] = z->nr_commit_failures;
+	e[HUGE_ALLOC] = z->nr_huge_allocs;
+	e[HUGE_FALLBACK] = z->nr_huge_fallbacks;
 	e[PURGE] = z->nr_purge_calls + b->nr_purge_calls;
 	e[PURGE_PAGES] = z->nr_purged_pages + b->nr_purged_pages;
 	e[PURGE_FAIL] = z->nr_purge_failures + b->nr_purge_failures;

@@ -30,7 +30,7 @@ enum vm_event {
 	PGSPLIT, PGMERGE,
 	PAGEBLOCK_CLAIM, PAGEBLOCK_STEAL, PAGEBLOCK_IN, PAGEBLOCK_OUT, BUDDY_ADOPT,
 	ZONE_ALLOC, ZONE_FREE,
-	COMMIT, COMMIT_BLOCKS, COMMIT_FAIL,
+	COMMIT, COMMIT_BLOCKS, COMMIT_FAIL, HUGE_ALLOC, HUGE_FALLBACK,
 	PURGE, PURGE_PAGES, PURGE_FAIL,
 	LARGE_BLOCK_ALLOC, LARGE_BLOCK_FREE, LARGE_BLOCK_RESIZE,
 	LARGE_MAP, LARGE_UNMAP, LARGE_REMAP, LARGE_MOVE, LARGE_MAP_FAIL, LARGE_UNMAP_FAIL,
@@ -71,6 +71,7 @@ struct heap_report {
 	size_t clean_free; /* free pages that are not: never touched, or given back */
 	size_t reserved;   /* address space of regions, and mappings of large blocks */
 	size_t watermark;  /* high: bytes of free pages of the zone that may be resident */
+	size_t huge; /* pageblocks */
 	size_t given_back; /* since the start, but for unmapped large blocks */
 	uint64_t vm_event[NR_VM_EVENTS];
 };

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "large/large.h"
 #include "os/bug.h"
@@ -242,8 +243,11 @@ static void reap(struct percpu_area *a, uint64_t now)
 		if (!c)
 			continue;
 		if (rests && top != NONE_TOP && percpu_swap_top(class, top, NONE_TOP)) {
+			struct sheaf *s = sheaf_of_top(top);
+
 			atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
-			sheaf_empty(c, sheaf_of_top(top));
+			PROBE(sheaf_reap, c->size, s->nr);
+			sheaf_empty(c, s);
 		}
 		WRITE_ONCE(a->seen[class], top_bits(top));
 		if (barn_has_rested(c, now, REAP_MS)) {
@@ -451,6 +455,7 @@ static struct percpu_area *areas_detach(uint64_t now)
 	for (slot = 0; slot < percpu.nr_slots; slot++) {
 		a = area_load(slot);
 		if (a && a != &none_area && (!now || area_is_idle(a, now))) {
+			PROBE(cpu_drain, slot, now != 0);
 			area_store(slot, &none_area);
 			a->slot = slot;
 			a->next_orphan = taken;
@@ -486,6 +491,7 @@ static void drain_own(void)
 {
 	unsigned class;
 
+	PROBE(cpu_drain, current_slot(), false);
 	for (class = 1; class < caches_end(); class++) {
 		struct percpu_area *a = area_load(current_slot());
 		void **top = a ? READ_ONCE(a->top[class]) : NULL;

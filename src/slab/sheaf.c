@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "page/zone.h"
@@ -230,6 +231,13 @@ static size_t one_way_capacity(struct kmem_cache *c)
 	return max_size(MIN_FIRST_CAPACITY, most);
 }
 
+static void flush(struct kmem_cache *c, struct sheaf *s)
+{
+	PROBE(sheaf_flush, c->size, s->nr);
+	slab_give(c, s->slot, s->nr);
+	s->nr = 0;
+}
+
 static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned pages_flags)
 {
 	unsigned n;
@@ -240,6 +248,7 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 	if (is_one_way(s->run))
 		n = (unsigned)min_size(n, one_way_capacity(c));
 	s->nr = (uint16_t)slab_take(c, s->slot, n, pages_flags);
+	PROBE(sheaf_refill, c->size, s->nr, s->capacity);
 	if (s->nr)
 		return s;
 	barn_put(c, s);
@@ -339,8 +348,7 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 			barn_drain(c);
 		return half;
 	}
-	slab_give(c, full->slot, full->nr);
-	full->nr = 0;
+	flush(c, full);
 	return full;
 }
 
@@ -361,7 +369,8 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 	b->nr_drains += s && s->nr;
 	lock_drop(&b->lock, RANK_BARN);
 	if (s) {
-		slab_give(c, s->slot, s->nr);
+		if (s->nr)
+			flush(c, s);
 		retire(s);
 	}
 }
@@ -386,10 +395,12 @@ void barn_drain(struct kmem_cache *c)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *full, *empty, *s;
+	unsigned nr_full;
 
 	drain_begin();
 	lock_take(&b->lock, RANK_BARN);
 	full = b->full;
+	nr_full = b->nr_full;
 	empty = b->empty;
 	b->full = b->empty = NULL;
 	WRITE_ONCE(b->nr_full, 0);
@@ -398,6 +409,8 @@ void barn_drain(struct kmem_cache *c)
 	for (s = full; s; s = s->next)
 		count_bytes(b, s, false);
 	lock_drop(&b->lock, RANK_BARN);
+	if (nr_full)
+		PROBE(barn_drain, c->size, nr_full);
 	while ((s = full)) {
 		full = s->next;
 		slab_give(c, s->slot, s->nr);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "page/buddy.h"
@@ -205,12 +206,14 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 	if (unlikely(c->typed != NULL))
 		typed_construct(c, pages, nr_objects);
 	slab_init(s, c, pages, nr_objects);
+	PROBE(slab_create, c->size, pages, nr_objects, nr_pages);
 	return s;
 }
 
 /* Unlinked and DEAD: nobody else uses it. */
 static void slab_destroy(struct slab *s)
 {
+	PROBE(slab_destroy, s->cache->size, s->base, slab_nr_pages(s));
 	pages_free((void *)s->base, slab_nr_pages(s));
 	boot_pool_put(&slab_pool[slab_nr_words(s)], s);
 }

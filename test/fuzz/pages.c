@@ -11,7 +11,7 @@
 #include "os/thread.h"
 #include "page/buddy.h"
 #include "page/zone.h"
-#include "unit/page/blocks.h"
+#include "unit/page/every_block.h"
 
 #define NR_RUNS 64
 

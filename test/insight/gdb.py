@@ -5,6 +5,7 @@
 usage: gdb.py BSLAB-STAT SCRIPT LIBRARY HEAP
 """
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,5 +61,11 @@ with Target([HEAP], LIBRARY) as t, folder() as path:
     os.chmod(f"{path}/may-not", 0o755)
     real, PROGRAM = PROGRAM, f"{path}/may-not"
     check("by a core of its own", gdb([HEAP, "-p", str(t.pid)], "bslab slabinfo"), "bslab-208")
+PROGRAM = real
+with Target([HEAP], LIBRARY, conf="profile=1,profile_to=/dev/null", stderr=subprocess.DEVNULL) as t:
+    out = gdb([HEAP, "-p", str(t.pid)], f"bslab ptr {t.known['object']:#x}")
+    check("a sample", out, "in use, sampled by the profile", "sample      200 bytes asked for, ")
+    if not re.search(r"^by          0x[0-9a-f]+  \w+.*(\n            0x[0-9a-f]+  \w+.*)*\n            0x[0-9a-f]+  main \+ \d+", out, re.M):
+        check("a sample's stack", out, "main")
 print("FAIL" if failed else "ok")
 sys.exit(failed)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heap [--churn N] [--stir N] [--library PATH]: a heap that a reader from outside knows, until its standard input ends.
+ * heap [--churn N] [--swap N] [--stir N] [--library PATH]: a heap that a reader from outside knows, until its standard input ends.
  *
  * It writes lines of a name and an address, or a number, and then "ready". The objects of OBJECT_SIZE bytes are of a
  * size class that nothing else in the process uses. --churn: N threads that allocate and free other sizes all the
- * time. --stir: so many such steps at the start, so that there are many caches and all is quiet. --library: by the calls of a library that is loaded late.
+ * time. --swap: N threads whose large blocks come and go all the time. --stir: so many such steps at the start, so that there are many caches and all is quiet. --library: by the calls of a library that is loaded late.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -66,6 +66,19 @@ static void *churn(void *seed)
 	return NULL;
 }
 
+static void *swap(void *unused)
+{
+	void *p, *q;
+
+	for (;;) {
+		p = allocate(MAPPING_SIZE);
+		q = allocate(2 * MAPPING_SIZE);
+		release(p);
+		release(q);
+	}
+	return unused;
+}
+
 static void stir(int nr_steps)
 {
 	static void *held[NR_HELD];
@@ -103,12 +116,14 @@ static void put(const char *name, void *p)
 int main(int argc, char **argv)
 {
 	static void *object[NR_OBJECTS];
-	int nr_threads = 0, nr_steps = 0, i;
+	int nr_threads = 0, nr_swappers = 0, nr_steps = 0, i;
 	char c;
 
 	for (i = 1; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--churn"))
 			nr_threads = atoi(argv[i + 1]);
+		else if (!strcmp(argv[i], "--swap"))
+			nr_swappers = atoi(argv[i + 1]);
 		else if (!strcmp(argv[i], "--stir"))
 			nr_steps = atoi(argv[i + 1]);
 		else
@@ -129,10 +144,10 @@ int main(int argc, char **argv)
 	put("mapping", allocate(MAPPING_SIZE));
 	put("stack", &c);
 	stir(nr_steps);
-	for (i = 0; i < nr_threads; i++) {
+	for (i = 0; i < nr_threads + nr_swappers; i++) {
 		pthread_t thread;
 
-		if (pthread_create(&thread, NULL, churn, (void *)(uintptr_t)(i + 1)) != 0)
+		if (pthread_create(&thread, NULL, i < nr_threads ? churn : swap, (void *)(uintptr_t)(i + 1)) != 0)
 			return 1;
 	}
 	printf("ready\n");

@@ -177,6 +177,20 @@ def case_modes():
         check_mode(conf, conf)
 
 
+def case_sampled():
+    """Blocks that the profile sampled: who allocated them, and when. No guard pages: gcore leaves out a MiB around each."""
+    with Target([HEAP], LIBRARY, conf="region=8M,large=4M,guard=no,profile=1,profile_to=/dev/null", stderr=subprocess.DEVNULL) as t, folder() as path:
+        core, why = t.core(path)
+        time.sleep(1.1)
+        for where, size in ("object", 200), ("run", 33 << 12), ("block", 3 << 20), ("mapping", 5 << 20):
+            out = look(t.pid, "--ptr", hex(t.known[where]))
+            check(f"sampled: {where}", re.search(rf"^sample      {size} bytes asked for, [1-9]\d* s ago\n"
+                                                 r"by          0x[0-9a-f]+\n(            0x[0-9a-f]+\n)+", out, re.M), out)
+            if core:
+                out = look("--core", core, "--ptr", hex(t.known[where]))
+                check(f"sampled: {where} in a core", re.search(rf"^sample      {size} bytes asked for\nby          0x", out, re.M), out)
+
+
 def case_churn():
     """Other threads allocate and free while it is read: what they do not touch comes out right each time."""
     with Target([HEAP, "--churn", "3"], LIBRARY) as t:
@@ -198,6 +212,20 @@ def case_churn():
         check("interval: rates", int(rows[0][4]) == 0 and int(rows[1][4]) > 0, *out)
         out = look(t.pid, "slabinfo", "--interval", "0.05", "--count", "2")
         check("interval: a report each time", out.count("slabinfo - version") == 2, out)
+
+
+def case_large_blocks_that_come_and_go():
+    """Those that stay are in the list, or a doubt is said; nothing is there twice, or after it was freed."""
+    with Target([HEAP, "--swap", "1"], LIBRARY) as t:
+        good = 0
+        for _ in range(100):
+            status, out, err = stat(PROGRAM, t.pid, "vmallocinfo", "--json")
+            blocks = [int(b["address"], 0) for b in json.loads(out)["vmallocinfo"]["blocks"]]
+            whole = {t.known["block"], t.known["mapping"]} <= set(blocks)
+            good += whole
+            if not check("swap: the list", status == 0 and (whole or err) and len(blocks) == len(set(blocks)) <= 4, out, err):
+                break
+        check("swap: whole lists", good > 50, good)
 
 
 def case_core():
@@ -276,6 +304,16 @@ def check_damaged(path, core):
     check("core without files' pages: read from the file", "MemTotal" in look(*bare, "--lib", LIBRARY, "meminfo"))
     moved = damaged(bytes(without_first_pages(data, LIBRARY)).replace(b"/libbslab.so", b"/nothere/.so"))
     refused("the file is missing", moved, 1, "no such file|does not run under bslab")
+    # What stands at the paths that a core names is not waited for.
+    fifo = f"{path}/fifo"
+    os.mkfifo(fifo)
+    refused("a FIFO", ["--core", fifo], 1, "is no regular file")
+    name = os.path.realpath(LIBRARY).encode()
+    if len(fifo) > len(name):
+        return skip("a FIFO that a core names", "the library's name has no room for the FIFO's")
+    check("core: it names the library", name in data, name)
+    to_fifo = damaged(bytes(without_first_pages(data, LIBRARY)).replace(name, fifo.encode().rjust(len(name), b"/")))
+    refused("a FIFO that a core names", to_fifo, 1, "no such file|does not run under bslab")
 
 
 def case_errors():

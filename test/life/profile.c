@@ -13,6 +13,10 @@
  *   paths DIR             the same place by many ways, in turns
  *   deep DIR              from 200 frames down
  *   leak                  12 MB held at exit
+ *   coroutine DIR         from stacks that were made by hand, and end in anything
+ *   first-start           a thread starts the profile, and a child is forked and does, while another is about it
+ *   starts                two threads start and stop, again and again; then it is on, and then off
+ *   children              a child ends by exit(), its parent does not
  *   misuse N              the N-th of some misuses, of sampled blocks
  *   errors                what the calls refuse
  */
@@ -21,6 +25,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,19 +277,25 @@ static void fill_by_threads(void)
 		pthread_join(thread[i], NULL);
 }
 
-static void *dump_for_long(void *fd)
+static void *dump_for_long(void *text)
 {
+	int null = open("/dev/null", O_WRONLY);
+
 	for (int i = 0; i < 200; i++)
-		EXPECT(bslab_profile_dump(i % 2 ? "pprof" : "text", (int)(intptr_t)fd) == 0);
+		EXPECT(bslab_profile_dump(i % 2 ? "pprof" : "text", i % 2 ? null : (int)(intptr_t)text) == 0);
+	close(null);
 	return NULL;
 }
 
 static int run_threads(const char *dir)
 {
-	int fd = open("/dev/null", O_WRONLY);
+	char path[512];
 	pthread_t dumper;
+	int fd;
 
-	EXPECT(bslab_profile_start(16384) == 0);
+	snprintf(path, sizeof path, "%s/meanwhile.text", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+	EXPECT(fd >= 0 && bslab_profile_start(16384) == 0);
 	EXPECT(pthread_create(&dumper, NULL, dump_for_long, (void *)(intptr_t)fd) == 0);
 	fill_by_threads();
 	dump(dir, "held", "folded");
@@ -452,6 +463,54 @@ static int run_frames(void)
 	return 0;
 }
 
+/* --- a stack without a beginning --- */
+
+static jmp_buf back;
+
+SITE void coroutine(void)
+{
+	EXPECT(site_malloc(1000));
+	longjmp(back, 1);
+}
+
+/*
+ * Enters it as hand-made switches do: its return address and its caller's frame pointer are whatever was there. Each time
+ * elsewhere on its stack, so that no walk is like another.
+ */
+static void enter_coroutine(size_t nr, uintptr_t ret, uintptr_t frame)
+{
+#ifdef __x86_64__
+	static uintptr_t stack[8192] __attribute__((aligned(16)));
+	uintptr_t *sp = stack + 8000 - 2 * nr;
+
+	memset(stack, 0x5a, sizeof stack);
+	*--sp = ret;
+	if (!_setjmp(back))
+		__asm__ volatile("mov %0, %%rsp; mov %2, %%rbp; jmp *%1" : : "a"(sp), "d"(coroutine), "c"(frame) : "memory");
+#else
+	(void)nr;
+	(void)ret;
+	(void)frame;
+	if (!_setjmp(back))
+		coroutine();
+#endif
+}
+
+static int run_coroutine(const char *dir)
+{
+	char *hole = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uintptr_t values[] = {0,	      1,	 8,
+			      4096,	      UINTPTR_MAX,	 0xdeaddeaddeaddead,
+			      0x5a5a5a5a5a5a, (uintptr_t)&values, (uintptr_t)hole + 8};
+	static volatile size_t i;
+
+	EXPECT(bslab_profile_start(1) == 0);
+	for (i = 0; i < sizeof values / sizeof values[0]; i++)
+		enter_coroutine(i, values[i], values[(i + 1) % (sizeof values / sizeof values[0])]);
+	dump(dir, "coroutine", "folded");
+	return 0;
+}
+
 SITE void *site_deep(int depth)
 {
 	void *p = depth ? site_deep(depth - 1) : malloc(1000);
@@ -518,6 +577,84 @@ static int run_paths(const char *dir)
 	return 0;
 }
 
+static void *start_for_long(void *arg)
+{
+	for (int i = 0; i < 20000; i++)
+		EXPECT(bslab_profile_start(1) == 0);
+	return arg;
+}
+
+static void *stop_for_long(void *arg)
+{
+	for (int i = 0; i < 20000; i++)
+		bslab_profile_stop();
+	return arg;
+}
+
+static int run_starts(const char *dir)
+{
+	pthread_t thread[2];
+
+	EXPECT(pthread_create(&thread[0], NULL, start_for_long, NULL) == 0);
+	EXPECT(pthread_create(&thread[1], NULL, stop_for_long, NULL) == 0);
+	pthread_join(thread[0], NULL);
+	pthread_join(thread[1], NULL);
+	EXPECT(bslab_profile_start(1) == 0);
+	EXPECT(site_malloc(100));
+	bslab_profile_stop();
+	EXPECT(site_late(100));
+	dump(dir, "starts", "folded");
+	return 0;
+}
+
+/* --- the first start --- */
+
+static void (*during_dlopen)(void);
+
+/* The one that the library finds. */
+void *dlopen(const char *name, int flags)
+{
+	void *(*real)(const char *, int) = (void *(*)(const char *, int))dlsym(RTLD_NEXT, "dlopen");
+	void (*hook)(void) = during_dlopen;
+
+	during_dlopen = NULL;
+	if (hook)
+		hook();
+	return real(name, flags);
+}
+
+static void *start_once(void *arg)
+{
+	EXPECT(bslab_profile_start(1) == 0);
+	EXPECT(site_malloc(100));
+	return arg;
+}
+
+static void start_otherwise(void)
+{
+	pthread_t thread;
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		alarm(20);
+		start_once(NULL);
+		_exit(0);
+	}
+	EXPECT(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+	EXPECT(pthread_create(&thread, NULL, start_once, NULL) == 0 && pthread_join(thread, NULL) == 0);
+}
+
+static int run_first_start(void)
+{
+	alarm(60);
+	during_dlopen = start_otherwise;
+	start_once(NULL);
+	EXPECT(!during_dlopen || !dlsym(RTLD_DEFAULT, "_dl_find_object"));
+	puts("done");
+	return 0;
+}
+
 /* --- exit, misuse, errors -------------------------------------------------------------------------------- */
 
 static int run_leak(void)
@@ -527,6 +664,22 @@ static int run_leak(void)
 	for (int i = 0; i < 12000; i++)
 		free(site_calloc(1000));
 	return 0;
+}
+
+static int run_children(void)
+{
+	int status;
+	pid_t child;
+
+	EXPECT(site_malloc(2000000));
+	child = fork();
+	EXPECT(child >= 0);
+	if (child == 0) {
+		EXPECT(site_late(3000000));
+		exit(0);
+	}
+	EXPECT(waitpid(child, &status, 0) == child && status == 0);
+	_exit(0); /* what there is now, the child wrote */
 }
 
 static int run_misuse(int n)
@@ -609,6 +762,14 @@ int main(int argc, char **argv)
 		return run_deep(dir);
 	if (strcmp(what, "leak") == 0)
 		return run_leak();
+	if (strcmp(what, "coroutine") == 0)
+		return run_coroutine(dir);
+	if (strcmp(what, "first-start") == 0)
+		return run_first_start();
+	if (strcmp(what, "starts") == 0)
+		return run_starts(dir);
+	if (strcmp(what, "children") == 0)
+		return run_children();
 	if (strcmp(what, "misuse") == 0)
 		return run_misuse(atoi(dir));
 	if (strcmp(what, "errors") == 0)

@@ -7,6 +7,7 @@
  *   wait                 says "ready" and sleeps until stdin ends
  *   churn SIGNAL N       four threads churn; each gets N signals, 1 ms apart, and the process N more
  *   own SIGNAL           has a handler of its own, which says "mine"
+ *   pending SIGNAL       reports on a broken pipe, without and with a SIGPIPE that is pending already
  */
 #include <errno.h>
 #include <pthread.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bslab/insight.h>
@@ -88,6 +90,30 @@ static void mine(int signal)
 		_exit(1);
 }
 
+static int is_pending(int signal)
+{
+	sigset_t set;
+
+	return sigpending(&set) == 0 && sigismember(&set, signal);
+}
+
+static int pending_stays(int signal)
+{
+	struct timespec now = {0};
+	sigset_t set;
+
+	if (raise(signal) != 0 || is_pending(SIGPIPE))
+		return 1;
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	if (raise(signal) != 0 || is_pending(SIGPIPE))
+		return 2;
+	if (raise(SIGPIPE) != 0 || raise(signal) != 0 || !is_pending(SIGPIPE))
+		return 3;
+	return sigtimedwait(&set, NULL, &now) == SIGPIPE ? 0 : 4;
+}
+
 int main(int argc, char **argv)
 {
 	char line[16];
@@ -101,6 +127,8 @@ int main(int argc, char **argv)
 		return bslab_report(argv[2], argv[3], 1) == 0 ? 0 : errno;
 	if (strcmp(argv[1], "exit") == 0)
 		return 0;
+	if (strcmp(argv[1], "pending") == 0 && argc == 3)
+		return pending_stays(atoi(argv[2]));
 	if (strcmp(argv[1], "own") == 0 && argc == 3) {
 		signal(atoi(argv[2]), mine);
 		return raise(atoi(argv[2]));

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """usage: reports.py PROGRAM: what life/reports.c prints is valid, and comes at exit and on signals as the options say."""
+import fcntl
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +25,20 @@ def environment(conf):
 def run(*arguments, conf=""):
     return subprocess.run([PROGRAM, *arguments], env=environment(conf), capture_output=True, text=True,
                           timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+
+
+def run_on_broken_pipe(*arguments, conf=""):
+    """The exit status, stderr being a pipe without a reader."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run([PROGRAM, *arguments], env=environment(conf), stdin=subprocess.DEVNULL, stderr=write_end,
+                          timeout=TIMEOUT)
+    os.close(write_end)
+    return done.returncode
+
+
+def no_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def report(what, form):
@@ -136,10 +152,46 @@ class AtExit(unittest.TestCase):
 
     def test_where_it_cannot_be_written(self):
         for path, says in [("/dev/full", "no space left on device"), ("/no/such/folder/file", "no such directory"),
-                           ("/", "is a directory")]:
+                           ("/", "is a directory"), ("/dev/null/file", "not a directory")]:
             done = run("exit", conf=f"report=meminfo,report_to={path}")
             self.assertEqual(done.returncode, 0)
             self.assertRegex(done.stderr, rf"^bslab: report: cannot write {path}: {says} \(error \d+\)\n$")
+
+    def run_with_small_pipe(self, conf):
+        """On a pipe of 4 KiB that does not block: the end to read from, and the process."""
+        read_end, write_end = os.pipe()
+        self.addCleanup(os.close, read_end)
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+        os.set_blocking(write_end, False)
+        child = subprocess.Popen([PROGRAM, "exit"], env=environment(conf), stdin=subprocess.DEVNULL, stderr=write_end)
+        self.addCleanup(child.wait)
+        os.close(write_end)
+        return read_end, child
+
+    def test_stderr_that_does_not_block(self):
+        read_end, child = self.run_with_small_pipe("report=all:json")
+        text = b""
+        while piece := os.read(read_end, 1000):
+            text += piece
+            time.sleep(0.002)
+        self.assertEqual(child.wait(TIMEOUT), 0)
+        self.assertEqual(list(json.loads(text)), ["schema", "index"] + REPORTS)
+        self.assertGreater(len(text), 4096)
+
+    def test_no_signal_ends_the_process(self):
+        for conf in "report=all", "stats=yes", "report=meminfo,report_to=/no/such/folder/file":
+            self.assertEqual(run_on_broken_pipe("exit", conf=conf), 0, conf)
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([PROGRAM, "exit"], env=environment(f"report=all,report_to={folder}/r"), text=True,
+                                  capture_output=True, preexec_fn=no_files, stdin=subprocess.DEVNULL, timeout=TIMEOUT)
+            self.assertEqual((done.returncode, done.stderr),
+                             (0, f"bslab: report: cannot write {folder}/r: file too large (error 27)\n"))
+
+    def test_nobody_reads(self):
+        started = time.monotonic()
+        _, child = self.run_with_small_pipe("report=all:json")
+        self.assertEqual(child.wait(TIMEOUT), 0)
+        self.assertGreater(time.monotonic() - started, 0.9)
 
     def test_bad_values(self):
         for conf, value, key in [("report=bogus", "bogus", "report"), ("report=all:xml", "all:xml", "report"),
@@ -182,6 +234,10 @@ class OnSignal(unittest.TestCase):
                 self.assertLessEqual(whole["meminfo"]["live"], whole["meminfo"]["total"])
             # Signals that come while one is handled are one; of the rest each is answered.
             self.assertGreater(count, 60)
+
+    def test_no_signal_is_raised_and_none_is_lost(self):
+        number = int(signal.SIGUSR2)
+        self.assertEqual(run_on_broken_pipe("pending", str(number), conf=f"report_signal={number}"), 0)
 
     def test_a_handler_of_the_program_wins(self):
         done = run("own", str(int(signal.SIGUSR1)), conf="report_signal=USR1")

@@ -6,6 +6,8 @@
 #include "arch/percpu.h"
 
 #define ARCH_RETURN_BELOW_CFA 0
+#define ARCH_DWARF_SP 31
+#define ARCH_DWARF_KEPT 0x7ff80000u /* x19 to x30, the last of which is the return address */
 
 static force_inline uintptr_t arch_thread_pointer(void)
 {

@@ -6,6 +6,8 @@
 #include "arch/percpu.h"
 
 #define ARCH_RETURN_BELOW_CFA 8 /* the call instruction pushes it */
+#define ARCH_DWARF_SP 7
+#define ARCH_DWARF_KEPT 0xf048u /* rbx 3, rbp 6, r12 to r15 */
 
 static force_inline uintptr_t arch_thread_pointer(void)
 {

@@ -34,13 +34,14 @@ static inline void cr_register(struct cr_test **list, struct cr_test *t)
 }
 
 #define Test(s, n, ...)                                                                            \
-	static void s##_##n(void);                                                                 \
-	static struct cr_test s##_##n##_test = {.suite = #s, .name = #n, .run = s##_##n, __VA_ARGS__}; \
-	static void __attribute__((constructor)) s##_##n##_register(void)                          \
+	static void cr_##s##_##n(void);                                                            \
+	static struct cr_test cr_##s##_##n##_test = {                                              \
+		.suite = #s, .name = #n, .run = cr_##s##_##n, __VA_ARGS__};                        \
+	static void __attribute__((constructor)) cr_##s##_##n##_register(void)                     \
 	{                                                                                          \
-		cr_register(&cr_tests, &s##_##n##_test);                                           \
+		cr_register(&cr_tests, &cr_##s##_##n##_test);                                      \
 	}                                                                                          \
-	static void s##_##n(void)
+	static void cr_##s##_##n(void)
 
 #define TestSuite(s, ...)                                                                          \
 	static struct cr_test s##_suite = {.suite = #s, __VA_ARGS__};                              \
@@ -71,6 +72,13 @@ static inline void cr_register(struct cr_test **list, struct cr_test *t)
 #define cr_assert_geq(a, b, ...) cr_check((a) >= (b), #a " >= " #b)
 #define cr_assert_str_eq(a, b, ...) cr_check(strcmp(a, b) == 0, #a " is " #b)
 #define cr_assert_str_neq(a, b, ...) cr_check(strcmp(a, b) != 0, #a " is not " #b)
+/* An expectation that fails ends its test here; with Criterion it goes on. */
+#define cr_expect cr_assert
+#define cr_expect_null cr_assert_null
+#define cr_expect_not_null cr_assert_not_null
+#define cr_expect_eq cr_assert_eq
+#define cr_expect_neq cr_assert_neq
+#define cr_expect_leq cr_assert_leq
 #define cr_assert_fail(...) cr_check(false, "this line is not reached")
 #define cr_skip(...) _exit(CR_SKIPPED)
 

@@ -113,6 +113,19 @@ Test(os, unguard_makes_usable)
 	*(volatile char *)p = 1;
 }
 
+Test(os, what_is_readable)
+{
+	char *p = os_map(2 * 4096);
+
+	os_unmap(p + 4096, 4096);
+	cr_assert(os_is_readable((uintptr_t)p));
+	cr_assert(os_is_readable((uintptr_t)p + 4096 - 8));
+	cr_assert_not(os_is_readable((uintptr_t)p + 4096));
+	cr_assert_not(os_is_readable(0));
+	cr_assert_not(os_is_readable(UINTPTR_MAX - 7));
+	cr_assert_not(os_is_readable((uintptr_t)1 << 63));
+}
+
 Test(os, limit_is_seen)
 {
 	struct rlimit limit;

@@ -208,6 +208,7 @@ Test(format, meminfo)
 	       "Slack:              1024 kB\n"
 	       "DirtyFree:           432 kB\n"
 	       "CleanFree:          6804 kB\n"
+	       "Huge:                  0 kB\n"
 	       "GivenBack:            40 kB\n"
 	       "Metadata:              4 kB\n"
 	       "MetadataMapped:       48 kB\n"
