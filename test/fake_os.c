@@ -494,6 +494,11 @@ void os_yield(void)
 	sched_yield();
 }
 
+void os_sleep_ms(unsigned ms)
+{
+	usleep(ms * 1000);
+}
+
 unsigned os_pid(void)
 {
 	return (unsigned)getpid();

@@ -54,14 +54,15 @@ enum bslab_cache_flags {
 
 /*
  * A cache of objects of size bytes (1 to 32768), aligned to align (a power of two up to 4096; 0: 8, or 16 where
- * malloc's would be). The name is for reports; of more than 31 bytes the first ones, and what is no printable
- * character, a quote or a space becomes '_'. ctor, if not NULL, is called for each object once, when its memory joins
+ * malloc's would be). The name is for reports; of more than 31 bytes the first ones; what is no printable
+ * character, a quote or a space becomes '_', and the second cache of a name has "-2" behind it. ctor, if not NULL, is called for each object once, when its memory joins
  * the cache: the object has to be freed as it was constructed, and is handed out so again. It may allocate, but not
  * from this cache. Caches without constructor and flags (HWALIGN aside) are merged with each other and with malloc's
  * classes where size and alignment agree. NULL with errno:
  *   EINVAL   no name; a size, an alignment or flags that cannot be; POISON with a constructor or TYPE_STABLE
  *   ENOMEM   no memory
- *   ENOSPC   there are as many caches that are not merged as can be: 122
+ *   ENOSPC   there are as many caches of their own as can be: 122; without constructor and flags it is merged with a
+ *            larger class of malloc's instead
  */
 BSLAB_API struct bslab_cache *bslab_cache_create(const char *name, size_t size, size_t align, unsigned flags,
 						 void (*ctor)(void *obj));
@@ -69,7 +70,7 @@ BSLAB_API struct bslab_cache *bslab_cache_create(const char *name, size_t size, 
 #define BSLAB_CACHE(type, flags) bslab_cache_create(#type, sizeof(type), __alignof__(type), (flags), 0)
 
 /* An object; NULL with ENOMEM. Fast. */
-BSLAB_API void *bslab_cache_alloc(struct bslab_cache *cache) BSLAB_MALLOC;
+BSLAB_API void *bslab_cache_alloc(struct bslab_cache *cache) __attribute__((warn_unused_result));
 /* The same, all zero; not of a cache with a constructor. */
 BSLAB_API void *bslab_cache_zalloc(struct bslab_cache *cache) BSLAB_MALLOC;
 /* NULL is fine. Keeps errno. Fast. */
@@ -91,7 +92,7 @@ BSLAB_API void bslab_cache_shrink(struct bslab_cache *cache);
 
 /*
  * The end of a cache: 0. Where objects are live, it is how many; a line on stderr names the cache and the first of
- * them, and the cache is as before. Of a merged cache nobody knows: 0. Not in a reader's section: it does not wait, but
+ * them, and the cache is as before. NULL is fine. Of a cache that is or was merged with another nobody knows: 0. Not in a reader's section: it does not wait, but
  * memory of a TYPE_STABLE cache without grace periods is given back at once.
  */
 BSLAB_API size_t bslab_cache_destroy(struct bslab_cache *cache);
@@ -100,8 +101,9 @@ BSLAB_API size_t bslab_cache_destroy(struct bslab_cache *cache);
  * How a TYPE_STABLE cache learns that readers are through, as the kernel's get_state_synchronize_rcu() and
  * poll_state_synchronize_rcu(), and liburcu's start_poll_synchronize_rcu() and poll_state_synchronize_rcu(): begin()
  * returns a number for a grace period that begins now, passed() says whether it is over. They are called by slow paths
- * of any thread, of malloc too, without a lock of bslab's; they must neither wait nor allocate. Without them memory
- * goes back by bslab_cache_shrink() only.
+ * of any thread, of malloc too, and at the end of a thread, without a lock of bslab's; they must neither wait nor allocate.
+ * Memory of a destroyed cache waits for its grace period, too: the functions have to stay. Without them memory goes
+ * back by bslab_cache_shrink() only.
  */
 BSLAB_API void bslab_cache_set_grace(struct bslab_cache *cache, uint64_t (*begin)(void), bool (*passed)(uint64_t which));
 
@@ -109,7 +111,7 @@ struct bslab_cache_info {
 	const char *name;   /* stays until the cache is destroyed */
 	size_t object_size; /* as it was asked for */
 	size_t size;	    /* from one object to the next */
-	bool merged;	    /* what follows is of all caches merged with this one, and of malloc's class */
+	bool merged;	    /* what follows is of all caches merged with this one, now or before, or of malloc's class */
 	size_t nr_live;	    /* objects that programs hold; nearly, while others allocate and free */
 	size_t nr_objects;  /* and free ones */
 	size_t nr_pages;    /* of 4 KiB */

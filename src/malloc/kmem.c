@@ -35,7 +35,7 @@ struct bslab_cache {
 	void *pooled;	/* once it was destroyed, and until it is another's, the rest stays: see NO_TAG */
 	uint16_t tag;	/* of its pages' descriptors */
 	uint8_t number; /* of its sheaves; 0: none */
-	bool is_merged, has_ctor;
+	bool has_ctor;
 	size_t object_size;
 	struct kmem_cache *cache; /* NULL: destroyed */
 	char name[CACHE_NAME_SIZE];
@@ -82,16 +82,26 @@ static struct kmem_cache *find_merged(const struct typed_args *a, size_t align)
 	return cache_of(size_class(a->size));
 }
 
+/* malloc's cache with room for the objects: where there are no numbers left, and nothing else is asked for. */
+static struct kmem_cache *find_roomy(const struct typed_args *a, size_t align)
+{
+	unsigned class = size_class(a->size);
+
+	while (class_size(class) % align)
+		class++;
+	return cache_of(class);
+}
+
 static void handle_setup(struct bslab_cache *h, struct kmem_cache *c, const struct typed_args *a)
 {
 	*h = (struct bslab_cache){.object_size = a->object_size, .cache = c, .has_ctor = a->ctor != NULL};
-	h->is_merged = !c->typed;
 	h->tag = (uint16_t)desc_tag(c->class);
 	h->number = a->flags & TYPED_CHECKED ? 0 : c->class;
 	typed_copy_name(h->name, a->name);
 }
 
-static struct bslab_cache *create(const struct typed_args *a, size_t align)
+/* is_plain: objects may stand among malloc's. */
+static struct bslab_cache *create(const struct typed_args *a, size_t align, bool is_plain)
 {
 	struct bslab_cache *h = boot_pool_get(&handles, sizeof *h, 8);
 	struct kmem_cache *c = h ? find_merged(a, align) : NULL;
@@ -99,6 +109,8 @@ static struct bslab_cache *create(const struct typed_args *a, size_t align)
 
 	if (h && !c)
 		c = typed_create(a, &is_full);
+	if (h && !c && is_full && is_plain)
+		c = find_roomy(a, align);
 	if (!c) {
 		if (h)
 			boot_pool_put(&handles, h);
@@ -126,7 +138,7 @@ struct bslab_cache *bslab_cache_create(const char *name, size_t size, size_t ali
 		errno = EINVAL;
 		return NULL;
 	}
-	return create(&a, align);
+	return create(&a, align, !(flags & ~(unsigned)BSLAB_CACHE_HWALIGN) && !ctor);
 }
 
 /* --- slow paths ---------------------------------------------------------------------------------- */
@@ -341,7 +353,7 @@ static void report_live(struct bslab_cache *h, size_t nr_live)
 
 size_t bslab_cache_destroy(struct bslab_cache *cache)
 {
-	struct kmem_cache *c = cache_in_use(cache, "bslab_cache_destroy");
+	struct kmem_cache *c = cache ? cache_in_use(cache, "bslab_cache_destroy") : NULL;
 	size_t nr_live;
 
 	if (!c)
@@ -382,7 +394,7 @@ void bslab_cache_info(struct bslab_cache *cache, struct bslab_cache_info *info)
 		return;
 	nr_free = now.nr_free + now.nr_barn_objects + percpu_nr_cached(c->class);
 	info->size = now.size;
-	info->merged = cache->is_merged;
+	info->merged = !c->typed || c->typed->nr_users > 1 || c->typed->was_shared;
 	info->nr_live = now.nr_objects > nr_free ? now.nr_objects - nr_free : 0;
 	info->nr_objects = now.nr_objects;
 	info->nr_pages = now.nr_pages;

@@ -10,16 +10,17 @@
  *
  *   1 heap       one library's heap, or the list of them
  *   2 thread     list of threads, buddies in use and orphaned buddies
- *   3 cache      one kmem_cache's partial list
- *   4 barn       one kmem_cache's full and empty sheaves
- *   5 large      list of large blocks, and those kept after their free
- *   6 runs       the runs that one buddy keeps
- *   7 buddy      one buddy's free areas and its pageblocks
- *   8 adopter    the buddy that adopts another's blocks (under the thread lock)
- *   9 zone       free pageblocks of all regions
- *  10 map        sections coming into being
- *  11 profile    samples and their stacks; whether the profile is on
- *  12 meta       boot allocator and pools of metadata
+ *   3 caches     making and end of kmem_caches
+ *   4 cache      one kmem_cache's partial list
+ *   5 barn       one kmem_cache's full and empty sheaves
+ *   6 large      list of large blocks, and those kept after their free
+ *   7 runs       the runs that one buddy keeps
+ *   8 buddy      one buddy's free areas and its pageblocks
+ *   9 adopter    the buddy that adopts another's blocks (under the thread lock)
+ *  10 zone       free pageblocks of all regions
+ *  11 map        sections coming into being
+ *  12 profile    samples and their stacks; whether the profile is on
+ *  13 meta       boot allocator and pools of metadata
  */
 #ifndef BSLAB_LOCK_H
 #define BSLAB_LOCK_H
@@ -29,6 +30,7 @@
 enum lock_rank {
 	RANK_HEAP = 1,
 	RANK_THREAD,
+	RANK_CACHES,
 	RANK_CACHE,
 	RANK_BARN,
 	RANK_LARGE,

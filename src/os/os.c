@@ -358,6 +358,13 @@ void os_yield(void)
 	SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
+void os_sleep_ms(unsigned ms)
+{
+	struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	SYS(SYS_nanosleep, &span, 0, 0, 0, 0, 0);
+}
+
 unsigned os_pid(void)
 {
 	return (unsigned)SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);

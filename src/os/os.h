@@ -92,6 +92,7 @@ unsigned os_pid(void);
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value);
 void os_futex_wake(_Atomic uint32_t *word, int nr_waiters);
 void os_yield(void);
+void os_sleep_ms(unsigned ms);
 
 /* --- messages ----------------------------------------------------------- */
 

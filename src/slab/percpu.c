@@ -10,6 +10,7 @@
 #include "os/os.h"
 #include "page/runs.h"
 #include "slab/sheaf.h"
+#include "slab/typed.h"
 
 /* glibc 2.35 and later; weak, so that older and other libcs load us and get the fallback. */
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
@@ -230,6 +231,19 @@ static uint16_t top_bits(void **top)
 	return (uint16_t)((uintptr_t)top >> 3);
 }
 
+static void reap_sheaf(struct kmem_cache *c, void **top)
+{
+	drain_begin(cache_drains(c));
+	if (percpu_swap_top(c->class, top, NONE_TOP)) {
+		struct sheaf *s = sheaf_of_top(top);
+
+		atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
+		PROBE(sheaf_reap, c->size, s->nr);
+		sheaf_empty(c, s);
+	}
+	drain_end(cache_drains(c));
+}
+
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
 static void reap(struct percpu_area *a, uint64_t now)
 {
@@ -242,20 +256,18 @@ static void reap(struct percpu_area *a, uint64_t now)
 
 		if (!c)
 			continue;
-		if (rests && top != NONE_TOP && percpu_swap_top(class, top, NONE_TOP)) {
-			struct sheaf *s = sheaf_of_top(top);
-
-			atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
-			PROBE(sheaf_reap, c->size, s->nr);
-			sheaf_empty(c, s);
-		}
+		if (rests && top != NONE_TOP)
+			reap_sheaf(c, top);
 		WRITE_ONCE(a->seen[class], top_bits(top));
 		if (barn_has_rested(c, now, REAP_MS)) {
 			atomic_fetch_add_explicit(&percpu.nr_barn_reaps, 1, memory_order_relaxed);
 			barn_drain(c);
 			cache_shrink_kept(c);
 		}
+		if (unlikely(c->typed != NULL))
+			typed_tend(c);
 	}
+	typed_bury();
 	runs_reap(now);
 	large_reap();
 }
@@ -284,10 +296,8 @@ static void reap_if_due(void)
 	}
 	WRITE_ONCE(a->look_interval, MIN_REAP_VISITS);
 	WRITE_ONCE(a->looked_at_ms, now);
-	drain_begin();
 	reap(a, now);
 	drain_idle(now);
-	drain_end();
 }
 
 /* --- slow paths ------------------------------------------------------------------------------ */
@@ -577,9 +587,12 @@ static void drain_idle(uint64_t now)
 {
 	static bool refused; /* atomic */
 
-	if (percpu.mode != INDEX_THREAD && !READ_ONCE(refused) && any_is_idle(now) &&
-	    !areas_drain(now))
+	if (percpu.mode == INDEX_THREAD || READ_ONCE(refused) || !any_is_idle(now))
+		return;
+	drain_begin(&area_drains);
+	if (!areas_drain(now))
 		WRITE_ONCE(refused, true);
+	drain_end(&area_drains);
 }
 
 void percpu_drain(void)
@@ -587,11 +600,11 @@ void percpu_drain(void)
 	if (bslab_options.check)
 		return;
 	atomic_fetch_add_explicit(&percpu.nr_drains, 1, memory_order_relaxed);
-	drain_begin();
+	drain_begin(&area_drains);
 	if (percpu.mode == INDEX_THREAD || !areas_drain(0))
 		drain_own();
 	drain_orphans();
-	drain_end();
+	drain_end(&area_drains);
 }
 
 void percpu_thread_exit(void)
@@ -603,9 +616,9 @@ void percpu_thread_exit(void)
 		return;
 	a = area_load(slot);
 	thread_state.index = 0;
-	drain_begin();
+	drain_begin(&area_drains);
 	area_empty(a);
-	drain_end();
+	drain_end(&area_drains);
 	lock_take(&percpu.lock, RANK_THREAD);
 	percpu.free_slots[percpu.nr_free_slots++] = slot; /* with its area, for the next thread */
 	lock_drop(&percpu.lock, RANK_THREAD);
@@ -673,19 +686,31 @@ void percpu_snapshot(struct percpu_info *info)
 	info->nr_drains = atomic_load_explicit(&percpu.nr_drains, memory_order_relaxed);
 }
 
+static size_t nr_in_area(struct percpu_area *a, unsigned number)
+{
+	unsigned nr, capacity;
+
+	snapshot_sheaf(READ_ONCE(a->top[number]), &nr, &capacity);
+	return nr;
+}
+
 size_t percpu_nr_cached(unsigned number)
 {
-	unsigned slot, nr, capacity;
 	struct percpu_area *a;
 	size_t sum = 0;
+	unsigned slot;
 
 	for (slot = 0; slot < READ_ONCE(percpu.nr_slots); slot++) {
 		a = area_load(slot);
-		if (!a || a == &none_area)
-			continue;
-		snapshot_sheaf(READ_ONCE(a->top[number]), &nr, &capacity);
-		sum += nr;
+		if (a && a != &none_area)
+			sum += nr_in_area(a, number);
 	}
+	lock_take(&percpu.lock, RANK_THREAD);
+	for (a = percpu.orphans; a; a = a->next_orphan)
+		sum += nr_in_area(a, number);
+	for (a = percpu.limbo; a; a = a->next_orphan)
+		sum += nr_in_area(a, number);
+	lock_drop(&percpu.lock, RANK_THREAD);
 	return sum;
 }
 
@@ -703,7 +728,7 @@ void percpu_fork_done(bool child)
 		lock_drop_nested(&percpu.lock);
 		return;
 	}
-	atomic_store(&nr_drains_running, 0);
+	atomic_store(&area_drains, 0);
 	own = percpu.nr_slots ? current_slot() : 0;
 	percpu.nr_free_slots = 0;
 	for (slot = 0; slot < percpu.nr_slots; slot++) {

@@ -90,7 +90,7 @@ unsigned percpu_push_bulk(struct kmem_cache *c, void *const *objects, unsigned n
 
 /* Before a number of a typed cache is used. */
 void percpu_add_cache(unsigned number);
-/* Objects of a cache in all sheaves of CPUs; racy as percpu_snapshot() is. */
+/* Objects of a cache in the sheaves of all CPUs, and of areas without one; racy as percpu_snapshot() is. */
 size_t percpu_nr_cached(unsigned number);
 
 /* CPUs, or threads, that a report lists one by one; the others are in the sums. */

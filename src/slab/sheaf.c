@@ -7,6 +7,7 @@
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "page/zone.h"
+#include "slab/typed.h"
 
 /*
  * A sheaf of size k takes an odd number of cache lines, 1, 3, 5, 9, ... 65,
@@ -39,7 +40,7 @@
 
 _Static_assert(CAPACITY(1) == FIRST_CAPACITY, "the smallest sheaf in use holds any first one");
 
-_Atomic unsigned nr_drains_running;
+_Atomic uint64_t area_drains;
 static struct boot_pool sheaf_pool[NR_SHEAF_SIZES];
 static _Atomic size_t barns_bytes; /* of objects in full sheaves, of all classes */
 
@@ -102,13 +103,17 @@ static uint16_t first_capacity(const struct barn *b)
 	return (uint16_t)max_size(n, MIN_FIRST_CAPACITY);
 }
 
+/* Of a number that had a cache before, too: its counters begin again. */
 void barn_setup(struct barn *b, size_t object_size)
 {
 	size_t max = min_size(MAX_SHEAF_BYTES / object_size, CAPACITY(NR_SHEAF_SIZES - 1));
 
+	lock_take(&b->lock, RANK_BARN);
 	b->object_size = (uint16_t)object_size;
 	b->max_capacity = (uint16_t)max_size(max, MIN_CAPACITY);
 	b->capacity = first_capacity(b);
+	b->nr_gets = b->nr_refills = b->nr_overs = b->nr_puts = b->nr_drains = 0;
+	lock_drop(&b->lock, RANK_BARN);
 }
 
 /* See 5 in sheaf.h. Not for the sake of a few pages. */
@@ -397,7 +402,7 @@ void barn_drain(struct kmem_cache *c)
 	struct sheaf *full, *empty, *s;
 	unsigned nr_full;
 
-	drain_begin();
+	drain_begin(cache_drains(c));
 	lock_take(&b->lock, RANK_BARN);
 	full = b->full;
 	nr_full = b->nr_full;
@@ -420,7 +425,7 @@ void barn_drain(struct kmem_cache *c)
 		empty = s->next;
 		retire(s);
 	}
-	drain_end();
+	drain_end(cache_drains(c));
 }
 
 void barn_snapshot(struct barn *b, struct cache_info *info)

@@ -67,18 +67,24 @@ struct sheaf *sheaf_of_top(void **top);
 
 /*
  * Around what takes objects out of sheaves to bring them home: meanwhile they are in nobody's sheaf, and free. Who counts
- * live objects waits until none runs.
+ * live objects looks at the word before and after: it counted right where none ran and none has begun. One word
+ * for drains of whole areas, one in each typed cache for its own; nobody counts malloc's.
+ *
+ *     word = begun << 32 | running
  */
-extern _Atomic unsigned nr_drains_running __attribute__((visibility("hidden")));
+#define DRAIN_BEGUN (1ull << 32)
+extern _Atomic uint64_t area_drains __attribute__((visibility("hidden")));
 
-static inline void drain_begin(void)
+static inline void drain_begin(_Atomic uint64_t *drains)
 {
-	atomic_fetch_add(&nr_drains_running, 1);
+	if (drains)
+		atomic_fetch_add(drains, DRAIN_BEGUN + 1);
 }
 
-static inline void drain_end(void)
+static inline void drain_end(_Atomic uint64_t *drains)
 {
-	atomic_fetch_sub(&nr_drains_running, 1);
+	if (drains)
+		atomic_fetch_sub(drains, 1);
 }
 
 void barn_setup(struct barn *b, size_t object_size);

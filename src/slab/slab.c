@@ -12,7 +12,7 @@
 #include "slab/typed.h"
 
 struct kmem_cache *caches[NR_CACHES] reader_root(caches);
-struct lock caches_lock; /* RANK_CACHE: making one */
+struct lock caches_lock; /* RANK_CACHES */
 static unsigned end_of_caches; /* above NR_CLASSES; read without the lock */
 
 static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
@@ -111,13 +111,13 @@ struct kmem_cache *cache_of(unsigned class)
 	struct kmem_cache *c = cache_if_used(class);
 
 	if (unlikely(!c)) {
-		lock_take(&caches_lock, RANK_CACHE);
+		lock_take(&caches_lock, RANK_CACHES);
 		c = caches[class];
 		if (!c) {
 			c = cache_create(class);
 			__atomic_store_n(&caches[class], c, __ATOMIC_RELEASE);
 		}
-		lock_drop(&caches_lock, RANK_CACHE);
+		lock_drop(&caches_lock, RANK_CACHES);
 	}
 	return c;
 }
@@ -694,7 +694,7 @@ void slab_fork_done(bool child)
 			continue;
 		if (child) {
 			if (c->typed)
-				c->typed->is_polling = false;
+				typed_fork_child(c);
 			lock_reset(&c->barn.lock);
 			lock_reset(&c->lock);
 		} else {

@@ -119,7 +119,7 @@ unsigned caches_end(void);
 
 /* For slab/typed.c: the making of caches, and of their geometry. */
 extern struct kmem_cache *caches[NR_CACHES] reader_root(caches);
-extern struct lock caches_lock __attribute__((visibility("hidden"))); /* RANK_CACHE */
+extern struct lock caches_lock __attribute__((visibility("hidden"))); /* RANK_CACHES: making one, and its end */
 void caches_raise_end(unsigned end);
 void cache_setup(struct kmem_cache *c, unsigned class, size_t size);
 /* Slabs that are unlinked and DEAD: counted out under lock, and destroyed when it was dropped. */

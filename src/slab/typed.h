@@ -9,8 +9,13 @@
  *    tells the caller.
  *
  * 2. Numbers are given out when a cache is made and taken back when its last slab
- *    is gone; the structs stay with the number. A cache that is dying has no
- *    users and, maybe, objects in sheaves that cannot be reached.
+ *    is gone; the structs stay with the number:
+ *
+ *      used --(last user)--> dying --(nothing is live)--> released --(all is home)--> buried: size 0
+ *
+ *    Who counts a dying cache's live objects has it to himself; one that has any is used again. A
+ *    released one may have objects in sheaves that cannot be reached, and slabs that wait for a grace
+ *    period: slow paths look again.
  *
  * 3. Objects keep what is in them while they are free: nothing of bslab stands
  *    there. So they are constructed once, when their slab is made.
@@ -52,13 +57,17 @@ struct typed {
 	void (*ctor)(void *obj);
 	/* Under caches_lock: */
 	unsigned nr_users;
-	bool is_dying; /* also read without */
+	bool was_shared; /* by several users: whose an object is, is not known */
+	bool is_dying;	 /* no users: slabs are not kept; also read without */
+	/* Under caches_lock and the cache's lock: */
+	bool is_released; /* also read without */
 	/* Under the cache's lock: */
 	struct list deferred, waiting;
 	struct grace grace; /* of functions that are NULL: only typed_shrink() gives back */
 	uint64_t which;	    /* that those waiting wait for */
 	bool is_polling;
 	_Atomic unsigned nr_retiring; /* slabs that are counted out and not destroyed yet */
+	_Atomic uint64_t drains;      /* slab/sheaf.h; stays with the number, as the lock does */
 };
 
 /* For reports: no spaces, quotes or backslashes. */
@@ -71,10 +80,18 @@ struct typed_args {
 	void (*ctor)(void *obj);
 };
 
-/* A new cache, or one of the same size that may be shared. NULL: no memory, or (*is_full) no number. */
+/*
+ * A new cache, or one of the same size that may be shared. NULL: no memory, or (*is_full) no number. A name that another
+ * cache has gets a number behind it.
+ */
 struct kmem_cache *typed_create(const struct typed_args *a, bool *is_full);
-/* One user less; the last one's cache dies unless objects are live: how many, and it has the user still. */
+/*
+ * One user less. The last one's cache dies unless objects are live: how many, and it has the user still. Of one that
+ * was shared it is not asked: it dies when all is home, or is found by who wants the like.
+ */
 size_t typed_release(struct kmem_cache *c);
+/* Released caches that have nothing left give their numbers back. A load where there is none. */
+void typed_bury(void);
 /* Gives back all that is free, also where the program has no grace periods. */
 void typed_shrink(struct kmem_cache *c);
 void typed_set_grace(struct kmem_cache *c, struct grace grace);
@@ -91,10 +108,19 @@ void typed_construct(const struct kmem_cache *c, void *pages, unsigned nr_object
 void typed_defer(struct kmem_cache *c, struct slab *s);
 struct slab *typed_take_back(struct kmem_cache *c);
 void typed_poll(struct kmem_cache *c);
+/* A look now and then, whether the program uses the cache or not: the next step, where something waits. */
+void typed_tend(struct kmem_cache *c);
+/* In the child of fork, under all locks: what other threads were at is not done by anybody. */
+void typed_fork_child(struct kmem_cache *c);
+
+static inline _Atomic uint64_t *cache_drains(struct kmem_cache *c)
+{
+	return c->typed ? &c->typed->drains : NULL;
+}
 
 static inline bool typed_is_stable(const struct kmem_cache *c)
 {
-	return c->typed && c->typed->flags & TYPED_STABLE;
+	return c->typed && READ_ONCE(c->typed->flags) & TYPED_STABLE;
 }
 
 static inline bool typed_is_dying(const struct kmem_cache *c)

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -150,12 +151,19 @@ Test(kmem, like_geometry_is_shared)
 	bslab_cache_free(b, p);
 	cr_assert_eq(info_of(b).nr_live, 0);
 	cr_assert_eq(info_of(own).nr_live, 1);
+	cr_assert(info_of(a).merged && info_of(b).merged && !info_of(own).merged);
+	p = bslab_cache_alloc(a);
 	cr_assert_eq(bslab_cache_destroy(a), 0);
-	p = bslab_cache_alloc(b);
-	cr_assert_eq(bslab_cache_destroy(b), 1);
-	bslab_cache_free(b, p);
-	cr_assert_eq(bslab_cache_destroy(b), 0);
+	cr_assert(info_of(b).merged);
+	cr_assert_eq(bslab_cache_destroy(b), 0); /* what is live is not its own */
 	bslab_cache_free(own, q);
+	/* What a's user still has does not keep the next one from the same slabs. */
+	a = bslab_cache_create("a", 1160, 0, 0, NULL);
+	cr_assert(info_of(a).merged);
+	cr_assert_eq(info_of(a).nr_live, 1);
+	bslab_cache_free(a, p);
+	cr_assert_eq(info_of(a).nr_live, 0);
+	cr_assert_eq(bslab_cache_destroy(a), 0);
 }
 
 /* --- constructors ------------------------------------------------------------------------------------- */
@@ -307,6 +315,48 @@ Test(kmem, numbers_are_used_again)
 	cr_assert(bslab_cache_create("one more", 56, 0, BSLAB_CACHE_NO_MERGE, NULL));
 }
 
+/* A number's next cache does not begin with the counts of the one before. */
+Test(kmem, counts_begin_anew)
+{
+	struct bslab_cache *c = bslab_cache_create("first", 56, 0, BSLAB_CACHE_NO_MERGE, NULL);
+	static void *obj[1000];
+	struct cache_info info;
+
+	cr_assert_eq(bslab_cache_alloc_bulk(c, 1000, obj), 1000);
+	bslab_cache_free_bulk(c, 1000, obj);
+	cr_assert_eq(bslab_cache_destroy(c), 0);
+	c = bslab_cache_create("second", 72, 0, BSLAB_CACHE_NO_MERGE, NULL);
+	cr_assert(cache_snapshot(NR_CLASSES, &info));
+	cr_assert_str_eq(info.name, "second");
+	cr_assert_eq(info.nr_slab_creates + info.nr_slab_destroys + info.nr_gets + info.nr_refills + info.nr_overs +
+			 info.nr_puts + info.nr_drains, 0);
+}
+
+/* Plain caches need no number: where there is none, a larger class of malloc's serves them. */
+Test(kmem, plain_caches_have_no_end)
+{
+	struct bslab_cache *c;
+
+	while (bslab_cache_create("many", 56, 0, BSLAB_CACHE_NO_MERGE, NULL))
+		;
+	for (size_t size = 8; size <= 32768; size = size * 9 / 8 + 8)
+		for (size_t align = 8; align <= 4096; align *= 8) {
+			char *p;
+
+			c = bslab_cache_create("plain", size, align, 0, NULL);
+			cr_assert(c, "%zu %zu", size, align);
+			p = bslab_cache_alloc(c);
+			cr_assert((uintptr_t)p % align == 0, "%zu %zu", size, align);
+			memset(p, 1, size);
+			bslab_cache_free(c, p);
+			cr_assert_eq(bslab_cache_destroy(c), 0);
+		}
+	bslab_options.merge = false; /* which is for reports only */
+	cr_assert(bslab_cache_create("plain", 1160, 0, 0, NULL));
+	cr_assert_null(bslab_cache_create("own", 1160, 0, 0, nothing));
+	cr_assert_eq(errno, ENOSPC);
+}
+
 /* --- type-stable ------------------------------------------------------------------------------------------- */
 
 static uint64_t epoch = 1, nr_begun;
@@ -372,6 +422,49 @@ Test(kmem, type_stable_by_hand)
 	cr_assert_eq(bslab_cache_destroy(c), 0);
 }
 
+static bool is_gone(const char *name)
+{
+	struct cache_info info;
+
+	for (unsigned n = NR_CLASSES; n < caches_end(); n++)
+		if (cache_snapshot(n, &info) && !strcmp(info.name, name))
+			return false;
+	return true;
+}
+
+/* malloc goes on for half a second, on its slow paths. */
+static void use_malloc(void)
+{
+	static void *p[3000];
+
+	for (int round = 0; round < 10; round++) {
+		for (int i = 0; i < 3000; i++)
+			p[i] = bslab_malloc(200);
+		for (int i = 0; i < 3000; i++)
+			bslab_free(p[i]);
+		usleep(50000);
+		epoch++;
+	}
+}
+
+/* Nobody comes to the cache any more: other caches' slow paths ask for it. */
+Test(kmem, type_stable_goes_back_when_quiet)
+{
+	struct bslab_cache *c = bslab_cache_create("quiet", 200, 0, BSLAB_CACHE_TYPE_STABLE, NULL);
+
+	bslab_cache_set_grace(c, grace_begin, grace_passed);
+	fill_and_free(c);
+	cr_assert_gt(info_of(c).nr_pages, 0);
+	for (int i = 0; i < 10 && info_of(c).nr_pages; i++)
+		use_malloc();
+	cr_assert_eq(info_of(c).nr_pages, 0);
+	fill_and_free(c);
+	cr_assert_eq(bslab_cache_destroy(c), 0);
+	for (int i = 0; i < 10 && !is_gone("quiet"); i++)
+		use_malloc();
+	cr_assert(is_gone("quiet"));
+}
+
 /* --- reports, threads, fork ----------------------------------------------------------------------------------- */
 
 static int find_line(const char *text, size_t len, void *found)
@@ -393,6 +486,36 @@ Test(kmem, reports_have_the_name)
 		cr_assert_eq(bslab_report_to("slabinfo", formats[i], find_line, &found), 0);
 		cr_assert(found, "%s", formats[i]);
 	}
+}
+
+static int count_names(const char *text, size_t len, void *nr)
+{
+	for (const char *p = text; (p = memmem(p, len - (size_t)(p - text), "cache=\"twin", 11)); p++)
+		*(unsigned *)nr += !strncmp(p, "cache=\"twin\"", 12) || !strncmp(p, "cache=\"twin-2\"", 14) ||
+				   !strncmp(p, "cache=\"twin-3\"", 14);
+	return 0;
+}
+
+/* Two series of one name would make a scrape void. */
+Test(kmem, reports_tell_namesakes_apart)
+{
+	static const char long_name[] = "a_name_of_more_than_thirty_one_bytes";
+	unsigned nr_first = 0, nr_all = 0;
+	struct cache_info info;
+
+	cr_assert(bslab_cache_create("twin", 56, 0, BSLAB_CACHE_NO_MERGE, NULL));
+	cr_assert_eq(bslab_report_to("slabinfo", "prometheus", count_names, &nr_first), 0);
+	cr_assert(bslab_cache_create("twin", 56, 0, BSLAB_CACHE_NO_MERGE, NULL));
+	cr_assert(bslab_cache_create("twin", 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
+	cr_assert_eq(bslab_report_to("slabinfo", "prometheus", count_names, &nr_all), 0);
+	cr_assert(nr_first && nr_all == 3 * nr_first, "%u %u", nr_first, nr_all);
+	cr_assert(!is_gone("twin") && !is_gone("twin-2") && !is_gone("twin-3"));
+	cr_assert(bslab_cache_create("bslab-64", 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
+	cr_assert(!is_gone("bslab-64-2") && is_gone("bslab-64"));
+	cr_assert(bslab_cache_create(long_name, 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
+	cr_assert(bslab_cache_create(long_name, 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
+	cr_assert(cache_snapshot(caches_end() - 1, &info));
+	cr_assert_str_eq(info.name, "a_name_of_more_than_thirty_on-2");
 }
 
 enum { NR_THREADS = 4, NR_SHARED = 256 };
@@ -442,6 +565,135 @@ Test(kmem, threads)
 		if (shared[i])
 			bslab_cache_free(stress_cache, shared[i]);
 	cr_assert_eq(bslab_cache_destroy(stress_cache), 0);
+}
+
+/*
+ * Each thread's own caches begin and end beside those of others, which take over their numbers: whatever one
+ * does, another's object stays as large as it was asked for, and is counted for nobody else.
+ */
+static void *come_and_go(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+
+	for (int i = 0; i < 1500; i++) {
+		size_t size = 8 + 8 * ((size_t)rand_r(&seed) % 256);
+		unsigned flags = rand_r(&seed) % 2 ? BSLAB_CACHE_TYPE_STABLE : BSLAB_CACHE_NO_MERGE;
+		struct bslab_cache *c = bslab_cache_create("own", size, 0, flags, NULL);
+		unsigned char *obj[3];
+
+		cr_assert(c);
+		for (int k = 0; k < 3 && i % 4; k++) { /* one in four is never used, and so home at once */
+			obj[k] = bslab_cache_alloc(c);
+			memset(obj[k], (int)(seed + (unsigned)k), size);
+			sched_yield();
+		}
+		cr_assert_eq(info_of(c).size, size);
+		for (int k = 0; k < 3 && i % 4; k++) {
+			cr_assert(obj[k][0] == (unsigned char)(seed + (unsigned)k) && obj[k][size - 1] == obj[k][0]);
+			bslab_cache_free(c, obj[k]);
+		}
+		cr_assert_eq(bslab_cache_destroy(c), 0);
+	}
+	return NULL;
+}
+
+Test(kmem, destroy_against_create)
+{
+	pthread_t thread[NR_THREADS];
+
+	for (uintptr_t i = 0; i < NR_THREADS; i++)
+		pthread_create(&thread[i], NULL, come_and_go, (void *)i);
+	for (int i = 0; i < NR_THREADS; i++)
+		pthread_join(thread[i], NULL);
+}
+
+static struct bslab_cache *left_cache;
+static pthread_barrier_t left_barrier;
+
+static void *leave_cached(void *unused)
+{
+	static void *obj[20];
+
+	(void)unused;
+	cr_assert_eq(bslab_cache_alloc_bulk(left_cache, 20, obj), 20);
+	bslab_cache_free_bulk(left_cache, 20, obj);
+	pthread_barrier_wait(&left_barrier);
+	pthread_barrier_wait(&left_barrier);
+	return NULL;
+}
+
+/* What other CPUs and threads had in their sheaves is free in the child, and not live. */
+Test(kmem, fork_leaves_no_live_objects)
+{
+	pthread_t thread;
+	int status;
+	pid_t pid;
+
+	left_cache = bslab_cache_create("left", 56, 0, BSLAB_CACHE_NO_MERGE, NULL);
+	pthread_barrier_init(&left_barrier, NULL, 2);
+	pthread_create(&thread, NULL, leave_cached, NULL);
+	pthread_barrier_wait(&left_barrier);
+	pid = fork();
+	if (!pid)
+		_exit(info_of(left_cache).nr_live != 0 || bslab_cache_destroy(left_cache) != 0);
+	waitpid(pid, &status, 0);
+	cr_assert_eq(status, 0);
+	pthread_barrier_wait(&left_barrier);
+	pthread_join(thread, NULL);
+	cr_assert_eq(bslab_cache_destroy(left_cache), 0);
+}
+
+static bool begin_waits;
+
+static uint64_t begin_while_forking(void)
+{
+	if (begin_waits) {
+		begin_waits = false;
+		pthread_barrier_wait(&left_barrier);
+		pthread_barrier_wait(&left_barrier);
+	}
+	return epoch;
+}
+
+static void *begin_another(void *c)
+{
+	fill_and_free(c);
+	bslab_malloc_trim(0);
+	return NULL;
+}
+
+/* A grace period that the parent was about to begin is not one that has passed in the child. */
+Test(kmem, fork_in_the_midst_of_a_grace_period)
+{
+	struct bslab_cache *c = bslab_cache_create("stable", 200, 0, BSLAB_CACHE_TYPE_STABLE, NULL);
+	pthread_t thread;
+	size_t nr_pages;
+	int status;
+	pid_t pid;
+
+	bslab_cache_set_grace(c, begin_while_forking, grace_passed);
+	fill_and_free(c);
+	for (int i = 0; i < 4; i++, epoch++)
+		bslab_malloc_trim(0);
+	cr_assert_eq(info_of(c).nr_pages, 0); /* the next one begins now */
+	begin_waits = true;
+	pthread_barrier_init(&left_barrier, NULL, 2);
+	pthread_create(&thread, NULL, begin_another, c);
+	pthread_barrier_wait(&left_barrier);
+	pid = fork();
+	if (!pid) {
+		nr_pages = info_of(c).nr_pages;
+		bslab_malloc_trim(0);
+		if (!nr_pages || info_of(c).nr_pages != nr_pages)
+			_exit(1);
+		epoch++;
+		bslab_malloc_trim(0);
+		_exit(info_of(c).nr_pages >= nr_pages);
+	}
+	waitpid(pid, &status, 0);
+	cr_assert_eq(status, 0);
+	pthread_barrier_wait(&left_barrier);
+	pthread_join(thread, NULL);
 }
 
 Test(kmem, fork_keeps_caches)
