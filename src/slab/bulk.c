@@ -52,6 +52,8 @@ unsigned percpu_push_bulk(struct kmem_cache *c, void *const *objects, unsigned n
 	page = align_down(addr, BSLAB_PAGE_SIZE);
 	for (; done < n && !is_sentinel(top[0]); done++) {
 		addr = (uintptr_t)objects[done];
+		if (unlikely(top[-1] == objects[done])) /* freed twice in a row: for the slow path to tell */
+			break;
 		if (unlikely(addr - page >= BSLAB_PAGE_SIZE || addr % 8)) { /* most are on the page of the one before */
 			if (!page_is_of(c, addr))
 				break;

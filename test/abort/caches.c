@@ -88,6 +88,23 @@ static void double_free(void)
 	bslab_cache_free(c, hidden(p));
 }
 
+static void bulk_double_free(void)
+{
+	struct bslab_cache *c = cache("a", 0);
+	void *p = say("block", bslab_cache_alloc(c)), *twice[2] = {p, hidden(p)};
+
+	bslab_cache_free_bulk(c, 2, twice);
+}
+
+static void bulk_free_after_free(void)
+{
+	struct bslab_cache *c = cache("a", 0);
+	void *p = say("block", bslab_cache_alloc(c)), *again = hidden(p);
+
+	bslab_cache_free(c, p);
+	bslab_cache_free_bulk(c, 1, &again);
+}
+
 static void double_free_poisoned(void)
 {
 	struct bslab_cache *c = cache("a", BSLAB_CACHE_POISON);
@@ -178,7 +195,7 @@ static const struct {
     CASE(free_of_block),   CASE(free_of_run),	     CASE(free_of_stack),     CASE(free_of_other),	 CASE(free_of_merged_size),
     CASE(bulk_with_block), CASE(free_interior),	     CASE(double_free),	      CASE(double_free_poisoned), CASE(malloc_free),
     CASE(malloc_realloc),  CASE(malloc_sized_free),  CASE(alloc_after_destroy), CASE(free_after_destroy), CASE(destroy_twice),
-    CASE(zalloc_constructed), CASE(grace_of_ordinary), CASE(write_after_free),  CASE(write_beyond),
+    CASE(bulk_double_free), CASE(bulk_free_after_free), CASE(zalloc_constructed), CASE(grace_of_ordinary), CASE(write_after_free),  CASE(write_beyond),
 };
 
 int main(int argc, char **argv)

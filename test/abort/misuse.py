@@ -83,6 +83,8 @@ CACHE_CASES = {
     "cache_free_interior": ["bslab: invalid free of {pointer}: not the start of an object",
                             "bslab: invalid bslab_cache_free of {pointer}: inside an object of cache 'a' at {block}"],
     "cache_double_free": [DOUBLE, DOUBLE + ": an object of cache 'a'"],
+    "cache_bulk_double_free": [DOUBLE, DOUBLE + ": an object of cache 'a'"],
+    "cache_bulk_free_after_free": [DOUBLE, DOUBLE + ": an object of cache 'a'"],
     "cache_double_free_poisoned": [DOUBLE + ": an object of cache 'a'"],
     "cache_malloc_free": [line(CACHE_OBJECT, call="free")],
     "cache_malloc_realloc": [line(CACHE_OBJECT, call="realloc")],
