@@ -34,11 +34,12 @@ enum bslab_heap_flags {
 };
 
 /*
- * limit: bytes of pages that its blocks may take, 0 for none. The name is for messages; of more than 31
- * bytes the first ones. NULL with ENOMEM, or EINVAL: no name, unknown flags.
+ * limit: bytes of pages that its blocks may take, 0 for none; at it a call fails at once, and nobody else's memory is
+ * asked for. The name is for messages; of more than 31 bytes the first ones, and what is no printable character, a quote
+ * or a space becomes '_'. NULL with ENOMEM, or EINVAL: no name, unknown flags.
  */
 BSLAB_API struct bslab_heap *bslab_heap_create(const char *name, size_t limit, unsigned flags);
-/* The heap with all its blocks. Costs by slabs and large blocks, not by blocks. */
+/* The heap with all its blocks. NULL is fine. Costs by slabs and large blocks, not by blocks. */
 BSLAB_API void bslab_heap_destroy(struct bslab_heap *heap);
 
 /* As malloc, calloc, aligned_alloc: NULL with ENOMEM (also: the limit) or, of an alignment that is no power of two, EINVAL. */

@@ -8,6 +8,9 @@
 #include "os/bug.h"
 #include "page/buddy.h"
 #include "page/limit.h"
+#include "slab/typed.h"
+
+_Static_assert(HEAP_NAME_SIZE == CACHE_NAME_SIZE, "names are copied as those of caches");
 
 #define MAX_CHUNK_ORDER 6
 #define NR_WORDS(nr_objects) (((nr_objects) + 63u) / 64u)
@@ -15,7 +18,7 @@
 #define RECIPROCAL_SHIFT 40
 
 static struct {
-	struct lock lock; /* RANK_HEAP, and no heap's is taken inside but by fork */
+	struct lock lock; /* RANK_HEAPS */
 	struct list all;
 	struct boot_pool heaps, chunks[NR_WORDS(MAX_CHUNK_OBJECTS) + 1]; /* the latter by number of words */
 } heaps;
@@ -56,7 +59,7 @@ static bool has_room(const struct bslab_heap *h, size_t nr_pages)
 {
 	size_t size_bytes = nr_pages << PAGE_SHIFT;
 
-	return !h->limit || (size_bytes <= h->limit && h->size_bytes <= h->limit - size_bytes);
+	return h->is_live && (!h->limit || (size_bytes <= h->limit && h->size_bytes <= h->limit - size_bytes));
 }
 
 static void count_chunk(struct bslab_heap *h, const struct chunk *c, bool in)
@@ -150,6 +153,8 @@ static force_inline void *chunk_take(struct bslab_heap *h, struct chunk *c)
 		w++;
 	bit = (unsigned)__builtin_ctzll(c->free[w]);
 	c->free[w] &= c->free[w] - 1;
+	if (c->nr_free == c->nr_objects && c->class)
+		h->nr_empty--;
 	if (--c->nr_free == 0 && c->class)
 		list_del(&h->class[c->class].partial, &c->node);
 	h->nr_blocks++;
@@ -157,10 +162,21 @@ static force_inline void *chunk_take(struct bslab_heap *h, struct chunk *c)
 	return object_at(c, w * 64 + bit);
 }
 
-/* Not the last one: the next allocation would make it anew. */
-static bool is_spare(const struct heap_class *k, const struct chunk *c)
+static void slab_destroy(struct bslab_heap *h, struct chunk *c)
 {
-	return c->nr_free == c->nr_objects && k->partial.first != k->partial.last;
+	list_del(&h->class[c->class].partial, &c->node);
+	h->nr_empty--;
+	chunk_destroy(h, c);
+}
+
+/* One that came empty. Not the last one: the next allocation would make it anew. */
+static void slab_settle(struct bslab_heap *h, struct chunk *c)
+{
+	const struct heap_class *k = &h->class[c->class];
+
+	h->nr_empty++;
+	if (k->partial.first != k->partial.last)
+		slab_destroy(h, c);
 }
 
 static force_inline void chunk_give(struct bslab_heap *h, struct chunk *c, unsigned index)
@@ -172,13 +188,10 @@ static force_inline void chunk_give(struct bslab_heap *h, struct chunk *c, unsig
 	h->block_bytes -= c->size;
 	if (c->nr_free++ == 0 && c->class)
 		list_add(&k->partial, &c->node);
-	if (!c->class) {
+	if (!c->class)
 		chunk_destroy(h, c);
-	} else if (is_spare(k, c)) {
-		list_del(&k->partial, &c->node);
-		k->nr_chunks--;
-		chunk_destroy(h, c);
-	}
+	else if (c->nr_free == c->nr_objects)
+		slab_settle(h, c);
 }
 
 static unsigned objects_in(size_t size, unsigned order)
@@ -186,24 +199,32 @@ static unsigned objects_in(size_t size, unsigned order)
 	return (unsigned)min_size((BSLAB_PAGE_SIZE << order) / size, MAX_CHUNK_OBJECTS);
 }
 
-/* Up to 64 objects, or 64 pages. */
-static out_of_line struct chunk *slab_create(struct bslab_heap *h, unsigned class)
+static struct chunk *slab_of_order(struct bslab_heap *h, unsigned class, unsigned order)
 {
-	struct heap_class *k = &h->class[class];
 	size_t size = class_size(class);
-	unsigned order = k->next_order > order_of(pages_for(size)) ? k->next_order : order_of(pages_for(size));
 	unsigned nr_objects = objects_in(size, order);
 	struct chunk like = {.size = size, .nr_pages = pages_for(nr_objects * size), .class = (uint16_t)class,
 			     .nr_objects = (uint16_t)nr_objects, .nr_free = (uint16_t)nr_objects,
 			     .reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size};
 	bool zeroed;
-	struct chunk *c = chunk_create(h, &like, 1, &zeroed);
 
+	return chunk_create(h, &like, 1, &zeroed);
+}
+
+/* Up to 64 objects, or 64 pages; fewer where there is no room for so many. */
+static out_of_line struct chunk *slab_create(struct bslab_heap *h, unsigned class)
+{
+	struct heap_class *k = &h->class[class];
+	unsigned first = order_of(pages_for(class_size(class))), order = k->next_order > first ? k->next_order : first;
+	struct chunk *c = slab_of_order(h, class, order);
+
+	while (!c && order > first)
+		c = slab_of_order(h, class, --order);
 	if (!c)
 		return NULL;
-	if (nr_objects < 64 && order < MAX_CHUNK_ORDER)
+	if (c->nr_objects < 64 && order < MAX_CHUNK_ORDER)
 		k->next_order = order + 1;
-	k->nr_chunks++;
+	h->nr_empty++;
 	list_add(&k->partial, &c->node);
 	return c;
 }
@@ -225,17 +246,58 @@ static out_of_line void *alloc_pages(struct bslab_heap *h, size_t size, size_t a
 	return c ? chunk_take(h, c) : NULL;
 }
 
-void *heap_alloc(struct bslab_heap *h, size_t size, size_t align, bool *zeroed)
+static void shrink_class(struct bslab_heap *h, struct heap_class *k)
+{
+	struct list_node *n, *next;
+
+	for (n = k->partial.first; n && h->nr_empty; n = next) {
+		struct chunk *c = container_of(n, struct chunk, node);
+
+		next = n->next;
+		if (c->nr_free == c->nr_objects)
+			slab_destroy(h, c);
+	}
+}
+
+static void shrink(struct bslab_heap *h)
+{
+	unsigned class;
+
+	for (class = 0; class < NR_CLASSES && h->nr_empty; class++)
+		shrink_class(h, &h->class[class]);
+}
+
+static force_inline void *take(struct bslab_heap *h, size_t size, size_t align, bool *zeroed)
+{
+	return size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE ? alloc_small(h, size_class(size))
+							     : alloc_pages(h, size, align, zeroed);
+}
+
+/* What is empty makes room for what is asked for. */
+static out_of_line void *take_after_shrink(struct bslab_heap *h, size_t size, size_t align, struct heap_result *result)
+{
+	void *p = NULL;
+
+	if (h->nr_empty) {
+		shrink(h);
+		p = take(h, size, align, &result->zeroed);
+	}
+	result->has_limit = !p && !has_room(h, pages_for(size));
+	return p;
+}
+
+void *heap_alloc(struct bslab_heap *h, size_t size, size_t align, struct heap_result *result)
 {
 	void *p;
 
-	*zeroed = false;
+	*result = (struct heap_result){0};
 	size += !size;
 	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
 		size = align_up(size, align); /* class sizes are naturally aligned */
 	heap_lock(h);
-	p = size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE ? alloc_small(h, size_class(size))
-							  : alloc_pages(h, size, align, zeroed);
+	p = take(h, size, align, &result->zeroed);
+	if (unlikely(!p))
+		p = take_after_shrink(h, size, align, result);
 	heap_unlock(h);
 	return p;
 }
@@ -288,33 +350,50 @@ enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size)
 struct bslab_heap *heap_create(const char *name, size_t limit, bool is_unlocked)
 {
 	struct bslab_heap *h = boot_pool_get(&heaps.heaps, sizeof *h, 64);
-	size_t i;
 
 	if (!h)
 		return NULL;
 	memset(h, 0, sizeof *h);
 	h->limit = limit;
 	h->is_unlocked = is_unlocked;
-	for (i = 0; i < HEAP_NAME_SIZE - 1 && name[i]; i++)
-		h->name[i] = name[i];
-	lock_take(&heaps.lock, RANK_HEAP);
+	typed_copy_name(h->name, name);
+	lock_take(&heaps.lock, RANK_HEAPS);
+	h->is_live = true;
 	list_add(&heaps.all, &h->node);
-	lock_drop(&heaps.lock, RANK_HEAP);
+	lock_drop(&heaps.lock, RANK_HEAPS);
 	return h;
 }
 
-void heap_destroy(struct bslab_heap *h)
+/* True for one caller. */
+static bool withdraw(struct bslab_heap *h)
+{
+	bool was_live;
+
+	lock_take(&heaps.lock, RANK_HEAPS);
+	was_live = h->is_live;
+	h->is_live = false;
+	if (was_live)
+		list_del(&heaps.all, &h->node);
+	lock_drop(&heaps.lock, RANK_HEAPS);
+	return was_live;
+}
+
+/* It is left without slabs, so that who still calls it comes to where he is told. */
+bool heap_destroy(struct bslab_heap *h)
 {
 	struct list_node *n, *next;
 
-	lock_take(&heaps.lock, RANK_HEAP);
-	list_del(&heaps.all, &h->node);
-	lock_drop(&heaps.lock, RANK_HEAP);
+	if (!withdraw(h))
+		return false;
 	for (n = h->chunks.first; n; n = next) {
 		next = n->next;
 		chunk_release(container_of(n, struct chunk, all));
 	}
+	h->chunks = (struct list){0};
+	memset(h->class, 0, sizeof h->class);
+	h->nr_empty = 0;
 	boot_pool_put(&heaps.heaps, h);
+	return true;
 }
 
 void heap_snapshot(struct bslab_heap *h, struct heap_info *info)
@@ -355,4 +434,22 @@ void heap_fork_done(bool child)
 		lock_reset(&heaps.lock);
 	else
 		lock_drop_nested(&heaps.lock);
+}
+
+void heaps_shrink(void)
+{
+	struct bslab_heap *h;
+	struct list_node *n;
+
+	if (!READ_ONCE(heaps.all.first))
+		return;
+	lock_take(&heaps.lock, RANK_HEAPS);
+	for_each_heap(h, n) {
+		if (h->is_unlocked)
+			continue;
+		lock_take(&h->lock, RANK_HEAP);
+		shrink(h);
+		lock_drop(&h->lock, RANK_HEAP);
+	}
+	lock_drop(&heaps.lock, RANK_HEAPS);
 }

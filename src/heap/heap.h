@@ -16,10 +16,13 @@
  *    locks himself, or that one thread uses, takes none.
  *
  * 4. Slabs grow: a class's next slab is twice as large as the one before, from
- *    a page on. The last one that is wholly free stays.
+ *    a page on; near the limit it is as large as there is room for. The last one
+ *    that is wholly free stays, until the heap comes to its limit or memory is
+ *    short.
  *
  * Invariants: nr_free = number of bits set; a slab is on its class's partial list
- * exactly when nr_free > 0; size_bytes = sum over chunks of nr_pages * 4096.
+ * exactly when nr_free > 0; size_bytes = sum over chunks of nr_pages * 4096;
+ * nr_empty = number of slabs with nr_free = nr_objects.
  */
 #ifndef BSLAB_HEAP_HEAP_H
 #define BSLAB_HEAP_HEAP_H
@@ -48,12 +51,13 @@ struct chunk {
 
 struct heap_class {
 	struct list partial;
-	unsigned nr_chunks, next_order; /* order: of the next slab's pages */
+	unsigned next_order; /* of the next slab's pages */
 };
 
 struct bslab_heap {
 	struct list_node node; /* of all heaps */
 	struct lock lock;      /* RANK_HEAP: all of this, unless is_unlocked */
+	bool is_live;	       /* false once it was destroyed, until it is another one; under heaps.lock */
 	/* Constant: */
 	bool is_unlocked;
 	char name[HEAP_NAME_SIZE];
@@ -62,16 +66,23 @@ struct bslab_heap {
 	struct list chunks;
 	size_t nr_blocks, block_bytes; /* that the user holds */
 	size_t size_bytes, peak_bytes; /* of the chunks */
+	size_t nr_empty;	       /* slabs that are wholly free */
 	struct heap_class class[NR_CLASSES];
 };
 
 /* NULL when there is no memory. */
 struct bslab_heap *heap_create(const char *name, size_t limit, bool is_unlocked);
-/* With all its blocks. */
-void heap_destroy(struct bslab_heap *h);
+/* With all its blocks. False for one that was destroyed before. */
+bool heap_destroy(struct bslab_heap *h);
 
-/* align: a power of two. NULL when there is no memory or the limit is reached. *zeroed: reads as zero. */
-void *heap_alloc(struct bslab_heap *h, size_t size, size_t align, bool *zeroed);
+struct heap_result {
+	bool zeroed;	/* reads as zero */
+	bool has_limit; /* there is none because the heap's limit is reached: nobody else's memory would help */
+};
+/* align: a power of two. NULL when there is no memory or the limit is reached. */
+void *heap_alloc(struct bslab_heap *h, size_t size, size_t align, struct heap_result *result);
+/* Slabs that are wholly free go, of all heaps that have a lock. Call without a lock. */
+void heaps_shrink(void);
 
 enum heap_fault {
 	HEAP_GOOD,

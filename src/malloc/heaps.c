@@ -10,9 +10,6 @@
 #include "malloc/reports.h"
 #include "os/bug.h"
 
-/* Beyond any address space. */
-#define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
-
 struct bslab_heap *bslab_heap_create(const char *name, size_t limit, unsigned flags)
 {
 	struct bslab_heap *h;
@@ -28,29 +25,43 @@ struct bslab_heap *bslab_heap_create(const char *name, size_t limit, unsigned fl
 	return h;
 }
 
+static cold_path void report_destroyed(struct bslab_heap *h, const char *what)
+{
+	bug_caller("%s: the heap '%s' was destroyed", what, h->name);
+}
+
 void bslab_heap_destroy(struct bslab_heap *heap)
 {
-	heap_destroy(heap);
+	if (heap && !heap_destroy(heap))
+		report_destroyed(heap, "bslab_heap_destroy");
 	reports_poll();
+}
+
+static cold_path void *alloc_failed(struct bslab_heap *h)
+{
+	if (!h->is_live)
+		report_destroyed(h, "bslab_heap_alloc");
+	errno = ENOMEM;
+	return NULL;
 }
 
 static void *alloc(struct bslab_heap *h, size_t size, size_t align, bool *zeroed)
 {
+	struct heap_result result = {0};
 	void *p = NULL;
 
 	reclaim_if_due();
 	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
-		p = heap_alloc(h, size, align, zeroed);
-		if (unlikely(!p)) {
+		p = heap_alloc(h, size, align, &result);
+		if (unlikely(!p && !result.has_limit)) {
 			reclaim(0);
-			p = heap_alloc(h, size, align, zeroed);
+			p = heap_alloc(h, size, align, &result);
 		}
 	}
+	*zeroed = result.zeroed;
 	process_hook_thread();
 	reports_poll();
-	if (unlikely(!p))
-		errno = ENOMEM;
-	return p;
+	return likely(p != NULL) ? p : alloc_failed(h);
 }
 
 void *bslab_heap_alloc(struct bslab_heap *heap, size_t size)
@@ -89,7 +100,9 @@ static cold_path void report(struct bslab_heap *h, void *ptr, const char *what, 
 {
 	struct bslab_heap *other = heap_of(map_lookup((uintptr_t)ptr));
 
-	if (fault == HEAP_FREE)
+	if (!h->is_live)
+		report_destroyed(h, what);
+	else if (fault == HEAP_FREE)
 		bug_caller("invalid %s of %p: freed before", what, ptr);
 	else if (fault == HEAP_INTERIOR)
 		bug_caller("invalid %s of %p: inside a block of heap '%s', or behind it", what, ptr, h->name);
@@ -157,6 +170,8 @@ void bslab_heap_info(struct bslab_heap *heap, struct bslab_heap_info *info)
 {
 	struct heap_info i;
 
+	if (!heap->is_live)
+		report_destroyed(heap, "bslab_heap_info");
 	heap_snapshot(heap, &i);
 	*info = (struct bslab_heap_info){heap->name, i.nr_blocks, i.block_bytes, i.size_bytes, i.peak_bytes, i.limit};
 	reports_poll();

@@ -19,6 +19,9 @@ size_t reclaim(size_t nr_keep);
 /* The same near a soft limit, when it is time. */
 void reclaim_if_due(void);
 
+/* Beyond any address space: not worth a reclaim. */
+#define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
+
 struct alloc_request {
 	size_t size, align;  /* any; a power of two */
 	size_t asked;	     /* by the program: realloc() may want more room */

@@ -72,6 +72,7 @@ size_t reclaim(size_t nr_keep)
 
 	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
+	heaps_shrink();
 	percpu_drain();
 	runs_drain();
 	large_drain();
@@ -142,9 +143,6 @@ void perturb_set(int byte)
 }
 
 /* --- slow paths of malloc and its kin ---------------------------------------------------------- */
-
-/* Beyond any address space: not worth a reclaim. */
-#define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
 
 void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 {

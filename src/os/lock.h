@@ -8,19 +8,20 @@
  * Debug builds check it: a thread that takes a lock of a rank at or below one
  * that it holds dies with a line that names both.
  *
- *   1 heap       one library's heap, or the list of them
- *   2 thread     list of threads, buddies in use and orphaned buddies
- *   3 caches     making and end of kmem_caches
- *   4 cache      one kmem_cache's partial list
- *   5 barn       one kmem_cache's full and empty sheaves
- *   6 large      list of large blocks, and those kept after their free
- *   7 runs       the runs that one buddy keeps
- *   8 buddy      one buddy's free areas and its pageblocks
- *   9 adopter    the buddy that adopts another's blocks (under the thread lock)
- *  10 zone       free pageblocks of all regions
- *  11 map        sections coming into being
- *  12 profile    samples and their stacks; whether the profile is on
- *  13 meta       boot allocator and pools of metadata
+ *   1 heaps      list of libraries' heaps, of pools
+ *   2 heap       one library's heap
+ *   3 thread     list of threads, buddies in use and orphaned buddies
+ *   4 caches     making and end of kmem_caches
+ *   5 cache      one kmem_cache's partial list
+ *   6 barn       one kmem_cache's full and empty sheaves
+ *   7 large      list of large blocks, and those kept after their free
+ *   8 runs       the runs that one buddy keeps
+ *   9 buddy      one buddy's free areas and its pageblocks
+ *  10 adopter    the buddy that adopts another's blocks (under the thread lock)
+ *  11 zone       free pageblocks of all regions
+ *  12 map        sections coming into being
+ *  13 profile    samples and their stacks; whether the profile is on
+ *  14 meta       boot allocator and pools of metadata
  */
 #ifndef BSLAB_LOCK_H
 #define BSLAB_LOCK_H
@@ -28,7 +29,8 @@
 #include "os/thread.h"
 
 enum lock_rank {
-	RANK_HEAP = 1,
+	RANK_HEAPS = 1,
+	RANK_HEAP,
 	RANK_THREAD,
 	RANK_CACHES,
 	RANK_CACHE,

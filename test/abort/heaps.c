@@ -108,6 +108,29 @@ static void after_destroy(void)
 	bslab_free(hidden(p));
 }
 
+static void destroy_twice(void)
+{
+	block(100);
+	bslab_heap_destroy(heap);
+	bslab_heap_destroy(hidden(heap));
+}
+
+static void alloc_after_destroy(void)
+{
+	block(100);
+	bslab_heap_destroy(heap);
+	if (bslab_heap_alloc(hidden(heap), 100))
+		puts("got a block");
+}
+
+static void free_after_destroy(void)
+{
+	void *p = block(100);
+
+	bslab_heap_destroy(heap);
+	bslab_heap_free(hidden(heap), p);
+}
+
 #define CASE(name) {"heap_" #name, name}
 static const struct {
 	const char *name;
@@ -116,6 +139,7 @@ static const struct {
     CASE(free_of_malloc),  CASE(free_of_other), CASE(free_of_stack),	  CASE(double_free),	CASE(double_free_run),
     CASE(interior),	   CASE(interior_run),	CASE(realloc_of_malloc),  CASE(malloc_free),	CASE(malloc_free_run),
     CASE(malloc_free_large), CASE(malloc_realloc), CASE(after_destroy),
+    CASE(destroy_twice),   CASE(alloc_after_destroy), CASE(free_after_destroy),
 };
 
 int main(int argc, char **argv)

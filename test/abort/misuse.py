@@ -102,6 +102,7 @@ CACHE_CASES = {
 HEAP = "bslab: invalid {call} of {block}: not a block of heap 'a'"
 HEAP_BLOCK = "bslab: invalid {call} of {block}: a block of heap 'a'"
 HEAP_INSIDE = "bslab: invalid bslab_heap_free of {pointer}: inside a block of heap 'a', or behind it"
+HEAP_GONE = "bslab: {call}: the heap 'a' was destroyed"
 HEAP_CASES = {
     "heap_free_of_malloc": [line(HEAP, call="bslab_heap_free")],
     "heap_free_of_other": ["bslab: invalid bslab_heap_free of {block}: a block of heap 'b', not of 'a'"],
@@ -116,6 +117,9 @@ HEAP_CASES = {
     "heap_malloc_free_large": [line(HEAP_BLOCK, call="free")],
     "heap_malloc_realloc": [line(HEAP_BLOCK, call="realloc")],
     "heap_after_destroy": [line(FREED, call="free")],
+    "heap_destroy_twice": [line(HEAP_GONE, call="bslab_heap_destroy")],
+    "heap_alloc_after_destroy": [line(HEAP_GONE, call="bslab_heap_alloc")],
+    "heap_free_after_destroy": [line(HEAP_GONE, call="bslab_heap_free")],
 }
 # Of pages.c.
 PAGES = "bslab: invalid {call} of {block}: not a run of pages"

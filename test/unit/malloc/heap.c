@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bslab/heap.h"
+#include "malloc/internal.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -138,6 +139,81 @@ Test(heap, limit)
 	cr_assert_eq(bslab_heap_alloc(h, 1000), last);
 	bslab_heap_destroy(h);
 	bslab_heap_destroy(other);
+}
+
+/* What is free in the heap's slabs serves other sizes when the limit is near. */
+Test(heap, limit_counts_what_is_used)
+{
+	struct bslab_heap *h = bslab_heap_create("limited", 64 * KIB, 0);
+	void *p;
+
+	bslab_heap_free(h, bslab_heap_alloc(h, 32 * KIB));
+	bslab_heap_free(h, bslab_heap_alloc(h, 28 * KIB));
+	p = bslab_heap_alloc(h, 20 * KIB);
+	cr_assert(p);
+	bslab_heap_free(h, p);
+	p = bslab_heap_alloc(h, 64 * KIB);
+	cr_assert(p);
+	cr_assert_eq(info_of(h).size_bytes, 64 * KIB);
+	bslab_heap_destroy(h);
+}
+
+/* Slabs have grown by then to 64 pages, but a page would do. */
+Test(heap, limit_can_be_reached)
+{
+	static const size_t sizes[] = {16, 100, 1000, 4000};
+
+	for (int i = 0; i < 4; i++) {
+		struct bslab_heap *h = bslab_heap_create("limited", 4 * MIB - 4 * KIB, 0);
+
+		while (bslab_heap_alloc(h, sizes[i]))
+			;
+		cr_assert_gt(info_of(h).size_bytes + 2 * 4 * KIB, 4 * MIB - 4 * KIB, "%zu: %zu", sizes[i], info_of(h).size_bytes);
+		cr_assert_gt(info_of(h).block_bytes, 3 * MIB + 3 * MIB / 4);
+		bslab_heap_destroy(h);
+	}
+}
+
+/* A heap at its quota is its own affair: others keep their caches. */
+Test(heap, limit_reclaims_nothing)
+{
+	struct bslab_heap *h = bslab_heap_create("limited", 64 * KIB, 0);
+	uint64_t before, after, failures;
+
+	while (bslab_heap_alloc(h, 1000))
+		;
+	slow_path_counts(&before, &failures);
+	for (int i = 0; i < 100; i++) {
+		errno = 0;
+		cr_assert_null(bslab_heap_alloc(h, 1000));
+		cr_assert_eq(errno, ENOMEM);
+		cr_assert_null(bslab_heap_alloc(h, 100 * KIB));
+	}
+	slow_path_counts(&after, &failures);
+	cr_assert_eq(after, before);
+	bslab_heap_destroy(h);
+}
+
+Test(heap, reclaim_takes_empty_slabs)
+{
+	struct bslab_heap *h = bslab_heap_create("kept", 0, 0);
+
+	for (size_t size = 8; size <= 32 * KIB; size *= 2)
+		bslab_heap_free(h, bslab_heap_alloc(h, size));
+	cr_assert_gt(info_of(h).size_bytes, 0);
+	bslab_malloc_trim(0);
+	cr_assert_eq(info_of(h).size_bytes, 0);
+	cr_assert(bslab_heap_alloc(h, 100));
+	bslab_heap_destroy(h);
+}
+
+Test(heap, names_are_one_line)
+{
+	struct bslab_heap *h = bslab_heap_create("a\nb \"c", 0, 0);
+
+	cr_assert_str_eq(info_of(h).name, "a_b__c");
+	bslab_heap_destroy(h);
+	bslab_heap_destroy(NULL);
 }
 
 static void *churn_thread(void *h)
