@@ -6,27 +6,51 @@
 
 #include "boot/boot.h"
 #include "os/os.h"
+#include "page/limit.h"
+#include "slab/typed.h"
+
+_Static_assert(POOL_NAME_SIZE == CACHE_NAME_SIZE && sizeof(struct pool) <= BSLAB_PAGE_SIZE, "a page each, named as caches");
 
 #define LIVE UINT32_MAX
 
-static struct boot_pool pools;
+static struct boot_pool headers;
+struct pools pools reader_root(pools);
 
-/* Before Linux 5.14 by hand. */
-static bool make_resident(volatile char *map, size_t size)
+/* Pages of the map that describe a page of their own size each describe so many bytes. */
+#define DESCRIBED_BYTES (BSLAB_PAGE_SIZE / sizeof(page_desc_t) * BSLAB_PAGE_SIZE)
+
+/* Before Linux 5.14 by hand: nothing is changed, whoever uses the pages meanwhile. */
+static bool make_resident(void *map, size_t size)
 {
-	int result = os_populate((void *)map, size);
+	int result = os_populate(map, size);
 	size_t i;
 
 	if (result != -EINVAL)
 		return result == 0;
 	for (i = 0; i < size; i += BSLAB_PAGE_SIZE)
-		map[i] = 0;
+		__atomic_fetch_or((char *)map + i, 0, __ATOMIC_RELAXED);
 	return true;
 }
 
-static bool map_elements(struct pool *p, bool lock)
+static bool lock_descriptors(const struct pool *p)
 {
-	void *map = os_map(p->map_size);
+	uintptr_t addr;
+
+	for (addr = p->base; addr < p->base + p->map_size; addr += DESCRIBED_BYTES)
+		if (os_lock((void *)align_down((uintptr_t)map_slot(addr), BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE) != 0)
+			return false;
+	addr = (uintptr_t)map_slot(p->base + p->map_size - 1);
+	return os_lock((void *)align_down(addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE) == 0;
+}
+
+static bool lock_all(struct pool *p)
+{
+	return os_lock((void *)p->base, p->map_size) == 0 && os_lock(p, BSLAB_PAGE_SIZE) == 0 && lock_descriptors(p);
+}
+
+static bool map_elements(struct pool *p)
+{
+	void *map = limit_allows(p->map_size >> PAGE_SHIFT) ? os_map(p->map_size) : NULL;
 
 	if (!map)
 		return false;
@@ -35,14 +59,43 @@ static bool map_elements(struct pool *p, bool lock)
 		os_unmap(map, p->map_size);
 		return false;
 	}
-	p->is_locked = lock && os_lock(map, p->map_size) == 0;
 	os_name(map, p->map_size, "bslab:pool");
 	return true;
 }
 
+static void pools_add(struct pool *p)
+{
+	limit_note_mapped(0, p->map_size >> PAGE_SHIFT);
+	lock_take(&pools.lock, RANK_HEAPS);
+	p->is_live = true;
+	list_add(&pools.all, &p->node);
+	pools.nr_pools++;
+	WRITE_ONCE(pools.map_bytes, pools.map_bytes + p->map_size);
+	lock_drop(&pools.lock, RANK_HEAPS);
+}
+
+/* True for one caller. */
+static bool pools_remove(struct pool *p)
+{
+	bool was_live;
+
+	lock_take(&pools.lock, RANK_HEAPS);
+	was_live = p->is_live;
+	p->is_live = false;
+	if (was_live) {
+		list_del(&pools.all, &p->node);
+		pools.nr_pools--;
+		WRITE_ONCE(pools.map_bytes, pools.map_bytes - p->map_size);
+	}
+	lock_drop(&pools.lock, RANK_HEAPS);
+	if (was_live)
+		limit_note_mapped(p->map_size >> PAGE_SHIFT, 0);
+	return was_live;
+}
+
 struct pool *pool_create(const char *name, size_t size, size_t nr, bool lock)
 {
-	struct pool *p = boot_pool_get(&pools, sizeof *p, 64);
+	struct pool *p = boot_pool_get(&headers, BSLAB_PAGE_SIZE, BSLAB_PAGE_SIZE);
 	size_t bytes, i;
 
 	if (!p)
@@ -52,25 +105,65 @@ struct pool *pool_create(const char *name, size_t size, size_t nr, bool lock)
 	p->nr = nr;
 	bytes = align_up(p->size * nr, BSLAB_PAGE_SIZE);
 	p->map_size = align_up(bytes + nr * sizeof *p->next, os_page_size());
-	if (!map_elements(p, lock)) {
-		boot_pool_put(&pools, p);
+	if (!map_elements(p)) {
+		boot_pool_put(&headers, p);
 		return NULL;
 	}
-	for (i = 0; i < POOL_NAME_SIZE - 1 && name[i]; i++)
-		p->name[i] = name[i];
+	typed_copy_name(p->name, name);
 	p->next = (_Atomic uint32_t *)(p->base + bytes);
 	for (i = 0; i < nr; i++)
 		atomic_store_explicit(&p->next[i], i + 1 < nr ? (uint32_t)i + 2 : 0, memory_order_relaxed);
 	atomic_store(&p->head, 1);
 	map_set_range(p->base, bytes >> PAGE_SHIFT, desc_of_pointer(p, PAGE_POOL, 0));
+	p->is_locked = lock && lock_all(p);
+	pools_add(p);
 	return p;
 }
 
-void pool_destroy(struct pool *p)
+/* Left empty, so that who still calls it gets nothing. */
+bool pool_destroy(struct pool *p)
 {
+	if (!pools_remove(p))
+		return false;
+	atomic_store(&p->head, 0);
 	map_set_range(p->base, align_up(p->size * p->nr, BSLAB_PAGE_SIZE) >> PAGE_SHIFT, 0);
 	os_unmap((void *)p->base, p->map_size);
-	boot_pool_put(&pools, p);
+	boot_pool_put(&headers, p);
+	return true;
+}
+
+size_t pools_bytes(void)
+{
+	return READ_ONCE(pools.map_bytes);
+}
+
+void pool_fork_prepare(void)
+{
+	lock_take_nested(&pools.lock);
+}
+
+void pool_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&pools.lock);
+	else
+		lock_drop_nested(&pools.lock);
+}
+
+void pools_populate(void)
+{
+	struct list_node *n;
+
+	if (likely(!READ_ONCE(pools.all.first)))
+		return;
+	lock_take(&pools.lock, RANK_HEAPS);
+	for (n = pools.all.first; n; n = n->next) {
+		struct pool *p = container_of(n, struct pool, node);
+
+		make_resident((void *)p->base, p->map_size);
+		make_resident(p, BSLAB_PAGE_SIZE);
+	}
+	lock_drop(&pools.lock, RANK_HEAPS);
 }
 
 static uint64_t next_head(uint64_t head, uint32_t first)

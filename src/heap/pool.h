@@ -14,34 +14,43 @@
  * 3. A taker that loses a race tries again: somebody else has got an element meanwhile. So all together never
  *    wait; one is as late as others are busy.
  *
- * Descriptors of all its pages are of type PAGE_POOL and lead to the pool.
+ * 4. What is touched by a take and a give is resident with the elements, and locked with them: struct pool has a
+ *    page of its own, and the page map's pages that describe the elements are locked, too. After a fork the
+ *    first two would fault at their next write, in the parent as well: it makes them its own again before fork()
+ *    returns.
+ *
+ * Descriptors of all its pages are of type PAGE_POOL and lead to the pool. A destroyed pool's page stays a struct pool.
  */
 #ifndef BSLAB_POOL_H
 #define BSLAB_POOL_H
 
+#include "base/list.h"
 #include "map/map.h"
+#include "os/lock.h"
 
 #define POOL_NAME_SIZE 32
 #define MAX_POOL_ELEMENTS ((size_t)1 << 24)
 
 struct pool {
+	struct list_node node; /* of all pools; first, so that a pooled one keeps the rest */
+	bool is_live;	       /* under pools.lock; false once it was destroyed, until it is another one */
 	_Atomic uint64_t head; /* changes << 32 | first */
 	_Atomic uint32_t nr_taken;
-	char pad[64 - 12];
+	char pad[64 - 36];
 	/* Constant: */
 	uintptr_t base;
 	size_t size, nr; /* bytes of an element, a multiple of 16; elements */
 	size_t map_size; /* of elements and next[] */
 	_Atomic uint32_t *next;
 	bool is_locked;	 /* mlock() held */
-	bool is_mallocs; /* bslab_free() takes its elements */
+	bool is_mallocs; /* a NOWAIT pool: bslab_free() takes its elements */
 	char name[POOL_NAME_SIZE];
 };
 
 /* NULL where the kernel has no memory, or does not make it resident. lock: mlock() too, which may be refused: is_locked says. */
 struct pool *pool_create(const char *name, size_t size, size_t nr, bool lock);
-/* All its elements with it. */
-void pool_destroy(struct pool *p);
+/* All its elements with it. False for one that was destroyed before. */
+bool pool_destroy(struct pool *p);
 
 /* NULL when there is none. */
 void *pool_take(struct pool *p);
@@ -53,6 +62,18 @@ enum pool_fault {
 };
 /* An address in the pool. */
 enum pool_fault pool_give(struct pool *p, void *ptr);
+
+struct pools {
+	struct lock lock; /* RANK_HEAPS: all of this */
+	struct list all;
+	size_t nr_pools, map_bytes; /* of elements and next[]; also read without the lock */
+};
+size_t pools_bytes(void);
+
+/* fork: the lock is taken before and freed after on both sides; then the parent's pools are made resident again. */
+void pool_fork_prepare(void);
+void pool_fork_done(bool child);
+void pools_populate(void);
 
 static inline struct pool *pool_of(page_desc_t d)
 {

@@ -258,6 +258,7 @@ static void fill_large(struct heap *h, struct large_info *info, struct large_lis
 void report_fill_with(struct heap *h, struct heap_report *r, report_blocks *blocks, void *arg)
 {
 	struct slow_counts counts = {0};
+	struct pools pools = {0};
 	struct boot boot = {0};
 	unsigned class;
 
@@ -269,10 +270,12 @@ void report_fill_with(struct heap *h, struct heap_report *r, report_blocks *bloc
 	fill_zone(h, &r->zone);
 	fill_large(h, &r->large, &r->large_list);
 	if (!heap_read(h, h->root[ROOT_BOOT], &boot, sizeof boot) ||
-	    !heap_read(h, h->root[ROOT_SLOW_COUNTS], &counts, sizeof counts))
+	    !heap_read(h, h->root[ROOT_SLOW_COUNTS], &counts, sizeof counts) ||
+	    !heap_read(h, h->root[ROOT_POOLS], &pools, sizeof pools))
 		h->nr_doubts++;
 	r->metadata = boot.used;
 	r->metadata_mapped = boot.mapped;
+	r->pools = pools.map_bytes;
 	r->nr_reclaims = counts.nr_reclaims;
 	r->nr_failures = counts.nr_failures;
 	report_derive(r);

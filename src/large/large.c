@@ -238,9 +238,8 @@ static bool guards_set(struct vm_area *a, bool set)
 }
 
 /* Trims a mapping to [addr - guard, addr + size + guard). */
-static void mapping_trim(struct vm_area *a, char *map, size_t map_size)
+static void mapping_trim(struct vm_area *a, char *map, size_t map_size, size_t g)
 {
-	size_t g = guard_size();
 	char *start = (char *)a->addr - g, *end = (char *)a->addr + a->size + g;
 
 	if (start > map)
@@ -258,9 +257,20 @@ static void count(uint64_t *counter)
 	lock_drop(&large.lock, RANK_LARGE);
 }
 
-static bool mapping_alloc(struct vm_area *a, bool *zeroed)
+/* As one mapping: what has advice of its own would be another to the kernel, which mremap() does not take. */
+static void mapping_populate_huge(const struct vm_area *a)
 {
-	size_t g = guard_size(), slack = a->align > os_page_size() ? a->align : 0, total;
+	size_t offset;
+
+	for (offset = 0; offset + PAGEBLOCK_SIZE <= a->size; offset += PAGEBLOCK_SIZE)
+		if (!os_populate_huge((char *)a->addr + offset, PAGEBLOCK_SIZE))
+			break;
+	os_no_huge_pages((void *)a->map_addr, a->map_size);
+}
+
+static bool mapping_alloc(struct vm_area *a, unsigned flags, bool *zeroed)
+{
+	size_t g = flags & LARGE_GUARD ? os_page_size() : guard_size(), slack = a->align > os_page_size() ? a->align : 0, total;
 	char *map;
 
 	a->size = align_up(a->size, os_page_size());
@@ -276,8 +286,14 @@ static bool mapping_alloc(struct vm_area *a, bool *zeroed)
 		os_unmap(map, total);
 		return false;
 	}
-	mapping_trim(a, map, total);
-	guards_set(a, true);
+	mapping_trim(a, map, total, g);
+	if (!guards_set(a, true) && flags & LARGE_GUARD) {
+		os_unmap((void *)a->map_addr, a->map_size);
+		count(&large.info.nr_map_failures);
+		return false;
+	}
+	if (flags & LARGE_HUGE)
+		mapping_populate_huge(a);
 	os_name((void *)a->map_addr, a->map_size, "bslab:large");
 	PROBE(large_map, a->addr, a->size);
 	*zeroed = true;
@@ -326,13 +342,13 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, zeroed))
+	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, 0, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
 }
 
-void *large_map(size_t size, size_t align, bool *zeroed)
+void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed)
 {
 	struct vm_area *a;
 
@@ -344,7 +360,7 @@ void *large_map(size_t size, size_t align, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if (mapping_alloc(a, zeroed))
+	if (mapping_alloc(a, flags, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;

@@ -43,8 +43,12 @@ struct vm_area {
 
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
+enum large_map_flags {
+	LARGE_GUARD = 1, /* with guard pages whatever the option says, or not at all */
+	LARGE_HUGE = 2,	 /* resident by huge pages, where the kernel has them; for an align of a pageblock */
+};
 /* The same as a mapping of its own, whatever its size. */
-void *large_map(size_t size, size_t align, bool *zeroed);
+void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed);
 void large_free(struct vm_area *a);
 /* The block's address at its new size, contents kept; NULL when it cannot be had without copying. */
 void *large_resize(struct vm_area *a, size_t size);

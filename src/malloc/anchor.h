@@ -18,6 +18,7 @@
 
 #include "base/hot.h"
 #include "boot/boot.h"
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/internal.h"
 #include "map/pageblock.h"
@@ -51,6 +52,7 @@ enum anchor_root {
 	ROOT_NONE_AREA,
 	ROOT_NONE_WORDS,
 	ROOT_SLOW_COUNTS,
+	ROOT_POOLS,
 	NR_ROOTS,
 };
 
@@ -70,7 +72,7 @@ struct anchor {
 	N(links, LINK_BITS) N(modes, INDEX_THREAD) N(slab_states, SLAB_PARTIAL)                    \
 	S(hot) M(hot, small_limit) M(hot, area) M(hot, root)                                       \
 	S(options) M(options, index) M(options, dirty_size) M(options, large_size)                 \
-	S(boot) M(boot, used) M(boot, mapped) S(slow_counts)                                       \
+	S(boot) M(boot, used) M(boot, mapped) S(slow_counts) S(pools) M(pools, map_bytes)                                       \
 	S(section) M(section, block)                                                               \
 	S(pageblock) M(pageblock, owner) M(pageblock, number) M(pageblock, state) M(pageblock, migratetype)    \
 	M(pageblock, nr_free) M(pageblock, nr_dirty_free) M(pageblock, users) M(pageblock, is_huge) M(pageblock, dirty)  \

@@ -28,9 +28,12 @@ struct alloc_request {
 	struct caller by;    /* for a sample of it */
 	bool is_counted;     /* the profile's sampler has let it pass */
 	bool no_retry;	     /* NULL rather than a reclaim */
+	unsigned pages_flags; /* enum pages_flags, more than the call has of itself */
 };
 /* A block. Sets errno when it returns NULL. *zeroed: reads as zero. */
 void *alloc_slow(const struct alloc_request *r, bool *zeroed);
+/* realloc() of a live block of old_size bytes; NULL where there is no memory, and errno is set. */
+void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bool no_retry);
 /* The bytes of a live block; 0 after a report, `what` names the call. */
 size_t block_size(void *ptr, const char *what);
 /* Reports a pointer that is no live block. */

@@ -11,29 +11,31 @@
 #include "malloc/internal.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "os/os.h"
+#include "page/buddy.h"
 
-/* --- the reserve ----------------------------------------------------------------------------- */
+/* --- NOWAIT pools ---------------------------------------------------------------------------- */
 
-#define MAX_RESERVES 16
+#define MAX_NOWAIT_POOLS 16
 
 /* Filled from the front, and never emptied; read without a lock. */
-static _Atomic(struct pool *) reserves[MAX_RESERVES];
+static _Atomic(struct pool *) nowait_pools[MAX_NOWAIT_POOLS];
 
-static bool reserve_add(struct pool *p)
+static bool nowait_add(struct pool *p)
 {
 	struct pool *none;
 	unsigned i;
 
-	for (i = 0; i < MAX_RESERVES; i++) {
+	for (i = 0; i < MAX_NOWAIT_POOLS; i++) {
 		none = NULL;
-		if (atomic_compare_exchange_strong(&reserves[i], &none, p))
+		if (atomic_compare_exchange_strong(&nowait_pools[i], &none, p))
 			return true;
 	}
 	return false;
 }
 
-int bslab_reserve(size_t size, size_t nr, int lock)
+int bslab_nowait_pool(size_t size, size_t nr, int lock)
 {
 	struct pool *p;
 	int fault = 0;
@@ -41,13 +43,13 @@ int bslab_reserve(size_t size, size_t nr, int lock)
 	if (!size || size > PAGEBLOCK_SIZE || !nr || nr > MAX_POOL_ELEMENTS)
 		return EINVAL;
 	process_boot();
-	p = pool_create("reserve", size, nr, lock);
+	p = pool_create("nowait", size, nr, lock);
 	if (!p)
 		return ENOMEM;
 	p->is_mallocs = true;
 	if (lock && !p->is_locked)
 		fault = EPERM;
-	else if (!reserve_add(p))
+	else if (!nowait_add(p))
 		fault = ENOSPC;
 	if (fault)
 		pool_destroy(p);
@@ -55,12 +57,12 @@ int bslab_reserve(size_t size, size_t nr, int lock)
 }
 
 /* The smallest that fits, of those not tried. */
-static int best_reserve(size_t size, unsigned tried)
+static int best_pool(size_t size, unsigned tried)
 {
 	struct pool *p, *best = NULL;
 	int i, found = -1;
 
-	for (i = 0; i < MAX_RESERVES && (p = atomic_load(&reserves[i])); i++)
+	for (i = 0; i < MAX_NOWAIT_POOLS && (p = atomic_load(&nowait_pools[i])); i++)
 		if (!(tried & 1u << i) && p->size >= size && (!best || p->size < best->size)) {
 			best = p;
 			found = i;
@@ -68,52 +70,87 @@ static int best_reserve(size_t size, unsigned tried)
 	return found;
 }
 
-static void *reserve_take(size_t size)
+static void *nowait_take(size_t size)
 {
 	unsigned tried = 0;
 	void *p = NULL;
 	int i;
 
-	while (!p && (i = best_reserve(size, tried)) >= 0) {
-		p = pool_take(atomic_load(&reserves[i]));
+	while (!p && (i = best_pool(size, tried)) >= 0) {
+		p = pool_take(atomic_load(&nowait_pools[i]));
 		tried |= 1u << i;
 	}
 	return p;
 }
 
-/* --- kmalloc ----------------------------------------------------------------------------------- */
+/* --- flags ------------------------------------------------------------------------------------- */
 
-static void *alloc_without_retry(size_t size, bool *zeroed)
+#define ALL_GFP                                                                                    \
+	(BSLAB_GFP_ZERO | BSLAB_GFP_NOWAIT | BSLAB_GFP_NOFAIL | BSLAB_GFP_NORETRY | BSLAB_GFP_MOVABLE |        \
+	 BSLAB_GFP_RECLAIMABLE | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE)
+#define BOTH_TYPES (BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE)
+
+static bool gfp_is_good(unsigned gfp)
 {
-	void *p = malloc_quick(size);
-
-	*zeroed = false;
-	return p ? p : alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), false, true}, zeroed);
+	if (likely(!(gfp & ~(unsigned)ALL_GFP) && (gfp & BOTH_TYPES) != BOTH_TYPES))
+		return true;
+	errno = EINVAL;
+	return false;
 }
 
-static void *alloc_waiting(size_t size, unsigned gfp)
-{
-	void *p;
+/* Once more, for those that must not fail: after a while that grows, so that others may free something. */
+#define MAX_PAUSE_MS 100
 
-	do {
-		p = gfp & BSLAB_GFP_ZERO ? bslab_calloc(1, size) : bslab_malloc(size);
-		if (p || !(gfp & BSLAB_GFP_NOFAIL) || size > PTRDIFF_MAX)
-			return p;
-		os_yield();
-	} while (true);
+static bool try_again(size_t size, unsigned gfp, unsigned *pause_ms)
+{
+	if ((gfp & (BSLAB_GFP_NOFAIL | BSLAB_GFP_NOWAIT)) != BSLAB_GFP_NOFAIL || size > MAX_REQUEST)
+		return false;
+	os_sleep_ms(*pause_ms);
+	*pause_ms = (unsigned)min_size(2 * *pause_ms, MAX_PAUSE_MS);
+	return true;
+}
+
+/* --- kmalloc ----------------------------------------------------------------------------------- */
+
+static unsigned pages_flags_of(unsigned gfp)
+{
+	return gfp & BSLAB_GFP_RECLAIMABLE ? PAGES_RECLAIMABLE : 0;
+}
+
+/* A mapping of its own, for it has to be fresh; NULL where it cannot be had, and small pages will do. */
+static void *alloc_huge(size_t size, bool *zeroed)
+{
+	process_boot();
+	return bslab_options.huge && size >= PAGEBLOCK_SIZE && size <= MAX_REQUEST
+		       ? large_map(size, PAGEBLOCK_SIZE, LARGE_HUGE, zeroed)
+		       : NULL;
+}
+
+/* Once, as malloc does it. *zeroed: reads as zero. */
+static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
+{
+	void *p = NULL;
+
+	*zeroed = false;
+	if (unlikely(gfp & BSLAB_GFP_HUGE))
+		p = alloc_huge(size, zeroed);
+	p = p ? p : malloc_quick(size);
+	return p ? p : alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(),
+							  .no_retry = gfp & BSLAB_GFP_NORETRY && !(gfp & BSLAB_GFP_NOFAIL),
+							  .pages_flags = pages_flags_of(gfp)}, zeroed);
 }
 
 void *bslab_kmalloc(size_t size, unsigned gfp)
 {
+	unsigned pause_ms = 1;
 	bool zeroed = false;
 	void *p;
 
-	if (gfp & BSLAB_GFP_NOWAIT)
-		p = reserve_take(size);
-	else if (gfp & BSLAB_GFP_NORETRY && !(gfp & BSLAB_GFP_NOFAIL))
-		p = alloc_without_retry(size, &zeroed);
-	else
-		return alloc_waiting(size, gfp);
+	if (!gfp_is_good(gfp))
+		return NULL;
+	do
+		p = gfp & BSLAB_GFP_NOWAIT ? nowait_take(size) : alloc_once(size, gfp, &zeroed);
+	while (unlikely(!p) && try_again(size, gfp, &pause_ms));
 	if (unlikely(!p))
 		errno = ENOMEM;
 	else if (gfp & BSLAB_GFP_ZERO && !zeroed)
@@ -121,16 +158,46 @@ void *bslab_kmalloc(size_t size, unsigned gfp)
 	return p;
 }
 
-static void *realloc_from_reserve(void *ptr, size_t old_size, size_t size)
+void *bslab_kmalloc_array(size_t count, size_t size, unsigned gfp)
 {
-	void *p = reserve_take(size);
+	size_t total;
 
+	if (unlikely(__builtin_mul_overflow(count, size, &total))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return bslab_kmalloc(total, gfp);
+}
+
+/* Neither block may have a part that is not resident, and the old one has to go back without a lock. */
+static void *realloc_nowait(void *ptr, size_t old_size, size_t size)
+{
+	void *p;
+
+	if (size <= old_size)
+		return ptr;
+	p = pool_of(map_lookup((uintptr_t)ptr)) ? nowait_take(size) : NULL;
 	if (!p) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	memcpy(p, ptr, min_size(old_size, size));
+	memcpy(p, ptr, old_size);
 	bslab_free(ptr);
+	return p;
+}
+
+static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned gfp)
+{
+	bool no_retry = gfp & BSLAB_GFP_NORETRY && !(gfp & BSLAB_GFP_NOFAIL);
+	unsigned pause_ms = 1;
+	void *p;
+
+	do
+		p = size <= MAX_REQUEST ? realloc_live(ptr, old_size, size, CALLER(), no_retry) : NULL;
+	while (unlikely(!p) && try_again(size, gfp, &pause_ms));
+	reports_poll();
+	if (unlikely(!p))
+		errno = ENOMEM;
 	return p;
 }
 
@@ -139,6 +206,8 @@ void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 	size_t old_size;
 	void *p;
 
+	if (!gfp_is_good(gfp))
+		return NULL;
 	if (!ptr)
 		return bslab_kmalloc(size, gfp);
 	if (!size) {
@@ -150,10 +219,12 @@ void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 		errno = EINVAL;
 		return NULL;
 	}
-	if (gfp & BSLAB_GFP_NOWAIT && size > old_size)
-		p = realloc_from_reserve(ptr, old_size, size);
+	if (gfp & BSLAB_GFP_NOWAIT)
+		p = realloc_nowait(ptr, old_size, size);
+	else if (size <= old_size && size >= old_size / 2 && old_size <= SMALL_MAX)
+		p = ptr;
 	else
-		p = gfp & BSLAB_GFP_NOWAIT ? ptr : bslab_realloc(ptr, size);
+		p = realloc_waiting(ptr, old_size, size, gfp);
 	if (p && gfp & BSLAB_GFP_ZERO && size > old_size)
 		memset((char *)p + old_size, 0, size - old_size);
 	return p;
@@ -172,15 +243,17 @@ void bslab_kfree_sensitive(void *ptr)
 
 void *bslab_vmalloc(size_t size)
 {
+	void *p = NULL;
 	bool zeroed;
-	void *p;
 
 	process_boot();
 	reclaim_if_due();
-	p = large_map(size + !size, BSLAB_PAGE_SIZE, &zeroed);
-	if (unlikely(!p)) {
-		reclaim(0);
-		p = large_map(size + !size, BSLAB_PAGE_SIZE, &zeroed);
+	if (likely(size <= MAX_REQUEST)) {
+		p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
+		if (unlikely(!p)) {
+			reclaim(0);
+			p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
+		}
 	}
 	reports_poll();
 	if (unlikely(!p))
@@ -190,9 +263,16 @@ void *bslab_vmalloc(size_t size)
 
 void *bslab_kvmalloc(size_t size, unsigned gfp)
 {
-	void *p = bslab_kmalloc(size, gfp & BSLAB_GFP_NOWAIT ? gfp : gfp | BSLAB_GFP_NORETRY);
+	unsigned once = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
+	void *p;
 
-	return p || gfp & BSLAB_GFP_NOWAIT ? p : bslab_vmalloc(size);
+	if (!gfp_is_good(gfp) || gfp & BSLAB_GFP_NOWAIT)
+		return bslab_kmalloc(size, gfp);
+	do {
+		p = bslab_kmalloc(size, once);
+		p = p ? p : bslab_vmalloc(size);
+	} while (unlikely(!p) && try_again(size, gfp, &pause_ms));
+	return p;
 }
 
 /* --- mempools ------------------------------------------------------------------------------------ */
@@ -221,21 +301,31 @@ struct bslab_mempool *bslab_mempool_create(size_t min_nr, size_t size)
 	return (struct bslab_mempool *)p;
 }
 
+/* False after a report. */
+static bool is_live(struct pool *p, const char *what)
+{
+	if (likely(p->is_live))
+		return true;
+	bug_caller("%s: the mempool was destroyed", what);
+	errno = EINVAL;
+	return false;
+}
+
 void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 {
 	struct pool *p = pool_in(pool);
+	unsigned more = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
 	void *element = NULL;
 
-	if (!(gfp & BSLAB_GFP_NOWAIT))
-		element = bslab_kmalloc(p->size, (gfp & BSLAB_GFP_ZERO) | BSLAB_GFP_NORETRY);
-	if (element)
-		return element;
-	element = pool_take(p);
-	while (unlikely(!element && (gfp & (BSLAB_GFP_NOFAIL | BSLAB_GFP_NOWAIT)) == BSLAB_GFP_NOFAIL)) {
-		os_yield();
-		element = bslab_malloc(p->size);
-		element = element ? element : pool_take(p);
-	}
+	if (!gfp_is_good(gfp) || !is_live(p, "bslab_mempool_alloc"))
+		return NULL;
+	do {
+		if (!(gfp & BSLAB_GFP_NOWAIT))
+			element = bslab_kmalloc(p->size, more);
+		if (element)
+			return element;
+		element = pool_take(p);
+	} while (unlikely(!element) && try_again(p->size, gfp, &pause_ms));
 	if (unlikely(!element))
 		errno = ENOMEM;
 	else if (gfp & BSLAB_GFP_ZERO)
@@ -262,9 +352,14 @@ size_t bslab_mempool_nr_taken(struct bslab_mempool *pool)
 
 size_t bslab_mempool_destroy(struct bslab_mempool *pool)
 {
-	size_t nr_taken = bslab_mempool_nr_taken(pool);
+	size_t nr_taken;
 
-	if (!nr_taken)
+	if (!pool || !is_live(pool_in(pool), "bslab_mempool_destroy"))
+		return 0;
+	nr_taken = bslab_mempool_nr_taken(pool);
+	if (nr_taken)
+		bug_say("bslab_mempool_destroy: of a mempool of %z bytes each %z elements are taken", pool_in(pool)->size, nr_taken);
+	else
 		pool_destroy(pool_in(pool));
 	return nr_taken;
 }

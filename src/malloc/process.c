@@ -8,6 +8,7 @@
 #include "boot/boot.h"
 #include "bslab/bslab.h"
 #include "heap/heap.h"
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
@@ -142,6 +143,7 @@ static void locks_prepare(void)
 {
 	lock_count_up();
 	heap_fork_prepare();
+	pool_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
 	large_fork_prepare();
@@ -164,6 +166,7 @@ static void fork_done(bool child)
 	large_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
+	pool_fork_done(child);
 	heap_fork_done(child);
 	lock_count_down();
 }
@@ -183,6 +186,7 @@ static void fork_parent(void)
 {
 	if (!thread_state.fork_alone)
 		fork_done(false);
+	pools_populate();
 	reports_poll();
 }
 

@@ -159,10 +159,10 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 		if (unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
-			p = alloc_once(size, align, 0, zeroed);
+			p = alloc_once(size, align, r->pages_flags, zeroed);
 		if (unlikely(!p && !r->no_retry)) {
 			reclaim(0);
-			p = alloc_once(size, align, PAGES_HIGHATOMIC, zeroed);
+			p = alloc_once(size, align, PAGES_HIGHATOMIC | r->pages_flags, zeroed);
 		}
 	}
 	process_hook_thread();
@@ -182,7 +182,7 @@ static out_of_line void *malloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false, 0}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
@@ -204,13 +204,13 @@ void *malloc_by(size_t size, struct caller by, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted, false, 0}, &zeroed);
 }
 
 static out_of_line void *calloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed = false;
-	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false}, &zeroed);
+	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false, 0}, &zeroed);
 
 	return p && !zeroed ? memset(p, 0, size) : p;
 }
@@ -231,7 +231,7 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, align, size, by, false, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, align, size, by, false, false, 0}, &zeroed);
 }
 
 int posix_memalign_slow(void **ptr, size_t size, size_t align)
@@ -291,7 +291,7 @@ static bool free_large(page_desc_t d, void *ptr)
 	return true;
 }
 
-/* No lock, no system call: whoever may not wait for memory may give it back. */
+/* No lock, no system call, and no report that is due either: whoever may not wait for memory may give it back. */
 static void free_reserved(page_desc_t d, void *ptr)
 {
 	struct pool *p = pool_of(d);
@@ -299,7 +299,7 @@ static void free_reserved(page_desc_t d, void *ptr)
 	if (!p->is_mallocs)
 		report_pointer(ptr, "free");
 	else if (pool_give(p, ptr) != POOL_GOOD)
-		bug_caller("invalid free of %p: freed before, or inside a block of %z bytes of the reserve", ptr, p->size);
+		bug_caller("invalid free of %p: freed before, or inside a block of %z bytes of a NOWAIT pool", ptr, p->size);
 }
 
 void free_slow(void *ptr)
@@ -314,6 +314,7 @@ void free_slow(void *ptr)
 		process_hook_thread();
 	} else if (pool_of(d)) {
 		free_reserved(d, ptr);
+		return;
 	} else if (!free_run(d, ptr) && !free_large(d, ptr) && !sampled_free(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
@@ -410,6 +411,7 @@ size_t block_size(void *ptr, const char *what)
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
 	size_t have = block_size(ptr, "free"), want;
+	bool is_exact; /* a class for each size */
 
 	if (!have)
 		return false;
@@ -418,8 +420,9 @@ bool size_is_plausible(void *ptr, size_t size, size_t align)
 		return false;
 	}
 	want = align > 16 ? align_up(size + !size, align) : size;
+	is_exact = desc_class(map_lookup((uintptr_t)ptr)) && have > 16;
 	/* realloc() leaves a small block in place down to half its size. */
-	if (size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
+	if (size <= have && (want >= have / 2 || !is_exact) && (uintptr_t)ptr % align == 0)
 		return true;
 	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
 	return false;

@@ -34,7 +34,7 @@ struct meminfo_item {
 	char help[80];
 	uint32_t at; /* of the bytes in struct heap_report */
 };
-#define NR_MEMINFO 18
+#define NR_MEMINFO 19
 extern const struct meminfo_item meminfo_items[NR_MEMINFO] __attribute__((visibility("hidden")));
 
 static inline size_t meminfo_bytes(const struct heap_report *r, unsigned i)

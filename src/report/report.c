@@ -2,6 +2,7 @@
 #include "report/report.h"
 
 #include "boot/boot.h"
+#include "heap/pool.h"
 
 void report_take(struct heap_report *r)
 {
@@ -17,6 +18,7 @@ void report_take(struct heap_report *r)
 	zone_snapshot(&r->zone);
 	r->metadata = boot_used();
 	r->metadata_mapped = boot_mapped();
+	r->pools = pools_bytes();
 	r->nr_reclaims = r->nr_failures = 0;
 	report_derive(r);
 }

@@ -139,7 +139,7 @@ PAGES_CASES = {
 }
 # Of pools.c.
 POOL_FREE = "bslab: invalid bslab_mempool_free of {%s}: freed before, or inside an element"
-RESERVE_FREE = "bslab: invalid free of {%s}: freed before, or inside a block of 128 bytes of the reserve"
+RESERVE_FREE = "bslab: invalid free of {%s}: freed before, or inside a block of 128 bytes of a NOWAIT pool"
 POOL_CASES = {
     "pool_double_free": [POOL_FREE % "block"],
     "pool_interior": [POOL_FREE % "pointer"],
@@ -149,6 +149,8 @@ POOL_CASES = {
     "pool_malloc_realloc": ["bslab: invalid realloc of {block}: an element of pool 'mempool'"],
     "pool_reserve_double_free": [RESERVE_FREE % "block"],
     "pool_reserve_interior": [RESERVE_FREE % "pointer"],
+    "pool_destroy_twice": ["bslab: bslab_mempool_destroy: the mempool was destroyed"],
+    "pool_alloc_after_destroy": ["bslab: bslab_mempool_alloc: the mempool was destroyed"],
 }
 SETS = {"pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
 ALL_CASES = {**CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One misuse of mempools and of the reserve a case; misuse.py knows what each has to say. */
+/* One misuse of mempools and of NOWAIT pools a case; misuse.py knows what each has to say. */
 #include <stdio.h>
 #include <string.h>
 
@@ -27,7 +27,7 @@ static char *element(void)
 
 static char *reserved(void)
 {
-	if (bslab_reserve(128, 4, 0))
+	if (bslab_nowait_pool(128, 4, 0))
 		puts("no reserve");
 	return say("block", bslab_kmalloc(128, BSLAB_GFP_NOWAIT));
 }
@@ -81,6 +81,19 @@ static void reserve_interior(void)
 	bslab_free(say("pointer", reserved() + 16));
 }
 
+static void destroy_twice(void)
+{
+	bslab_mempool_destroy(pool);
+	bslab_mempool_destroy(hidden(pool));
+}
+
+static void alloc_after_destroy(void)
+{
+	bslab_mempool_destroy(pool);
+	if (bslab_mempool_alloc(hidden(pool), 0))
+		puts("got an element");
+}
+
 #define CASE(name) {"pool_" #name, name}
 static const struct {
 	const char *name;
@@ -88,6 +101,7 @@ static const struct {
 } cases[] = {
     CASE(double_free), CASE(interior),	     CASE(free_of_other),	CASE(free_of_stack),
     CASE(malloc_free), CASE(malloc_realloc), CASE(reserve_double_free), CASE(reserve_interior),
+    CASE(destroy_twice), CASE(alloc_after_destroy),
 };
 
 int main(int argc, char **argv)

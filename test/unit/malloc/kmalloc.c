@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -7,11 +8,18 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdio.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bslab/kmalloc.h"
 #include "bslab/page.h"
+#include "bslab/insight.h"
 #include "malloc/internal.h"
+#include "malloc/reports.h"
+#include "map/pageblock.h"
+#include "os/options.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -74,8 +82,8 @@ Test(kmalloc, nowait_is_from_the_reserve)
 	enum { NR = 100 };
 	char *small[NR], *p;
 
-	cr_assert_eq(bslab_reserve(100, NR, 0), 0);
-	cr_assert_eq(bslab_reserve(100000, 1, 0), 0);
+	cr_assert_eq(bslab_nowait_pool(100, NR, 0), 0);
+	cr_assert_eq(bslab_nowait_pool(100000, 1, 0), 0);
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < NR; i++) {
 			small[i] = bslab_kmalloc(50 + (size_t)i % 50, BSLAB_GFP_NOWAIT | BSLAB_GFP_ZERO);
@@ -93,18 +101,18 @@ Test(kmalloc, nowait_is_from_the_reserve)
 			bslab_free(small[i]);
 		}
 	}
-	cr_assert_eq(bslab_reserve(0, 1, 0), EINVAL);
-	cr_assert_eq(bslab_reserve(1, 0, 0), EINVAL);
+	cr_assert_eq(bslab_nowait_pool(0, 1, 0), EINVAL);
+	cr_assert_eq(bslab_nowait_pool(1, 0, 0), EINVAL);
 	for (int i = 2; i < 16; i++)
-		cr_assert_eq(bslab_reserve(8, 1, 0), 0);
-	cr_assert_eq(bslab_reserve(8, 1, 0), ENOSPC);
+		cr_assert_eq(bslab_nowait_pool(8, 1, 0), 0);
+	cr_assert_eq(bslab_nowait_pool(8, 1, 0), ENOSPC);
 }
 
 Test(kmalloc, reserved_blocks_grow_out_of_it)
 {
 	char *p, *q;
 
-	cr_assert_eq(bslab_reserve(64 << 10, 2, 0), 0);
+	cr_assert_eq(bslab_nowait_pool(64 << 10, 2, 0), 0);
 	p = bslab_kmalloc(64 << 10, BSLAB_GFP_NOWAIT);
 	memset(p, 7, 64 << 10);
 	q = bslab_krealloc(p, 60000, BSLAB_GFP_NOWAIT);
@@ -174,6 +182,312 @@ Test(kmalloc, vmalloc_traps_behind, .signal = SIGSEGV)
 	p[huge / huge * BSLAB_PAGE_BYTES] = 1; /* the compiler would see it */
 }
 
+Test(kmalloc, vmalloc_traps_without_the_option, .signal = SIGSEGV)
+{
+	volatile char *p;
+
+	cr_assert(bslab_malloc(1));
+	bslab_options.guard = false;
+	p = bslab_vmalloc(BSLAB_PAGE_BYTES);
+	p[huge / huge * BSLAB_PAGE_BYTES] = 1;
+}
+
+/* --- NOWAIT ------------------------------------------------------------------------------------ */
+
+/* Nothing of malloc's is moved: its free would take a lock, and its pages may be out. */
+Test(kmalloc, nowait_does_not_move_malloc_blocks)
+{
+	char *p = bslab_malloc(1000), *q;
+
+	cr_assert_eq(bslab_nowait_pool(8000, 4, 0), 0);
+	memset(p, 1, 1000);
+	errno = 0;
+	cr_assert_null(bslab_krealloc(p, 4000, BSLAB_GFP_NOWAIT));
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert(is_filled(p, 1000, 1));
+	cr_assert_eq(bslab_krealloc(p, 900, BSLAB_GFP_NOWAIT), p);
+	q = bslab_kmalloc(100, BSLAB_GFP_NOWAIT);
+	cr_assert_eq(bslab_krealloc(q, 8000, BSLAB_GFP_NOWAIT), q);
+	bslab_free(q);
+	bslab_free(p);
+}
+
+/* A report that is due stays so: it would be written by the thread that has a deadline. */
+Test(kmalloc, nowait_free_writes_no_report)
+{
+	void *p;
+
+	cr_assert_eq(bslab_nowait_pool(100, 4, 0), 0);
+	p = bslab_kmalloc(100, BSLAB_GFP_NOWAIT);
+	atomic_store(&report_is_due, true);
+	bslab_free(p);
+	cr_assert(atomic_load(&report_is_due));
+	atomic_store(&report_is_due, false);
+}
+
+static long nr_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/* fork() write-protects the parent's pages; the pools are its own again when it returns. */
+Test(kmalloc, fork_leaves_the_parent_its_pools)
+{
+	enum { NR = 256 };
+	static char *block[NR];
+	long before;
+	pid_t pid = 0;
+
+	cr_assert_eq(bslab_nowait_pool(BSLAB_PAGE_BYTES, NR, 0), 0);
+	for (int round = 0; round < 2; round++) { /* the second after the fork: the first has touched all else */
+		before = nr_faults();
+		for (int i = 0; i < NR; i++) {
+			block[i] = bslab_kmalloc(BSLAB_PAGE_BYTES, BSLAB_GFP_NOWAIT);
+			cr_assert(block[i]);
+			block[i][100] = 1;
+		}
+		for (int i = 0; i < NR; i++)
+			bslab_free(block[i]);
+		cr_assert_lt(nr_faults() - before, NR / 4, "round %d: %ld", round, nr_faults() - before);
+		if (round)
+			break;
+		pid = fork();
+		if (!pid) {
+			sleep(2); /* not for good, should the parent fail */
+			_exit(0);
+		}
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static size_t locked_bytes(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[200];
+	size_t kib = 0;
+
+	while (fgets(line, sizeof line, f))
+		if (sscanf(line, "VmLck: %zu", &kib) == 1)
+			break;
+	fclose(f);
+	return kib << 10;
+}
+
+/* With the blocks, what finds and lists them. */
+Test(kmalloc, locked_pools_are_locked_whole)
+{
+	enum { SIZE = 64 << 10 };
+	size_t before = locked_bytes();
+	int result = bslab_nowait_pool(BSLAB_PAGE_BYTES, SIZE / BSLAB_PAGE_BYTES, 1);
+
+	if (result == EPERM) /* RLIMIT_MEMLOCK */
+		return;
+	cr_assert_eq(result, 0);
+	cr_assert_geq(locked_bytes() - before, SIZE + 3 * BSLAB_PAGE_BYTES); /* the list, the pool's head, descriptors */
+}
+
+Test(kmalloc, blocks_are_freed_by_the_size_asked_for)
+{
+	cr_assert_eq(bslab_nowait_pool(1024, 4, 0), 0);
+	bslab_free_sized(bslab_kmalloc(10, BSLAB_GFP_NOWAIT), 10);
+	bslab_free_aligned_sized(bslab_kmalloc(10, BSLAB_GFP_NOWAIT), 8, 10);
+	bslab_free_sized(bslab_vmalloc(100), 100);
+	bslab_free_sized(bslab_kvmalloc(100, 0), 100);
+}
+
+/* --- flags --------------------------------------------------------------------------------------- */
+
+Test(kmalloc, unknown_flags_are_refused)
+{
+	static const unsigned bad[] = {256, 1u << 31, BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE, BSLAB_GFP_NOWAIT | 512};
+	struct bslab_mempool *pool = bslab_mempool_create(4, 100);
+	struct bslab_scope scope = {0};
+	void *p = bslab_malloc(100);
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		errno = 0;
+		cr_assert_null(bslab_kmalloc(100, bad[i]));
+		cr_assert_eq(errno, EINVAL);
+		errno = 0;
+		cr_assert_null(bslab_krealloc(p, 10000, bad[i]));
+		cr_assert_eq(errno, EINVAL);
+		cr_assert_null(bslab_krealloc(NULL, 100, bad[i]));
+		errno = 0;
+		cr_assert_null(bslab_kvmalloc(100, bad[i]));
+		cr_assert_eq(errno, EINVAL);
+		cr_assert_null(bslab_kmalloc_array(2, 50, bad[i]));
+		errno = 0;
+		cr_assert_null(bslab_mempool_alloc(pool, bad[i]));
+		cr_assert_eq(errno, EINVAL);
+		errno = 0;
+		cr_assert_null(bslab_scope_alloc(&scope, 100, bad[i]));
+		cr_assert_eq(errno, EINVAL);
+	}
+	bslab_free(p);
+	cr_assert_eq(bslab_mempool_destroy(pool), 0);
+}
+
+Test(kmalloc, arrays)
+{
+	char *p = bslab_kmalloc_array(100, 1000, BSLAB_GFP_ZERO);
+
+	cr_assert(is_filled(p, 100000, 0));
+	bslab_free(p);
+	errno = 0;
+	cr_assert_null(bslab_kmalloc_array(huge, 3, 0));
+	cr_assert_eq(errno, ENOMEM);
+}
+
+static unsigned nr_of_type(void *const *p, size_t nr, unsigned type)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		n += map_pageblock((uintptr_t)p[i])->migratetype == type;
+	return n;
+}
+
+/* In a heap of some size, where types are kept apart. */
+Test(kmalloc, hints_choose_the_migratetype)
+{
+	enum { NR = 1000, SIZE = 100 << 10 };
+	static void *stay[NR], *go[NR];
+
+	for (int i = 0; i < NR; i++)
+		stay[i] = bslab_kmalloc(SIZE, BSLAB_GFP_MOVABLE);
+	for (int i = 0; i < NR; i++)
+		go[i] = bslab_kmalloc(SIZE, BSLAB_GFP_RECLAIMABLE | BSLAB_GFP_THISNODE);
+	cr_assert_gt(nr_of_type(stay, NR, MIGRATE_MOVABLE), NR * 9 / 10);
+	cr_assert_gt(nr_of_type(go, NR, MIGRATE_RECLAIMABLE), NR * 3 / 4, "%u", nr_of_type(go, NR, MIGRATE_RECLAIMABLE));
+	for (int i = 0; i < NR; i++) {
+		bslab_free(stay[i]);
+		bslab_free(go[i]);
+	}
+}
+
+static size_t huge_bytes(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	char line[200];
+	size_t kib = 0;
+
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "AnonHugePages: %zu", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib << 10;
+}
+
+static bool kernel_has_huge_pages(void)
+{
+	FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+	char text[64] = "";
+	bool has = f && fgets(text, sizeof text, f) && !strstr(text, "[never]");
+
+	if (f)
+		fclose(f);
+	return has;
+}
+
+Test(kmalloc, huge_is_a_hint)
+{
+	size_t before = huge_bytes();
+	char *p = bslab_kmalloc(9 * MIB, BSLAB_GFP_HUGE | BSLAB_GFP_ZERO), *q;
+
+	cr_assert(p && (uintptr_t)p % (2 * MIB) == 0);
+	cr_assert(!kernel_has_huge_pages() || huge_bytes() - before >= 2 * MIB, "%zu", huge_bytes() - before);
+	cr_assert(is_filled(p, 9 * MIB, 0));
+	memset(p, 1, 9 * MIB);
+	q = bslab_realloc(p, 20 * MIB); /* one mapping still */
+	cr_assert(is_filled(q, 9 * MIB, 1));
+	bslab_free(q);
+	p = bslab_kmalloc(100, BSLAB_GFP_HUGE);
+	cr_assert_lt(bslab_malloc_usable_size(p), 200);
+	bslab_free(p);
+}
+
+/* --- waiting -------------------------------------------------------------------------------------- */
+
+Test(kmalloc, nofail_ends_for_sizes_that_cannot_be)
+{
+	void *p = bslab_malloc(10);
+	uint64_t before = nr_reclaims();
+
+	cr_assert_null(bslab_kmalloc((size_t)1 << 50, BSLAB_GFP_NOFAIL));
+	cr_assert_null(bslab_krealloc(p, (size_t)1 << 50, BSLAB_GFP_NOFAIL));
+	cr_assert_null(bslab_kvmalloc((size_t)1 << 50, BSLAB_GFP_NOFAIL));
+	cr_assert_null(bslab_vmalloc((size_t)1 << 50));
+	cr_assert_eq(nr_reclaims(), before);
+	bslab_free(p);
+}
+
+static void *allow_more(void *unused)
+{
+	(void)unused;
+	usleep(300000);
+	bslab_set_limits(0, 0);
+	return NULL;
+}
+
+/* Until there is memory, and without emptying everybody's caches again and again. */
+static void check_waits(void *(*call)(size_t size, unsigned gfp))
+{
+	pthread_t thread;
+	uint64_t before;
+	void *p;
+
+	bslab_free(bslab_malloc(1));
+	bslab_set_limits(0, 12 * MIB);
+	cr_assert_null(call(20 * MIB, 0));
+	pthread_create(&thread, NULL, allow_more, NULL);
+	before = nr_reclaims();
+	p = call(20 * MIB, BSLAB_GFP_NOFAIL);
+	cr_assert(p);
+	cr_assert_lt(nr_reclaims() - before, 50);
+	pthread_join(thread, NULL);
+	bslab_free(p);
+}
+
+static void *call_krealloc(size_t size, unsigned gfp)
+{
+	char *p = bslab_malloc(100), *q;
+
+	memset(p, 1, 100);
+	q = bslab_krealloc(p, size, gfp);
+	cr_assert(is_filled(q ? q : p, 100, 1));
+	if (!q)
+		bslab_free(p);
+	return q;
+}
+
+Test(kmalloc, nofail_waits)
+{
+	check_waits(bslab_kmalloc);
+	check_waits(bslab_kvmalloc);
+	check_waits(call_krealloc);
+}
+
+Test(kmalloc, krealloc_noretry_leaves_caches_alone)
+{
+	void *p = bslab_malloc(1000);
+	uint64_t before;
+
+	bslab_set_limits(0, 12 * MIB);
+	before = nr_reclaims();
+	cr_assert_null(bslab_krealloc(p, 20 * MIB, BSLAB_GFP_NORETRY));
+	cr_assert_eq(nr_reclaims(), before);
+	cr_assert_null(bslab_krealloc(p, 20 * MIB, 0));
+	cr_assert_gt(nr_reclaims(), before);
+	p = bslab_krealloc(p, 5000, BSLAB_GFP_NORETRY);
+	cr_assert(p);
+	bslab_free(p);
+}
+
 /* --- mempools ------------------------------------------------------------------------------------- */
 
 Test(kmalloc, mempool_guarantees)
@@ -202,6 +516,38 @@ Test(kmalloc, mempool_guarantees)
 	cr_assert_null(bslab_mempool_create(1, 0));
 }
 
+static int find_pools(const char *text, size_t len, void *kib)
+{
+	const char *line = memmem(text, len, "Pools:", 6);
+
+	if (line)
+		*(size_t *)kib = strtoul(line + 6, NULL, 10);
+	return 0;
+}
+
+Test(kmalloc, pools_are_counted)
+{
+	size_t kib = 0;
+	struct bslab_mempool *pool;
+
+	bslab_free(bslab_malloc(1));
+	bslab_set_limits(0, 16 * MIB);
+	errno = 0;
+	cr_assert_null(bslab_mempool_create(1000, 64 << 10));
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert_eq(bslab_nowait_pool(64 << 10, 1000, 0), ENOMEM);
+	pool = bslab_mempool_create(150, 64 << 10);
+	cr_assert(pool);
+	cr_assert_null(bslab_mempool_create(150, 64 << 10)); /* no room for both */
+	cr_assert_eq(bslab_report_to("meminfo", "text", find_pools, &kib), 0);
+	cr_assert_geq(kib, 9600);
+	cr_assert_eq(bslab_mempool_destroy(pool), 0);
+	cr_assert_eq(bslab_report_to("meminfo", "text", find_pools, &kib), 0);
+	cr_assert_eq(kib, 0);
+	cr_assert(bslab_mempool_create(150, 64 << 10));
+	cr_assert_eq(bslab_mempool_destroy(NULL), 0);
+}
+
 enum { NR_THREADS = 4, NR_ELEMENTS = 8 };
 static struct bslab_mempool *shared_pool;
 
@@ -210,7 +556,7 @@ static void *contend(void *arg)
 {
 	uintptr_t me = (uintptr_t)arg, nr_got = 0;
 
-	for (int i = 0; i < 100000; i++) {
+	for (int i = 0; i < 100000 || !nr_got; i++) { /* all of one turn may meet threads that do not run and hold all */
 		uintptr_t *e[3];
 		int n = 0;
 
