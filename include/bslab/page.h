@@ -71,13 +71,14 @@ struct bslab_page {
 
 /* What a page is, by its descriptor in the page map. */
 enum bslab_page_type {
-	BSLAB_PAGE_OTHER, /* not bslab's, or between two owners */
-	BSLAB_PAGE_FREE,  /* of a free block of pages */
+	BSLAB_PAGE_OTHER, /* not bslab's, or of a mapping of its own behind the first page */
+	BSLAB_PAGE_FREE,  /* free, or between two owners */
 	BSLAB_PAGE_SLAB,  /* cut into objects: malloc's, or a typed cache's */
 	BSLAB_PAGE_RUN,	  /* of malloc's, of more than 32 KiB */
 	BSLAB_PAGE_LARGE, /* of malloc's, of more than 2 MiB */
 	BSLAB_PAGE_FOLIO, /* of a run of these */
-	BSLAB_PAGE_HEAP,  /* of a library's heap */
+	BSLAB_PAGE_HEAP,  /* of a library's heap; of its blocks of more than 2 MiB the first page */
+	BSLAB_PAGE_POOL,  /* of elements of a mempool or NOWAIT pool */
 };
 
 struct bslab_page_info {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "heap/heap.h"
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
@@ -60,14 +61,14 @@ void *bslab_pages_alloc_exact(size_t size, unsigned flags)
 /* Pieces of a bulk, so that the page floor counts in 32 bits. */
 #define MAX_BULK (1u << 20)
 
-static size_t alloc_singles(size_t nr, void **pages, unsigned pages_flags)
+static size_t alloc_singles(size_t nr, void **pages, bool zero, unsigned pages_flags)
 {
 	size_t done = 0;
 	unsigned n, got;
 
 	do {
 		n = (unsigned)min_size(nr - done, MAX_BULK);
-		got = folio_alloc_singles(pages + done, n, pages_flags);
+		got = folio_alloc_singles(pages + done, n, zero, pages_flags);
 		done += got;
 	} while (done < nr && got == n);
 	return done;
@@ -75,7 +76,8 @@ static size_t alloc_singles(size_t nr, void **pages, unsigned pages_flags)
 
 size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 {
-	size_t done, i;
+	bool zero = flags & BSLAB_PAGES_ZERO;
+	size_t done;
 
 	if (flags & ~(unsigned)BSLAB_PAGES_ZERO) {
 		errno = EINVAL;
@@ -83,10 +85,10 @@ size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 	}
 	process_boot();
 	reclaim_if_due();
-	done = alloc_singles(nr, pages, 0);
+	done = alloc_singles(nr, pages, zero, 0);
 	if (unlikely(done < nr)) {
 		reclaim(0);
-		done += alloc_singles(nr - done, pages + done, PAGES_HIGHATOMIC);
+		done += alloc_singles(nr - done, pages + done, zero, PAGES_HIGHATOMIC);
 	}
 	process_hook_thread();
 	reports_poll();
@@ -95,8 +97,6 @@ size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 		errno = ENOMEM;
 		return 0;
 	}
-	for (i = 0; flags & BSLAB_PAGES_ZERO && i < nr; i++)
-		memset(pages[i], 0, BSLAB_PAGE_SIZE);
 	return nr;
 }
 
@@ -211,6 +211,21 @@ static void run_info(uintptr_t head, struct bslab_page_info *info)
 	}
 }
 
+/* A page without a descriptor: of a block of free pages, or of a large block, which have one for their first. */
+static enum bslab_page_type type_of_block(const struct pageblock *b)
+{
+	switch (b ? READ_ONCE(b->state) : PAGEBLOCK_ABSENT) {
+	case PAGEBLOCK_FREE:
+	case PAGEBLOCK_BUDDY:
+	case PAGEBLOCK_ISOLATE:
+		return BSLAB_PAGE_FREE;
+	case PAGEBLOCK_LARGE:
+		return BSLAB_PAGE_LARGE;
+	default:
+		return BSLAB_PAGE_OTHER;
+	}
+}
+
 void bslab_page_info(struct bslab_page page, struct bslab_page_info *info)
 {
 	uintptr_t addr = (uintptr_t)bslab_page_address(page);
@@ -230,7 +245,11 @@ void bslab_page_info(struct bslab_page page, struct bslab_page_info *info)
 		info->type = BSLAB_PAGE_FREE;
 	} else if (heap_of(d)) {
 		info->type = BSLAB_PAGE_HEAP;
+	} else if (pool_of(d)) {
+		info->type = BSLAB_PAGE_POOL;
 	} else if (d) {
 		run_info(addr, info);
+	} else {
+		info->type = type_of_block(map_pageblock(addr));
 	}
 }

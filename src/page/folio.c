@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/folio.h"
 
+#include <string.h>
+
 #include "map/pageblock.h"
 #include "page/runs.h"
 
@@ -51,7 +53,7 @@ static void describe(uintptr_t addr, unsigned nr_pages, unsigned each)
 	}
 }
 
-unsigned folio_alloc_singles(void **out, unsigned nr, unsigned pages_flags)
+unsigned folio_alloc_singles(void **out, unsigned nr, bool zero, unsigned pages_flags)
 {
 	unsigned done = 0, run = PAGEBLOCK_PAGES, i;
 	bool zeroed;
@@ -65,6 +67,8 @@ unsigned folio_alloc_singles(void **out, unsigned nr, unsigned pages_flags)
 			run /= 2; /* smaller ones may be left */
 			continue;
 		}
+		if (zero && !zeroed)
+			memset(p, 0, (size_t)run << PAGE_SHIFT);
 		describe((uintptr_t)p, run, 1);
 		for (i = 0; i < run; i++)
 			out[done++] = p + ((size_t)i << PAGE_SHIFT);
@@ -100,7 +104,7 @@ static page_desc_t add_count(uintptr_t head, int by, enum folio_fault *fault)
 
 	*fault = FOLIO_GOOD;
 	do {
-		if (!is_folio(d)) {
+		if (!is_folio(d) || !count_of(d)) {
 			*fault = FOLIO_FOREIGN;
 			return 0;
 		}

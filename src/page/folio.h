@@ -10,7 +10,8 @@
  *    Bodies are those of any run: the distance to the head.
  *
  * 2. Get and put change the count by compare and exchange on the descriptor.
- *    Who puts the last one frees the run. Who holds none may not look.
+ *    Who puts the last one frees the run: a count of 0 is one on its way home, and nobody's.
+ *    Who holds none may not look.
  *
  * 3. A run can be split in place: each piece gets a head. The buddies know pages,
  *    not runs.
@@ -26,9 +27,9 @@
 /* A folio with a count of 1, aligned to 2^align_order pages; NULL when there are none. */
 void *folio_alloc(unsigned nr_pages, unsigned align_order, unsigned pages_flags, bool *zeroed);
 /*
- * nr folios of one page, with neighbours where it can be had: how many there were.
+ * nr folios of one page, with neighbours where it can be had: how many there were. zero: they read as zero.
  */
-unsigned folio_alloc_singles(void **out, unsigned nr, unsigned pages_flags);
+unsigned folio_alloc_singles(void **out, unsigned nr, bool zero, unsigned pages_flags);
 
 /* The address of the head of the folio that an address is in; 0: in none. */
 uintptr_t folio_head(uintptr_t addr);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -494,6 +495,19 @@ static int count_names(const char *text, size_t len, void *nr)
 		*(unsigned *)nr += !strncmp(p, "cache=\"twin\"", 12) || !strncmp(p, "cache=\"twin-2\"", 14) ||
 				   !strncmp(p, "cache=\"twin-3\"", 14);
 	return 0;
+}
+
+Test(kmem, malloc_info_has_typed_caches)
+{
+	struct bslab_cache *c = bslab_cache_create("info", 1160, 0, 0, nothing);
+	size_t len;
+	char *text;
+	FILE *f = open_memstream(&text, &len);
+
+	cr_assert(bslab_cache_alloc(c));
+	cr_assert_eq(bslab_malloc_info(0, f), 0);
+	fclose(f);
+	cr_assert(strstr(text, "<size from=\"1160\" to=\"1160\" used=\"1\""));
 }
 
 /* Two series of one name would make a scrape void. */

@@ -5,9 +5,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
+#include "bslab/kmalloc.h"
 #include "bslab/kmem.h"
 #include "bslab/page.h"
+#include "page/folio.h"
 
 #define PAGE ((size_t)BSLAB_PAGE_BYTES)
 #define MIB ((size_t)1 << 20)
@@ -147,8 +150,63 @@ Test(pages, descriptors)
 	cr_assert_eq(info_of(folio + 3 * PAGE).head, folio);
 	cr_assert_eq(info_of(folio + 3 * PAGE).nr_pages, 8);
 	cr_assert_eq(info_of(folio).ref_count, 1);
+	cr_assert_eq(info_of(large + 3 * MIB).type, BSLAB_PAGE_LARGE);
 	cr_assert_eq(info_of(&on_stack).type, BSLAB_PAGE_OTHER);
 	cr_assert_eq(info_of((void *)UINTPTR_MAX).type, BSLAB_PAGE_OTHER);
+}
+
+/* A walk over a pageblock finds an owner for each page, and the free ones free. */
+Test(pages, descriptors_of_free_pages)
+{
+	char *run = bslab_malloc(40 * PAGE), *block = (char *)((uintptr_t)run & ~(2 * MIB - 1));
+	struct bslab_mempool *pool = bslab_mempool_create(16, PAGE);
+	char *element = bslab_mempool_alloc(pool, BSLAB_GFP_NOWAIT);
+	size_t nr_free = 0, nr_other = 0;
+
+	for (size_t i = 0; i < 512; i++) {
+		nr_free += info_of(block + i * PAGE).type == BSLAB_PAGE_FREE;
+		nr_other += info_of(block + i * PAGE).type == BSLAB_PAGE_OTHER;
+	}
+	cr_assert_eq(nr_other, 0);
+	cr_assert_geq(nr_free, 300);
+	cr_assert_eq(info_of(element).type, BSLAB_PAGE_POOL);
+	bslab_mempool_free(pool, element);
+	bslab_mempool_destroy(pool);
+}
+
+/* Pages that come fresh from the kernel are not touched to make them zero. */
+Test(pages, bulk_zeroes_what_is_not_zero)
+{
+	enum { NR = 3000 };
+	static char *page[NR];
+	struct rusage before, after;
+
+	getrusage(RUSAGE_SELF, &before);
+	cr_assert_eq(bslab_pages_alloc_bulk(NR, (void **)page, BSLAB_PAGES_ZERO), NR);
+	getrusage(RUSAGE_SELF, &after);
+	cr_assert_lt(after.ru_minflt - before.ru_minflt, NR / 4);
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < NR; i++) {
+			cr_assert(page[i][0] == 0 && page[i][PAGE - 1] == 0);
+			memset(page[i], 1, PAGE);
+		}
+		bslab_pages_free_bulk(NR, (void **)page);
+		cr_assert_eq(bslab_pages_alloc_bulk(NR, (void **)page, BSLAB_PAGES_ZERO), NR);
+	}
+	bslab_pages_free_bulk(NR, (void **)page);
+}
+
+/* Between the last put and its free nobody may put again, or get. */
+Test(pages, a_count_of_zero_is_nobodys)
+{
+	char *p = bslab_pages_alloc_exact(3 * PAGE, 0);
+	page_desc_t was = map_lookup((uintptr_t)p);
+
+	map_set((uintptr_t)p, desc_of_number(3, PAGE_FOLIO));
+	cr_assert_eq(folio_put((uintptr_t)p), FOLIO_FOREIGN);
+	cr_assert_eq(folio_get((uintptr_t)p), FOLIO_FOREIGN);
+	map_set((uintptr_t)p, was);
+	bslab_pages_free(p);
 }
 
 enum { NR_THREADS = 4, NR_SHARED = 64 };
