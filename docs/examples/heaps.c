@@ -8,6 +8,7 @@
 #include <bslab/heap.h>
 #include <bslab/kmalloc.h>
 #include <bslab/page.h>
+#include <bslab/shrinker.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -85,7 +86,35 @@ static int use_scope(int fails)
 	return 0;
 }
 
+static void *cached;
+
+/* Within malloc: it frees, and waits for nothing. */
+static size_t drop_cached(size_t nr_bytes, void *unused)
+{
+	size_t size = cached ? bslab_malloc_usable_size(cached) : 0;
+
+	(void)unused;
+	printf("asked for %s than is cached\n", nr_bytes > size ? "more" : "less");
+	bslab_free(cached);
+	cached = NULL;
+	return size;
+}
+
+static int use_shrinker(void)
+{
+	struct bslab_shrinker *s = bslab_shrinker_register("cached", drop_cached, NULL);
+	char *p;
+
+	cached = bslab_malloc(40 << 20);
+	bslab_set_limits(0, 64 << 20);
+	p = bslab_malloc(50 << 20); /* not beside the other */
+	bslab_shrinker_unregister(s);
+	bslab_set_limits(0, 0);
+	bslab_free(p);
+	return !p || cached;
+}
+
 int main(void)
 {
-	return use_heap() || use_pages() || use_scope(1) || use_scope(0);
+	return use_shrinker() || use_heap() || use_pages() || use_scope(1) || use_scope(0);
 }

@@ -49,14 +49,13 @@ static void *alloc(struct bslab_heap *h, size_t size, size_t align, bool *zeroed
 {
 	struct heap_result result = {0};
 	void *p = NULL;
+	unsigned round;
 
 	reclaim_if_due();
 	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
 		p = heap_alloc(h, size, align, &result);
-		if (unlikely(!p && !result.has_limit)) {
-			reclaim(0);
+		for (round = 0; unlikely(!p && !result.has_limit) && make_room(round, size); round++)
 			p = heap_alloc(h, size, align, &result);
-		}
 	}
 	*zeroed = result.zeroed;
 	process_hook_thread();

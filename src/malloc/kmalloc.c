@@ -244,16 +244,15 @@ void bslab_kfree_sensitive(void *ptr)
 void *bslab_vmalloc(size_t size)
 {
 	void *p = NULL;
+	unsigned round;
 	bool zeroed;
 
 	process_boot();
 	reclaim_if_due();
 	if (likely(size <= MAX_REQUEST)) {
 		p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
-		if (unlikely(!p)) {
-			reclaim(0);
+		for (round = 0; unlikely(!p) && make_room(round, size); round++)
 			p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
-		}
 	}
 	reports_poll();
 	if (unlikely(!p))

@@ -167,14 +167,12 @@ static unsigned take(struct bslab_cache *h, struct kmem_cache *c, void **out, un
 
 static unsigned alloc_many(struct bslab_cache *h, struct kmem_cache *c, void **out, unsigned n)
 {
-	unsigned done;
+	unsigned done, round;
 
 	reclaim_if_due();
 	done = take(h, c, out, n, 0);
-	if (unlikely(done < n)) {
-		reclaim(0);
+	for (round = 0; unlikely(done < n) && make_room(round, (size_t)(n - done) * c->size); round++)
 		done += take(h, c, out + done, n - done, PAGES_HIGHATOMIC);
-	}
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(done < n))

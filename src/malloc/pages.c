@@ -26,6 +26,7 @@ static size_t nr_pages_of(size_t size)
 static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 {
 	bool zeroed = false;
+	unsigned round;
 	void *p;
 
 	if (!nr_pages || nr_pages > PAGEBLOCK_PAGES || flags & ~(unsigned)BSLAB_PAGES_ZERO) {
@@ -35,10 +36,8 @@ static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 	process_boot();
 	reclaim_if_due();
 	p = folio_alloc((unsigned)nr_pages, align_order, 0, &zeroed);
-	if (unlikely(!p)) {
-		reclaim(0);
+	for (round = 0; unlikely(!p) && make_room(round, nr_pages << PAGE_SHIFT); round++)
 		p = folio_alloc((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC, &zeroed);
-	}
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p))
@@ -77,6 +76,7 @@ static size_t alloc_singles(size_t nr, void **pages, bool zero, unsigned pages_f
 size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 {
 	bool zero = flags & BSLAB_PAGES_ZERO;
+	unsigned round;
 	size_t done;
 
 	if (flags & ~(unsigned)BSLAB_PAGES_ZERO) {
@@ -86,10 +86,8 @@ size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 	process_boot();
 	reclaim_if_due();
 	done = alloc_singles(nr, pages, zero, 0);
-	if (unlikely(done < nr)) {
-		reclaim(0);
+	for (round = 0; unlikely(done < nr) && make_room(round, (nr - done) << PAGE_SHIFT); round++)
 		done += alloc_singles(nr - done, pages + done, zero, PAGES_HIGHATOMIC);
-	}
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(done < nr)) {

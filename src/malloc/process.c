@@ -13,6 +13,7 @@
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "malloc/shrinkers.h"
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/lock.h"
@@ -144,6 +145,7 @@ static void locks_prepare(void)
 	lock_count_up();
 	heap_fork_prepare();
 	pool_fork_prepare();
+	shrinkers_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
 	large_fork_prepare();
@@ -166,6 +168,7 @@ static void fork_done(bool child)
 	large_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
+	shrinkers_fork_done(child);
 	pool_fork_done(child);
 	heap_fork_done(child);
 	lock_count_down();

@@ -10,6 +10,7 @@
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "malloc/shrinkers.h"
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/limit.h"
@@ -93,10 +94,28 @@ size_t reclaim(size_t nr_keep)
 
 void reclaim_if_due(void)
 {
-	if (unlikely(limit_take_reclaim())) {
+	size_t excess;
+
+	if (likely(!limit_take_reclaim()))
+		return;
+	reclaim(0);
+	excess = limit_excess();
+	if (excess && shrinkers_run(excess))
 		reclaim(0);
-		limit_reclaimed();
-	}
+	limit_reclaimed();
+}
+
+/* Less than this frees objects, but hardly a page. */
+#define MIN_SHRINK (256 * KIB)
+/* As often as they give something: objects take more than their size, and what is given may stand among what is not. */
+#define MAX_SHRINK_ROUNDS 16
+
+bool make_room(unsigned round, size_t size)
+{
+	if (round > MAX_SHRINK_ROUNDS || (round && !shrinkers_run(max_size(size, MIN_SHRINK))))
+		return false;
+	reclaim(0);
+	return true;
 }
 
 /* --- whether the fast paths may be taken -------------------------------------------------- */
@@ -148,6 +167,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 {
 	size_t size = r->size, align = r->align;
 	void *p = NULL;
+	unsigned round;
 
 	process_boot();
 	reclaim_if_due();
@@ -160,10 +180,8 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
 			p = alloc_once(size, align, r->pages_flags, zeroed);
-		if (unlikely(!p && !r->no_retry)) {
-			reclaim(0);
+		for (round = 0; unlikely(!p && !r->no_retry) && make_room(round, size); round++)
 			p = alloc_once(size, align, PAGES_HIGHATOMIC | r->pages_flags, zeroed);
-		}
 	}
 	process_hook_thread();
 	reports_poll();

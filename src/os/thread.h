@@ -23,7 +23,8 @@ struct thread_state {
 	uint64_t rseq_cs; /* written by the sequences, never read */
 	struct buddy *buddy; /* this thread's page source, NULL until it needs one */
 	uint32_t index;	     /* slot of a cache per thread; 0: none */
-	uint16_t exit_hooked; /* enum thread_life */
+	uint8_t exit_hooked; /* enum thread_life */
+	bool is_shrinking;   /* within a program's shrinker: its calls ask no others */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
 	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
 	intptr_t sample_left;	 /* bytes to go until the profile's next sample, never below 0; profile/sampler.h */

@@ -150,6 +150,7 @@ POOL_CASES = {
     "pool_reserve_double_free": [RESERVE_FREE % "block"],
     "pool_reserve_interior": [RESERVE_FREE % "pointer"],
     "pool_destroy_twice": ["bslab: bslab_mempool_destroy: the mempool was destroyed"],
+    "pool_shrinker_twice": ["bslab: bslab_shrinker_unregister: the shrinker 'a' was unregistered"],
     "pool_alloc_after_destroy": ["bslab: bslab_mempool_alloc: the mempool was destroyed"],
 }
 SETS = {"pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}

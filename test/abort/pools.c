@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bslab/kmalloc.h"
+#include "bslab/shrinker.h"
 
 static struct bslab_mempool *pool;
 
@@ -94,6 +95,21 @@ static void alloc_after_destroy(void)
 		puts("got an element");
 }
 
+static size_t give_nothing(size_t nr_bytes, void *unused)
+{
+	(void)nr_bytes;
+	(void)unused;
+	return 0;
+}
+
+static void shrinker_twice(void)
+{
+	struct bslab_shrinker *s = bslab_shrinker_register("a", give_nothing, NULL);
+
+	bslab_shrinker_unregister(s);
+	bslab_shrinker_unregister(hidden(s));
+}
+
 #define CASE(name) {"pool_" #name, name}
 static const struct {
 	const char *name;
@@ -101,7 +117,7 @@ static const struct {
 } cases[] = {
     CASE(double_free), CASE(interior),	     CASE(free_of_other),	CASE(free_of_stack),
     CASE(malloc_free), CASE(malloc_realloc), CASE(reserve_double_free), CASE(reserve_interior),
-    CASE(destroy_twice), CASE(alloc_after_destroy),
+    CASE(destroy_twice), CASE(alloc_after_destroy), CASE(shrinker_twice),
 };
 
 int main(int argc, char **argv)

@@ -212,6 +212,7 @@ Test(format, meminfo)
 	       "GivenBack:            40 kB\n"
 	       "Metadata:              4 kB\n"
 	       "MetadataMapped:       48 kB\n"
+	       "Pools:                 0 kB\n"
 	       "Reserved:        1355776 kB\n"
 	       "Watermark:          1152 kB\n");
 }
