@@ -54,7 +54,7 @@ static void *alloc(struct bslab_heap *h, size_t size, size_t align, bool *zeroed
 	reclaim_if_due();
 	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
 		p = heap_alloc(h, size, align, &result);
-		for (round = 0; unlikely(!p && !result.has_limit) && make_room(round, size); round++)
+		for (round = 0; unlikely(!p && !result.has_limit) && reclaim_more(round, size); round++)
 			p = heap_alloc(h, size, align, &result);
 	}
 	*zeroed = result.zeroed;

@@ -22,7 +22,7 @@ void reclaim_if_due(void);
  * Before another try of what failed for want of size bytes: caches are emptied, and from round 1 on programs' shrinkers are
  * asked first. False where there is no more to hope for.
  */
-bool make_room(unsigned round, size_t size);
+bool reclaim_more(unsigned round, size_t size);
 
 /* Beyond any address space: not worth a reclaim. */
 #define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))

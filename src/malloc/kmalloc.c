@@ -251,7 +251,7 @@ void *bslab_vmalloc(size_t size)
 	reclaim_if_due();
 	if (likely(size <= MAX_REQUEST)) {
 		p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
-		for (round = 0; unlikely(!p) && make_room(round, size); round++)
+		for (round = 0; unlikely(!p) && reclaim_more(round, size); round++)
 			p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
 	}
 	reports_poll();

@@ -171,7 +171,7 @@ static unsigned alloc_many(struct bslab_cache *h, struct kmem_cache *c, void **o
 
 	reclaim_if_due();
 	done = take(h, c, out, n, 0);
-	for (round = 0; unlikely(done < n) && make_room(round, (size_t)(n - done) * c->size); round++)
+	for (round = 0; unlikely(done < n) && reclaim_more(round, (size_t)(n - done) * c->size); round++)
 		done += take(h, c, out + done, n - done, PAGES_HIGHATOMIC);
 	process_hook_thread();
 	reports_poll();

@@ -36,7 +36,7 @@ static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 	process_boot();
 	reclaim_if_due();
 	p = folio_alloc((unsigned)nr_pages, align_order, 0, &zeroed);
-	for (round = 0; unlikely(!p) && make_room(round, nr_pages << PAGE_SHIFT); round++)
+	for (round = 0; unlikely(!p) && reclaim_more(round, nr_pages << PAGE_SHIFT); round++)
 		p = folio_alloc((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC, &zeroed);
 	process_hook_thread();
 	reports_poll();
@@ -86,7 +86,7 @@ size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 	process_boot();
 	reclaim_if_due();
 	done = alloc_singles(nr, pages, zero, 0);
-	for (round = 0; unlikely(done < nr) && make_room(round, (nr - done) << PAGE_SHIFT); round++)
+	for (round = 0; unlikely(done < nr) && reclaim_more(round, (nr - done) << PAGE_SHIFT); round++)
 		done += alloc_singles(nr - done, pages + done, zero, PAGES_HIGHATOMIC);
 	process_hook_thread();
 	reports_poll();

@@ -110,7 +110,7 @@ void reclaim_if_due(void)
 /* As often as they give something: objects take more than their size, and what is given may stand among what is not. */
 #define MAX_SHRINK_ROUNDS 16
 
-bool make_room(unsigned round, size_t size)
+bool reclaim_more(unsigned round, size_t size)
 {
 	if (round > MAX_SHRINK_ROUNDS || (round && !shrinkers_run(max_size(size, MIN_SHRINK))))
 		return false;
@@ -180,7 +180,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
 			p = alloc_once(size, align, r->pages_flags, zeroed);
-		for (round = 0; unlikely(!p && !r->no_retry) && make_room(round, size); round++)
+		for (round = 0; unlikely(!p && !r->no_retry) && reclaim_more(round, size); round++)
 			p = alloc_once(size, align, PAGES_HIGHATOMIC | r->pages_flags, zeroed);
 	}
 	process_hook_thread();
@@ -196,21 +196,28 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	return p;
 }
 
-static out_of_line void *malloc_rest(size_t size, bool is_counted)
+static out_of_line void *malloc_rest(size_t size)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false, 0}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), false, false, 0}, &zeroed);
+}
+
+void *malloc_counted(size_t size)
+{
+	bool zeroed;
+
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), true, false, 0}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
 {
 	void *obj;
 
-	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
-		return malloc_rest(size, false);
+	if (unlikely(!sampler_passes(size)))
+		return malloc_rest(size);
 	obj = malloc_small(size);
-	return likely(obj != NULL) ? obj : malloc_rest(size, true);
+	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
 
 void *malloc_medium_shared(size_t size)

@@ -27,9 +27,9 @@ struct thread_state {
 	bool is_shrinking;   /* within a program's shrinker: its calls ask no others */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
 	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
-	intptr_t sample_left;	 /* bytes to go until the profile's next sample, never below 0; profile/sampler.h */
+	uint64_t sample_near;	 /* the epoch, and bytes to go until the profile's next sample, as far as they are near; profile/sampler.h */
+	uint64_t sample_far;	 /* those behind */
 	uint32_t nr_locks; /* held, or about to be taken; read by a signal handler of this thread */
-	uint16_t sample_epoch; /* in which sample_left was drawn; 0: not yet */
 	bool fork_alone;       /* the fork that this thread is in takes no locks */
 	bool in_profile;       /* a sample is being taken: what is allocated meanwhile is not sampled */
 };

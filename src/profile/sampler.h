@@ -6,8 +6,11 @@
  * 1. Think of each byte as marked with the chance 1 / interval. A block is
  *    sampled when one of its bytes is. The distance to the next mark is
  *    exponentially distributed, so it is drawn once, and each thread counts its own
- *    down: thread_state.sample_left. A malloc that is not sampled costs a
- *    subtraction.
+ *    down. A malloc that is not sampled costs a subtraction and two comparisons:
+ *    thread_state.sample_near has the epoch in its upper half and the bytes to go in
+ *    its lower one, at most SAMPLE_NEAR of them; further ones wait in sample_far. So if
+ *    what is left is above the present epoch's zero, it is a thread that drew in this epoch, the
+ *    next mark is beyond the block, and the block is no larger than small ones are.
  *
  * 2. So a block for which n bytes are counted is sampled with the chance
  *    1 - exp(-n / interval), and a sample of it stands for 1 over that of such
@@ -28,19 +31,19 @@
 #include "os/thread.h"
 #include "slab/sizes.h"
 
+#define SAMPLE_NEAR (SMALL_MAX + 1)
+
 struct sampler {
 	/*
-	 * What malloc goes by as long as nothing is sampled: equal to a thread's own only while the profile is on and
-	 * is all that keeps malloc from its fast path.
+	 * What malloc goes by as long as nothing is sampled: sample_near with no byte to go while the profile is on and
+	 * is all that keeps malloc from its fast path, else UINT64_MAX.
 	 */
-	uint16_t medium_epoch;
-	uint16_t epoch;	 /* of the last start; never 0, nor NO_EPOCH */
+	uint64_t medium_zero;
+	uint32_t epoch;	 /* of the last start; never 0 */
 	size_t interval; /* 0: off */
 };
 /* Relaxed: a thread may count a few allocations by what was. */
 extern struct sampler sampler __attribute__((visibility("hidden")));
-
-#define NO_EPOCH UINT16_MAX /* no thread draws in it */
 
 static inline size_t sampler_bytes(size_t size)
 {
@@ -50,14 +53,12 @@ static inline size_t sampler_bytes(size_t size)
 /* Counts a small block; false when it may have to be sampled, or is none of the medium path's: nothing was counted. */
 static force_inline bool sampler_passes(size_t size)
 {
-	intptr_t left;
+	uint64_t near;
 
-	if (thread_state.sample_epoch != __atomic_load_n(&sampler.medium_epoch, __ATOMIC_RELAXED))
+	if (unlikely(__builtin_sub_overflow(thread_state.sample_near, size, &near)) ||
+	    unlikely(near <= __atomic_load_n(&sampler.medium_zero, __ATOMIC_RELAXED)))
 		return false;
-	left = thread_state.sample_left - (intptr_t)size - 1;
-	if (unlikely(left < 0))
-		return false;
-	thread_state.sample_left = left;
+	thread_state.sample_near = near - 1;
 	return true;
 }
 

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -366,6 +367,18 @@ class Options(Profiles):
         run("leak", conf=f"profile=16K,profile_to={self.dir}/p.pb.gz")
         profile = decode_pprof(f"{self.dir}/p.pb.gz")
         self.assert_estimate(by_site(pprof_stacks(profile, 1))["site_malloc"], 1000, 12000, 16384, "pprof")
+
+    @unittest.skipUnless(shutil.which("go"), "no go (Debian: golang-go)")
+    def test_pprof_reads_it(self):
+        run("leak", conf=f"profile=16K,profile_to={self.dir}/p.pb.gz")
+        for index, value in ("inuse_space", 12000000), ("inuse_objects", 12000), ("pinned_space", None):
+            done = subprocess.run(["go", "tool", "pprof", "-top", "-unit=bytes", f"-sample_index={index}", f"{self.dir}/p.pb.gz"],
+                                  env=dict(os.environ, HOME=self.dir), capture_output=True, text=True, timeout=TIMEOUT)
+            self.assertEqual(done.returncode, 0, done)
+            self.assertRegex(done.stdout, rf"Type: {index}\n")
+            if value:  # nothing may be pinned
+                (held,) = re.findall(r"(?m)^ *(\d+)[a-zB]* .* site_malloc$", done.stdout)
+                self.assert_estimate(int(held) * (12000000 // value), 1000, 12000, 16384, index)
 
     def test_a_child_leaves_its_parent_s_file_alone(self):
         for name in "x.folded", "x":
