@@ -39,6 +39,17 @@ enum bslab_heap_flags {
  * or a space becomes '_'. NULL with ENOMEM, or EINVAL: no name, unknown flags.
  */
 BSLAB_API struct bslab_heap *bslab_heap_create(const char *name, size_t limit, unsigned flags);
+/*
+ * A heap in memory that the program brings: a file or shared memory that it has mapped, a device's memory, hugetlbfs, a
+ * static array. Whole pages of it are used; what bslab keeps of them stands elsewhere, so blocks are all that is written
+ * there, and what was in the memory is in the blocks (calloc writes its zeros). At its end a call fails with ENOMEM; alignments
+ * up to 2 MiB. The memory has to stay until the heap is destroyed, and is the program's again then, as it stands. Of a
+ * mapping that is shared with another process, or with a child after fork, one of them uses the heap. NULL with:
+ *   EINVAL   no name, unknown flags, not a whole page
+ *   EBUSY    some of it is malloc's, or stands in the same 2 MiB (by address) as another such heap's
+ *   ENOMEM   no memory for the heap, or for the descriptors of pages (0.2 %)
+ */
+BSLAB_API struct bslab_heap *bslab_heap_create_in(const char *name, void *addr, size_t size, unsigned flags);
 /* The heap with all its blocks. NULL is fine. Costs by slabs and large blocks, not by blocks. */
 BSLAB_API void bslab_heap_destroy(struct bslab_heap *heap);
 

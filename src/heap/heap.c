@@ -70,15 +70,23 @@ static void count_chunk(struct bslab_heap *h, const struct chunk *c, bool in)
 	h->peak_bytes = max_size(h->peak_bytes, h->size_bytes);
 }
 
-static bool chunk_pages(struct chunk *c, unsigned align_order, bool *zeroed)
+static void *pages_of_heap(struct bslab_heap *h, size_t nr_pages, unsigned align_order, bool *zeroed)
 {
-	unsigned n = (unsigned)c->nr_pages;
-	void *p = limit_allows(n) ? pages_alloc(n, align_order, MIGRATE_RECLAIMABLE, 0, zeroed) : NULL;
+	unsigned n = (unsigned)nr_pages;
+
+	if (h->is_device)
+		return device_alloc(&h->device, nr_pages, align_order);
+	return limit_allows(n) ? pages_alloc(n, align_order, MIGRATE_RECLAIMABLE, 0, zeroed) : NULL;
+}
+
+static bool chunk_pages(struct bslab_heap *h, struct chunk *c, unsigned align_order, bool *zeroed)
+{
+	void *p = pages_of_heap(h, c->nr_pages, align_order, zeroed);
 
 	if (!p)
 		return false;
 	c->base = (uintptr_t)p;
-	map_set_range(c->base, n, desc_of_pointer(c, PAGE_HEAP, 0));
+	map_set_range(c->base, c->nr_pages, desc_of_pointer(c, PAGE_HEAP, 0));
 	return true;
 }
 
@@ -109,9 +117,9 @@ static struct chunk *chunk_create(struct bslab_heap *h, const struct chunk *like
 
 		c->free[w] = rest >= 64 ? ~0ull : (1ull << rest) - 1;
 	}
-	if (!(c->nr_pages > PAGEBLOCK_PAGES || align > PAGEBLOCK_SIZE
+	if (!(!h->is_device && (c->nr_pages > PAGEBLOCK_PAGES || align > PAGEBLOCK_SIZE)
 		      ? chunk_large(c, align, zeroed)
-		      : chunk_pages(c, align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0, zeroed))) {
+		      : chunk_pages(h, c, align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0, zeroed))) {
 		chunk_put(c);
 		return NULL;
 	}
@@ -125,6 +133,8 @@ static void chunk_release(struct chunk *c)
 	if (c->large) {
 		map_set(c->base, desc_of_pointer(c->large, PAGE_LARGE, 0));
 		large_free(c->large);
+	} else if (c->heap->is_device) {
+		device_free(&c->heap->device, (void *)c->base, c->nr_pages);
 	} else {
 		pages_free((void *)c->base, (unsigned)c->nr_pages);
 	}
@@ -282,7 +292,7 @@ static out_of_line void *take_after_shrink(struct bslab_heap *h, size_t size, si
 		shrink(h);
 		p = take(h, size, align, &result->zeroed);
 	}
-	result->has_limit = !p && !has_room(h, pages_for(size));
+	result->has_limit = !p && (h->is_device || !has_room(h, pages_for(size)));
 	return p;
 }
 
@@ -347,7 +357,7 @@ enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size)
 
 /* --- heaps ---------------------------------------------------------------------------- */
 
-struct bslab_heap *heap_create(const char *name, size_t limit, bool is_unlocked)
+static struct bslab_heap *heap_get(const char *name, size_t limit, bool is_unlocked)
 {
 	struct bslab_heap *h = boot_pool_get(&heaps.heaps, sizeof *h, 64);
 
@@ -357,11 +367,38 @@ struct bslab_heap *heap_create(const char *name, size_t limit, bool is_unlocked)
 	h->limit = limit;
 	h->is_unlocked = is_unlocked;
 	typed_copy_name(h->name, name);
+	return h;
+}
+
+static struct bslab_heap *publish(struct bslab_heap *h)
+{
 	lock_take(&heaps.lock, RANK_HEAPS);
 	h->is_live = true;
 	list_add(&heaps.all, &h->node);
 	lock_drop(&heaps.lock, RANK_HEAPS);
 	return h;
+}
+
+struct bslab_heap *heap_create(const char *name, size_t limit, bool is_unlocked)
+{
+	struct bslab_heap *h = heap_get(name, limit, is_unlocked);
+
+	return h ? publish(h) : NULL;
+}
+
+struct bslab_heap *heap_create_in(const char *name, uintptr_t addr, size_t size, bool is_unlocked, enum device_fault *fault)
+{
+	struct bslab_heap *h = heap_get(name, 0, is_unlocked);
+
+	*fault = h ? device_add(&h->device, addr, size) : DEVICE_NO_MEMORY;
+	if (*fault == DEVICE_GOOD) {
+		h->is_device = true;
+		h->limit = h->device.end - h->device.base;
+		return publish(h);
+	}
+	if (h)
+		boot_pool_put(&heaps.heaps, h);
+	return NULL;
 }
 
 /* True for one caller. */
@@ -389,6 +426,8 @@ bool heap_destroy(struct bslab_heap *h)
 		next = n->next;
 		chunk_release(container_of(n, struct chunk, all));
 	}
+	if (h->is_device)
+		device_remove(&h->device);
 	h->chunks = (struct list){0};
 	memset(h->class, 0, sizeof h->class);
 	h->nr_empty = 0;

@@ -20,6 +20,9 @@
  *    that is wholly free stays, until the heap comes to its limit or memory is
  *    short.
  *
+ * 5. Chunks are taken from the buddies, or from memory that the program brought (heap/device.h), which is the
+ *    heap's limit then. Headers and bitmaps never stand in it.
+ *
  * Invariants: nr_free = number of bits set; a slab is on its class's partial list
  * exactly when nr_free > 0; size_bytes = sum over chunks of nr_pages * 4096;
  * nr_empty = number of slabs with nr_free = nr_objects.
@@ -28,6 +31,7 @@
 #define BSLAB_HEAP_HEAP_H
 
 #include "base/list.h"
+#include "heap/device.h"
 #include "large/large.h"
 #include "os/lock.h"
 #include "slab/sizes.h"
@@ -62,16 +66,20 @@ struct bslab_heap {
 	bool is_unlocked;
 	char name[HEAP_NAME_SIZE];
 	size_t limit; /* bytes; 0: none */
+	bool is_device;
 	/* Under lock: */
 	struct list chunks;
 	size_t nr_blocks, block_bytes; /* that the user holds */
 	size_t size_bytes, peak_bytes; /* of the chunks */
 	size_t nr_empty;	       /* slabs that are wholly free */
+	struct device device; /* where is_device */
 	struct heap_class class[NR_CLASSES];
 };
 
 /* NULL when there is no memory. */
 struct bslab_heap *heap_create(const char *name, size_t limit, bool is_unlocked);
+/* In memory that the caller brings. NULL, and *fault says why. */
+struct bslab_heap *heap_create_in(const char *name, uintptr_t addr, size_t size, bool is_unlocked, enum device_fault *fault);
 /* With all its blocks. False for one that was destroyed before. */
 bool heap_destroy(struct bslab_heap *h);
 

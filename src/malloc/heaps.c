@@ -30,6 +30,23 @@ static cold_path void report_destroyed(struct bslab_heap *h, const char *what)
 	bug_caller("%s: the heap '%s' was destroyed", what, h->name);
 }
 
+struct bslab_heap *bslab_heap_create_in(const char *name, void *addr, size_t size, unsigned flags)
+{
+	static const int errors[] = {[DEVICE_SMALL] = EINVAL, [DEVICE_BUSY] = EBUSY, [DEVICE_NO_MEMORY] = ENOMEM};
+	struct bslab_heap *h;
+	enum device_fault fault;
+
+	if (!name || !*name || flags & ~(unsigned)BSLAB_HEAP_UNLOCKED) {
+		errno = EINVAL;
+		return NULL;
+	}
+	process_boot();
+	h = heap_create_in(name, (uintptr_t)addr, size, flags & BSLAB_HEAP_UNLOCKED, &fault);
+	if (!h)
+		errno = errors[fault];
+	return h;
+}
+
 void bslab_heap_destroy(struct bslab_heap *heap)
 {
 	if (heap && !heap_destroy(heap))

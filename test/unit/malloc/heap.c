@@ -5,10 +5,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bslab/heap.h"
+#include "bslab/kmalloc.h"
 #include "malloc/internal.h"
 
 #define KIB ((size_t)1 << 10)
@@ -214,6 +216,155 @@ Test(heap, names_are_one_line)
 	cr_assert_str_eq(info_of(h).name, "a_b__c");
 	bslab_heap_destroy(h);
 	bslab_heap_destroy(NULL);
+}
+
+/* --- in memory that the program brings ------------------------------------------------------------- */
+
+static char *bring(size_t size)
+{
+	char *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(map, MAP_FAILED);
+	return map;
+}
+
+static bool is_in(const void *p, const char *map, size_t size)
+{
+	return (const char *)p >= map && (const char *)p < map + size;
+}
+
+static void check_device(char *map, size_t size)
+{
+	struct bslab_heap *h = bslab_heap_create_in("device", map, size, 0);
+	void *p;
+
+	cr_assert(h, "%d", errno);
+	for (size_t n = 1; n < size / 2; n = n * 5 / 3 + 7) {
+		p = bslab_heap_alloc(h, n);
+		if (!p)
+			break; /* it is full of those that stay */
+		cr_assert(is_in(p, map, size) && is_in((char *)p + n - 1, map, size), "%zu", n);
+		memset(p, 1, n);
+		if (n % 2)
+			bslab_heap_free(h, p);
+	}
+	cr_assert_leq(info_of(h).size_bytes, size);
+	cr_assert_eq(info_of(h).limit, size & ~(4 * KIB - 1));
+	bslab_heap_destroy(h);
+	/* As new: all of it can be had, to the last page. */
+	h = bslab_heap_create_in("device", map, size, BSLAB_HEAP_UNLOCKED);
+	while ((p = bslab_heap_alloc(h, 4 * KIB))) {
+		cr_assert(is_in(p, map, size));
+		memset(p, 2, 4 * KIB);
+	}
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert_eq(info_of(h).block_bytes, size & ~(4 * KIB - 1));
+	bslab_heap_destroy(h);
+}
+
+Test(heap, brought_memory)
+{
+	static char array[100 << 10] __attribute__((aligned(4096)));
+	char *map = bring(40 * MIB);
+
+	check_device(map, 40 * MIB);
+	check_device(map + 12 * KIB, 7 * MIB + 20 * KIB);
+	check_device(array, sizeof array);
+	munmap(map, 40 * MIB);
+}
+
+/* What stands beside it in its first and last 2 MiB is not touched, nor is what is in free pages. */
+Test(heap, brought_memory_ends_where_it_ends)
+{
+	char *map = bring(8 * MIB), *from = map + 300 * KIB + 100;
+	size_t size = 5 * MIB + 7;
+	struct bslab_heap *h;
+
+	memset(map, 7, 8 * MIB);
+	h = bslab_heap_create_in("device", from, size, 0);
+	for (int i = 0; i < 3000; i++) {
+		char *p = bslab_heap_alloc(h, (size_t)i * 37 % 3000 + 1);
+
+		cr_assert(!p || is_in(p, from, size));
+		if (p)
+			*p = 1;
+		if (i % 3)
+			bslab_heap_free(h, p);
+	}
+	bslab_heap_destroy(h);
+	for (char *p = map; p < from; p++)
+		cr_assert_eq(*p, 7);
+	for (char *p = from + size; p < map + 8 * MIB; p++)
+		cr_assert_eq(*p, 7);
+}
+
+/* Blocks of more than 2 MiB, side by side and again and again. */
+Test(heap, brought_memory_large_blocks)
+{
+	char *map = bring(64 * MIB), *p[8];
+	struct bslab_heap *h = bslab_heap_create_in("device", map, 64 * MIB, 0);
+
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < 8; i++) {
+			p[i] = bslab_heap_aligned_alloc(h, 4 * KIB, 5 * MIB - 100 * KIB);
+			cr_assert(p[i]);
+			memset(p[i], i, 5 * MIB - 100 * KIB);
+		}
+		for (int i = 0; i < 8; i++)
+			cr_assert(p[i][0] == i && p[i][5 * MIB - 100 * KIB - 1] == i);
+		for (int i = 0; i < 8; i++)
+			bslab_heap_free(h, p[(i * 3 + round) % 8]);
+		cr_assert_eq(info_of(h).size_bytes, 0);
+	}
+	cr_assert(bslab_heap_alloc(h, 60 * MIB));
+	cr_assert_null(bslab_heap_aligned_alloc(h, 4 * MIB, 100));
+	bslab_heap_destroy(h);
+}
+
+Test(heap, brought_memory_has_one_owner)
+{
+	char *map = bring(16 * MIB), *mine = bslab_malloc(100000), *mapped = bslab_vmalloc(2 * MIB);
+	struct bslab_heap *h = bslab_heap_create_in("device", map + 4 * MIB, 4 * MIB, 0);
+
+	cr_assert(h);
+	errno = 0;
+	cr_assert_null(bslab_heap_create_in("again", map, 16 * MIB, 0));
+	cr_assert_eq(errno, EBUSY);
+	cr_assert_null(bslab_heap_create_in("malloc's", mine, 100000, 0));
+	cr_assert_eq(errno, EBUSY);
+	cr_assert_null(bslab_heap_create_in("a mapping of malloc's", mapped, 2 * MIB, 0));
+	cr_assert_eq(errno, EBUSY);
+	cr_assert_null(bslab_heap_create_in("small", map, 5000 - 910, 0));
+	cr_assert_null(bslab_heap_create_in("none", map + 1, 4 * KIB, 0));
+	cr_assert_eq(errno, EINVAL);
+	cr_assert_null(bslab_heap_create_in("wraps", map, SIZE_MAX, 0));
+	cr_assert_eq(errno, EBUSY);
+	cr_assert(bslab_heap_alloc(h, 100));
+	bslab_heap_destroy(h);
+	h = bslab_heap_create_in("now", map, 16 * MIB, 0); /* what was refused has left nothing behind */
+	cr_assert(h);
+	cr_assert(bslab_heap_alloc(h, 12 * MIB));
+	bslab_heap_destroy(h);
+	bslab_free(mine);
+	bslab_free(mapped);
+}
+
+/* Neither malloc's limits nor its reclaim know of it. */
+Test(heap, brought_memory_is_outside_limits)
+{
+	char *map = bring(32 * MIB);
+	struct bslab_heap *h = bslab_heap_create_in("device", map, 32 * MIB, 0);
+	uint64_t before, after, failures;
+
+	bslab_free(bslab_malloc(1));
+	bslab_set_limits(0, 4 * MIB);
+	slow_path_counts(&before, &failures);
+	cr_assert(bslab_heap_alloc(h, 20 * MIB));
+	for (int i = 0; i < 100; i++)
+		cr_assert_null(bslab_heap_alloc(h, 20 * MIB));
+	slow_path_counts(&after, &failures);
+	cr_assert_eq(after, before);
+	bslab_heap_destroy(h);
 }
 
 static void *churn_thread(void *h)
