@@ -100,6 +100,26 @@ static size_t drop_cached(size_t nr_bytes, void *unused)
 	return size;
 }
 
+static char array[256 << 10];
+
+/* All of it in an array, which may as well be a file that is mapped. */
+static int use_brought_memory(void)
+{
+	struct bslab_heap *h = bslab_heap_create_in("in an array", array, sizeof array, 0);
+	struct bslab_heap_info info;
+	char *p;
+	int is_inside;
+
+	if (!h)
+		return 1;
+	p = bslab_heap_alloc(h, 100 << 10);
+	is_inside = p >= array && p < array + sizeof array;
+	bslab_heap_info(h, &info);
+	printf("heap '%s': %zu of %zu KiB\n", info.name, info.size_bytes >> 10, info.limit >> 10);
+	bslab_heap_destroy(h);
+	return !is_inside;
+}
+
 static int use_shrinker(void)
 {
 	struct bslab_shrinker *s = bslab_shrinker_register("cached", drop_cached, NULL);
@@ -116,5 +136,5 @@ static int use_shrinker(void)
 
 int main(void)
 {
-	return use_shrinker() || use_heap() || use_pages() || use_scope(1) || use_scope(0);
+	return use_brought_memory() || use_shrinker() || use_heap() || use_pages() || use_scope(1) || use_scope(0);
 }

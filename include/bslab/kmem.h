@@ -55,7 +55,8 @@ enum bslab_cache_flags {
 /*
  * A cache of objects of size bytes (1 to 32768), aligned to align (a power of two up to 4096; 0: 8, or 16 where
  * malloc's would be). The name is for reports; of more than 31 bytes the first ones; what is no printable
- * character, a quote or a space becomes '_', and the second cache of a name has "-2" behind it. ctor, if not NULL, is called for each object once, when its memory joins
+ * character, a quote or a space becomes '_', and the second cache of a name has "-2" behind it. ctor, if not NULL,
+ * is called for each object once, when its memory joins
  * the cache: the object has to be freed as it was constructed, and is handed out so again. It may allocate, but not
  * from this cache. Caches without constructor and flags (HWALIGN aside) are merged with each other and with malloc's
  * classes where size and alignment agree. NULL with errno:
@@ -92,7 +93,8 @@ BSLAB_API void bslab_cache_shrink(struct bslab_cache *cache);
 
 /*
  * The end of a cache: 0. Where objects are live, it is how many; a line on stderr names the cache and the first of
- * them, and the cache is as before. NULL is fine. Of a cache that is or was merged with another nobody knows: 0. Not in a reader's section: it does not wait, but
+ * them, and the cache is as before. NULL is fine. Of a cache that is or was merged with another nobody knows: 0.
+ * Not in a reader's section: it does not wait, but
  * memory of a TYPE_STABLE cache without grace periods is given back at once.
  */
 BSLAB_API size_t bslab_cache_destroy(struct bslab_cache *cache);
