@@ -20,6 +20,7 @@ _Static_assert(HEAP_NAME_SIZE == CACHE_NAME_SIZE, "names are copied as those of 
 static struct {
 	struct lock lock; /* RANK_HEAPS */
 	struct list all;
+	unsigned nr; /* read without the lock */
 	struct boot_pool heaps, chunks[NR_WORDS(MAX_CHUNK_OBJECTS) + 1]; /* the latter by number of words */
 } heaps;
 
@@ -375,6 +376,7 @@ static struct bslab_heap *publish(struct bslab_heap *h)
 	lock_take(&heaps.lock, RANK_HEAPS);
 	h->is_live = true;
 	list_add(&heaps.all, &h->node);
+	WRITE_ONCE(heaps.nr, heaps.nr + 1);
 	lock_drop(&heaps.lock, RANK_HEAPS);
 	return h;
 }
@@ -409,8 +411,10 @@ static bool withdraw(struct bslab_heap *h)
 	lock_take(&heaps.lock, RANK_HEAPS);
 	was_live = h->is_live;
 	h->is_live = false;
-	if (was_live)
+	if (was_live) {
 		list_del(&heaps.all, &h->node);
+		WRITE_ONCE(heaps.nr, heaps.nr - 1);
+	}
 	lock_drop(&heaps.lock, RANK_HEAPS);
 	return was_live;
 }
@@ -480,7 +484,7 @@ void heaps_shrink(void)
 	struct bslab_heap *h;
 	struct list_node *n;
 
-	if (!READ_ONCE(heaps.all.first))
+	if (!READ_ONCE(heaps.nr))
 		return;
 	lock_take(&heaps.lock, RANK_HEAPS);
 	for_each_heap(h, n) {

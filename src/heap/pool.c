@@ -69,7 +69,7 @@ static void pools_add(struct pool *p)
 	lock_take(&pools.lock, RANK_HEAPS);
 	p->is_live = true;
 	list_add(&pools.all, &p->node);
-	pools.nr_pools++;
+	WRITE_ONCE(pools.nr_pools, pools.nr_pools + 1);
 	WRITE_ONCE(pools.map_bytes, pools.map_bytes + p->map_size);
 	lock_drop(&pools.lock, RANK_HEAPS);
 }
@@ -84,7 +84,7 @@ static bool pools_remove(struct pool *p)
 	p->is_live = false;
 	if (was_live) {
 		list_del(&pools.all, &p->node);
-		pools.nr_pools--;
+		WRITE_ONCE(pools.nr_pools, pools.nr_pools - 1);
 		WRITE_ONCE(pools.map_bytes, pools.map_bytes - p->map_size);
 	}
 	lock_drop(&pools.lock, RANK_HEAPS);
@@ -154,7 +154,7 @@ void pools_populate(void)
 {
 	struct list_node *n;
 
-	if (likely(!READ_ONCE(pools.all.first)))
+	if (likely(!READ_ONCE(pools.nr_pools)))
 		return;
 	lock_take(&pools.lock, RANK_HEAPS);
 	for (n = pools.all.first; n; n = n->next) {

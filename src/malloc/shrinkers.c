@@ -28,6 +28,7 @@ struct bslab_shrinker {
 static struct {
 	struct lock lock; /* RANK_HEAPS */
 	struct list all;
+	unsigned nr; /* read without the lock */
 	struct boot_pool pool;
 } shrinkers;
 
@@ -49,6 +50,7 @@ struct bslab_shrinker *bslab_shrinker_register(const char *name, size_t (*shrink
 	typed_copy_name(s->name, name);
 	lock_take(&shrinkers.lock, RANK_HEAPS);
 	list_add_tail(&shrinkers.all, &s->node);
+	WRITE_ONCE(shrinkers.nr, shrinkers.nr + 1);
 	lock_drop(&shrinkers.lock, RANK_HEAPS);
 	return s;
 }
@@ -60,8 +62,10 @@ static bool remove_idle(struct bslab_shrinker *s)
 
 	lock_take(&shrinkers.lock, RANK_HEAPS);
 	is_idle = !s->nr_running;
-	if (is_idle)
+	if (is_idle) {
 		list_del(&shrinkers.all, &s->node);
+		WRITE_ONCE(shrinkers.nr, shrinkers.nr - 1);
+	}
 	lock_drop(&shrinkers.lock, RANK_HEAPS);
 	return is_idle;
 }
@@ -125,7 +129,7 @@ size_t shrinkers_run(size_t nr_bytes)
 	size_t sum = 0, given = 0;
 	int saved = errno;
 
-	if (likely(!READ_ONCE(shrinkers.all.first)) || thread_state.is_shrinking)
+	if (likely(!READ_ONCE(shrinkers.nr)) || thread_state.is_shrinking)
 		return 0;
 	thread_state.is_shrinking = true;
 	for (s = step(NULL, 0, true); s; s = step(s, given, sum < nr_bytes)) {

@@ -439,7 +439,7 @@ static void area_empty(struct percpu_area *a)
 	for (class = 1; class < caches_end(); class++) {
 		struct sheaf *s = sheaf_of_top(a->top[class]);
 
-		a->top[class] = NONE_TOP;
+		WRITE_ONCE(a->top[class], NONE_TOP); /* reports read it */
 		if (s)
 			sheaf_empty(caches[class], s);
 	}

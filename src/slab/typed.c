@@ -468,7 +468,7 @@ void typed_shrink(struct kmem_cache *c)
 
 void typed_tend(struct kmem_cache *c)
 {
-	if (typed_is_stable(c) && (READ_ONCE(c->typed->deferred.first) || READ_ONCE(c->typed->waiting.first)))
+	if (typed_is_stable(c))
 		typed_poll(c);
 }
 
