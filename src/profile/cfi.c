@@ -33,7 +33,7 @@ enum {
 };
 enum { OP_DEREF = 0x06, OP_PLUS_UCONST = 0x23, OP_BREG0 = 0x70, OP_BREG31 = 0x8f };
 
-#define MAX_STATES 4 /* remembered; compilers nest one or two */
+#define MAX_STATES 2 /* remembered; compilers nest none */
 
 struct machine {
 	const struct eh_entry *e;
@@ -358,6 +358,8 @@ bool cfi_step(struct cfi_frame *f, const struct cfi_row *row, cfi_read_fn *read,
 	}
 	if (!get_register(&caller, row->ra_column, &caller.ip))
 		return false;
+	if (!row->is_signal_frame) /* a call has put it there */
+		caller.known &= ~((uint64_t)1 << row->ra_column);
 	caller.ip &= ((uintptr_t)1 << ADDRESS_BITS) - 1; /* aarch64 may sign it */
 	caller.pc = caller.ip - !row->is_signal_frame;
 	*f = caller;

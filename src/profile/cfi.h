@@ -3,7 +3,8 @@
  * From a frame to its caller, by the frame's entry in the unwind tables: call frame information (DWARF 5, 6.4).
  *
  * Nothing is read but the tables, and the stack by a function that may refuse. What compilers and libc say of registers
- * is understood; at anything else the stack ends.
+ * is understood; at anything else the stack ends: at the stubs that linkers write for calls of libraries
+ * (.plt), should a signal come in just there, and at frames of SVE's size.
  */
 #ifndef BSLAB_CFI_H
 #define BSLAB_CFI_H

@@ -94,34 +94,78 @@ bool eh_parse(const uint8_t *fde, uintptr_t start, uintptr_t pc, struct eh_entry
 	return true;
 }
 
-/* Sorted by start; both numbers count from the header. */
-struct place {
-	int32_t start, fde;
-};
+/* --- the sorted table ---------------------------------------------------------------- */
 
-bool eh_find(const uint8_t *header, uintptr_t pc, struct eh_entry *e)
+/* Its places, sorted by start; NULL where it is of another kind. */
+static const uint8_t *places(const uint8_t *header, size_t *n)
 {
-	const uint8_t *p = header + 4;
-	size_t size = encoded_size(header[1]), low = 0, n, middle;
-	intptr_t offset = (intptr_t)(pc - (uintptr_t)header);
-	struct place place;
+	size_t size = encoded_size(header[1]);
+	const uint8_t *p = header + 4 + size; /* where .eh_frame is, is passed over */
 
 	if (header[0] != 1 || !size || header[2] != ENCODING_UDATA4 || header[3] != ENCODING_DATAREL_SDATA4)
+		return NULL;
+	*n = eh_fixed(&p, 4);
+	return p;
+}
+
+static struct eh_place place_at(const uint8_t *places, size_t i)
+{
+	struct eh_place place;
+
+	memcpy(&place, places + i * sizeof place, sizeof place);
+	return place;
+}
+
+static uint64_t add_up(uint64_t sum, const uint8_t *p)
+{
+	const uint8_t *end = p + 4;
+
+	for (end += eh_fixed(&p, 4); end - p >= 8;)
+		sum = (sum ^ eh_fixed(&p, 8)) * 0x9e3779b97f4a7c15ull;
+	return (sum ^ eh_fixed(&p, (size_t)(end - p))) * 0x9e3779b97f4a7c15ull;
+}
+
+/* An entry and what it has in common with others. */
+static uint64_t sum_of(const uint8_t *fde)
+{
+	const uint8_t *p = fde + 4, *here = p;
+
+	return add_up(add_up(0, fde), here - eh_fixed(&p, 4));
+}
+
+bool eh_find(const uint8_t *header, uintptr_t pc, struct eh_entry *e, struct eh_mark *mark)
+{
+	intptr_t offset = (intptr_t)(pc - (uintptr_t)header);
+	size_t low = 0, n, middle;
+	const uint8_t *p = places(header, &n);
+
+	if (!p || !n)
 		return false;
-	p += size; /* where .eh_frame is */
-	n = eh_fixed(&p, 4);
-	while (n > 1) { /* the place is one of n from low on, or before the first */
+	while (n > 1) { /* it is one of n from low on, or before the first */
 		middle = low + n / 2;
-		memcpy(&place, p + middle * sizeof place, sizeof place);
-		if (place.start <= offset) {
+		if (place_at(p, middle).start <= offset) {
 			n -= n / 2;
 			low = middle;
 		} else {
 			n /= 2;
 		}
 	}
-	if (!n)
+	mark->index = low;
+	mark->place = place_at(p, low);
+	if (!eh_parse(header + mark->place.fde, (uintptr_t)header + (uintptr_t)(intptr_t)mark->place.start, pc, e))
 		return false;
-	memcpy(&place, p + low * sizeof place, sizeof place);
-	return eh_parse(header + place.fde, (uintptr_t)header + (uintptr_t)(intptr_t)place.start, pc, e);
+	mark->sum = sum_of(header + mark->place.fde);
+	return true;
+}
+
+bool eh_is_there(const uint8_t *header, const struct eh_mark *mark)
+{
+	size_t n;
+	const uint8_t *p = places(header, &n);
+	struct eh_place place;
+
+	if (!p || mark->index >= n)
+		return false;
+	place = place_at(p, mark->index);
+	return place.start == mark->place.start && place.fde == mark->place.fde && sum_of(header + place.fde) == mark->sum;
 }

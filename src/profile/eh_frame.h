@@ -21,8 +21,19 @@ struct eh_entry {
 	const uint8_t *common, *common_end, *own, *own_end;
 };
 
+/* Where an entry stands, and a sum over what it says. */
+struct eh_mark {
+	size_t index;
+	struct eh_place {
+		int32_t start, fde; /* of its code, and where it is: both from the header on */
+	} place;
+	uint64_t sum;
+};
+
 /* The entry for an address, by an .eh_frame_hdr that covers it. */
-bool eh_find(const uint8_t *header, uintptr_t pc, struct eh_entry *e);
+bool eh_find(const uint8_t *header, uintptr_t pc, struct eh_entry *e, struct eh_mark *mark);
+/* Whether the same entry is there still: the library may be another one meanwhile. */
+bool eh_is_there(const uint8_t *header, const struct eh_mark *mark);
 /* The entry that stands here, whose code begins there; false also where pc is behind its code. */
 bool eh_parse(const uint8_t *fde, uintptr_t start, uintptr_t pc, struct eh_entry *e);
 

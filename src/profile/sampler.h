@@ -8,9 +8,11 @@
  *    exponentially distributed, so it is drawn once, and each thread counts its own
  *    down. A malloc that is not sampled costs a subtraction and two comparisons:
  *    thread_state.sample_near has the epoch in its upper half and the bytes to go in
- *    its lower one, at most SAMPLE_NEAR of them; further ones wait in sample_far. So if
- *    what is left is above the present epoch's zero, it is a thread that drew in this epoch, the
- *    next mark is beyond the block, and the block is no larger than small ones are.
+ *    its lower one. If what is left is above the present epoch's zero, the thread drew in this
+ *    epoch and the next mark is beyond the block. (A thread that has drawn in a later epoch, which the
+ *    zero does not know yet, counts by that; so the size has a test of its own.)
+ *    Bytes beyond SAMPLE_NEAR wait in sample_far. A signal handler that allocates between the two
+ *    stores of a count undoes one of them: some bytes, once.
  *
  * 2. So a block for which n bytes are counted is sampled with the chance
  *    1 - exp(-n / interval), and a sample of it stands for 1 over that of such
@@ -31,15 +33,15 @@
 #include "os/thread.h"
 #include "slab/sizes.h"
 
-#define SAMPLE_NEAR (SMALL_MAX + 1)
+#define SAMPLE_NEAR ((uint64_t)1 << 31)
 
 struct sampler {
 	/*
 	 * What malloc goes by as long as nothing is sampled: sample_near with no byte to go while the profile is on and
-	 * is all that keeps malloc from its fast path, else UINT64_MAX.
+	 * is all that keeps malloc from its fast path, else INT64_MAX.
 	 */
-	uint64_t medium_zero;
-	uint32_t epoch;	 /* of the last start; never 0 */
+	int64_t medium_zero;
+	uint32_t epoch;	 /* of the last start, up to INT32_MAX; 0: there was none */
 	size_t interval; /* 0: off */
 };
 /* Relaxed: a thread may count a few allocations by what was. */
@@ -53,10 +55,12 @@ static inline size_t sampler_bytes(size_t size)
 /* Counts a small block; false when it may have to be sampled, or is none of the medium path's: nothing was counted. */
 static force_inline bool sampler_passes(size_t size)
 {
-	uint64_t near;
+	int64_t near;
 
-	if (unlikely(__builtin_sub_overflow(thread_state.sample_near, size, &near)) ||
-	    unlikely(near <= __atomic_load_n(&sampler.medium_zero, __ATOMIC_RELAXED)))
+	if (unlikely(size > SMALL_MAX))
+		return false;
+	near = thread_state.sample_near - (int64_t)size;
+	if (unlikely(near <= __atomic_load_n(&sampler.medium_zero, __ATOMIC_RELAXED)))
 		return false;
 	thread_state.sample_near = near - 1;
 	return true;

@@ -24,14 +24,14 @@ struct dl_find_object {
 };
 #endif
 
-struct memo;
+struct memos;
 
 /* What was found at the start of the first profile. */
 struct unwinder {
 	uintptr_t own_start, own_end; /* of bslab, where it is a library; else both 0 */
 	/* libc's: which object an address is in, and where its tables are. NULL: frame pointers. */
 	int (*find_object)(void *pc, struct dl_find_object *);
-	struct memo *memos; /* [NR_MEMOS], or NULL; not in .bss, of which each process touches the pages */
+	struct memos *memos; /* or NULL; not in .bss, of which each process touches the pages */
 };
 
 /* Published whole, by whoever has it first. NULL: frame pointers, and nothing is known. */
@@ -92,10 +92,11 @@ static unsigned walk_frames(const struct caller *by, uintptr_t pc[MAX_FRAMES])
  * 1. Its outer frames are mostly those of its last sample. So the last stack is kept, with each frame's stack pointer. When
  *    a walk comes to one of its frames, and every return address further out still stands where it stood, the rest is
  *    taken from there.
+ *    (A frame that has grown by alloca() since, without a word of the new room written, may be taken for the old one: that
+ *    stack is then wrong further out.)
  * 2. Its other frames are mostly at addresses that were seen. What the tables say of these is kept, by address; a
- *    row takes some 1,500 instructions to find, and a step by it 200. It belongs to the tables that it came from: were a library
- *    replaced by another at the same place, with its tables there too, it would be taken for the new one's,
- *    and that stack's frames would be wrong, but not what is read.
+ *    row takes some 1,500 instructions to find, a step by it 300. Libraries come and go: before a row is used, its entry is
+ *    looked at, whether it is still there and says the same.
  */
 #define NR_MEMOS 16
 #define NR_ROWS 128
@@ -103,39 +104,46 @@ static unsigned walk_frames(const struct caller *by, uintptr_t pc[MAX_FRAMES])
 struct known_row {
 	uintptr_t pc;
 	const void *tables;
+	struct eh_mark mark;
 	struct cfi_row row;
 };
 
 struct memo {
-	_Atomic bool is_busy;
 	bool is_cut; /* the stack had more frames */
 	unsigned n;
-	uintptr_t pc[MAX_FRAMES], sp[MAX_FRAMES]; /* sp rises */
+	uintptr_t pc[MAX_FRAMES], sp[MAX_FRAMES]; /* sp rises, but where a signal changed stacks */
 	struct known_row row[NR_ROWS];
 };
 
-static struct memo *memo_get(const struct unwinder *u)
-{
-	struct memo *m = u->memos + ((arch_thread_pointer() >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 60);
+struct memos {
+	_Atomic bool is_busy[NR_MEMOS];
+	struct memo memo[NR_MEMOS];
+};
 
-	return u->memos && !atomic_exchange_explicit(&m->is_busy, true, memory_order_acquire) ? m : NULL;
+static struct memo *memo_get(struct memos *all)
+{
+	unsigned i = (arch_thread_pointer() >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 60;
+
+	return all && !atomic_exchange_explicit(&all->is_busy[i], true, memory_order_acquire) ? &all->memo[i] : NULL;
 }
 
 _Static_assert(NR_MEMOS == 1 << 4, "the upper four bits of the hash are the place");
 
-static void memo_put(struct memo *m, const uintptr_t *pc, const uintptr_t *sp, unsigned n, bool is_cut)
+static void memo_put(struct memos *all, struct memo *m, const uintptr_t *pc, const uintptr_t *sp, unsigned n, bool is_cut)
 {
-	m->n = n;
-	m->is_cut = is_cut;
-	memcpy(m->pc, pc, n * sizeof *pc);
-	memcpy(m->sp, sp, n * sizeof *sp);
-	atomic_store_explicit(&m->is_busy, false, memory_order_release);
+	if (ARCH_RETURN_BELOW_CFA) {
+		m->n = n;
+		m->is_cut = is_cut;
+		memcpy(m->pc, pc, n * sizeof *pc);
+		memcpy(m->sp, sp, n * sizeof *sp);
+	}
+	atomic_store_explicit(&all->is_busy[m - all->memo], false, memory_order_release);
 }
 
 /* The frames outside of the i-th, which is live, are as they were. The kernel is asked before another page is read. */
 static bool memo_holds(const struct memo *m, unsigned i)
 {
-	uintptr_t page = align_down(m->sp[i], BSLAB_PAGE_SIZE);
+	uintptr_t page = align_down(m->sp[i] - ARCH_RETURN_BELOW_CFA, BSLAB_PAGE_SIZE); /* where its own was read */
 
 	for (; i + 1 < m->n; i++) {
 		uintptr_t slot = m->sp[i + 1] - ARCH_RETURN_BELOW_CFA;
@@ -190,9 +198,9 @@ static const struct cfi_row *find_row(struct trace *t, uintptr_t pc)
 
 	if (!tables)
 		return NULL;
-	if (k->pc != pc || k->tables != tables) {
+	if (k->pc != pc || k->tables != tables || !eh_is_there(tables, &k->mark)) {
 		k->pc = 0;
-		if (!eh_find(tables, pc, &e) || !cfi_row(&e, pc, &k->row))
+		if (!eh_find(tables, pc, &e, &k->mark) || !cfi_row(&e, pc, &k->row))
 			return NULL;
 		k->pc = pc;
 		k->tables = tables;
@@ -277,11 +285,11 @@ static out_of_line unsigned walk_tables(const struct unwinder *u, const struct c
 	t.page = align_down((uintptr_t)__builtin_frame_address(0), BSLAB_PAGE_SIZE);
 	t.object = (struct dl_find_object){0};
 	t.row.pc = 0;
-	t.memo = memo_get(u);
+	t.memo = memo_get(u->memos);
 	if (leave_own(&t, &f, plain_address(by->pc)))
 		walk_out(&t, &f);
 	if (t.memo)
-		memo_put(t.memo, pc, t.sp, t.n, t.is_cut);
+		memo_put(u->memos, t.memo, pc, t.sp, t.n, t.is_cut);
 	if (!t.n)
 		pc[t.n++] = plain_address(by->pc) - 1;
 	return t.n;
@@ -297,6 +305,14 @@ unsigned unwind(const struct caller *by, uintptr_t pc[MAX_FRAMES])
 		nr_own++;
 	memmove(pc, pc + nr_own, (n - nr_own) * sizeof *pc);
 	return n - nr_own;
+}
+
+void unwind_fork_child(void)
+{
+	const struct unwinder *u = unwinder_get();
+
+	for (int i = 0; u && u->memos && i < NR_MEMOS; i++)
+		atomic_store_explicit(&u->memos->is_busy[i], false, memory_order_relaxed);
 }
 
 /* --- looking around --------------------------------------------------------------- */
@@ -354,7 +370,7 @@ static void look_around(struct unwinder *u, bool frames_only)
 		return;
 	u->find_object = (int (*)(void *, struct dl_find_object *))find("_dl_find_object");
 	if (u->find_object)
-		u->memos = boot_alloc(NR_MEMOS * sizeof *u->memos, _Alignof(struct memo));
+		u->memos = boot_alloc(sizeof *u->memos, _Alignof(struct memos));
 }
 
 void unwind_setup(bool frames_only)

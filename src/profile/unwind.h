@@ -21,7 +21,8 @@
  *
  *    Faults. The tables of code are trusted, as they are when an exception is thrown. What stands on the stack is not:
  *    one that was made by hand, a coroutine's, may end in any word. The kernel is asked before a page of it is
- *    read. Code without an entry, a JIT's or a signal's trampoline of a kernel that has no tables for it, is the last
+ *    read. (Such a word may also name code of a library that another thread is closing, and its tables may go while they are
+ *    read; no way is known to prevent that without a lock.) Code without an entry, a JIT's or a signal's trampoline of a kernel that has no tables for it, is the last
  *    of the stack, with its address.
  *    Nor are frame pointers trusted: a register that its code uses for something else is no pointer. Each is checked to be
  *    aligned, above the last and not far from it, and to point at memory that the kernel can read.
@@ -54,6 +55,8 @@ struct caller {
  * and the child of a fork that came between: what one of them has first counts. Stacks are walked by frame pointers until then.
  */
 void unwind_setup(bool frames_only);
+/* The child has the parent's memory of stacks; no thread of its own is unwinding. */
+void unwind_fork_child(void);
 /* "unwind tables" or "frame pointers" */
 const char *unwind_name(void);
 
