@@ -118,7 +118,10 @@ static force_inline void map_set(uintptr_t addr, page_desc_t desc)
 	atomic_store_explicit(map_slot(addr), desc, memory_order_relaxed);
 }
 
+/* Of any length; its sections have to be there. */
 void map_set_range(uintptr_t addr, size_t nr_pages, page_desc_t desc);
+/* The same with 0, and descriptors that take whole pages give them back. */
+void map_clear_range(uintptr_t addr, size_t nr_pages);
 
 static force_inline unsigned desc_class(page_desc_t d)
 {
