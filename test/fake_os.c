@@ -337,6 +337,13 @@ int os_lock(void *addr, size_t size)
 	return 0;
 }
 
+int os_unlock(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_unlock", addr, size, is_usable);
+	return 0;
+}
+
 int os_guard(void *addr, size_t size)
 {
 	WITH_TABLE;

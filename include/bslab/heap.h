@@ -45,7 +45,7 @@ BSLAB_API struct bslab_heap *bslab_heap_create(const char *name, size_t limit, u
  * there, and what was in the memory is in the blocks (calloc writes its zeros). At its end a call fails with ENOMEM; alignments
  * up to 2 MiB. The memory has to stay until the heap is destroyed, and is the program's again then, as it stands. Of a
  * mapping that is shared with another process, or with a child after fork, one of them uses the heap. NULL with:
- *   EINVAL   no name, unknown flags, not a whole page
+ *   EINVAL   no name, no address, unknown flags, not a whole page
  *   EBUSY    some of it is malloc's, or stands in the same 2 MiB (by address) as another such heap's
  *   ENOMEM   no memory for the heap, or for the descriptors of pages (0.2 %)
  */

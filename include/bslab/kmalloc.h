@@ -27,7 +27,10 @@ enum bslab_gfp {
 	BSLAB_GFP_NOWAIT = 2,
 	/* Does not return before there is memory, but for sizes that can never be; looks again after 1 to 100 ms. */
 	BSLAB_GFP_NOFAIL = 4,
-	/* NULL rather than emptying caches and giving memory back to make room: where the program can do with less. */
+	/*
+	 * NULL rather than emptying caches and giving memory back to make room: where the program can do with less. Near a
+	 * soft limit, too, the work is left to the next call without it.
+	 */
 	BSLAB_GFP_NORETRY = 8,
 	/*
 	 * Hints, of which not more than one: what a block of more than 32 KiB stands beside. MOVABLE: other blocks of
@@ -51,7 +54,7 @@ BSLAB_API void *bslab_kmalloc_array(size_t count, size_t size, unsigned gfp) BSL
 /*
  * As realloc; ZERO: bytes beyond the old block's usable size read as zero. NOWAIT: the block stays where it is or moves from
  * one NOWAIT pool to another; one of malloc's that would have to grow is not moved, for its pages may not be resident, and
- * its free takes a lock: NULL.
+ * its free takes a lock: NULL. To know such a block's size reads what bslab keeps of it, which may not be resident either.
  */
 BSLAB_API void *bslab_krealloc(void *ptr, size_t size, unsigned gfp) __attribute__((warn_unused_result, alloc_size(2)));
 /* Overwrites all of the block with zeros before it is freed, for certain. NULL is fine. */
@@ -71,7 +74,7 @@ BSLAB_API void *bslab_vmalloc(size_t size) BSLAB_MALLOC __attribute__((alloc_siz
  * takes a block of the smallest size that fits and has one.
  *
  * fork() makes pages read-only in the parent, too, locked or not: from the moment of the fork until it returns, which takes
- * longer for it copies the pools again, a thread may fault once for each page that it writes. In the child they may
+ * longer for it copies these pools again, a thread may fault once for each page that it writes. In the child they may
  * fault. A program's stacks, code and data are its own to lock (mlockall).
  */
 BSLAB_API int bslab_nowait_pool(size_t size, size_t nr, int lock);
@@ -82,7 +85,8 @@ struct bslab_mempool;
 
 /*
  * At least min_nr elements of size bytes (up to 2 MiB), aligned to 16, can be had whatever happens: they are resident
- * from the start, and counted by the hard limit. NULL with ENOMEM or EINVAL.
+ * from the start, and counted by the hard limit. After a fork they are as all memory is: whoever writes a page first, parent
+ * or child, faults, and gets a copy if the kernel has one. NULL with ENOMEM or EINVAL.
  */
 BSLAB_API struct bslab_mempool *bslab_mempool_create(size_t min_nr, size_t size);
 /*

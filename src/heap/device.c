@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap/device.h"
 
+#include "heap/pool.h"
+#include "large/large.h"
 #include "map/map.h"
 #include "os/bug.h"
 
@@ -42,10 +44,13 @@ static void free_inside(const struct device *d, struct pageblock *b)
 	pageblock_free(b, (unsigned)((from - start) >> PAGE_SHIFT), (unsigned)((to - from) >> PAGE_SHIFT));
 }
 
-/* No page has a descriptor: those of mappings of their own stand outside of regions. */
+/* No page has a descriptor, and none is inside a mapping of its own, where only the first has one. */
 static bool is_unknown(const struct device *d)
 {
 	uintptr_t addr;
+
+	if (large_overlaps(d->base, d->end - d->base) || pools_overlap(d->base, d->end - d->base))
+		return false;
 
 	for (addr = d->base; addr < d->end; addr += BSLAB_PAGE_SIZE)
 		if (map_lookup(addr))
@@ -91,7 +96,7 @@ void device_remove(struct device *d)
 {
 	size_t i;
 
-	map_set_range(d->base, (d->end - d->base) >> PAGE_SHIFT, 0);
+	map_clear_range(d->base, (d->end - d->base) >> PAGE_SHIFT);
 	for (i = 0; i < d->nr_blocks; i++)
 		disclaim(block_at(d, i));
 }

@@ -32,20 +32,38 @@ static bool make_resident(void *map, size_t size)
 	return true;
 }
 
-static bool lock_descriptors(const struct pool *p)
+/* Each page of the map that describes some of it, until change() says no. */
+static bool each_described(const struct pool *p, int (*change)(void *, size_t))
 {
 	uintptr_t addr;
 
-	for (addr = p->base; addr < p->base + p->map_size; addr += DESCRIBED_BYTES)
-		if (os_lock((void *)align_down((uintptr_t)map_slot(addr), BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE) != 0)
+	for (addr = align_down(p->base, DESCRIBED_BYTES); addr < p->base + p->map_size; addr += DESCRIBED_BYTES)
+		if (change((void *)align_down((uintptr_t)map_slot(addr), BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE) != 0)
 			return false;
-	addr = (uintptr_t)map_slot(p->base + p->map_size - 1);
-	return os_lock((void *)align_down(addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE) == 0;
+	return true;
 }
 
 static bool lock_all(struct pool *p)
 {
-	return os_lock((void *)p->base, p->map_size) == 0 && os_lock(p, BSLAB_PAGE_SIZE) == 0 && lock_descriptors(p);
+	return os_lock((void *)p->base, p->map_size) == 0 && os_lock(p, BSLAB_PAGE_SIZE) == 0 && each_described(p, os_lock);
+}
+
+/* What describes other pools as well is locked again: the kernel does not count. */
+static void unlock_all(struct pool *p)
+{
+	struct list_node *n;
+
+	os_unlock((void *)p->base, p->map_size);
+	os_unlock(p, BSLAB_PAGE_SIZE);
+	each_described(p, os_unlock);
+	lock_take(&pools.lock, RANK_HEAPS);
+	for (n = pools.all.first; n; n = n->next) {
+		struct pool *other = container_of(n, struct pool, node);
+
+		if (other->is_locked)
+			each_described(other, os_lock);
+	}
+	lock_drop(&pools.lock, RANK_HEAPS);
 }
 
 static bool map_elements(struct pool *p)
@@ -93,7 +111,7 @@ static bool pools_remove(struct pool *p)
 	return was_live;
 }
 
-struct pool *pool_create(const char *name, size_t size, size_t nr, bool lock)
+struct pool *pool_create(const char *name, size_t size, size_t nr, unsigned flags)
 {
 	struct pool *p = boot_pool_get(&headers, BSLAB_PAGE_SIZE, BSLAB_PAGE_SIZE);
 	size_t bytes, i;
@@ -115,7 +133,10 @@ struct pool *pool_create(const char *name, size_t size, size_t nr, bool lock)
 		atomic_store_explicit(&p->next[i], i + 1 < nr ? (uint32_t)i + 2 : 0, memory_order_relaxed);
 	atomic_store(&p->head, 1);
 	map_set_range(p->base, bytes >> PAGE_SHIFT, desc_of_pointer(p, PAGE_POOL, 0));
-	p->is_locked = lock && lock_all(p);
+	p->is_mallocs = flags & POOL_MALLOCS;
+	p->is_locked = flags & POOL_LOCK && lock_all(p);
+	if (flags & POOL_LOCK && !p->is_locked)
+		unlock_all(p);
 	pools_add(p);
 	return p;
 }
@@ -126,7 +147,9 @@ bool pool_destroy(struct pool *p)
 	if (!pools_remove(p))
 		return false;
 	atomic_store(&p->head, 0);
-	map_set_range(p->base, align_up(p->size * p->nr, BSLAB_PAGE_SIZE) >> PAGE_SHIFT, 0);
+	if (p->is_locked)
+		unlock_all(p);
+	map_clear_range(p->base, align_up(p->size * p->nr, BSLAB_PAGE_SIZE) >> PAGE_SHIFT);
 	os_unmap((void *)p->base, p->map_size);
 	boot_pool_put(&headers, p);
 	return true;
@@ -135,6 +158,21 @@ bool pool_destroy(struct pool *p)
 size_t pools_bytes(void)
 {
 	return READ_ONCE(pools.map_bytes);
+}
+
+bool pools_overlap(uintptr_t addr, size_t size)
+{
+	struct list_node *n;
+	bool found = false;
+
+	lock_take(&pools.lock, RANK_HEAPS);
+	for (n = pools.all.first; n && !found; n = n->next) {
+		struct pool *p = container_of(n, struct pool, node);
+
+		found = addr < p->base + p->map_size && p->base < addr + size;
+	}
+	lock_drop(&pools.lock, RANK_HEAPS);
+	return found;
 }
 
 void pool_fork_prepare(void)
@@ -160,6 +198,8 @@ void pools_populate(void)
 	for (n = pools.all.first; n; n = n->next) {
 		struct pool *p = container_of(n, struct pool, node);
 
+		if (!p->is_mallocs)
+			continue;
 		make_resident((void *)p->base, p->map_size);
 		make_resident(p, BSLAB_PAGE_SIZE);
 	}

@@ -16,8 +16,8 @@
  *
  * 4. What is touched by a take and a give is resident with the elements, and locked with them: struct pool has a
  *    page of its own, and the page map's pages that describe the elements are locked, too. After a fork the
- *    first two would fault at their next write, in the parent as well: it makes them its own again before fork()
- *    returns.
+ *    first two would fault at their next write, in the parent as well: it makes those of NOWAIT pools its own again
+ *    before fork() returns. Mempools fault: to copy all of them at each fork would cost more than they promise.
  *
  * Descriptors of all its pages are of type PAGE_POOL and lead to the pool. A destroyed pool's page stays a struct pool.
  */
@@ -47,8 +47,12 @@ struct pool {
 	char name[POOL_NAME_SIZE];
 };
 
-/* NULL where the kernel has no memory, or does not make it resident. lock: mlock() too, which may be refused: is_locked says. */
-struct pool *pool_create(const char *name, size_t size, size_t nr, bool lock);
+enum pool_flags {
+	POOL_LOCK = 1, /* mlock() too, which may be refused: is_locked says */
+	POOL_MALLOCS = 2,
+};
+/* NULL where the kernel has no memory, or does not make it resident. */
+struct pool *pool_create(const char *name, size_t size, size_t nr, unsigned flags);
 /* All its elements with it. False for one that was destroyed before. */
 bool pool_destroy(struct pool *p);
 
@@ -69,8 +73,10 @@ struct pools {
 	size_t nr_pools, map_bytes; /* of elements and next[]; also read without the lock */
 };
 size_t pools_bytes(void);
+/* Whether some of a range is a pool's. */
+bool pools_overlap(uintptr_t addr, size_t size);
 
-/* fork: the lock is taken before and freed after on both sides; then the parent's pools are made resident again. */
+/* fork: the lock is taken before and freed after on both sides; then the parent's NOWAIT pools are made resident again. */
 void pool_fork_prepare(void);
 void pool_fork_done(bool child);
 void pools_populate(void);

@@ -432,13 +432,13 @@ static void mapping_set(struct vm_area *a, char *map, size_t map_size, size_t he
 /* The whole mapping, guards and all, so that it stays one. The caller republishes: the address may change. */
 static bool mapping_resize(struct vm_area *a, size_t size)
 {
-	size_t head = a->addr - a->map_addr, map_size;
+	size_t head = a->addr - a->map_addr, tail = a->map_size - head - a->size, map_size;
 	struct section *spare = NULL;
 	char *map = NULL;
 	bool grows;
 
 	size = align_up(size, os_page_size());
-	if (__builtin_add_overflow(size, head + guard_size(), &map_size))
+	if (__builtin_add_overflow(size, head + tail, &map_size))
 		return false;
 	grows = map_size > a->map_size;
 	if (grows && !(spare = map_spare_get())) /* once moved, the block cannot be sent back */
@@ -558,6 +558,22 @@ struct vm_area *large_find(uintptr_t addr)
 
 		if (addr - a->addr < a->size)
 			found = a;
+	}
+	lock_drop(&large.lock, RANK_LARGE);
+	return found;
+}
+
+bool large_overlaps(uintptr_t addr, size_t size)
+{
+	struct list_node *n;
+	bool found = false;
+
+	lock_take(&large.lock, RANK_LARGE);
+	for (n = large.areas.first; n && !found; n = n->next) {
+		struct vm_area *a = container_of(n, struct vm_area, node);
+		uintptr_t begin = a->first ? a->addr : a->map_addr, end = begin + (a->first ? a->size : a->map_size);
+
+		found = addr < end && begin < addr + size;
 	}
 	lock_drop(&large.lock, RANK_LARGE);
 	return found;

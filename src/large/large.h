@@ -73,6 +73,8 @@ static inline struct vm_area *large_of(page_desc_t d)
 
 /* The block that holds an address, head or inside; slow, for messages. */
 struct vm_area *large_find(uintptr_t addr);
+/* Whether some of a range is a large block's, or its guard pages'; as slow. */
+bool large_overlaps(uintptr_t addr, size_t size);
 
 struct large_info {
 	size_t nr_areas, bytes;		/* all */

@@ -36,7 +36,7 @@ struct bslab_heap *bslab_heap_create_in(const char *name, void *addr, size_t siz
 	struct bslab_heap *h;
 	enum device_fault fault;
 
-	if (!name || !*name || flags & ~(unsigned)BSLAB_HEAP_UNLOCKED) {
+	if (!name || !*name || !addr || flags & ~(unsigned)BSLAB_HEAP_UNLOCKED) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -68,12 +68,13 @@ static void *alloc(struct bslab_heap *h, size_t size, size_t align, bool *zeroed
 	void *p = NULL;
 	unsigned round;
 
-	reclaim_if_due();
 	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
 		p = heap_alloc(h, size, align, &result);
 		for (round = 0; unlikely(!p && !result.has_limit) && reclaim_more(round, size); round++)
 			p = heap_alloc(h, size, align, &result);
 	}
+	if (likely(!result.has_limit))
+		reclaim_if_due(); /* not before: a heap at its limit asks nobody */
 	*zeroed = result.zeroed;
 	process_hook_thread();
 	reports_poll();

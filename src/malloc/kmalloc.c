@@ -43,10 +43,9 @@ int bslab_nowait_pool(size_t size, size_t nr, int lock)
 	if (!size || size > PAGEBLOCK_SIZE || !nr || nr > MAX_POOL_ELEMENTS)
 		return EINVAL;
 	process_boot();
-	p = pool_create("nowait", size, nr, lock);
+	p = pool_create("nowait", size, nr, POOL_MALLOCS | (lock ? POOL_LOCK : 0));
 	if (!p)
 		return ENOMEM;
-	p->is_mallocs = true;
 	if (lock && !p->is_locked)
 		fault = EPERM;
 	else if (!nowait_add(p))
@@ -126,6 +125,12 @@ static void *alloc_huge(size_t size, bool *zeroed)
 		       : NULL;
 }
 
+/* NULL rather than a reclaim. */
+static bool is_content(unsigned gfp)
+{
+	return (gfp & (BSLAB_GFP_NORETRY | BSLAB_GFP_NOFAIL)) == BSLAB_GFP_NORETRY;
+}
+
 /* Once, as malloc does it. *zeroed: reads as zero. */
 static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
 {
@@ -136,7 +141,7 @@ static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
 		p = alloc_huge(size, zeroed);
 	p = p ? p : malloc_quick(size);
 	return p ? p : alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(),
-							  .no_retry = gfp & BSLAB_GFP_NORETRY && !(gfp & BSLAB_GFP_NOFAIL),
+							  .no_retry = is_content(gfp),
 							  .pages_flags = pages_flags_of(gfp)}, zeroed);
 }
 
@@ -188,12 +193,11 @@ static void *realloc_nowait(void *ptr, size_t old_size, size_t size)
 
 static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned gfp)
 {
-	bool no_retry = gfp & BSLAB_GFP_NORETRY && !(gfp & BSLAB_GFP_NOFAIL);
 	unsigned pause_ms = 1;
 	void *p;
 
 	do
-		p = size <= MAX_REQUEST ? realloc_live(ptr, old_size, size, CALLER(), no_retry) : NULL;
+		p = size <= MAX_REQUEST ? realloc_live(ptr, old_size, size, CALLER(), is_content(gfp)) : NULL;
 	while (unlikely(!p) && try_again(size, gfp, &pause_ms));
 	reports_poll();
 	if (unlikely(!p))
@@ -241,23 +245,29 @@ void bslab_kfree_sensitive(void *ptr)
 	bslab_free(ptr);
 }
 
-void *bslab_vmalloc(size_t size)
+static void *map_block(size_t size, bool no_retry)
 {
 	void *p = NULL;
 	unsigned round;
 	bool zeroed;
 
 	process_boot();
-	reclaim_if_due();
+	if (!no_retry)
+		reclaim_if_due();
 	if (likely(size <= MAX_REQUEST)) {
 		p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
-		for (round = 0; unlikely(!p) && reclaim_more(round, size); round++)
+		for (round = 0; unlikely(!p && !no_retry) && reclaim_more(round, size); round++)
 			p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
 	}
 	reports_poll();
 	if (unlikely(!p))
 		errno = ENOMEM;
 	return p;
+}
+
+void *bslab_vmalloc(size_t size)
+{
+	return map_block(size, false);
 }
 
 void *bslab_kvmalloc(size_t size, unsigned gfp)
@@ -267,9 +277,11 @@ void *bslab_kvmalloc(size_t size, unsigned gfp)
 
 	if (!gfp_is_good(gfp) || gfp & BSLAB_GFP_NOWAIT)
 		return bslab_kmalloc(size, gfp);
+	if (!is_content(gfp))
+		reclaim_if_due();
 	do {
 		p = bslab_kmalloc(size, once);
-		p = p ? p : bslab_vmalloc(size);
+		p = p ? p : map_block(size, is_content(gfp));
 	} while (unlikely(!p) && try_again(size, gfp, &pause_ms));
 	return p;
 }
@@ -294,7 +306,7 @@ struct bslab_mempool *bslab_mempool_create(size_t min_nr, size_t size)
 		return NULL;
 	}
 	process_boot();
-	p = pool_create("mempool", size, min_nr, false);
+	p = pool_create("mempool", size, min_nr, 0);
 	if (!p)
 		errno = ENOMEM;
 	return (struct bslab_mempool *)p;
@@ -318,6 +330,8 @@ void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 
 	if (!gfp_is_good(gfp) || !is_live(p, "bslab_mempool_alloc"))
 		return NULL;
+	if (!(gfp & BSLAB_GFP_NOWAIT) && !is_content(gfp))
+		reclaim_if_due();
 	do {
 		if (!(gfp & BSLAB_GFP_NOWAIT))
 			element = bslab_kmalloc(p->size, more);

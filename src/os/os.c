@@ -122,6 +122,11 @@ int os_lock(void *addr, size_t size)
 	return (int)SYS(SYS_mlock, addr, size, 0, 0, 0, 0);
 }
 
+int os_unlock(void *addr, size_t size)
+{
+	return (int)SYS(SYS_munlock, addr, size, 0, 0, 0, 0);
+}
+
 int os_guard(void *addr, size_t size)
 {
 	if (advise(addr, size, MADV_GUARD_INSTALL) == 0)

@@ -36,6 +36,7 @@ int os_purge(void *addr, size_t size);
 int os_populate(void *addr, size_t size);
 /* Keeps the pages resident (mlock); -EPERM or -ENOMEM beyond RLIMIT_MEMLOCK. */
 int os_lock(void *addr, size_t size);
+int os_unlock(void *addr, size_t size);
 /* Makes a page trap when touched, within its mapping (MADV_GUARD_INSTALL) or, on older kernels, by mprotect. */
 int os_guard(void *addr, size_t size);
 int os_unguard(void *addr, size_t size);

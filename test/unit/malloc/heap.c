@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -321,6 +322,63 @@ Test(heap, brought_memory_large_blocks)
 	bslab_heap_destroy(h);
 }
 
+#define SECTION (2048 * MIB) /* the page map's: map/map.h */
+
+/* Rows and whole heaps that are in two sections, beside a heap whose pageblocks stand behind the first one's descriptors. */
+Test(heap, brought_memory_across_sections)
+{
+	char *map = mmap(NULL, 3 * SECTION, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *section = (char *)(((uintptr_t)map + SECTION - 1) & ~(SECTION - 1)), *from = section + SECTION - 16 * MIB, *row, *p;
+	struct bslab_heap *neighbour, *h;
+
+	cr_assert_neq(map, MAP_FAILED);
+	neighbour = bslab_heap_create_in("neighbour", section, 32 * MIB, 0);
+	h = bslab_heap_create_in("device", from, 32 * MIB, 0);
+	cr_assert(neighbour && h);
+	p = bslab_heap_alloc(neighbour, 100);
+	row = bslab_heap_alloc(h, 30 * MIB);
+	cr_assert(p && is_in(row, from, 32 * MIB));
+	cr_assert_eq(bslab_heap_usable_size(h, row), 30 * MIB);
+	cr_assert(bslab_heap_alloc(neighbour, 12 * MIB));
+	bslab_heap_free(neighbour, p);
+	bslab_heap_free(h, row);
+	cr_assert(bslab_heap_alloc(h, 32 * MIB));
+	bslab_heap_destroy(h);
+	cr_assert(bslab_heap_alloc(neighbour, 12 * MIB));
+	bslab_heap_destroy(neighbour);
+	check_device(from, 32 * MIB);
+	h = bslab_heap_create_in("both", section, SECTION + 32 * MIB, 0);
+	cr_assert(h);
+	cr_assert(bslab_heap_alloc(h, SECTION));
+	bslab_heap_destroy(h);
+	munmap(map, 3 * SECTION);
+}
+
+static size_t resident_bytes(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	size_t total = 0, resident = 0;
+
+	cr_assert_eq(fscanf(f, "%zu %zu", &total, &resident), 2);
+	fclose(f);
+	return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What describes its pages goes when it goes. */
+Test(heap, brought_memory_leaves_nothing)
+{
+	char *map = mmap(NULL, SECTION, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t before;
+
+	cr_assert_neq(map, MAP_FAILED);
+	check_device(map, 4 * MIB);
+	before = resident_bytes();
+	for (size_t at = 0; at < SECTION; at += SECTION / 2)
+		bslab_heap_destroy(bslab_heap_create_in("device", map + at, SECTION / 2, 0));
+	cr_assert_lt(resident_bytes(), before + MIB);
+	munmap(map, SECTION);
+}
+
 Test(heap, brought_memory_has_one_owner)
 {
 	char *map = bring(16 * MIB), *mine = bslab_malloc(100000), *mapped = bslab_vmalloc(2 * MIB);
@@ -334,6 +392,10 @@ Test(heap, brought_memory_has_one_owner)
 	cr_assert_eq(errno, EBUSY);
 	cr_assert_null(bslab_heap_create_in("a mapping of malloc's", mapped, 2 * MIB, 0));
 	cr_assert_eq(errno, EBUSY);
+	cr_assert_null(bslab_heap_create_in("inside it", mapped + 64, 100000, 0));
+	cr_assert_eq(errno, EBUSY);
+	cr_assert_null(bslab_heap_create_in("nowhere", NULL, MIB, 0));
+	cr_assert_eq(errno, EINVAL);
 	cr_assert_null(bslab_heap_create_in("small", map, 5000 - 910, 0));
 	cr_assert_null(bslab_heap_create_in("none", map + 1, 4 * KIB, 0));
 	cr_assert_eq(errno, EINVAL);

@@ -192,6 +192,19 @@ Test(kmalloc, vmalloc_traps_without_the_option, .signal = SIGSEGV)
 	p[huge / huge * BSLAB_PAGE_BYTES] = 1;
 }
 
+/* Nor is the page lost when the block grows. */
+Test(kmalloc, vmalloc_traps_once_it_was_resized, .signal = SIGSEGV)
+{
+	volatile char *p;
+
+	cr_assert(bslab_malloc(1));
+	bslab_options.guard = false;
+	p = bslab_realloc(bslab_vmalloc(8 * MIB), 16 * MIB);
+	cr_assert(p);
+	p[16 * MIB - 1] = 1;
+	p[huge / huge * 16 * MIB] = 1;
+}
+
 /* --- NOWAIT ------------------------------------------------------------------------------------ */
 
 /* Nothing of malloc's is moved: its free would take a lock, and its pages may be out. */
@@ -285,6 +298,28 @@ static size_t locked_bytes(void)
 	return kib << 10;
 }
 
+/* A mempool is not copied at each fork. */
+Test(kmalloc, fork_leaves_mempools_shared)
+{
+	enum { NR = 4096 };
+	struct bslab_mempool *m = bslab_mempool_create(NR, BSLAB_PAGE_BYTES);
+	long before, after;
+	pid_t pid;
+
+	cr_assert(m);
+	before = nr_faults();
+	pid = fork();
+	if (!pid) {
+		sleep(2);
+		_exit(0);
+	}
+	after = nr_faults();
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	cr_assert(HAS_SHADOW || after - before < NR / 4, "%ld", after - before);
+	cr_assert_eq(bslab_mempool_destroy(m), 0);
+}
+
 /* With the blocks, what finds and lists them. */
 Test(kmalloc, locked_pools_are_locked_whole)
 {
@@ -296,6 +331,20 @@ Test(kmalloc, locked_pools_are_locked_whole)
 		return;
 	cr_assert_eq(result, 0);
 	cr_assert_geq(locked_bytes() - before, SIZE + 3 * BSLAB_PAGE_BYTES); /* the list, the pool's head, descriptors */
+}
+
+/* One that was locked in part is not left so. */
+Test(kmalloc, refused_pools_are_not_locked)
+{
+	enum { SIZE = 64 << 10 };
+	struct rlimit just_the_blocks = {SIZE + BSLAB_PAGE_BYTES, SIZE + BSLAB_PAGE_BYTES};
+
+	bslab_free(bslab_malloc(1));
+	cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &just_the_blocks), 0);
+	cr_assert(getuid() != 0 || setuid(65534) == 0); /* root may lock what it likes */
+	cr_assert_eq(locked_bytes(), 0);
+	cr_assert_eq(bslab_nowait_pool(BSLAB_PAGE_BYTES, SIZE / BSLAB_PAGE_BYTES, 1), EPERM);
+	cr_assert_eq(locked_bytes(), 0);
 }
 
 Test(kmalloc, blocks_are_freed_by_the_size_asked_for)
