@@ -32,7 +32,7 @@ struct bslab_shrinker;
  * shrinkers. errno is kept. NULL with ENOMEM, or EINVAL: no name or function.
  */
 BSLAB_API struct bslab_shrinker *bslab_shrinker_register(const char *name, size_t (*shrink)(size_t nr_bytes, void *arg), void *arg);
-/* Returns when the function runs no more; not from within it. NULL is fine. */
+/* Returns when the function runs no more; from within it is reported. NULL is fine. */
 BSLAB_API void bslab_shrinker_unregister(struct bslab_shrinker *shrinker);
 
 struct bslab_shrinker_info {

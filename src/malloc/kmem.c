@@ -114,7 +114,7 @@ static struct bslab_cache *create(const struct typed_args *a, size_t align, bool
 	if (!c) {
 		if (h)
 			boot_pool_put(&handles, h);
-		errno = is_full ? ENOSPC : ENOMEM;
+		errno = is_full && !is_plain ? ENOSPC : ENOMEM;
 		return NULL;
 	}
 	handle_setup(h, c, a);

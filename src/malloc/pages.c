@@ -216,6 +216,7 @@ static enum bslab_page_type type_of_block(const struct pageblock *b)
 	case PAGEBLOCK_FREE:
 	case PAGEBLOCK_BUDDY:
 	case PAGEBLOCK_ISOLATE:
+	case PAGEBLOCK_DEVICE:
 		return BSLAB_PAGE_FREE;
 	case PAGEBLOCK_LARGE:
 		return BSLAB_PAGE_LARGE;

@@ -86,6 +86,10 @@ void bslab_shrinker_unregister(struct bslab_shrinker *shrinker)
 {
 	if (!shrinker)
 		return;
+	if (thread_state.shrinking == shrinker) {
+		bug_caller("bslab_shrinker_unregister: from within the shrinker '%s' itself", shrinker->name);
+		return;
+	}
 	if (!withdraw(shrinker)) {
 		bug_caller("bslab_shrinker_unregister: the shrinker '%s' was unregistered", shrinker->name);
 		return;
@@ -129,14 +133,14 @@ size_t shrinkers_run(size_t nr_bytes)
 	size_t sum = 0, given = 0;
 	int saved = errno;
 
-	if (likely(!READ_ONCE(shrinkers.nr)) || thread_state.is_shrinking)
+	if (likely(!READ_ONCE(shrinkers.nr)) || thread_state.shrinking)
 		return 0;
-	thread_state.is_shrinking = true;
 	for (s = step(NULL, 0, true); s; s = step(s, given, sum < nr_bytes)) {
+		thread_state.shrinking = s;
 		given = s->shrink(nr_bytes - sum, s->arg);
 		sum += given;
 	}
-	thread_state.is_shrinking = false;
+	thread_state.shrinking = NULL;
 	errno = saved;
 	return sum;
 }
@@ -158,7 +162,7 @@ void shrinkers_fork_done(bool child)
 	for (n = shrinkers.all.first; n; n = n->next) {
 		struct bslab_shrinker *s = container_of(n, struct bslab_shrinker, node);
 
-		s->nr_running = s->nr_running && thread_state.is_shrinking;
+		s->nr_running = thread_state.shrinking == s;
 	}
 	lock_reset(&shrinkers.lock);
 }

@@ -170,7 +170,8 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	unsigned round;
 
 	process_boot();
-	reclaim_if_due();
+	if (likely(!r->no_retry))
+		reclaim_if_due();
 	size += !size; /* a block of its own, at any alignment */
 	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
 	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)

@@ -24,11 +24,11 @@ struct thread_state {
 	struct buddy *buddy; /* this thread's page source, NULL until it needs one */
 	uint32_t index;	     /* slot of a cache per thread; 0: none */
 	uint8_t exit_hooked; /* enum thread_life */
-	bool is_shrinking;   /* within a program's shrinker: its calls ask no others */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
 	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
 	int64_t sample_near;	 /* epoch, and bytes to go until the profile's next sample; profile/sampler.h */
 	uint64_t sample_far;	 /* those of them that are far away */
+	const void *shrinking;	 /* the program's shrinker that this thread is within: its calls ask no others */
 	uint32_t nr_locks; /* held, or about to be taken; read by a signal handler of this thread */
 	bool fork_alone;       /* the fork that this thread is in takes no locks */
 	bool in_profile;       /* a sample is being taken: what is allocated meanwhile is not sampled */

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -165,12 +166,31 @@ Test(shrinkers, some_do_not_ask)
 	cr_assert(bslab_shrinker_register("tiles", drop_tiles, &tiles));
 	bslab_set_limits(0, 64 * MIB);
 	cr_assert_null(bslab_kmalloc(16 * MIB, BSLAB_GFP_NORETRY));
+	cr_assert_null(bslab_kvmalloc(16 * MIB, BSLAB_GFP_NORETRY));
 	cr_assert_null(bslab_kmalloc(16 * MIB, BSLAB_GFP_NOWAIT));
 	cr_assert_null(bslab_heap_alloc(h, 2 * MIB));
 	bslab_malloc_trim(0);
 	cr_assert_eq(tiles.nr_asked, 0);
 	cr_assert(bslab_kmalloc(16 * MIB, 0));
 	cr_assert_eq(tiles.nr_asked, 1);
+}
+
+/* Nor near a soft limit: who may be asked is left the work. */
+Test(shrinkers, some_do_not_ask_near_a_soft_limit)
+{
+	struct bslab_heap *h = bslab_heap_create("limited", MIB, 0);
+
+	fill(&tiles, NR_TILES);
+	cr_assert(bslab_shrinker_register("tiles", drop_tiles, &tiles));
+	bslab_set_limits(64 * MIB, 0);
+	for (int i = 0; i < 100; i++) {
+		cr_assert(bslab_kmalloc(200 * KIB, BSLAB_GFP_NORETRY));
+		cr_assert(bslab_kvmalloc(100 * KIB, BSLAB_GFP_NORETRY));
+		cr_assert_null(bslab_heap_alloc(h, 2 * MIB));
+	}
+	cr_assert_eq(tiles.nr_asked, 0);
+	bslab_free(bslab_kvmalloc(200 * KIB, 0));
+	cr_assert_gt(tiles.nr_asked, 0);
 }
 
 /* Near a soft limit the program's caches shrink, and nothing fails. */
@@ -266,4 +286,66 @@ Test(shrinkers, bad_arguments)
 	cr_assert_null(bslab_shrinker_register("", look, NULL));
 	cr_assert_null(bslab_shrinker_register("a", NULL, NULL));
 	cr_assert_eq(errno, EINVAL);
+}
+
+static atomic_bool waits, may_end;
+
+static size_t wait_for_main(size_t nr_bytes, void *unused)
+{
+	(void)nr_bytes;
+	(void)unused;
+	atomic_store(&waits, true);
+	while (!atomic_load(&may_end))
+		usleep(1000);
+	return 0;
+}
+
+static void *short_of_memory(void *unused)
+{
+	(void)unused;
+	cr_assert_null(bslab_malloc(64 * MIB));
+	return NULL;
+}
+
+/* What another thread ran is not run in the child, and ends there at once. */
+Test(shrinkers, fork_while_another_thread_runs_one, .timeout = 20)
+{
+	struct bslab_shrinker *s;
+	pthread_t thread;
+	int status;
+	pid_t pid;
+
+	bslab_free(bslab_malloc(1));
+	s = bslab_shrinker_register("waits", wait_for_main, NULL);
+	bslab_set_limits(0, 16 * MIB);
+	pthread_create(&thread, NULL, short_of_memory, NULL);
+	while (!atomic_load(&waits))
+		usleep(1000);
+	pid = fork();
+	if (!pid) {
+		alarm(10);
+		bslab_shrinker_unregister(s);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	atomic_store(&may_end, true);
+	pthread_join(thread, NULL);
+	cr_assert_eq(status, 0);
+}
+
+static struct bslab_shrinker *own;
+
+static size_t end_itself(size_t nr_bytes, void *unused)
+{
+	(void)nr_bytes;
+	(void)unused;
+	bslab_shrinker_unregister(own);
+	return 0;
+}
+
+Test(shrinkers, one_does_not_end_itself, .signal = SIGABRT, .timeout = 20)
+{
+	own = bslab_shrinker_register("own", end_itself, NULL);
+	bslab_set_limits(0, 16 * MIB);
+	bslab_free(bslab_malloc(64 * MIB));
 }
