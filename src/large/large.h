@@ -50,6 +50,11 @@ enum large_map_flags {
 /* The same as a mapping of its own, whatever its size. */
 void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed);
 void large_free(struct vm_area *a);
+/*
+ * Frees a block that is a mapping but keeps its addresses, guards and all, which trap from now on: the caller's to
+ * os_unmap(). False when they are gone, or the block was no mapping.
+ */
+bool large_free_sealed(struct vm_area *a, uintptr_t *addr, size_t *size);
 /* The block's address at its new size, contents kept; NULL when it cannot be had without copying. */
 void *large_resize(struct vm_area *a, size_t size);
 
@@ -75,6 +80,9 @@ static inline struct vm_area *large_of(page_desc_t d)
 struct vm_area *large_find(uintptr_t addr);
 /* Whether some of a range is a large block's, or its guard pages'; as slow. */
 bool large_overlaps(uintptr_t addr, size_t size);
+
+/* The block behind one, or the first. Where no other thread is at work: no lock is taken. */
+const struct vm_area *large_next(const struct vm_area *a);
 
 struct large_info {
 	size_t nr_areas, bytes;		/* all */

@@ -8,6 +8,7 @@
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/fast.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
@@ -120,7 +121,7 @@ static unsigned pages_flags_of(unsigned gfp)
 static void *alloc_huge(size_t size, bool *zeroed)
 {
 	process_boot();
-	return bslab_options.huge && size >= PAGEBLOCK_SIZE && size <= MAX_REQUEST
+	return bslab_options.huge && !bslab_options.hardened && size >= PAGEBLOCK_SIZE && size <= MAX_REQUEST
 		       ? large_map(size, PAGEBLOCK_SIZE, LARGE_HUGE, zeroed)
 		       : NULL;
 }
@@ -191,13 +192,20 @@ static void *realloc_nowait(void *ptr, size_t old_size, size_t size)
 	return p;
 }
 
+static void *resize(void *ptr, size_t old_size, size_t size, bool no_retry)
+{
+	if (unlikely(bslab_options.hardened))
+		return hardened_realloc(ptr, size, CALLER(), no_retry);
+	return realloc_live(ptr, old_size, size, CALLER(), no_retry);
+}
+
 static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned gfp)
 {
 	unsigned pause_ms = 1;
 	void *p;
 
 	do
-		p = size <= MAX_REQUEST ? realloc_live(ptr, old_size, size, CALLER(), is_content(gfp)) : NULL;
+		p = size <= MAX_REQUEST ? resize(ptr, old_size, size, is_content(gfp)) : NULL;
 	while (unlikely(!p) && try_again(size, gfp, &pause_ms));
 	reports_poll();
 	if (unlikely(!p))
@@ -225,7 +233,7 @@ void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 	}
 	if (gfp & BSLAB_GFP_NOWAIT)
 		p = realloc_nowait(ptr, old_size, size);
-	else if (size <= old_size && size >= old_size / 2 && old_size <= SMALL_MAX)
+	else if (size <= old_size && size >= old_size / 2 && old_size <= SMALL_MAX && !bslab_options.hardened)
 		p = ptr;
 	else
 		p = realloc_waiting(ptr, old_size, size, gfp);
@@ -245,19 +253,25 @@ void bslab_kfree_sensitive(void *ptr)
 	bslab_free(ptr);
 }
 
+static void *map_once(size_t size)
+{
+	bool zeroed;
+
+	return bslab_options.hardened ? hardened_map(size) : large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
+}
+
 static void *map_block(size_t size, bool no_retry)
 {
 	void *p = NULL;
 	unsigned round;
-	bool zeroed;
 
 	process_boot();
 	if (!no_retry)
 		reclaim_if_due();
 	if (likely(size <= MAX_REQUEST)) {
-		p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
+		p = map_once(size);
 		for (round = 0; unlikely(!p && !no_retry) && reclaim_more(round, size); round++)
-			p = large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
+			p = map_once(size);
 	}
 	reports_poll();
 	if (unlikely(!p))

@@ -130,7 +130,7 @@ struct bslab_cache *bslab_cache_create(const char *name, size_t size, size_t ali
 		return NULL;
 	}
 	process_boot();
-	if (!bslab_options.merge)
+	if (!bslab_options.merge || bslab_options.hardened) /* hardened: malloc's objects have a word of their own */
 		a.flags |= TYPED_NO_MERGE;
 	align = alignment_for(size, align, flags);
 	a.size = align_up(size + (flags & BSLAB_CACHE_RED_ZONE ? RED_ZONE_BYTES : 0), align);
@@ -138,7 +138,7 @@ struct bslab_cache *bslab_cache_create(const char *name, size_t size, size_t ali
 		errno = EINVAL;
 		return NULL;
 	}
-	return create(&a, align, !(flags & ~(unsigned)BSLAB_CACHE_HWALIGN) && !ctor);
+	return create(&a, align, !bslab_options.hardened && !(flags & ~(unsigned)BSLAB_CACHE_HWALIGN) && !ctor);
 }
 
 /* --- slow paths ---------------------------------------------------------------------------------- */

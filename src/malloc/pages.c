@@ -232,7 +232,7 @@ void bslab_page_info(struct bslab_page page, struct bslab_page_info *info)
 	struct vm_area *a = large_of(d);
 
 	*info = (struct bslab_page_info){0};
-	if (desc_cache(d)) {
+	if (desc_cache(d) || desc_is_hardened(d)) {
 		slab_info(slab_of(d), info);
 	} else if (a) {
 		info->type = BSLAB_PAGE_LARGE;

@@ -7,11 +7,14 @@
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/fast.h"
+#include "malloc/guarded.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
 #include "malloc/shrinkers.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "page/limit.h"
 #include "page/runs.h"
@@ -37,11 +40,15 @@ static void *run_of_size(size_t size, size_t align, unsigned flags, bool *zeroed
 
 /* --- allocation of any size ---------------------------------------------------------- */
 
-static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
+/* size: what the request is rounded to. */
+static void *alloc_once(const struct alloc_request *r, size_t size, unsigned flags, bool *zeroed)
 {
+	size_t align = r->align;
 	struct kmem_cache *c;
 
-	*zeroed = false;
+	*zeroed = bslab_options.hardened;
+	if (unlikely(bslab_options.hardened))
+		return hardened_alloc(r->size, align, flags);
 	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE) {
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
@@ -75,6 +82,8 @@ size_t reclaim(size_t nr_keep)
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	heaps_shrink();
 	percpu_drain();
+	if (unlikely(bslab_options.hardened))
+		hardened_drain();
 	runs_drain();
 	large_drain();
 	for (class = 1; class < caches_end(); class++) {
@@ -133,6 +142,7 @@ static void slow_reasons_apply(void)
 	do {
 		r = atomic_load(&slow_reasons);
 		sampler_allow_medium(r == SLOW_PROFILE);
+		guarded_allow_medium(r == SLOW_GUARDED);
 		__atomic_store_n(&bslab_hot.small_limit, r ? 0 : SMALL_MAX + 1, __ATOMIC_SEQ_CST);
 	} while (atomic_load(&slow_reasons) != r);
 }
@@ -163,31 +173,36 @@ void perturb_set(int byte)
 
 /* --- slow paths of malloc and its kin ---------------------------------------------------------- */
 
+static size_t size_of_block(size_t size, size_t align)
+{
+	size += !size; /* a block of its own, at any alignment */
+	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
+	return align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX ? align_up(size, align) : size;
+}
+
 void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 {
-	size_t size = r->size, align = r->align;
+	size_t size = size_of_block(r->size, r->align);
 	void *p = NULL;
 	unsigned round;
 
 	process_boot();
 	if (likely(!r->no_retry))
 		reclaim_if_due();
-	size += !size; /* a block of its own, at any alignment */
-	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
-	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
-		size = align_up(size, align);
-	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
-		if (unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
+	if (likely(size <= MAX_REQUEST && r->align <= MAX_REQUEST)) {
+		if (unlikely(guarded_is_on()) && !r->is_counted && guarded_hits() && (p = guarded_alloc(r, zeroed)))
+			size = r->asked; /* what stands behind that is not to be written */
+		if (!p && unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
-			p = alloc_once(size, align, r->pages_flags, zeroed);
+			p = alloc_once(r, size, r->pages_flags, zeroed);
 		for (round = 0; unlikely(!p && !r->no_retry) && reclaim_more(round, size); round++)
-			p = alloc_once(size, align, PAGES_HIGHATOMIC | r->pages_flags, zeroed);
+			p = alloc_once(r, size, PAGES_HIGHATOMIC | r->pages_flags, zeroed);
 	}
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p)) {
-		PROBE(alloc_fail, r->size, align);
+		PROBE(alloc_fail, r->size, r->align);
 		atomic_fetch_add_explicit(&counts.nr_failures, 1, memory_order_relaxed);
 		errno = ENOMEM;
 	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
@@ -197,7 +212,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	return p;
 }
 
-static out_of_line void *malloc_rest(size_t size)
+out_of_line void *malloc_rest(size_t size)
 {
 	bool zeroed;
 
@@ -215,6 +230,12 @@ void *malloc_slow(size_t size)
 {
 	void *obj;
 
+	if (guarded_passes()) {
+		obj = malloc_guarded_medium(size);
+		return likely(is_object(obj)) ? obj : malloc_counted(size);
+	}
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
 	if (unlikely(!sampler_passes(size)))
 		return malloc_rest(size);
 	obj = malloc_small(size);
@@ -223,6 +244,8 @@ void *malloc_slow(size_t size)
 
 void *malloc_medium_shared(size_t size)
 {
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
 	return malloc_medium(size);
 }
 
@@ -243,8 +266,11 @@ static out_of_line void *calloc_rest(size_t size, bool is_counted)
 
 void *calloc_slow(size_t size)
 {
-	void *obj = malloc_medium_shared(size);
+	void *obj;
 
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
+	obj = malloc_medium_shared(size);
 	return likely(is_object(obj)) ? memset(obj, 0, size) : calloc_rest(size, obj != NULL);
 }
 
@@ -318,7 +344,7 @@ static bool free_large(page_desc_t d, void *ptr)
 }
 
 /* No lock, no system call, and no report that is due either: whoever may not wait for memory may give it back. */
-static void free_reserved(page_desc_t d, void *ptr)
+void free_reserved(page_desc_t d, void *ptr)
 {
 	struct pool *p = pool_of(d);
 
@@ -334,7 +360,15 @@ void free_slow(void *ptr)
 
 	if (!ptr)
 		return;
+	if (unlikely(bslab_options.hardened)) {
+		hardened_free(ptr);
+		return;
+	}
 	d = map_lookup((uintptr_t)ptr);
+	if (unlikely(guarded_of(d) != NULL)) {
+		guarded_free(d, ptr);
+		return;
+	}
 	if (desc_class(d)) {
 		free_slab_object(d, ptr);
 		process_hook_thread();
@@ -374,6 +408,10 @@ void report_pointer(void *ptr, const char *what)
 		report_interior(ptr, what, (size_t)desc_number(d) << PAGE_SHIFT, page);
 		return;
 	}
+	if (desc_type(d) == PAGE_RUN_HOT) {
+		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
+		return;
+	}
 	if (sampled_of(d)) {
 		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
 		return;
@@ -403,11 +441,21 @@ void report_pointer(void *ptr, const char *what)
 		bug_caller("invalid %s of %p: not a pointer from bslab", what, ptr);
 }
 
+bool is_reserved(page_desc_t d, const void *ptr)
+{
+	const struct pool *p = pool_of(d);
+
+	return p && p->is_mallocs && ((uintptr_t)ptr - p->base) % p->size == 0;
+}
+
 size_t block_size(void *ptr, const char *what)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct vm_area *a = large_of(d);
+	size_t size;
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_size(ptr, what, &size) ? size : 0;
 	if (desc_class(d)) {
 		struct slab *s = slab_of(d);
 
@@ -422,8 +470,10 @@ size_t block_size(void *ptr, const char *what)
 			return s->cache->size;
 		}
 	}
-	if (pool_of(d) && pool_of(d)->is_mallocs && ((uintptr_t)ptr - pool_of(d)->base) % pool_of(d)->size == 0)
+	if (is_reserved(d, ptr))
 		return pool_of(d)->size;
+	if (guarded_of(d))
+		return guarded_size(d, ptr, what, &size) ? size : 0;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return (size_t)desc_number(d) << PAGE_SHIFT;
 	if (a && a->addr == (uintptr_t)ptr)
@@ -434,15 +484,28 @@ size_t block_size(void *ptr, const char *what)
 	return 0;
 }
 
+void report_size(void *ptr, size_t size, size_t align, size_t have)
+{
+	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
+}
+
+void report_alignment(void *ptr, size_t align)
+{
+	bug_caller("sized free of %p: %z is no alignment", ptr, align);
+}
+
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
-	size_t have = block_size(ptr, "free"), want;
+	size_t have, want;
 	bool is_exact; /* a class for each size */
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_size_is_right(ptr, size, align);
+	have = block_size(ptr, "free");
 	if (!have)
 		return false;
 	if (!is_power_of_2(align)) {
-		bug_caller("sized free of %p: %z is no alignment", ptr, align);
+		report_alignment(ptr, align);
 		return false;
 	}
 	want = align > 16 ? align_up(size + !size, align) : size;
@@ -450,6 +513,6 @@ bool size_is_plausible(void *ptr, size_t size, size_t align)
 	/* realloc() leaves a small block in place down to half its size. */
 	if (size <= have && (want >= have / 2 || !is_exact) && (uintptr_t)ptr % align == 0)
 		return true;
-	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
+	report_size(ptr, size, align, have);
 	return false;
 }

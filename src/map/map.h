@@ -23,7 +23,9 @@
  *        others:   | pointer or fields (48)    | type (8) | 0     (8) |
  *
  *    Slabs of typed caches are among the others, so that free() does not take
- *    their objects: their type is the cache's number (slab/typed.h).
+ *    their objects: their type is the cache's number (slab/typed.h). In the
+ *    hardened mode malloc's slabs are among them, too, so that each free of an
+ *    object comes to the slow path and is checked.
  *
  * 4. Sections are never removed, descriptors are read without a lock. Whoever
  *    owns a page writes its descriptor; it has to be written before the page is
@@ -43,7 +45,10 @@ enum page_type {
 	PAGE_RUN_BODY, /* other pages of a run: distance to its head */
 	PAGE_RUN_HOT,  /* head of a run that is free and kept whole: number of pages */
 	PAGE_LARGE,    /* head of a large block: struct vm_area */
+	PAGE_GUARD,    /* before or behind a slab or a run in the hardened mode: how it traps (page/guard.h) */
+	PAGE_OBJECTS,  /* of a slab in the hardened mode: struct slab */
 	PAGE_SAMPLED,  /* head of a run, or of pages for one small object, that the profile knows: struct sample */
+	PAGE_GUARDED,  /* of a guarded block, live or freed, in the pool: struct guarded_slot */
 	PAGE_FOLIO,    /* head of a run that a program counts references of: page/folio.h */
 	PAGE_HEAP,     /* every page of a library's heap, of a large block its first: struct chunk */
 	PAGE_POOL,     /* every page of a pool's elements: struct pool */

@@ -9,6 +9,7 @@
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/runs.h"
+#include "slab/quarantine.h"
 #include "slab/sheaf.h"
 #include "slab/typed.h"
 
@@ -18,8 +19,22 @@ extern const unsigned int __rseq_size __attribute__((weak));
 
 void *const none_words[2] = {(void *)1, (void *)1};
 
-struct percpu_area none_area reader_root(none_area);
+/* The tops of freed objects behind it are used, and so touched, in the hardened mode only. */
+struct none {
+	struct percpu_area area;
+	void **freed[NR_CLASSES], **freed_seen[NR_CLASSES];
+} none reader_root(none_area);
+#define none_area none.area
+_Static_assert(offsetof(struct percpu_area, top) == 0 && offsetof(struct none, freed) == sizeof(struct percpu_area),
+	       "area_top()");
+
 struct percpu percpu reader_root(percpu);
+
+/* Objects of typed caches do not wait when they are freed: slab/hardened.h. */
+static bool has_freed_tops(unsigned cache)
+{
+	return bslab_options.hardened && cache < NR_CLASSES;
+}
 
 enum index_mode percpu_mode(void)
 {
@@ -95,6 +110,16 @@ static enum index_mode choose_mode(unsigned nr_slots)
 	return INDEX_CPU_ID;
 }
 
+static void area_init(struct percpu_area *a, unsigned nr_caches)
+{
+	unsigned class;
+
+	for (class = 0; class < nr_caches; class++)
+		a->top[class] = NONE_TOP;
+	for (class = 0; bslab_options.hardened && class < NR_CLASSES; class++)
+		*area_top(a, FREED_TOPS + class) = NONE_TOP;
+}
+
 void percpu_boot(void)
 {
 	unsigned nr_cpus = os_nr_cpus(), i;
@@ -109,8 +134,7 @@ void percpu_boot(void)
 		bslab_hot.rseq_offset_cpu = __rseq_offset;
 	if (percpu.mode != INDEX_THREAD)
 		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
-	for (i = 0; i < NR_CLASSES; i++)
-		none_area.top[i] = NONE_TOP;
+	area_init(&none_area, NR_CLASSES);
 	for (i = 0; i < percpu.nr_slots; i++)
 		bslab_hot.area[i] = &none_area;
 }
@@ -135,16 +159,15 @@ static void area_store(unsigned slot, struct percpu_area *a)
 static struct percpu_area *area_get(void)
 {
 	struct percpu_area **list = percpu.orphans ? &percpu.orphans : &percpu.spare, *a = *list;
-	unsigned i;
 
 	if (a) {
 		WRITE_ONCE(*list, a->next_orphan);
 		a->looked_at_ms = 0;
 		return a;
 	}
-	a = boot_alloc(sizeof *a, 64);
-	for (i = 0; a && i < NR_CACHES; i++)
-		a->top[i] = NONE_TOP;
+	a = boot_alloc(bslab_options.hardened ? sizeof none : sizeof *a, 64);
+	if (a)
+		area_init(a, NR_CACHES);
 	return a;
 }
 
@@ -244,6 +267,19 @@ static void reap_sheaf(struct kmem_cache *c, void **top)
 	drain_end(cache_drains(c));
 }
 
+static void reap_freed(struct percpu_area *a, struct kmem_cache *c)
+{
+	unsigned index = FREED_TOPS + c->class;
+	void ***seen = area_top(a, FREED_SEEN + c->class), **top = READ_ONCE(*area_top(a, index));
+	bool rests = top == READ_ONCE(*seen) && top != NONE_TOP && percpu_swap_top(index, top, NONE_TOP);
+
+	WRITE_ONCE(*seen, top);
+	if (!rests)
+		return;
+	atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
+	quarantine_put(c, sheaf_of_top(top));
+}
+
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
 static void reap(struct percpu_area *a, uint64_t now)
 {
@@ -259,6 +295,8 @@ static void reap(struct percpu_area *a, uint64_t now)
 		if (rests && top != NONE_TOP)
 			reap_sheaf(c, top);
 		WRITE_ONCE(a->seen[class], top_bits(top));
+		if (unlikely(has_freed_tops(class)))
+			reap_freed(a, c);
 		if (barn_has_rested(c, now, REAP_MS)) {
 			atomic_fetch_add_explicit(&percpu.nr_barn_reaps, 1, memory_order_relaxed);
 			barn_drain(c);
@@ -309,7 +347,7 @@ static void install(struct kmem_cache *c, struct sheaf *s)
 		barn_put(c, s);
 }
 
-void **percpu_current_top(unsigned class)
+void **percpu_current_top(unsigned index)
 {
 	struct percpu_area *a = area_load(current_slot());
 
@@ -318,7 +356,7 @@ void **percpu_current_top(unsigned class)
 			return NULL;
 		a = area_load(current_slot());
 	}
-	return READ_ONCE(a->top[class]);
+	return READ_ONCE(*area_top(a, index));
 }
 
 /* After so many sequences were interrupted, the next one would be too: somebody is stepping through them. */
@@ -430,6 +468,51 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 	percpu_free_uncached(c, obj);
 }
 
+static void quarantine_install(struct kmem_cache *c, struct sheaf *s)
+{
+	atomic_thread_fence(memory_order_release);
+	if (!percpu_swap_top(FREED_TOPS + c->class, NONE_TOP, sheaf_top(s, s->nr)))
+		quarantine_put(c, s);
+}
+
+/* `s` was full when this CPU's top was read, as in free_into_new_sheaf(). */
+static void delay_in_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj)
+{
+	if (s && s->nr == s->capacity) {
+		quarantine_put(c, s);
+		s = NULL;
+	}
+	if (!s)
+		s = barn_get_empty(c);
+	if (!s) {
+		percpu_free_uncached(c, obj);
+		return;
+	}
+	s->slot[s->nr++] = obj;
+	quarantine_install(c, s);
+	reap_if_due();
+}
+
+void percpu_free_delayed(struct kmem_cache *c, void *obj)
+{
+	unsigned index = FREED_TOPS + c->class;
+	int i;
+
+	for (i = 0; i < MAX_TRIES; i++) {
+		void **top = percpu_current_top(index);
+
+		if (!top)
+			break;
+		if (push(index, obj))
+			return;
+		if ((uintptr_t)READ_ONCE(top[0]) & 1 && (top == NONE_TOP || percpu_swap_top(index, top, NONE_TOP))) {
+			delay_in_new_sheaf(c, top == NONE_TOP ? NULL : sheaf_of_top(top), obj);
+			return;
+		}
+	}
+	percpu_free_uncached(c, obj);
+}
+
 /* --- emptying ---------------------------------------------------------------------------------- */
 
 static void area_empty(struct percpu_area *a)
@@ -442,6 +525,14 @@ static void area_empty(struct percpu_area *a)
 		WRITE_ONCE(a->top[class], NONE_TOP); /* reports read it */
 		if (s)
 			sheaf_empty(caches[class], s);
+	}
+	for (class = 1; has_freed_tops(class); class++) {
+		void ***top = area_top(a, FREED_TOPS + class);
+		struct sheaf *s = sheaf_of_top(*top);
+
+		*top = NONE_TOP;
+		if (s)
+			sheaf_empty(cache_of(class), s);
 	}
 }
 
@@ -497,17 +588,24 @@ static void areas_reattach(struct percpu_area *list)
 	lock_drop(&percpu.lock, RANK_THREAD);
 }
 
+static void drain_own_top(unsigned class, unsigned index)
+{
+	struct percpu_area *a = area_load(current_slot());
+	void **top = a ? READ_ONCE(*area_top(a, index)) : NULL;
+
+	if (top && top != NONE_TOP && percpu_swap_top(index, top, NONE_TOP))
+		sheaf_empty(caches[class], sheaf_of_top(top));
+}
+
 static void drain_own(void)
 {
 	unsigned class;
 
 	PROBE(cpu_drain, current_slot(), false);
 	for (class = 1; class < caches_end(); class++) {
-		struct percpu_area *a = area_load(current_slot());
-		void **top = a ? READ_ONCE(a->top[class]) : NULL;
-
-		if (top && top != NONE_TOP && percpu_swap_top(class, top, NONE_TOP))
-			sheaf_empty(caches[class], sheaf_of_top(top));
+		drain_own_top(class, class);
+		if (unlikely(has_freed_tops(class)))
+			drain_own_top(class, FREED_TOPS + class);
 	}
 }
 
@@ -555,16 +653,24 @@ static bool areas_drain(uint64_t now)
 /* Bytes in an idle CPU's sheaves from which they are worth a system call. */
 #define MIN_IDLE_BYTES (32 * KIB)
 
-static size_t area_bytes(const struct percpu_area *a)
+static size_t nr_below(void **top)
+{
+	size_t n = 0;
+
+	while (!((uintptr_t)READ_ONCE(top[-1 - (ptrdiff_t)n]) & 1))
+		n++;
+	return n;
+}
+
+static size_t area_bytes(struct percpu_area *a)
 {
 	size_t bytes = 0;
 	unsigned class;
 
 	for (class = 1; class < caches_end(); class++) {
-		void **p = READ_ONCE(a->top[class]);
-
-		for (; !((uintptr_t)READ_ONCE(p[-1]) & 1); p--)
-			bytes += cache_size(class);
+		bytes += nr_below(READ_ONCE(a->top[class])) * cache_size(class);
+		if (unlikely(has_freed_tops(class)))
+			bytes += nr_below(READ_ONCE(*area_top(a, FREED_TOPS + class))) * cache_size(class);
 	}
 	return bytes;
 }
@@ -653,6 +759,10 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 		cpu->nr_slots += capacity;
 		cpu->bytes += nr * cache_size(class);
 	}
+	for (class = 1; bslab_options.hardened && class < NR_CLASSES; class++) {
+		snapshot_sheaf(READ_ONCE(*area_top(a, FREED_TOPS + class)), &nr, &capacity);
+		info->nr_cached[class] += nr;
+	}
 }
 
 void percpu_snapshot(struct percpu_info *info)
@@ -681,6 +791,7 @@ void percpu_snapshot(struct percpu_info *info)
 	for (struct percpu_area *a = percpu.limbo; a; a = a->next_orphan)
 		snapshot_area(a, info, NULL);
 	lock_drop(&percpu.lock, RANK_THREAD);
+	quarantine_count(info->nr_cached);
 	info->nr_sheaf_reaps = atomic_load_explicit(&percpu.nr_sheaf_reaps, memory_order_relaxed);
 	info->nr_barn_reaps = atomic_load_explicit(&percpu.nr_barn_reaps, memory_order_relaxed);
 	info->nr_drains = atomic_load_explicit(&percpu.nr_drains, memory_order_relaxed);

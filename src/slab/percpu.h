@@ -50,6 +50,18 @@ struct percpu_area {
 	unsigned slot; /* it was detached from; under the lock of slab/percpu.c */
 };
 
+/*
+ * In the hardened mode an area is longer: behind the struct stand as many tops more, of the sheaves on which freed
+ * objects are pushed; what rests of those goes to the quarantine. So the sequences reach them as classes from here on.
+ */
+#define FREED_TOPS (sizeof(struct percpu_area) / sizeof(void **))
+#define FREED_SEEN (FREED_TOPS + NR_CLASSES) /* what seen[] is of top[] */
+
+static inline void ***area_top(struct percpu_area *a, unsigned index)
+{
+	return (void ***)a + index;
+}
+
 struct percpu {
 	struct lock lock; /* RANK_THREAD: everything but mode and counters */
 	enum index_mode mode; /* INDEX_AUTO before boot */
@@ -92,6 +104,8 @@ unsigned percpu_push_bulk(struct kmem_cache *c, void *const *objects, unsigned n
 void percpu_add_cache(unsigned number);
 /* Objects of a cache in the sheaves of all CPUs, and of areas without one; racy as percpu_snapshot() is. */
 size_t percpu_nr_cached(unsigned number);
+/* Hardened: the one behind percpu_push(FREED_TOPS + class). */
+void percpu_free_delayed(struct kmem_cache *c, void *obj);
 
 /* CPUs, or threads, that a report lists one by one; the others are in the sums. */
 #define MAX_REPORT_CPUS 128

@@ -6,7 +6,9 @@
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "page/zone.h"
+#include "slab/hardened.h"
 #include "slab/typed.h"
 
 /*
@@ -253,6 +255,8 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 	if (is_one_way(s->run))
 		n = (unsigned)min_size(n, one_way_capacity(c));
 	s->nr = (uint16_t)slab_take(c, s->slot, n, pages_flags);
+	if (unlikely(bslab_options.hardened))
+		shuffle(s->slot, s->nr);
 	PROBE(sheaf_refill, c->size, s->nr, s->capacity);
 	if (s->nr)
 		return s;
@@ -355,6 +359,20 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	}
 	flush(c, full);
 	return full;
+}
+
+struct sheaf *barn_get_empty(struct kmem_cache *c)
+{
+	struct barn *b = &c->barn;
+	struct sheaf *s;
+	size_t capacity;
+
+	lock_take(&b->lock, RANK_BARN);
+	barn_count_visit(b, 0);
+	capacity = b->capacity;
+	s = pop_empty(b);
+	lock_drop(&b->lock, RANK_BARN);
+	return s ? s : sheaf_get(capacity);
 }
 
 void barn_put(struct kmem_cache *c, struct sheaf *s)
