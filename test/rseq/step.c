@@ -172,6 +172,21 @@ static unsigned list_mappings(struct mapping *map, bool writable, const char *fi
 	return nr;
 }
 
+/* Pages that trap, which the hardened mode has between slabs, are as good as empty. */
+static void read_pages(uint64_t at, char *to, size_t size)
+{
+	for (size_t done = 0; done < size;) {
+		struct iovec here = {to + done, size - done}, there = {(void *)(uintptr_t)(at + done), size - done};
+		ssize_t nr = process_vm_readv(tracee, &here, 1, &there, 1, 0);
+
+		done += nr > 0 ? (size_t)nr : 0;
+		if (done < size) {
+			memset(to + done, 0, 4096);
+			done += 4096;
+		}
+	}
+}
+
 static void take(struct memory *m)
 {
 	m->nr = list_mappings(m->map, true, NULL);
@@ -184,7 +199,7 @@ static void take(struct memory *m)
 		m->bytes = malloc(m->room);
 	}
 	for (size_t i = 0, done = 0; i < m->nr; i++) {
-		read_memory(m->map[i].start, m->bytes + done, m->map[i].end - m->map[i].start);
+		read_pages(m->map[i].start, (char *)m->bytes + done, m->map[i].end - m->map[i].start);
 		done += m->map[i].end - m->map[i].start;
 	}
 }
@@ -633,11 +648,14 @@ static bool may_trace(void)
 
 /* --- a run ---------------------------------------------------------------------------------------------- */
 
-/* What malloc jumps to while the heap profile counts bytes, and what trims where no barrier is to be had, has sequences of its own. */
+/*
+ * What malloc jumps to while the heap profile counts bytes or blocks are guarded, what trims where no barrier is to be had, and the hardened mode have
+ * sequences of their own.
+ */
 static const struct way {
 	const char *options;
 	bool refuses_barrier;
-} ways[] = {{"", false}, {",profile=1G,profile_to=/dev/null", false}, {"", true}};
+} ways[] = {{"", false}, {",profile=1G,profile_to=/dev/null", false}, {"", true}, {",hardened=yes", false}, {",guarded=1000000", false}};
 
 static void start_tracee(const struct way *way)
 {
