@@ -550,9 +550,9 @@ static void slab_settle(struct kmem_cache *c, struct slab *s)
 	lock_take(&c->lock, RANK_CACHE);
 	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) && slab_has_free(s))
 		partial_add(c, s, true);
-	if (atomic_load(&s->state) == slab_state(c, SLAB_PARTIAL) && (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s) && !slab_is_kept(c, s)) {
+	if (atomic_load(&s->state) == slab_state(c, SLAB_PARTIAL) &&
+	    (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s) && !slab_is_kept(c, s))
 		slab_leave(c, s, &dead);
-	}
 	lock_drop(&c->lock, RANK_CACHE);
 	slabs_gone(c, &dead);
 }
