@@ -13,7 +13,7 @@ static struct sigaction old;
 
 static bool is_function(const struct sigaction *a)
 {
-	return (a->sa_flags & SA_SIGINFO) || (a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN);
+	return (a->sa_flags & SA_SIGINFO) || a->sa_handler != SIG_DFL;
 }
 
 /* As it was before: the instruction faults again and ends the process. What was sent by a call has to be sent again. */
@@ -45,12 +45,11 @@ static void call_old(int signal, siginfo_t *info, void *context)
 		was.sa_handler(signal);
 }
 
-/* A fault is not to be ignored, whatever was asked for: Linux ends the process then. */
 static void pass_on(int signal, siginfo_t *info, void *context)
 {
 	if (is_function(&old))
 		call_old(signal, info, context);
-	else if (old.sa_handler != SIG_IGN || info->si_code > 0)
+	else
 		end_by_default(signal, info);
 }
 
@@ -112,10 +111,13 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	pass_on(signal, info, context);
 }
 
+/* A signal that is ignored stays so, also for the programs that this one executes: a handler would be SIG_DFL there. */
 void fault_handle(void)
 {
 	struct sigaction new = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
 	sigemptyset(&new.sa_mask);
-	sigaction(SIGSEGV, &new, &old);
+	if (sigaction(SIGSEGV, NULL, &old) != 0 || (!(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_IGN))
+		return;
+	sigaction(SIGSEGV, &new, NULL);
 }

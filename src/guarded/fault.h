@@ -9,6 +9,7 @@
  * 2. Any other fault goes there at once, but waits for a report that another
  *    thread is at. A handler that the program sets later replaces ours: faults in
  *    the pool are then its own. One that is set only where there is none finds ours.
+ *    Where the signal is ignored at start no handler is set.
  * 3. It runs on the alternate stack where there is one. Where little is left of
  *    that the report is short.
  */

@@ -206,6 +206,21 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 static struct grave wiped_graves[MAX_WIPED_RUNS], run_graves[MAX_CLOSED_RUNS], mapping_graves[MAX_MAPPINGS];
 static struct yard wiped, runs, mappings;
 
+/*
+ * Between these a run's or a mapping's word and what else is said of it do not agree. A signal handler that calls exit()
+ * then looks at no block, as if it had interrupted a lock (last_check.c). Nothing is reported inside: the program's
+ * handler of SIGABRT might not come back.
+ */
+static void change_begin(void)
+{
+	lock_count_up();
+}
+
+static void change_end(void)
+{
+	lock_count_down();
+}
+
 /* --- page runs ----------------------------------------------------------------------------------------- */
 
 static unsigned pages_for(size_t size)
@@ -229,7 +244,6 @@ static void *run_reuse(unsigned n, size_t align)
 		report_write_after_free((void *)g.addr);
 		return NULL;
 	}
-	map_set(g.addr, desc_of_number(n, PAGE_RUN));
 	return (void *)g.addr;
 }
 
@@ -243,7 +257,6 @@ static void *run_make(unsigned n, unsigned align_order, unsigned flags)
 		return NULL;
 	if (!zeroed)
 		memset(p, 0, (size_t)n << PAGE_SHIFT);
-	run_describe(p, 1, n);
 	return p;
 }
 
@@ -251,11 +264,16 @@ static void *run_alloc_hardened(size_t size, size_t align, unsigned flags)
 {
 	unsigned n = pages_for(size);
 	void *p = run_reuse(n, align);
+	bool is_new = !p;
 
-	if (!p)
+	if (is_new)
 		p = run_make(n, align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0, flags);
-	if (p)
-		block_seal_clean((uintptr_t)p, size, run_end(p, n));
+	if (!p)
+		return NULL;
+	change_begin();
+	run_describe(p, is_new ? 1 : n, n);
+	block_seal_clean((uintptr_t)p, size, run_end(p, n));
+	change_end();
 	return p;
 }
 
@@ -276,9 +294,12 @@ static void run_free_hardened(void *ptr, unsigned n)
 {
 	struct grave g = {.addr = (uintptr_t)ptr, .size = (size_t)n << PAGE_SHIFT};
 
+	change_begin();
 	map_set((uintptr_t)ptr, desc_of_number(n, PAGE_RUN_HOT));
-	if (n <= MAX_WIPED_PAGES) {
+	if (n <= MAX_WIPED_PAGES)
 		block_wipe((uintptr_t)ptr, run_end(ptr, n));
+	change_end();
+	if (n <= MAX_WIPED_PAGES) {
 		yard_put(&wiped, g);
 	} else if (guard_close(ptr, n)) {
 		yard_put(&runs, g);
@@ -302,15 +323,23 @@ static void *mapping_seal(void *p, size_t size)
 static void *mapping_alloc_hardened(size_t size, size_t align)
 {
 	bool zeroed;
+	void *p;
 
-	return mapping_seal(large_alloc(size + BLOCK_WORD, align, &zeroed), size);
+	change_begin();
+	p = mapping_seal(large_alloc(size + BLOCK_WORD, align, &zeroed), size);
+	change_end();
+	return p;
 }
 
 void *hardened_map(size_t size)
 {
 	bool zeroed;
+	void *p;
 
-	return mapping_seal(large_map(size + BLOCK_WORD, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed), size);
+	change_begin();
+	p = mapping_seal(large_map(size + BLOCK_WORD, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed), size);
+	change_end();
+	return p;
 }
 
 static void mapping_release(const struct grave *g)
@@ -322,8 +351,12 @@ static void mapping_release(const struct grave *g)
 static void mapping_free_hardened(struct vm_area *a)
 {
 	struct grave g = {.block = a->addr};
+	bool is_sealed;
 
-	if (large_free_sealed(a, &g.addr, &g.size)) {
+	change_begin();
+	is_sealed = large_free_sealed(a, &g.addr, &g.size);
+	change_end();
+	if (is_sealed) {
 		map_set(g.block, desc_of_number(0, PAGE_RUN_HOT));
 		yard_put(&mappings, g);
 	}
@@ -411,14 +444,16 @@ bool hardened_size_is_right(void *ptr, size_t size, size_t align)
 
 /* --- malloc and free ------------------------------------------------------------------------------------------ */
 
-void *hardened_alloc(size_t size, size_t align, unsigned pages_flags)
+void *hardened_alloc(const struct alloc_request *r, unsigned pages_flags)
 {
-	size_t room = size + BLOCK_WORD;
+	size_t size = r->size, align = r->align, room = size + BLOCK_WORD;
 
 	if (!size && align <= ZERO_SIZE)
 		return zero_alloc(pages_flags);
 	if (align > ZERO_SIZE)
 		room = align_up(room, align); /* class sizes are naturally aligned */
+	if (r->is_mapping)
+		return mapping_alloc_hardened(size, align);
 	if (room <= SMALL_MAX && align <= BSLAB_PAGE_SIZE)
 		return object_alloc(size, room, pages_flags);
 	if (size < PAGEBLOCK_SIZE && pages_for(size) <= PAGEBLOCK_PAGES - 2 && align <= PAGEBLOCK_SIZE) /* and two that trap */
@@ -488,6 +523,9 @@ void hardened_free_sized(void *ptr, size_t size)
 
 /* --- realloc --------------------------------------------------------------------------------------------------- */
 
+/* What the word of a roomy block can say, with the rest of a page. */
+#define MAX_ROOM (56 * KIB)
+
 /* More bytes, or fewer, of the same block: those that come read as zero. What is behind them is pad already. */
 static void *block_reseal(struct block *b, size_t size)
 {
@@ -520,19 +558,45 @@ static void *run_resize(struct block *b, size_t size)
 	return size <= room && size >= room / 2 && room - size <= MAX_PAD ? block_reseal(b, size) : NULL;
 }
 
+/*
+ * A mapping that grows by a little takes a quarter more, but no more than 256 times that little: each realloc() looks at
+ * the pad.
+ */
+static size_t mapping_with_room(size_t old_size, size_t size)
+{
+	size_t more = size - old_size;
+
+	return more < old_size / 4 ? size + min_size(min_size(old_size / 4, MAX_ROOM), more * 256) : size;
+}
+
+/* To `have` bytes, of which size are the block's. */
+static void *mapping_remap(struct block *b, size_t size, size_t have)
+{
+	size_t room = b->end - BLOCK_WORD - b->start;
+	char *p;
+
+	change_begin();
+	memset((void *)(b->start + b->size), 0, room - b->size); /* the pad, which may be inside soon */
+	p = large_resize(b->area, have + BLOCK_WORD);
+	if (p && b->area->size > b->end - b->start)
+		memset(p + room, 0, BLOCK_WORD); /* and the word */
+	block_seal(b->area->addr, p ? size : b->size, b->area->addr + b->area->size);
+	change_end();
+	return p;
+}
+
 static void *mapping_resize(struct block *b, size_t size)
 {
-	char *p;
+	size_t room = b->end - BLOCK_WORD - b->start, have;
+	void *p;
 
 	if (size < b->size / 2 && size + BLOCK_WORD <= PAGEBLOCK_SIZE)
 		return NULL;
-	block_begin(b->end);
-	memset((void *)(b->start + b->size), 0, b->end - BLOCK_WORD - b->start - b->size); /* the pad, which is inside soon */
-	p = large_resize(b->area, size + BLOCK_WORD);
-	if (p && b->area->size > b->end - b->start)
-		memset(p + (b->end - BLOCK_WORD - b->start), 0, BLOCK_WORD); /* and the word */
-	block_seal(b->area->addr, p ? size : b->size, b->area->addr + b->area->size);
-	return p;
+	if (size <= room && room - size <= MAX_PAD)
+		return block_reseal(b, size);
+	have = size > b->size ? mapping_with_room(b->size, size) : size;
+	p = mapping_remap(b, size, have);
+	return p || have == size ? p : mapping_remap(b, size, size);
 }
 
 /* Where it can stay, or be moved without a copy. */
@@ -545,28 +609,34 @@ static void *block_resize(struct block *b, size_t size)
 	return b->area ? mapping_resize(b, size) : run_resize(b, size);
 }
 
-/* What the word of a roomy block can say, with the rest of a page. */
-#define MAX_ROOM (56 * KIB)
-/* From here on a block that grows again is made a mapping, which then grows without a copy. */
+/* From here on a block that grows on is made a mapping, which then grows without a copy. */
 #define MIN_GROWING_MAPPING (256 * KIB)
 
 /*
- * A block that grew before gets room (size_with_room()), which is pad until it grows into it. Without that a block that is
- * appended to is copied, faulted in and guarded at each page.
+ * A block that grew before gets room, which is pad until it grows into it. Without that a block that is appended to is
+ * copied, faulted in and guarded at each page. Which grew before, the thread knows of one (size_with_room()): a run counts
+ * as another, for several may grow in turn.
  */
+static size_t room_to_grow(void *ptr, const struct block *old, size_t size)
+{
+	bool is_run = !old->slab && !old->area && !old->is_guarded;
+	size_t roomy = is_run ? old->size + old->size / 4 : size_with_room(ptr, old->size, size);
+
+	return size > old->size && roomy > size ? min_size(roomy, size + MAX_ROOM) : size;
+}
+
 static void *move_growing(void *ptr, struct block *old, size_t size, struct caller by, bool no_retry)
 {
-	size_t roomy = min_size(size_with_room(ptr, old->size, size), size + MAX_ROOM);
+	size_t roomy = room_to_grow(ptr, old, size);
 	struct block b;
 	bool zeroed;
 	void *p;
 
 	if (roomy == size)
 		return NULL;
-	p = size >= MIN_GROWING_MAPPING ? mapping_alloc_hardened(size, 1) : NULL;
-	if (p)
-		return p;
-	p = alloc_slow(&(struct alloc_request){roomy, 1, size, by, false, no_retry, 0}, &zeroed);
+	if (size >= MIN_GROWING_MAPPING)
+		return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .is_mapping = true, .no_retry = no_retry}, &zeroed);
+	p = alloc_slow(&(struct alloc_request){.size = roomy, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
 	if (p && block_find(p, "realloc", &b) && b.size > size)
 		block_reseal(&b, size);
 	return p;
@@ -587,11 +657,13 @@ void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 		return NULL;
 	}
 	p = block_resize(&b, size);
-	if (p)
+	if (p) {
+		reports_poll();
 		return p;
+	}
 	p = move_growing(ptr, &b, size, by, no_retry);
 	if (!p)
-		p = alloc_slow(&(struct alloc_request){size, 1, size, by, false, no_retry, 0}, &zeroed);
+		p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, min_size(b.size, size));

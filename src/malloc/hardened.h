@@ -28,7 +28,7 @@ void hardened_at_exit(void);
 /* What malloc_slow() is in this mode. */
 void *hardened_malloc(size_t size);
 /* Of any size; all of it reads as zero. NULL when there is no memory. */
-void *hardened_alloc(size_t size, size_t align, unsigned pages_flags);
+void *hardened_alloc(const struct alloc_request *r, unsigned pages_flags);
 /* A mapping of its own, whatever its size, between pages that trap. */
 void *hardened_map(size_t size);
 void hardened_free(void *ptr);

@@ -33,6 +33,7 @@ struct alloc_request {
 	size_t asked;	     /* by the program: realloc() may want more room */
 	struct caller by;    /* for a sample of it */
 	bool is_counted;     /* the profile's sampler has let it pass */
+	bool is_mapping;     /* a mapping of its own, whatever its size; hardened mode */
 	bool no_retry;	     /* NULL rather than a reclaim */
 	unsigned pages_flags; /* enum pages_flags, more than the call has of itself */
 };

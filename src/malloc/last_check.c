@@ -138,7 +138,7 @@ static unsigned process; /* that began with this heap */
 /*
  * What nobody would free, or use again, is looked at when the process ends. Where other threads may be at work, only what
  * waits is. Not in a child of fork, which would pay for its parent's heap, and answer for its parent's faults; nor in a
- * signal handler that interrupted one of our locks.
+ * signal handler that interrupted one of our locks, or a change to a run or a mapping.
  */
 static void check_last(void)
 {

@@ -66,9 +66,9 @@ static void *move_block(void *ptr, size_t old_size, size_t size, struct caller b
 	bool zeroed;
 
 	if (!is_object(p))
-		p = alloc_slow(&(struct alloc_request){roomy, 1, size, by, p != NULL, no_retry, 0}, &zeroed);
+		p = alloc_slow(&(struct alloc_request){.size = roomy, .align = 1, .asked = size, .by = by, .is_counted = p != NULL, .no_retry = no_retry}, &zeroed);
 	if (!p && roomy > size)
-		p = alloc_slow(&(struct alloc_request){size, 1, size, by, false, no_retry, 0}, &zeroed);
+		p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, old_size < size ? old_size : size);

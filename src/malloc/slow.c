@@ -48,7 +48,7 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 
 	*zeroed = bslab_options.hardened;
 	if (unlikely(bslab_options.hardened))
-		return hardened_alloc(r->size, align, flags);
+		return hardened_alloc(r, flags);
 	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE) {
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
@@ -216,14 +216,14 @@ out_of_line void *malloc_rest(size_t size)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), false, false, 0}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER()}, &zeroed);
 }
 
 void *malloc_counted(size_t size)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), true, false, 0}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = true}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
@@ -253,13 +253,13 @@ void *malloc_by(size_t size, struct caller by, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted, false, 0}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .is_counted = is_counted}, &zeroed);
 }
 
 static out_of_line void *calloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed = false;
-	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false, 0}, &zeroed);
+	void *p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = is_counted}, &zeroed);
 
 	return p && !zeroed ? memset(p, 0, size) : p;
 }
@@ -283,7 +283,7 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, align, size, by, false, false, 0}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = align, .asked = size, .by = by}, &zeroed);
 }
 
 int posix_memalign_slow(void **ptr, size_t size, size_t align)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/hardened.h"
 
+#include <string.h>
+
 #include "os/bug.h"
 #include "os/os.h"
 
@@ -33,6 +35,12 @@ bool long_block_is_zero(uintptr_t start, uintptr_t end)
 		bits |= *(const block_part_t *)at;
 	bits |= more | *(const block_part_t *)(end - PART);
 	return !(bits[0] | bits[1]);
+}
+
+/* Each is the one before it. */
+bool long_pad_is_whole(const uint64_t *first, const uint64_t *end)
+{
+	return *first == PAD && memcmp(first, first + 1, (size_t)(end - first - 1) * sizeof *first) == 0;
 }
 
 bool object_is_clean(uintptr_t start, uintptr_t end)

@@ -202,23 +202,20 @@ static force_inline void block_seal_clean(uintptr_t start, size_t size, uintptr_
 	block_end(end, number, pad);
 }
 
+/* Whole words, at least one. */
+bool long_pad_is_whole(const uint64_t *first, const uint64_t *end);
+
 static force_inline bool pad_is_whole(uintptr_t start, size_t size, uintptr_t end)
 {
 	size_t pad = end - BLOCK_WORD - start - size;
-	const uint64_t *word = (const uint64_t *)(end - BLOCK_WORD), *w;
+	const uint64_t *word = (const uint64_t *)(end - BLOCK_WORD);
 	struct pad p;
 
 	if (likely(pad <= SHORT_PAD))
 		return !(((word[-3] ^ PAD) & short_pad_mask(pad, 0)) | ((word[-2] ^ PAD) & short_pad_mask(pad, 1)) |
 			 ((word[-1] ^ PAD) & short_pad_mask(pad, 2)));
 	p = block_pad(start, size, end);
-	w = p.first;
-	if ((*w ^ PAD) & p.mask)
-		return false;
-	while (++w < p.end)
-		if (*w != PAD)
-			return false;
-	return true;
+	return !((*p.first ^ PAD) & p.mask) && long_pad_is_whole(p.first + 1, p.end);
 }
 
 /* What a block is; *size is what was asked for if it is USED, or DAMAGED and that can still be told, else SIZE_MAX. */

@@ -620,6 +620,13 @@ static void segv_sent(void)
 	kill(getpid(), SIGSEGV);
 }
 
+/* What is ignored stays so over execve(); what is handled does not. */
+static void segv_ignored_exec(void)
+{
+	bslab_free(hidden(bslab_malloc(SMALL)));
+	execl("/bin/sh", "sh", "-c", "kill -SEGV $$; echo went on", NULL);
+}
+
 #define NR_TOGETHER 6
 
 static pthread_barrier_t together;
@@ -796,6 +803,21 @@ static void sound_exit_in_handler(void)
 	}
 }
 
+/* The same of runs that trap when they are free, and of mappings that grow, shrink and move. */
+static void sound_exit_in_handler_larger(void)
+{
+	struct itimerval soon = {.it_value.tv_usec = 500 + getpid() * 7919 % 9000};
+	char *p = NULL;
+
+	signal(SIGALRM, exit_now);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	for (unsigned i = 0;; i++) {
+		bslab_free(hidden(bslab_malloc(140 * KIB + i * 7919 % (60 * KIB))));
+		p = hidden(bslab_realloc(p, 300 * KIB + i * 104729 % (400 * KIB)));
+		bslab_free(hidden(bslab_malloc(3 * MIB)));
+	}
+}
+
 #define CASE(name) {#name, name}
 static const struct {
 	const char *name;
@@ -826,6 +848,7 @@ static const struct {
     CASE(segv_small_stack), CASE(segv_large_stack), CASE(segv_in_dlopen),
     CASE(segv_handled), CASE(sound_locked), CASE(sound_append),
     CASE(sound_sizes), CASE(sound_perturbed), CASE(sound_exit_in_handler),
+    CASE(sound_exit_in_handler_larger), CASE(segv_ignored_exec),
 };
 
 int main(int argc, char **argv)

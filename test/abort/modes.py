@@ -154,7 +154,8 @@ MISUSE["sized_too_small"] = [line(SIZED, size=10, align=1, have=1000)]
 MISUSE["sized_run_too_large"] = [line(SIZED, size=200000, align=1, have=100000)]
 
 # Nothing is to be said of these, in any mode.
-SOUND = ["sound_locked", "sound_perturbed", "sound_append", "sound_sizes"] + 20 * ["sound_exit_in_handler"]
+SOUND = ["sound_locked", "sound_perturbed", "sound_append", "sound_sizes"] + 20 * ["sound_exit_in_handler"] + \
+    60 * ["sound_exit_in_handler_larger"]
 
 total = failures = 0
 
@@ -246,7 +247,7 @@ def check_reports(program, conf):
 
 def check_ignored(program, conf):
     """SIGSEGV that is ignored, and sent, stays ignored; the kernel's own does not."""
-    for case, status in ("segv_sent", END), ("segv_elsewhere", SEGV):
+    for case, status in ("segv_sent", END), ("segv_ignored_exec", END), ("segv_elsewhere", SEGV):
         signal.signal(signal.SIGSEGV, signal.SIG_IGN)
         run = misuse.start(program, case, conf)
         signal.signal(signal.SIGSEGV, signal.SIG_DFL)
