@@ -341,6 +341,20 @@ int os_populate(void *addr, size_t size)
 	return fails(FAKE_POPULATE) ? -EPERM : 0;
 }
 
+int os_lock(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_lock", addr, size, is_usable);
+	return 0;
+}
+
+int os_unlock(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_unlock", addr, size, is_usable);
+	return 0;
+}
+
 int os_guard(void *addr, size_t size)
 {
 	WITH_TABLE;
@@ -540,6 +554,11 @@ void os_futex_wake(_Atomic uint32_t *word, int nr_waiters)
 void os_yield(void)
 {
 	sched_yield();
+}
+
+void os_sleep_ms(unsigned ms)
+{
+	usleep(ms * 1000);
 }
 
 unsigned os_pid(void)

@@ -95,7 +95,7 @@ static bool may_speak(void)
 
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
-	struct guarded_slot *s = info->si_code > 0 ? pool_find((uintptr_t)info->si_addr) : NULL;
+	struct guarded_slot *s = info->si_code > 0 ? guarded_pool_find((uintptr_t)info->si_addr) : NULL;
 	int saved = errno;
 	struct caller by;
 	uintptr_t sp;

@@ -110,7 +110,7 @@ static struct guarded_slot *slot_take(void)
 	return s;
 }
 
-bool pool_start(void)
+bool guarded_pool_start(void)
 {
 	struct guarded_slot *slots = boot_alloc(NR_SLOTS * sizeof *slots, 64);
 	void *base = slots && os_page_size() == BSLAB_PAGE_SIZE ? os_map(POOL_SIZE) : NULL;
@@ -147,7 +147,7 @@ void trace_back_take(struct trace_back *t, const struct caller *by, uintptr_t sp
 	t->thread = os_thread_id();
 }
 
-void *pool_alloc(size_t size, size_t align, const struct caller *by)
+void *guarded_pool_alloc(size_t size, size_t align, const struct caller *by)
 {
 	struct guarded_slot *s = size && size <= BSLAB_PAGE_SIZE && align <= BSLAB_PAGE_SIZE ? slot_take() : NULL;
 	uintptr_t page;
@@ -169,7 +169,7 @@ void *pool_alloc(size_t size, size_t align, const struct caller *by)
 	return (void *)s->addr;
 }
 
-bool pool_free(struct guarded_slot *s, uintptr_t ptr, const struct caller *by, uintptr_t *damage)
+bool guarded_pool_free(struct guarded_slot *s, uintptr_t ptr, const struct caller *by, uintptr_t *damage)
 {
 	int live = SLOT_LIVE;
 
@@ -192,7 +192,7 @@ static size_t distance(const struct guarded_slot *s, uintptr_t addr)
 	return addr < s->addr ? s->addr - addr : addr - (s->addr + s->size - 1);
 }
 
-struct guarded_slot *pool_find(uintptr_t addr)
+struct guarded_slot *guarded_pool_find(uintptr_t addr)
 {
 	size_t page = (addr - pool.base) >> PAGE_SHIFT;
 	struct guarded_slot *before, *behind;
@@ -210,12 +210,12 @@ struct guarded_slot *pool_find(uintptr_t addr)
 	return distance(before, addr) == SIZE_MAX ? NULL : before;
 }
 
-void pool_fork_prepare(void)
+void guarded_pool_fork_prepare(void)
 {
 	lock_take_nested(&pool.lock);
 }
 
-void pool_fork_done(bool child)
+void guarded_pool_fork_done(bool child)
 {
 	if (child)
 		lock_reset(&pool.lock);

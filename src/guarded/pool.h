@@ -50,12 +50,12 @@ struct guarded_slot {
 };
 
 /* False where there is no memory, or pages cannot be made to trap one by one. Once. */
-bool pool_start(void);
+bool guarded_pool_start(void);
 
 /* NULL when the block cannot be guarded. The block reads as zero. align is a power of two. */
-void *pool_alloc(size_t size, size_t align, const struct caller *by);
+void *guarded_pool_alloc(size_t size, size_t align, const struct caller *by);
 /* True, for one caller, when the block at ptr was live and now traps. *damage: the byte beside it that was written, or 0. */
-bool pool_free(struct guarded_slot *s, uintptr_t ptr, const struct caller *by, uintptr_t *damage);
+bool guarded_pool_free(struct guarded_slot *s, uintptr_t ptr, const struct caller *by, uintptr_t *damage);
 
 /* The slot of a page; NULL for any other page. */
 static inline struct guarded_slot *guarded_of(page_desc_t d)
@@ -69,12 +69,12 @@ static inline bool slot_is_live(struct guarded_slot *s, uintptr_t addr)
 }
 
 /* The slot whose block an address in the pool is in, or nearest to; NULL for any other address, or when none was used. */
-struct guarded_slot *pool_find(uintptr_t addr);
+struct guarded_slot *guarded_pool_find(uintptr_t addr);
 
 /* The stack from the caller on; sp as for unwind(). */
 void trace_back_take(struct trace_back *t, const struct caller *by, uintptr_t sp);
 
-void pool_fork_prepare(void);
-void pool_fork_done(bool child);
+void guarded_pool_fork_prepare(void);
+void guarded_pool_fork_done(bool child);
 
 #endif

@@ -28,6 +28,7 @@ static __attribute__((used, cold)) void anchor(void)
 			 ROOT_WORD(none_area)
 			 ROOT_WORD(none_words)
 			 ROOT_WORD(slow_counts)
+			 ROOT_WORD(pools)
 			 "	.asciz \"" BSLAB_VERSION "\"\n"
 			 "	.balign 4\n"
 			 "	.zero %c4 - (. - 2b)\n"

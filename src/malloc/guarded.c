@@ -9,7 +9,7 @@
 
 void guarded_start(size_t interval)
 {
-	if (!profile_get_ready() || !pool_start()) {
+	if (!profile_get_ready() || !guarded_pool_start()) {
 		bug_say("guarded: no memory, or no pages that can be made to trap");
 		return;
 	}
@@ -21,7 +21,7 @@ void guarded_start(size_t interval)
 void *guarded_alloc(const struct alloc_request *r, bool *zeroed)
 {
 	*zeroed = true;
-	return pool_alloc(r->asked, r->align, &r->by);
+	return guarded_pool_alloc(r->asked, r->align, &r->by);
 }
 
 void guarded_free(page_desc_t d, void *ptr)
@@ -30,7 +30,7 @@ void guarded_free(page_desc_t d, void *ptr)
 	struct caller by = CALLER();
 	uintptr_t damage;
 
-	if (!pool_free(s, (uintptr_t)ptr, &by, &damage))
+	if (!guarded_pool_free(s, (uintptr_t)ptr, &by, &damage))
 		report_call(s, (uintptr_t)ptr, "free", &by);
 	else if (damage)
 		report_damage(s, damage, "free", &by);

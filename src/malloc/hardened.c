@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
@@ -309,18 +310,34 @@ static void run_free_hardened(void *ptr, unsigned n)
 
 /* --- mappings ------------------------------------------------------------------------------------------ */
 
+/* p: a mapping of size and a word, or NULL. */
+static void *mapping_seal(void *p, size_t size)
+{
+	const struct vm_area *a = p ? large_of(map_lookup((uintptr_t)p)) : NULL;
+
+	if (a)
+		block_seal_clean(a->addr, size, a->addr + a->size);
+	return p;
+}
+
 static void *mapping_alloc_hardened(size_t size, size_t align)
 {
 	bool zeroed;
-	struct vm_area *a;
-	char *p;
+	void *p;
 
 	change_begin();
-	p = large_alloc(size + BLOCK_WORD, align, &zeroed);
-	if (p) {
-		a = large_of(map_lookup((uintptr_t)p));
-		block_seal_clean((uintptr_t)p, size, a->addr + a->size);
-	}
+	p = mapping_seal(large_alloc(size + BLOCK_WORD, align, &zeroed), size);
+	change_end();
+	return p;
+}
+
+void *hardened_map(size_t size)
+{
+	bool zeroed;
+	void *p;
+
+	change_begin();
+	p = mapping_seal(large_map(size + BLOCK_WORD, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed), size);
 	change_end();
 	return p;
 }
@@ -352,7 +369,7 @@ struct block {
 	size_t size;
 	struct slab *slab;    /* of an object */
 	struct vm_area *area; /* of a mapping */
-	bool is_guarded;      /* nothing else is known then */
+	bool is_guarded, is_reserved; /* nothing else is known then; reserved: of a NOWAIT pool, as roomy as its elements are */
 };
 
 static bool block_is_whole(struct block *b, const char *what)
@@ -392,6 +409,11 @@ static bool block_find(void *ptr, const char *what, struct block *b)
 		b->end = a->addr + a->size;
 		return block_is_whole(b, what);
 	}
+	if (is_reserved(d, ptr)) {
+		b->is_reserved = true;
+		b->size = pool_of(d)->size;
+		return true;
+	}
 	report_pointer(ptr, what);
 	return false;
 }
@@ -407,16 +429,16 @@ bool hardened_size(void *ptr, const char *what, size_t *size)
 
 bool hardened_size_is_right(void *ptr, size_t size, size_t align)
 {
-	size_t have;
+	struct block b;
 
-	if (!hardened_size(ptr, "free", &have))
+	if (!block_find(ptr, "free", &b))
 		return false;
 	if (!is_power_of_2(align))
 		report_alignment(ptr, align);
-	else if (size == have && (uintptr_t)ptr % align == 0)
+	else if ((size == b.size || (b.is_reserved && size < b.size)) && (uintptr_t)ptr % align == 0)
 		return true;
 	else
-		report_size(ptr, size, align, have);
+		report_size(ptr, size, align, b.size);
 	return false;
 }
 
@@ -464,6 +486,10 @@ static out_of_line void free_other(void *ptr, page_desc_t d)
 
 	if (guarded_of(d)) {
 		guarded_free(d, ptr);
+		return;
+	}
+	if (pool_of(d)) {
+		free_reserved(d, ptr);
 		return;
 	}
 	if (block_find(ptr, "free", &b)) {
@@ -576,7 +602,7 @@ static void *mapping_resize(struct block *b, size_t size)
 /* Where it can stay, or be moved without a copy. */
 static void *block_resize(struct block *b, size_t size)
 {
-	if (b->is_guarded)
+	if (b->is_guarded || b->is_reserved)
 		return NULL;
 	if (b->slab)
 		return object_resize(b, size);
@@ -599,7 +625,7 @@ static size_t room_to_grow(void *ptr, const struct block *old, size_t size)
 	return size > old->size && roomy > size ? min_size(roomy, size + MAX_ROOM) : size;
 }
 
-static void *move_growing(void *ptr, struct block *old, size_t size, struct caller by)
+static void *move_growing(void *ptr, struct block *old, size_t size, struct caller by, bool no_retry)
 {
 	size_t roomy = room_to_grow(ptr, old, size);
 	struct block b;
@@ -609,16 +635,17 @@ static void *move_growing(void *ptr, struct block *old, size_t size, struct call
 	if (roomy == size)
 		return NULL;
 	if (size >= MIN_GROWING_MAPPING)
-		return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .is_mapping = true}, &zeroed);
-	p = alloc_slow(&(struct alloc_request){.size = roomy, .align = 1, .asked = size, .by = by}, &zeroed);
+		return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .is_mapping = true, .no_retry = no_retry}, &zeroed);
+	p = alloc_slow(&(struct alloc_request){.size = roomy, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
 	if (p && block_find(p, "realloc", &b) && b.size > size)
 		block_reseal(&b, size);
 	return p;
 }
 
-void *hardened_realloc(void *ptr, size_t size, struct caller by)
+void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 {
 	struct block b;
+	bool zeroed;
 	void *p;
 
 	if (unlikely(!block_find(ptr, "realloc", &b))) {
@@ -634,9 +661,9 @@ void *hardened_realloc(void *ptr, size_t size, struct caller by)
 		reports_poll();
 		return p;
 	}
-	p = move_growing(ptr, &b, size, by);
+	p = move_growing(ptr, &b, size, by, no_retry);
 	if (!p)
-		p = malloc_by(size, by, false);
+		p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, min_size(b.size, size));

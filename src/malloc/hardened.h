@@ -29,9 +29,11 @@ void hardened_at_exit(void);
 void *hardened_malloc(size_t size);
 /* Of any size; all of it reads as zero. NULL when there is no memory. */
 void *hardened_alloc(const struct alloc_request *r, unsigned pages_flags);
+/* A mapping of its own, whatever its size, between pages that trap. */
+void *hardened_map(size_t size);
 void hardened_free(void *ptr);
 void hardened_free_sized(void *ptr, size_t size);
-void *hardened_realloc(void *ptr, size_t size, struct caller by);
+void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry);
 /* What was asked for. False after a report; `what` names the call. */
 bool hardened_size(void *ptr, const char *what, size_t *size);
 /* False after a report when the block was not asked for with this size, or has not this alignment. */

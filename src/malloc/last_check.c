@@ -103,7 +103,8 @@ static void all_check_last(void)
 	while ((b = zone_walk_next(&walk)))
 		pageblock_check_last(b);
 	while ((a = large_next(a)))
-		larger_check_last(a->addr, a->size);
+		if (large_of(map_lookup(a->addr)) == a) /* not a heap's */
+			larger_check_last(a->addr, a->size);
 }
 
 static void cache_check_last(struct kmem_cache *c)

@@ -9,11 +9,14 @@
 #include "bslab/bslab.h"
 #include "guarded/count.h"
 #include "guarded/pool.h"
+#include "heap/heap.h"
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "malloc/shrinkers.h"
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/lock.h"
@@ -151,6 +154,9 @@ void process_hook_thread(void)
 static void locks_prepare(void)
 {
 	lock_count_up();
+	heap_fork_prepare();
+	pool_fork_prepare();
+	shrinkers_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
 	if (bslab_options.hardened)
@@ -162,7 +168,7 @@ static void locks_prepare(void)
 	profile_fork_prepare();
 	samples_fork_prepare();
 	if (guarded_is_on())
-		pool_fork_prepare();
+		guarded_pool_fork_prepare();
 	boot_fork_prepare();
 }
 
@@ -170,7 +176,7 @@ static void fork_done(bool child)
 {
 	boot_fork_done(child);
 	if (guarded_is_on())
-		pool_fork_done(child);
+		guarded_pool_fork_done(child);
 	samples_fork_done(child);
 	profile_fork_done(child);
 	map_fork_done(child);
@@ -181,6 +187,9 @@ static void fork_done(bool child)
 		hardened_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
+	shrinkers_fork_done(child);
+	pool_fork_done(child);
+	heap_fork_done(child);
 	lock_count_down();
 }
 
@@ -199,6 +208,7 @@ static void fork_parent(void)
 {
 	if (!thread_state.fork_alone)
 		fork_done(false);
+	pools_populate();
 	reports_poll();
 }
 

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/probe.h"
+#include "heap/heap.h"
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
@@ -10,6 +12,7 @@
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "malloc/shrinkers.h"
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
@@ -19,6 +22,7 @@
 #include "profile/sampler.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
+#include "slab/typed.h"
 
 /* --- page runs --------------------------------------------------------------------- */
 
@@ -76,12 +80,13 @@ size_t reclaim(size_t nr_keep)
 
 	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
+	heaps_shrink();
 	percpu_drain();
 	if (unlikely(bslab_options.hardened))
 		hardened_drain();
 	runs_drain();
 	large_drain();
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
 
 		if (!c)
@@ -94,6 +99,32 @@ size_t reclaim(size_t nr_keep)
 	nr_given = (size_t)(nr_given_back() - before);
 	PROBE(reclaim_end, nr_given);
 	return nr_given;
+}
+
+void reclaim_if_due(void)
+{
+	size_t excess;
+
+	if (likely(!limit_take_reclaim()))
+		return;
+	reclaim(0);
+	excess = limit_excess();
+	if (excess && shrinkers_run(excess))
+		reclaim(0);
+	limit_reclaimed();
+}
+
+/* Less than this frees objects, but hardly a page. */
+#define MIN_SHRINK (256 * KIB)
+/* As often as they give something: objects take more than their size, and what is given may stand among what is not. */
+#define MAX_SHRINK_ROUNDS 16
+
+bool reclaim_more(unsigned round, size_t size)
+{
+	if (round > MAX_SHRINK_ROUNDS || (round && !shrinkers_run(max_size(size, MIN_SHRINK))))
+		return false;
+	reclaim(0);
+	return true;
 }
 
 /* --- whether the fast paths may be taken -------------------------------------------------- */
@@ -142,9 +173,6 @@ void perturb_set(int byte)
 
 /* --- slow paths of malloc and its kin ---------------------------------------------------------- */
 
-/* Beyond any address space: not worth a reclaim. */
-#define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
-
 static size_t size_of_block(size_t size, size_t align)
 {
 	size += !size; /* a block of its own, at any alignment */
@@ -156,23 +184,20 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 {
 	size_t size = size_of_block(r->size, r->align);
 	void *p = NULL;
+	unsigned round;
 
 	process_boot();
-	if (unlikely(limit_take_reclaim())) {
-		reclaim(0);
-		limit_reclaimed();
-	}
+	if (likely(!r->no_retry))
+		reclaim_if_due();
 	if (likely(size <= MAX_REQUEST && r->align <= MAX_REQUEST)) {
 		if (unlikely(guarded_is_on()) && !r->is_counted && guarded_hits() && (p = guarded_alloc(r, zeroed)))
 			size = r->asked; /* what stands behind that is not to be written */
 		if (!p && unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
-			p = alloc_once(r, size, 0, zeroed);
-		if (unlikely(!p)) {
-			reclaim(0);
-			p = alloc_once(r, size, PAGES_HIGHATOMIC, zeroed);
-		}
+			p = alloc_once(r, size, r->pages_flags, zeroed);
+		for (round = 0; unlikely(!p && !r->no_retry) && reclaim_more(round, size); round++)
+			p = alloc_once(r, size, PAGES_HIGHATOMIC | r->pages_flags, zeroed);
 	}
 	process_hook_thread();
 	reports_poll();
@@ -191,14 +216,14 @@ out_of_line void *malloc_rest(size_t size)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), false, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER()}, &zeroed);
 }
 
 void *malloc_counted(size_t size)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), true, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = true}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
@@ -228,13 +253,13 @@ void *malloc_by(size_t size, struct caller by, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .is_counted = is_counted}, &zeroed);
 }
 
 static out_of_line void *calloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed = false;
-	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false}, &zeroed);
+	void *p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = is_counted}, &zeroed);
 
 	return p && !zeroed ? memset(p, 0, size) : p;
 }
@@ -258,7 +283,7 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, align, size, by, false, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = align, .asked = size, .by = by}, &zeroed);
 }
 
 int posix_memalign_slow(void **ptr, size_t size, size_t align)
@@ -318,6 +343,17 @@ static bool free_large(page_desc_t d, void *ptr)
 	return true;
 }
 
+/* No lock, no system call, and no report that is due either: whoever may not wait for memory may give it back. */
+void free_reserved(page_desc_t d, void *ptr)
+{
+	struct pool *p = pool_of(d);
+
+	if (!p->is_mallocs)
+		report_pointer(ptr, "free");
+	else if (pool_give(p, ptr) != POOL_GOOD)
+		bug_caller("invalid free of %p: freed before, or inside a block of %z bytes of a NOWAIT pool", ptr, p->size);
+}
+
 void free_slow(void *ptr)
 {
 	page_desc_t d;
@@ -336,6 +372,9 @@ void free_slow(void *ptr)
 	if (desc_class(d)) {
 		free_slab_object(d, ptr);
 		process_hook_thread();
+	} else if (pool_of(d)) {
+		free_reserved(d, ptr);
+		return;
 	} else if (!free_run(d, ptr) && !free_large(d, ptr) && !sampled_free(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
@@ -377,6 +416,22 @@ void report_pointer(void *ptr, const char *what)
 		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
 		return;
 	}
+	if (desc_type(d) == PAGE_FOLIO && !desc_class(d)) {
+		bug_caller("invalid %s of %p: in a run of pages at %p", what, ptr, (void *)page);
+		return;
+	}
+	if (pool_of(d)) {
+		bug_caller("invalid %s of %p: an element of pool '%s'", what, ptr, pool_of(d)->name);
+		return;
+	}
+	if (heap_of(d)) {
+		bug_caller("invalid %s of %p: a block of heap '%s'", what, ptr, heap_of(d)->name);
+		return;
+	}
+	if (desc_cache(d) >= NR_CLASSES) {
+		bug_caller("invalid %s of %p: an object of cache '%s'", what, ptr, slab_of(d)->cache->typed->name);
+		return;
+	}
 	a = large_find(addr);
 	if (a)
 		report_interior(ptr, what, a->size, a->addr);
@@ -384,6 +439,13 @@ void report_pointer(void *ptr, const char *what)
 		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
 	else
 		bug_caller("invalid %s of %p: not a pointer from bslab", what, ptr);
+}
+
+bool is_reserved(page_desc_t d, const void *ptr)
+{
+	const struct pool *p = pool_of(d);
+
+	return p && p->is_mallocs && ((uintptr_t)ptr - p->base) % p->size == 0;
 }
 
 size_t block_size(void *ptr, const char *what)
@@ -408,6 +470,8 @@ size_t block_size(void *ptr, const char *what)
 			return s->cache->size;
 		}
 	}
+	if (is_reserved(d, ptr))
+		return pool_of(d)->size;
 	if (guarded_of(d))
 		return guarded_size(d, ptr, what, &size) ? size : 0;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
@@ -433,6 +497,7 @@ void report_alignment(void *ptr, size_t align)
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
 	size_t have, want;
+	bool is_exact; /* a class for each size */
 
 	if (unlikely(bslab_options.hardened))
 		return hardened_size_is_right(ptr, size, align);
@@ -444,8 +509,9 @@ bool size_is_plausible(void *ptr, size_t size, size_t align)
 		return false;
 	}
 	want = align > 16 ? align_up(size + !size, align) : size;
+	is_exact = desc_class(map_lookup((uintptr_t)ptr)) && have > 16;
 	/* realloc() leaves a small block in place down to half its size. */
-	if (size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
+	if (size <= have && (want >= have / 2 || !is_exact) && (uintptr_t)ptr % align == 0)
 		return true;
 	report_size(ptr, size, align, have);
 	return false;

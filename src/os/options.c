@@ -12,6 +12,7 @@ const struct options bslab_option_defaults = {
     .index = INDEX_AUTO,
     .huge = true,
     .guard = true,
+    .merge = true,
     .region_size = GIB,
     .dirty_size = MIB,
     .quarantine_size = QUARANTINE_SIZE,
@@ -147,6 +148,8 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 		return parse_bool(value, &o->huge);
 	if (token_is(key, "guard"))
 		return parse_bool(value, &o->guard);
+	if (token_is(key, "merge"))
+		return parse_bool(value, &o->merge);
 	if (token_is(key, "hardened"))
 		return parse_bool(value, &o->hardened);
 	if (token_is(key, "quarantine"))

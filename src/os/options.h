@@ -30,6 +30,7 @@ struct options {
 	bool check;	     /* every free goes to its slab at once and is checked against the bitmap */
 	bool huge;	     /* huge pages where they are worth it: page/huge.h */
 	bool guard;	     /* guard pages around own mappings */
+	bool merge;	     /* typed caches of like geometry share slabs */
 	bool hardened;	     /* the hardened mode; slab/hardened.h */
 	bool stats;	     /* malloc_stats() at exit */
 	size_t region_size;  /* bytes reserved at a time */

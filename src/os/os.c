@@ -118,6 +118,16 @@ int os_populate(void *addr, size_t size)
 	return advise(addr, size, MADV_POPULATE_WRITE);
 }
 
+int os_lock(void *addr, size_t size)
+{
+	return (int)SYS(SYS_mlock, addr, size, 0, 0, 0, 0);
+}
+
+int os_unlock(void *addr, size_t size)
+{
+	return (int)SYS(SYS_munlock, addr, size, 0, 0, 0, 0);
+}
+
 int os_guard_hard(void *addr, size_t size)
 {
 	return (int)SYS(SYS_mprotect, addr, size, PROT_NONE, 0, 0, 0);
@@ -442,6 +452,13 @@ void os_futex_wake(_Atomic uint32_t *word, int nr_waiters)
 void os_yield(void)
 {
 	SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+void os_sleep_ms(unsigned ms)
+{
+	struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	SYS(SYS_nanosleep, &span, 0, 0, 0, 0, 0);
 }
 
 unsigned os_pid(void)

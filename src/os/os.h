@@ -34,6 +34,9 @@ void *os_move_pages(void *addr, size_t size);
 int os_purge(void *addr, size_t size);
 /* Faults the pages in at once, writable. */
 int os_populate(void *addr, size_t size);
+/* Keeps the pages resident (mlock); -EPERM or -ENOMEM beyond RLIMIT_MEMLOCK. */
+int os_lock(void *addr, size_t size);
+int os_unlock(void *addr, size_t size);
 /* Makes a page trap when touched, within its mapping (MADV_GUARD_INSTALL) or, on older kernels, by mprotect. */
 int os_guard(void *addr, size_t size);
 int os_unguard(void *addr, size_t size);
@@ -104,6 +107,7 @@ unsigned os_thread_id(void);
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value);
 void os_futex_wake(_Atomic uint32_t *word, int nr_waiters);
 void os_yield(void);
+void os_sleep_ms(unsigned ms);
 
 /* --- messages ----------------------------------------------------------- */
 

@@ -115,7 +115,10 @@ static void write_cache(const struct heap_report *r, struct json *j, unsigned cl
 	const struct class_report *c = &r->class[class];
 	const struct cache_info *i = &c->cache;
 
-	OPEN(j, "{\"name\":\"bslab-%z\"", i->size);
+	char name[CACHE_NAME_SIZE];
+
+	cache_name(name, i);
+	OPEN(j, "{\"name\":\"%s\"", name);
 	j->more = true;
 	ITEM(j, "\"type\":\"%s\",\"object_bytes\":%z,\"objects_per_slab\":%z,\"pages_per_slab\":%z",
 	     type_row_name(i->migratetype), i->size, i->objects_per_slab, i->pages_per_slab);
@@ -137,7 +140,7 @@ static void write_slabinfo(const struct heap_report *r, struct json *j)
 
 	OPEN(j, "\"slabinfo\":{");
 	OPEN(j, "\"caches\":[");
-	for (class = 1; class < NR_CLASSES; class++)
+	for (class = 1; class < NR_CACHES; class++)
 		if (r->class[class].cache.size)
 			write_cache(r, j, class);
 	close_json(j, "]");

@@ -34,7 +34,7 @@ struct meminfo_item {
 	char help[80];
 	uint32_t at; /* of the bytes in struct heap_report */
 };
-#define NR_MEMINFO 18
+#define NR_MEMINFO 19
 extern const struct meminfo_item meminfo_items[NR_MEMINFO] __attribute__((visibility("hidden")));
 
 static inline size_t meminfo_bytes(const struct heap_report *r, unsigned i)
@@ -52,6 +52,15 @@ size_t type_row_resident(const struct heap_report *r, unsigned row, unsigned ord
 size_t order_free(const struct heap_report *r, unsigned order);
 /* Pages, of buddies and of the zone. */
 size_t free_pages(const struct heap_report *r);
+
+/* A typed cache's own name, or that of malloc's by their size, as the kernel's kmalloc-64. */
+static inline void cache_name(char name[CACHE_NAME_SIZE], const struct cache_info *c)
+{
+	__builtin_memcpy(name, c->name, CACHE_NAME_SIZE);
+	name[CACHE_NAME_SIZE - 1] = '\0';
+	if (!name[0])
+		bug_format(name, CACHE_NAME_SIZE, "bslab-%z", c->size);
+}
 
 /* Objects that one visit brings to a sheaf, when it is filled from slabs. */
 static inline size_t batch_of(size_t capacity)

@@ -147,13 +147,13 @@ static void each_cache(const struct heap_report *r, struct out *o, const char *s
 {
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < NR_CACHES; class++) {
 		const struct class_report *c = &r->class[class];
-		char name[24];
+		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
-		bug_format(name, sizeof name, "bslab-%z", c->cache.size);
+		cache_name(name, &c->cache);
 		if (state)
 			value2(o, "cache", name, "state", state, cache_value(c, which));
 		else

@@ -54,7 +54,7 @@ static void count_caches(struct heap_report *r)
 	uint64_t *e = r->vm_event;
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < NR_CACHES; class++) {
 		const struct cache_info *c = &r->class[class].cache;
 
 		e[BARN_GET] += c->nr_gets;
@@ -127,7 +127,7 @@ void report_derive(struct heap_report *r)
 	unsigned class, i;
 
 	r->slab_pages = r->small_used = r->cached = r->slab_free = r->nr_small_free = r->slack = 0;
-	for (class = 1; class < NR_CLASSES; class++)
+	for (class = 1; class < NR_CACHES; class++)
 		derive_class(r, class);
 	derive_sums(r);
 	for (i = 0; i < NR_VM_EVENTS; i++)

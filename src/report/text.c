@@ -94,11 +94,6 @@ static void write_pagetypeinfo(const struct heap_report *r, report_put *put, voi
 
 /* --- slabinfo ---------------------------------------------------------------------------------- */
 
-static void cache_name(char *name, size_t size, const struct cache_info *c)
-{
-	bug_format(name, size, "bslab-%z", c->size);
-}
-
 static void write_slabinfo_lines(const struct heap_report *r, report_put *put, void *arg)
 {
 	unsigned class;
@@ -107,13 +102,13 @@ static void write_slabinfo_lines(const struct heap_report *r, report_put *put, v
 	LINE("# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>%s%s",
 	     " : tunables <limit> <batchcount> <sharedfactor>",
 	     " : slabdata <active_slabs> <num_slabs> <sharedavail>");
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < NR_CACHES; class++) {
 		const struct class_report *c = &r->class[class];
-		char name[24];
+		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
-		cache_name(name, sizeof name, &c->cache);
+		cache_name(name, &c->cache);
 		LINE("%-17s %6z %6z %6z %4z %4z : tunables %4z %4z %4z : slabdata %6z %6z %6z", name, c->nr_used,
 		     c->cache.nr_objects, c->cache.size, c->cache.objects_per_slab, c->cache.pages_per_slab,
 		     c->cache.sheaf_capacity, batch_of(c->cache.sheaf_capacity), (size_t)0, c->cache.nr_slabs,
@@ -154,14 +149,14 @@ static void write_sheaves(const struct heap_report *r, report_put *put, void *ar
 	put("# name            <cached_objs> <free_objs> <partial_slabs> <full_slabs> <pages> : barn <full> <empty> <objs>"
 	    " : sheaf <capacity> <cpu_objs>", arg);
 	put("# name            cpu <cpu>:<objs>/<capacity> ...", arg);
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < NR_CACHES; class++) {
 		const struct class_report *c = &r->class[class];
 		size_t nr_full = c->cache.nr_slabs > c->cache.nr_partial ? c->cache.nr_slabs - c->cache.nr_partial : 0;
-		char name[24];
+		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
-		cache_name(name, sizeof name, &c->cache);
+		cache_name(name, &c->cache);
 		LINE("# %-17s %6z %6z %6z %6z %6z : barn %4z %4z %6z : sheaf %4z %6z", name, c->nr_cached,
 		     c->cache.nr_free, c->cache.nr_partial, nr_full, c->cache.nr_pages, c->cache.nr_full_sheaves,
 		     c->cache.nr_empty_sheaves, c->cache.nr_barn_objects, c->cache.sheaf_capacity,
@@ -178,7 +173,7 @@ static size_t cpu_batch(const struct cpu_info *cpu)
 	size_t n = 0;
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++)
+	for (class = 1; class < NR_CACHES; class++)
 		n = max_size(n, batch_of(cpu->capacity[class]));
 	return n;
 }

@@ -11,15 +11,13 @@
 #include "page/runs.h"
 #include "slab/quarantine.h"
 #include "slab/sheaf.h"
+#include "slab/typed.h"
 
 /* glibc 2.35 and later; weak, so that older and other libcs load us and get the fallback. */
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
-/* Both sentinels of a sheaf without slots. */
-extern void *const none_words[2] reader_root(none_words);
 void *const none_words[2] = {(void *)1, (void *)1};
-#define NONE_TOP ((void **)&none_words[1]) /* never written: it is full */
 
 /* The tops of freed objects behind it are used, and so touched, in the hardened mode only. */
 struct none {
@@ -31,6 +29,12 @@ _Static_assert(offsetof(struct percpu_area, top) == 0 && offsetof(struct none, f
 	       "area_top()");
 
 struct percpu percpu reader_root(percpu);
+
+/* Objects of typed caches do not wait when they are freed: slab/hardened.h. */
+static bool has_freed_tops(unsigned cache)
+{
+	return bslab_options.hardened && cache < NR_CLASSES;
+}
 
 enum index_mode percpu_mode(void)
 {
@@ -50,7 +54,7 @@ static bool push(unsigned class, void *obj)
 					   : percpu_push(class, obj, RSEQ_MM_CID);
 }
 
-static bool swap_top(unsigned class, void **old, void **new)
+bool percpu_swap_top(unsigned class, void **old, void **new)
 {
 	return percpu.mode == INDEX_CPU_ID ? percpu_cmpxchg(class, old, new, &none_area, RSEQ_CPU_ID)
 					   : percpu_cmpxchg(class, old, new, &none_area, RSEQ_MM_CID);
@@ -106,11 +110,11 @@ static enum index_mode choose_mode(unsigned nr_slots)
 	return INDEX_CPU_ID;
 }
 
-static void area_init(struct percpu_area *a)
+static void area_init(struct percpu_area *a, unsigned nr_caches)
 {
 	unsigned class;
 
-	for (class = 0; class < NR_CLASSES; class++)
+	for (class = 0; class < nr_caches; class++)
 		a->top[class] = NONE_TOP;
 	for (class = 0; bslab_options.hardened && class < NR_CLASSES; class++)
 		*area_top(a, FREED_TOPS + class) = NONE_TOP;
@@ -130,9 +134,14 @@ void percpu_boot(void)
 		bslab_hot.rseq_offset_cpu = __rseq_offset;
 	if (percpu.mode != INDEX_THREAD)
 		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
-	area_init(&none_area);
+	area_init(&none_area, NR_CLASSES);
 	for (i = 0; i < percpu.nr_slots; i++)
 		bslab_hot.area[i] = &none_area;
+}
+
+void percpu_add_cache(unsigned number)
+{
+	none_area.top[number] = NONE_TOP; /* areas have it from the start, but this one in .bss is touched by all processes */
 }
 
 /* --- areas --------------------------------------------------------------------------------- */
@@ -158,7 +167,7 @@ static struct percpu_area *area_get(void)
 	}
 	a = boot_alloc(bslab_options.hardened ? sizeof none : sizeof *a, 64);
 	if (a)
-		area_init(a);
+		area_init(a, NR_CACHES);
 	return a;
 }
 
@@ -239,17 +248,36 @@ static void sheaf_empty(struct kmem_cache *c, struct sheaf *s)
 	barn_put(c, s);
 }
 
-/* The sheaf of a top that stands where it stood at the last look, if it could be detached. */
-static struct sheaf *take_rested(struct percpu_area *a, unsigned index, void ***seen)
+/* Tops are even, multiples of eight: a sheaf that moved by a multiple of 512 KiB looks as if it rested. */
+static uint16_t top_bits(void **top)
 {
-	void **top = READ_ONCE(*area_top(a, index));
-	bool rests = top == READ_ONCE(*seen) && top != NONE_TOP && swap_top(index, top, NONE_TOP);
+	return (uint16_t)((uintptr_t)top >> 3);
+}
+
+static void reap_sheaf(struct kmem_cache *c, void **top)
+{
+	drain_begin(cache_drains(c));
+	if (percpu_swap_top(c->class, top, NONE_TOP)) {
+		struct sheaf *s = sheaf_of_top(top);
+
+		atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
+		PROBE(sheaf_reap, c->size, s->nr);
+		sheaf_empty(c, s);
+	}
+	drain_end(cache_drains(c));
+}
+
+static void reap_freed(struct percpu_area *a, struct kmem_cache *c)
+{
+	unsigned index = FREED_TOPS + c->class;
+	void ***seen = area_top(a, FREED_SEEN + c->class), **top = READ_ONCE(*area_top(a, index));
+	bool rests = top == READ_ONCE(*seen) && top != NONE_TOP && percpu_swap_top(index, top, NONE_TOP);
 
 	WRITE_ONCE(*seen, top);
 	if (!rests)
-		return NULL;
+		return;
 	atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
-	return sheaf_of_top(top);
+	quarantine_put(c, sheaf_of_top(top));
 }
 
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
@@ -257,25 +285,27 @@ static void reap(struct percpu_area *a, uint64_t now)
 {
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
-		struct sheaf *s;
+		void **top = READ_ONCE(a->top[class]);
+		bool rests = top_bits(top) == READ_ONCE(a->seen[class]);
 
 		if (!c)
 			continue;
-		s = take_rested(a, class, &a->seen[class]);
-		if (s) {
-			PROBE(sheaf_reap, c->size, s->nr);
-			sheaf_empty(c, s);
-		}
-		if (bslab_options.hardened && (s = take_rested(a, FREED_TOPS + class, area_top(a, FREED_SEEN + class))))
-			quarantine_put(c, s);
+		if (rests && top != NONE_TOP)
+			reap_sheaf(c, top);
+		WRITE_ONCE(a->seen[class], top_bits(top));
+		if (unlikely(has_freed_tops(class)))
+			reap_freed(a, c);
 		if (barn_has_rested(c, now, REAP_MS)) {
 			atomic_fetch_add_explicit(&percpu.nr_barn_reaps, 1, memory_order_relaxed);
 			barn_drain(c);
 			cache_shrink_kept(c);
 		}
+		if (unlikely(c->typed != NULL))
+			typed_tend(c);
 	}
+	typed_bury();
 	runs_reap(now);
 	large_reap();
 }
@@ -313,12 +343,11 @@ static void reap_if_due(void)
 static void install(struct kmem_cache *c, struct sheaf *s)
 {
 	atomic_thread_fence(memory_order_release); /* reports read sheaves of other CPUs */
-	if (!swap_top(c->class, NONE_TOP, sheaf_top(s, s->nr)))
+	if (!percpu_swap_top(c->class, NONE_TOP, sheaf_top(s, s->nr)))
 		barn_put(c, s);
 }
 
-/* This CPU's top of the class, or of its freed objects; NULL when it has no area and gets none. */
-static void **current_top(unsigned index)
+void **percpu_current_top(unsigned index)
 {
 	struct percpu_area *a = area_load(current_slot());
 
@@ -333,7 +362,7 @@ static void **current_top(unsigned index)
 /* After so many sequences were interrupted, the next one would be too: somebody is stepping through them. */
 #define MAX_TRIES 8
 
-static void *alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
+void *percpu_alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
 {
 	void *obj = NULL;
 
@@ -341,7 +370,7 @@ static void *alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
 	return obj;
 }
 
-static void free_uncached(struct kmem_cache *c, void *obj)
+void percpu_free_uncached(struct kmem_cache *c, void *obj)
 {
 	atomic_fetch_add_explicit(&c->nr_uncached_frees, 1, memory_order_relaxed);
 	slab_give(c, &obj, 1);
@@ -375,7 +404,7 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 	int i;
 
 	for (i = 0; i < MAX_TRIES; i++) {
-		void **top = current_top(c->class);
+		void **top = percpu_current_top(c->class);
 		void *obj;
 
 		if (!top)
@@ -383,14 +412,14 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 		if ((uintptr_t)top[-1] & 1) {
 			if (top == NONE_TOP)
 				return alloc_from_new_sheaf(c, NULL, pages_flags);
-			if (swap_top(c->class, top, NONE_TOP))
+			if (percpu_swap_top(c->class, top, NONE_TOP))
 				return alloc_from_new_sheaf(c, sheaf_of_top(top), pages_flags);
 		}
 		obj = pop(c->class);
 		if (obj)
 			return obj;
 	}
-	return alloc_uncached(c, pages_flags);
+	return percpu_alloc_uncached(c, pages_flags);
 }
 
 /* `s` was full when this CPU's top was read; rarely, its memory has by now begun another life. */
@@ -400,7 +429,7 @@ static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj
 		s = barn_exchange_full(c, s);
 
 	if (!s) {
-		free_uncached(c, obj);
+		percpu_free_uncached(c, obj);
 		return;
 	}
 	s->slot[s->nr++] = obj;
@@ -413,7 +442,7 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 	int i;
 
 	for (i = 0; i < MAX_TRIES; i++) {
-		void **top = current_top(c->class), *below;
+		void **top = percpu_current_top(c->class), *below;
 
 		if (!top)
 			break;
@@ -430,19 +459,19 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 				free_into_new_sheaf(c, NULL, obj);
 				return;
 			}
-			if (swap_top(c->class, top, NONE_TOP)) {
+			if (percpu_swap_top(c->class, top, NONE_TOP)) {
 				free_into_new_sheaf(c, sheaf_of_top(top), obj);
 				return;
 			}
 		}
 	}
-	free_uncached(c, obj);
+	percpu_free_uncached(c, obj);
 }
 
 static void quarantine_install(struct kmem_cache *c, struct sheaf *s)
 {
 	atomic_thread_fence(memory_order_release);
-	if (!swap_top(FREED_TOPS + c->class, NONE_TOP, sheaf_top(s, s->nr)))
+	if (!percpu_swap_top(FREED_TOPS + c->class, NONE_TOP, sheaf_top(s, s->nr)))
 		quarantine_put(c, s);
 }
 
@@ -456,7 +485,7 @@ static void delay_in_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj)
 	if (!s)
 		s = barn_get_empty(c);
 	if (!s) {
-		free_uncached(c, obj);
+		percpu_free_uncached(c, obj);
 		return;
 	}
 	s->slot[s->nr++] = obj;
@@ -470,18 +499,18 @@ void percpu_free_delayed(struct kmem_cache *c, void *obj)
 	int i;
 
 	for (i = 0; i < MAX_TRIES; i++) {
-		void **top = current_top(index);
+		void **top = percpu_current_top(index);
 
 		if (!top)
 			break;
 		if (push(index, obj))
 			return;
-		if ((uintptr_t)READ_ONCE(top[0]) & 1 && (top == NONE_TOP || swap_top(index, top, NONE_TOP))) {
+		if ((uintptr_t)READ_ONCE(top[0]) & 1 && (top == NONE_TOP || percpu_swap_top(index, top, NONE_TOP))) {
 			delay_in_new_sheaf(c, top == NONE_TOP ? NULL : sheaf_of_top(top), obj);
 			return;
 		}
 	}
-	free_uncached(c, obj);
+	percpu_free_uncached(c, obj);
 }
 
 /* --- emptying ---------------------------------------------------------------------------------- */
@@ -490,14 +519,14 @@ static void area_empty(struct percpu_area *a)
 {
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct sheaf *s = sheaf_of_top(a->top[class]);
 
-		a->top[class] = NONE_TOP;
+		WRITE_ONCE(a->top[class], NONE_TOP); /* reports read it */
 		if (s)
-			sheaf_empty(cache_of(class), s);
+			sheaf_empty(caches[class], s);
 	}
-	for (class = 1; bslab_options.hardened && class < NR_CLASSES; class++) {
+	for (class = 1; has_freed_tops(class); class++) {
 		void ***top = area_top(a, FREED_TOPS + class);
 		struct sheaf *s = sheaf_of_top(*top);
 
@@ -564,8 +593,8 @@ static void drain_own_top(unsigned class, unsigned index)
 	struct percpu_area *a = area_load(current_slot());
 	void **top = a ? READ_ONCE(*area_top(a, index)) : NULL;
 
-	if (top && top != NONE_TOP && swap_top(index, top, NONE_TOP))
-		sheaf_empty(cache_of(class), sheaf_of_top(top));
+	if (top && top != NONE_TOP && percpu_swap_top(index, top, NONE_TOP))
+		sheaf_empty(caches[class], sheaf_of_top(top));
 }
 
 static void drain_own(void)
@@ -573,9 +602,9 @@ static void drain_own(void)
 	unsigned class;
 
 	PROBE(cpu_drain, current_slot(), false);
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		drain_own_top(class, class);
-		if (bslab_options.hardened)
+		if (unlikely(has_freed_tops(class)))
 			drain_own_top(class, FREED_TOPS + class);
 	}
 }
@@ -638,10 +667,10 @@ static size_t area_bytes(struct percpu_area *a)
 	size_t bytes = 0;
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
-		bytes += nr_below(READ_ONCE(a->top[class])) * class_size(class);
-		if (bslab_options.hardened)
-			bytes += nr_below(READ_ONCE(*area_top(a, FREED_TOPS + class))) * class_size(class);
+	for (class = 1; class < caches_end(); class++) {
+		bytes += nr_below(READ_ONCE(a->top[class])) * cache_size(class);
+		if (unlikely(has_freed_tops(class)))
+			bytes += nr_below(READ_ONCE(*area_top(a, FREED_TOPS + class))) * cache_size(class);
 	}
 	return bytes;
 }
@@ -664,9 +693,12 @@ static void drain_idle(uint64_t now)
 {
 	static bool refused; /* atomic */
 
-	if (percpu.mode != INDEX_THREAD && !READ_ONCE(refused) && any_is_idle(now) &&
-	    !areas_drain(now))
+	if (percpu.mode == INDEX_THREAD || READ_ONCE(refused) || !any_is_idle(now))
+		return;
+	drain_begin(&area_drains);
+	if (!areas_drain(now))
 		WRITE_ONCE(refused, true);
+	drain_end(&area_drains);
 }
 
 void percpu_drain(void)
@@ -674,9 +706,11 @@ void percpu_drain(void)
 	if (bslab_options.check)
 		return;
 	atomic_fetch_add_explicit(&percpu.nr_drains, 1, memory_order_relaxed);
+	drain_begin(&area_drains);
 	if (percpu.mode == INDEX_THREAD || !areas_drain(0))
 		drain_own();
 	drain_orphans();
+	drain_end(&area_drains);
 }
 
 void percpu_thread_exit(void)
@@ -688,7 +722,9 @@ void percpu_thread_exit(void)
 		return;
 	a = area_load(slot);
 	thread_state.index = 0;
+	drain_begin(&area_drains);
 	area_empty(a);
+	drain_end(&area_drains);
 	lock_take(&percpu.lock, RANK_THREAD);
 	percpu.free_slots[percpu.nr_free_slots++] = slot; /* with its area, for the next thread */
 	lock_drop(&percpu.lock, RANK_THREAD);
@@ -712,7 +748,7 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 {
 	unsigned class, nr, capacity;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		snapshot_sheaf(READ_ONCE(a->top[class]), &nr, &capacity);
 		info->nr_cached[class] += nr;
 		if (!cpu)
@@ -721,7 +757,7 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 		cpu->capacity[class] = (uint16_t)capacity;
 		cpu->nr_objects += nr;
 		cpu->nr_slots += capacity;
-		cpu->bytes += nr * class_size(class);
+		cpu->bytes += nr * cache_size(class);
 	}
 	for (class = 1; bslab_options.hardened && class < NR_CLASSES; class++) {
 		snapshot_sheaf(READ_ONCE(*area_top(a, FREED_TOPS + class)), &nr, &capacity);
@@ -761,6 +797,34 @@ void percpu_snapshot(struct percpu_info *info)
 	info->nr_drains = atomic_load_explicit(&percpu.nr_drains, memory_order_relaxed);
 }
 
+static size_t nr_in_area(struct percpu_area *a, unsigned number)
+{
+	unsigned nr, capacity;
+
+	snapshot_sheaf(READ_ONCE(a->top[number]), &nr, &capacity);
+	return nr;
+}
+
+size_t percpu_nr_cached(unsigned number)
+{
+	struct percpu_area *a;
+	size_t sum = 0;
+	unsigned slot;
+
+	for (slot = 0; slot < READ_ONCE(percpu.nr_slots); slot++) {
+		a = area_load(slot);
+		if (a && a != &none_area)
+			sum += nr_in_area(a, number);
+	}
+	lock_take(&percpu.lock, RANK_THREAD);
+	for (a = percpu.orphans; a; a = a->next_orphan)
+		sum += nr_in_area(a, number);
+	for (a = percpu.limbo; a; a = a->next_orphan)
+		sum += nr_in_area(a, number);
+	lock_drop(&percpu.lock, RANK_THREAD);
+	return sum;
+}
+
 void percpu_fork_prepare(void)
 {
 	lock_take_nested(&percpu.lock);
@@ -775,6 +839,7 @@ void percpu_fork_done(bool child)
 		lock_drop_nested(&percpu.lock);
 		return;
 	}
+	atomic_store(&area_drains, 0);
 	own = percpu.nr_slots ? current_slot() : 0;
 	percpu.nr_free_slots = 0;
 	for (slot = 0; slot < percpu.nr_slots; slot++) {

@@ -9,6 +9,7 @@
 #include "os/options.h"
 #include "page/zone.h"
 #include "slab/hardened.h"
+#include "slab/typed.h"
 
 /*
  * A sheaf of size k takes an odd number of cache lines, 1, 3, 5, 9, ... 65,
@@ -41,6 +42,7 @@
 
 _Static_assert(CAPACITY(1) == FIRST_CAPACITY, "the smallest sheaf in use holds any first one");
 
+_Atomic uint64_t area_drains;
 static struct boot_pool sheaf_pool[NR_SHEAF_SIZES];
 static _Atomic size_t barns_bytes; /* of objects in full sheaves, of all classes */
 
@@ -103,13 +105,17 @@ static uint16_t first_capacity(const struct barn *b)
 	return (uint16_t)max_size(n, MIN_FIRST_CAPACITY);
 }
 
+/* Of a number that had a cache before, too: its counters begin again. */
 void barn_setup(struct barn *b, size_t object_size)
 {
 	size_t max = min_size(MAX_SHEAF_BYTES / object_size, CAPACITY(NR_SHEAF_SIZES - 1));
 
+	lock_take(&b->lock, RANK_BARN);
 	b->object_size = (uint16_t)object_size;
 	b->max_capacity = (uint16_t)max_size(max, MIN_CAPACITY);
 	b->capacity = first_capacity(b);
+	b->nr_gets = b->nr_refills = b->nr_overs = b->nr_puts = b->nr_drains = 0;
+	lock_drop(&b->lock, RANK_BARN);
 }
 
 /* See 5 in sheaf.h. Not for the sake of a few pages. */
@@ -258,11 +264,20 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 	return NULL;
 }
 
+/* Into a larger one that is empty; the other has no more use. */
+static void move_all(struct sheaf *from, struct sheaf *to)
+{
+	memcpy(to->slot, from->slot, from->nr * sizeof(void *));
+	to->nr = from->nr;
+	sheaf_put(from);
+}
+
 struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *full, *larger = NULL;
 	int run = run_out(empty);
+	bool is_outgrown = false;
 	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
@@ -272,15 +287,22 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 	if (full) {
 		b->nr_gets++;
 		count_bytes(b, full, false);
-		empty = keep_empty(b, empty);
+		is_outgrown = empty && full->capacity < capacity && empty->capacity >= capacity;
+		if (!is_outgrown)
+			empty = keep_empty(b, empty);
 	} else {
 		b->nr_refills++;
 		if (!empty || empty->capacity < capacity)
 			larger = pop_empty(b);
 	}
 	lock_drop(&b->lock, RANK_BARN);
-	if (full) {
+	if (full && is_outgrown) { /* else the small one would stay in use as long as the barn never runs out */
+		move_all(full, empty);
+		full = empty;
+	} else if (full) {
 		retire(empty);
+	}
+	if (full) {
 		full->run = (int8_t)run;
 		return full;
 	}
@@ -398,6 +420,7 @@ void barn_drain(struct kmem_cache *c)
 	struct sheaf *full, *empty, *s;
 	unsigned nr_full;
 
+	drain_begin(cache_drains(c));
 	lock_take(&b->lock, RANK_BARN);
 	full = b->full;
 	nr_full = b->nr_full;
@@ -420,6 +443,7 @@ void barn_drain(struct kmem_cache *c)
 		empty = s->next;
 		retire(s);
 	}
+	drain_end(cache_drains(c));
 }
 
 void barn_snapshot(struct barn *b, struct cache_info *info)

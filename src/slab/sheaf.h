@@ -66,6 +66,28 @@ static inline struct sheaf *sheaf_of_sentinel(void *word)
 /* The sheaf of a top, with nr set; NULL for the sentinels that all CPUs share. The caller owns it. */
 struct sheaf *sheaf_of_top(void **top);
 
+/*
+ * Around what takes objects out of sheaves to bring them home: meanwhile they are in nobody's sheaf, and free. Who counts
+ * live objects looks at the word before and after: it counted right where none ran and none has begun. One word
+ * for drains of whole areas, one in each typed cache for its own; nobody counts malloc's.
+ *
+ *     word = begun << 32 | running
+ */
+#define DRAIN_BEGUN (1ull << 32)
+extern _Atomic uint64_t area_drains __attribute__((visibility("hidden")));
+
+static inline void drain_begin(_Atomic uint64_t *drains)
+{
+	if (drains)
+		atomic_fetch_add(drains, DRAIN_BEGUN + 1);
+}
+
+static inline void drain_end(_Atomic uint64_t *drains)
+{
+	if (drains)
+		atomic_fetch_sub(drains, 1);
+}
+
 void barn_setup(struct barn *b, size_t object_size);
 /*
  * A sheaf with at least one object, in exchange for an empty one (or NULL). NULL when there is no memory: the empty

@@ -12,9 +12,11 @@
 #include "page/limit.h"
 #include "slab/hardened.h"
 #include "slab/sheaf.h"
+#include "slab/typed.h"
 
-struct kmem_cache *caches[NR_CLASSES] reader_root(caches);
-static struct lock caches_lock; /* RANK_CACHE: making one */
+struct kmem_cache *caches[NR_CACHES] reader_root(caches);
+struct lock caches_lock; /* RANK_CACHES */
+static unsigned end_of_caches; /* above NR_CLASSES; read without the lock */
 
 static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
 
@@ -57,26 +59,50 @@ static unsigned full_order(size_t size)
 	return bslab_options.hardened ? (unsigned)max_size(order, HARDENED_ORDER) : order;
 }
 
-static struct kmem_cache *cache_create(unsigned class)
+void cache_setup(struct kmem_cache *c, unsigned class, size_t size)
 {
-	struct kmem_cache *c = boot_alloc(sizeof *c, _Alignof(struct kmem_cache));
-	size_t size = class == ZERO_CLASS ? ZERO_SIZE : class_size(class);
-
-	if (!c)
-		return NULL;
-	c->size = (uint32_t)size;
 	c->class = (uint8_t)class;
 	c->first_order = (uint8_t)order_of(pages_for(size));
 	c->full_order = (uint8_t)full_order(size);
 	c->reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size;
 	c->migratetype = objects_in(size, c->full_order) >= 32 ? MIGRATE_UNMOVABLE : MIGRATE_RECLAIMABLE;
 	barn_setup(&c->barn, size);
+	WRITE_ONCE(c->size, (uint32_t)size);
+}
+
+static struct kmem_cache *cache_create(unsigned class)
+{
+	struct kmem_cache *c = boot_alloc(sizeof *c, _Alignof(struct kmem_cache));
+
+	if (c)
+		cache_setup(c, class, class == ZERO_CLASS ? ZERO_SIZE : class_size(class));
 	return c;
 }
 
+/* Numbers of typed caches are used again, and their struct with them: without a cache its size is 0. */
 struct kmem_cache *cache_if_used(unsigned class)
 {
-	return __atomic_load_n(&caches[class], __ATOMIC_ACQUIRE);
+	struct kmem_cache *c = __atomic_load_n(&caches[class], __ATOMIC_ACQUIRE);
+
+	return c && READ_ONCE(c->size) ? c : NULL;
+}
+
+size_t cache_size(unsigned class)
+{
+	struct kmem_cache *c = cache_if_used(class);
+
+	return c ? c->size : 0;
+}
+
+unsigned caches_end(void)
+{
+	return (unsigned)max_size(NR_CLASSES, READ_ONCE(end_of_caches));
+}
+
+void caches_raise_end(unsigned end)
+{
+	bslab_assert(lock_is_held(&caches_lock));
+	WRITE_ONCE(end_of_caches, (unsigned)max_size(end, end_of_caches));
 }
 
 struct kmem_cache *cache_of(unsigned class)
@@ -84,13 +110,13 @@ struct kmem_cache *cache_of(unsigned class)
 	struct kmem_cache *c = cache_if_used(class);
 
 	if (unlikely(!c)) {
-		lock_take(&caches_lock, RANK_CACHE);
+		lock_take(&caches_lock, RANK_CACHES);
 		c = caches[class];
 		if (!c) {
 			c = cache_create(class);
 			__atomic_store_n(&caches[class], c, __ATOMIC_RELEASE);
 		}
-		lock_drop(&caches_lock, RANK_CACHE);
+		lock_drop(&caches_lock, RANK_CACHES);
 	}
 	return c;
 }
@@ -102,12 +128,18 @@ uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
 
 /* --- slabs come and go -------------------------------------------------------- */
 
+/* Hardened: its objects are blocks as slab/hardened.h has them. Those of typed caches keep what is in them. */
+static bool cache_has_words(const struct kmem_cache *c)
+{
+	return bslab_options.hardened && !c->typed;
+}
+
 static unsigned nr_words_for(unsigned nr_objects)
 {
 	return (nr_objects + 63) / 64;
 }
 
-static unsigned slab_nr_objects(const struct slab *s)
+unsigned slab_nr_objects(const struct slab *s)
 {
 	return atomic_load_explicit(&s->nr_objects, memory_order_relaxed);
 }
@@ -120,6 +152,13 @@ static unsigned slab_nr_words(const struct slab *s)
 static size_t slab_nr_pages(const struct slab *s)
 {
 	return pages_for((size_t)slab_nr_objects(s) * s->cache->size);
+}
+
+static page_desc_t desc_of_slab(const struct slab *s, unsigned cache)
+{
+	if (cache >= NR_CLASSES)
+		return desc_of_pointer(s, (enum page_type)cache, 0);
+	return bslab_options.hardened ? desc_of_pointer(s, PAGE_OBJECTS, 0) : desc_of_pointer(s, PAGE_NONE, cache);
 }
 
 static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigned nr_objects)
@@ -136,8 +175,7 @@ static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigne
 	}
 	atomic_store_explicit(&s->nr_free, (int16_t)nr_objects, memory_order_relaxed);
 	atomic_store_explicit(&s->state, SLAB_DEAD, memory_order_relaxed); /* until it is on the list */
-	map_set_range(s->base, slab_nr_pages(s),
-		      bslab_options.hardened ? desc_of_pointer(s, PAGE_OBJECTS, 0) : desc_of_pointer(s, PAGE_NONE, c->class));
+	map_set_range(s->base, slab_nr_pages(s), desc_of_slab(s, c->class));
 }
 
 /* Hardened: between two pages that trap. */
@@ -186,7 +224,8 @@ static void slab_free_hardened(struct slab *s)
 {
 	unsigned n = (unsigned)slab_nr_pages(s);
 
-	slab_check_clean(s);
+	if (cache_has_words(s->cache))
+		slab_check_clean(s);
 	map_set_range(s->base, n, 0); /* the header may serve another slab before they are free */
 	guard_free_pages((void *)s->base, n);
 }
@@ -217,8 +256,10 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 		boot_pool_put(&slab_pool[nr_words], s);
 		return NULL;
 	}
+	if (unlikely(c->typed != NULL))
+		typed_construct(c, pages, nr_objects);
 	slab_init(s, c, pages, nr_objects);
-	if (unlikely(bslab_options.hardened))
+	if (unlikely(cache_has_words(c)))
 		slab_harden(s, zeroed);
 	PROBE(slab_create, c->size, pages, nr_objects, nr_pages);
 	return s;
@@ -320,7 +361,7 @@ static void take_bits(struct slab *s, unsigned max, struct taken *t)
 	for (w = 0; w < t->nr_words; w++) {
 		uint64_t mask = t->n < max ? lowest_bits(atomic_load(&s->free[w]), max - t->n) : 0;
 
-		if (unlikely(bslab_options.hardened))
+		if (unlikely(cache_has_words(s->cache)))
 			objects_leave(s, w, mask);
 		t->mask[w] = mask;
 		if (mask)
@@ -371,7 +412,11 @@ static void take_from(struct kmem_cache *c, struct slab *s, unsigned max, struct
 
 static bool take_from_partial(struct kmem_cache *c, unsigned max, struct taken *t)
 {
+	struct slab *s;
+
 	lock_take(&c->lock, RANK_CACHE);
+	if (unlikely(!c->partial.first && c->typed) && (s = typed_take_back(c)))
+		partial_add(c, s, false);
 	if (!c->partial.first) {
 		lock_drop(&c->lock, RANK_CACHE);
 		return false;
@@ -457,25 +502,59 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
 /* The last partial slab stays if it is small: the next refill would make a new one. */
 static bool slab_is_kept(const struct kmem_cache *c, const struct slab *s)
 {
-	return c->partial.first == c->partial.last && slab_nr_pages(s) <= MAX_KEPT_PAGES;
+	return !typed_is_dying(c) && c->partial.first == c->partial.last && slab_nr_pages(s) <= MAX_KEPT_PAGES;
+}
+
+void slab_retire(struct kmem_cache *c, struct slab *s, struct list *dead)
+{
+	if (unlikely(c->typed != NULL))
+		atomic_fetch_add(&c->typed->nr_retiring, 1); /* first: see is_home() in typed.c */
+	count_slab(c, s, -1);
+	list_add(dead, &s->node);
+}
+
+void slabs_destroy(struct kmem_cache *c, struct list *dead)
+{
+	struct list_node *n, *next;
+
+	for (n = dead->first; n; n = next) {
+		next = n->next;
+		slab_destroy(container_of(n, struct slab, node));
+		if (unlikely(c->typed != NULL))
+			atomic_fetch_sub(&c->typed->nr_retiring, 1);
+	}
+}
+
+/* A slab that is wholly free leaves: its pages go when the lock is dropped or, of a type-stable cache, after a grace period. */
+static void slab_leave(struct kmem_cache *c, struct slab *s, struct list *dead)
+{
+	partial_del(c, s, SLAB_DEAD);
+	if (unlikely(typed_is_stable(c)))
+		typed_defer(c, s);
+	else
+		slab_retire(c, s, dead);
+}
+
+static void slabs_gone(struct kmem_cache *c, struct list *dead)
+{
+	slabs_destroy(c, dead);
+	if (unlikely(typed_is_stable(c)))
+		typed_poll(c);
 }
 
 /* Puts the slab where it belongs after bits were set in it. */
 static void slab_settle(struct kmem_cache *c, struct slab *s)
 {
-	bool dead = false;
+	struct list dead = {0};
 
 	lock_take(&c->lock, RANK_CACHE);
 	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) && slab_has_free(s))
 		partial_add(c, s, true);
-	if (atomic_load(&s->state) == slab_state(c, SLAB_PARTIAL) && (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s) && !slab_is_kept(c, s)) {
-		partial_del(c, s, SLAB_DEAD);
-		count_slab(c, s, -1);
-		dead = true;
-	}
+	if (atomic_load(&s->state) == slab_state(c, SLAB_PARTIAL) &&
+	    (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s) && !slab_is_kept(c, s))
+		slab_leave(c, s, &dead);
 	lock_drop(&c->lock, RANK_CACHE);
-	if (dead)
-		slab_destroy(s);
+	slabs_gone(c, &dead);
 }
 
 static void report_double_free(struct slab *s, unsigned word, uint64_t bits)
@@ -538,7 +617,7 @@ static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s,
 	return nr_given;
 }
 
-void slab_give(struct kmem_cache *c, void **objects, unsigned n)
+void slab_give(struct kmem_cache *c, void *const *objects, unsigned n)
 {
 	struct group groups[NR_GROUPS] = {0};
 	unsigned i, index, nr_given = 0;
@@ -548,7 +627,7 @@ void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 		page_desc_t d = map_lookup(addr);
 		struct slab *s = slab_of(d);
 
-		if (unlikely(desc_class(d) != c->class) && !is_hardened_object(d, c)) {
+		if (unlikely(desc_cache(d) != c->class) && !is_hardened_object(d, c)) {
 			/* Its slab was given back with it: it was free before. */
 			bug_caller("double free of %p", objects[i]);
 			continue;
@@ -613,15 +692,10 @@ void cache_shrink(struct kmem_cache *c)
 		next = n->next;
 		if ((unsigned)atomic_load(&s->nr_free) != slab_nr_objects(s))
 			continue;
-		partial_del(c, s, SLAB_DEAD);
-		count_slab(c, s, -1);
-		list_add(&dead, n);
+		slab_leave(c, s, &dead);
 	}
 	lock_drop(&c->lock, RANK_CACHE);
-	for (n = dead.first; n; n = next) {
-		next = n->next;
-		slab_destroy(container_of(n, struct slab, node));
-	}
+	slabs_gone(c, &dead);
 }
 
 unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN])
@@ -639,20 +713,17 @@ unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN])
 /* It is the last partial slab, and so the first: see slab_is_kept(). */
 void cache_shrink_kept(struct kmem_cache *c)
 {
+	struct list dead = {0};
 	struct slab *s = NULL;
 
 	lock_take(&c->lock, RANK_CACHE);
 	if (c->partial.first)
 		s = container_of(c->partial.first, struct slab, node);
 	if (s && (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s)) {
-		partial_del(c, s, SLAB_DEAD);
-		count_slab(c, s, -1);
-	} else {
-		s = NULL;
+		slab_leave(c, s, &dead);
 	}
 	lock_drop(&c->lock, RANK_CACHE);
-	if (s)
-		slab_destroy(s);
+	slabs_gone(c, &dead);
 }
 
 bool cache_snapshot(unsigned class, struct cache_info *info)
@@ -664,6 +735,8 @@ bool cache_snapshot(unsigned class, struct cache_info *info)
 	if (!c)
 		return false;
 	info->size = c->size;
+	if (c->typed)
+		memcpy(info->name, c->typed->name, sizeof info->name);
 	info->migratetype = c->migratetype;
 	info->objects_per_slab = objects_in(c->size, c->full_order);
 	info->pages_per_slab = pages_for(info->objects_per_slab * info->size);
@@ -689,7 +762,7 @@ void slab_fork_prepare(void)
 	unsigned i;
 
 	lock_take_nested(&caches_lock);
-	for (i = 0; i < NR_CLASSES; i++)
+	for (i = 0; i < caches_end(); i++)
 		if (caches[i]) {
 			lock_take_nested(&caches[i]->lock);
 			lock_take_nested(&caches[i]->barn.lock);
@@ -700,12 +773,14 @@ void slab_fork_done(bool child)
 {
 	unsigned i;
 
-	for (i = 0; i < NR_CLASSES; i++) {
+	for (i = 0; i < caches_end(); i++) {
 		struct kmem_cache *c = caches[i];
 
 		if (!c)
 			continue;
 		if (child) {
+			if (c->typed)
+				typed_fork_child(c);
 			lock_reset(&c->barn.lock);
 			lock_reset(&c->lock);
 		} else {

@@ -50,8 +50,10 @@
 #define MAX_SLAB_OBJECTS 512
 #define MAX_SLAB_ORDER 6
 #define MAX_SLAB_WORDS (MAX_SLAB_OBJECTS / 64)
+#define CACHE_NAME_SIZE 32 /* with the zero behind it */
 
 struct sheaf;
+struct typed;
 
 /* Full and empty sheaves between the CPUs (Linux: struct node_barn). Under its lock. */
 struct barn {
@@ -72,11 +74,12 @@ struct kmem_cache {
 	/* Constant: */
 	uint32_t size;	     /* bytes per object */
 	uint64_t reciprocal; /* ceil(2^40 / size): object_index() */
-	uint8_t class;
+	uint8_t class; /* from NR_CLASSES on the number of a typed cache, which has no size class */
 	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
 	uint8_t migratetype;
 	_Atomic size_t nr_out; /* objects taken from slabs and not yet given back, in use or in sheaves */
 	_Atomic uint64_t nr_uncached_allocs, nr_uncached_frees; /* single objects that passed the sheaves by; relaxed */
+	struct typed *typed; /* NULL in malloc's: slab/typed.h */
 	/* Under lock: */
 	struct lock lock;
 	uint32_t nr_slabs, nr_partial; /* nr_partial: on the list */
@@ -107,8 +110,22 @@ struct slab {
  * touches fewer pages than a table of them has.
  */
 struct kmem_cache *cache_of(unsigned class);
-/* NULL for a class never used. */
+/* NULL for a class never used, and for a number that no typed cache has. */
 struct kmem_cache *cache_if_used(unsigned class);
+/* Bytes of an object; 0 for a class never used. */
+size_t cache_size(unsigned class);
+/* From here on no number was ever used. */
+unsigned caches_end(void);
+
+/* For slab/typed.c: the making of caches, and of their geometry. */
+extern struct kmem_cache *caches[NR_CACHES] reader_root(caches);
+extern struct lock caches_lock __attribute__((visibility("hidden"))); /* RANK_CACHES: making one, and its end */
+void caches_raise_end(unsigned end);
+void cache_setup(struct kmem_cache *c, unsigned class, size_t size);
+/* Slabs that are unlinked and DEAD: counted out under lock, and destroyed when it was dropped. */
+void slab_retire(struct kmem_cache *c, struct slab *s, struct list *dead);
+void slabs_destroy(struct kmem_cache *c, struct list *dead);
+unsigned slab_nr_objects(const struct slab *s);
 
 /*
  * Takes up to n objects; out[0] has the highest address of those taken from one slab, so that a stack filled in
@@ -119,7 +136,7 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
  * Gives n objects back, grouped by slab. What is not an object of the cache, or is free already, is reported with
  * the pointer and left out.
  */
-void slab_give(struct kmem_cache *c, void **objects, unsigned n);
+void slab_give(struct kmem_cache *c, void *const *objects, unsigned n);
 
 /*
  * One object of a slab that is fuller, by its share of free objects, than another one; NULL when there is none among
@@ -193,6 +210,7 @@ unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN]);
 
 struct cache_info {
 	size_t size; /* 0: never used */
+	char name[CACHE_NAME_SIZE];
 	unsigned migratetype;
 	size_t objects_per_slab, pages_per_slab; /* of the largest slabs; 6 above */
 	size_t nr_slabs, nr_objects, nr_pages; /* nr_objects: free or not */

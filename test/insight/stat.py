@@ -320,7 +320,7 @@ def check_damaged(path, core):
     layout = note + len("blsb") + len("bslab\0\0\0") + 4
     other = bytearray(data)
     other[layout] ^= 1
-    refused("another layout", damaged(other), 1, r"has bslab [0-9.]+ with layout 1\.[0-9a-f]{8}; this bslab-stat [0-9.]+ reads layout 1\.[0-9a-f]{8}")
+    refused("another layout", damaged(other), 1, r"has bslab [0-9.]+ with layout 2\.[0-9a-f]{8}; this bslab-stat [0-9.]+ reads layout 2\.[0-9a-f]{8}")
     # What the core does not hold is in the file, if it is the same file.
     bare = damaged(without_first_pages(data, LIBRARY))
     check("core without files' pages: read from the file", "MemTotal" in look(*bare, "--lib", LIBRARY, "meminfo"))
@@ -356,7 +356,7 @@ def case_errors():
     refused("too many libraries", ["--core", "core"] + ["--lib", "library"] * 1000, 2, "too many files")
     check("unknown option", stat(PROGRAM, "--nonsense")[0] == 2)
     check("help", "usage: bslab-stat PID" in look("--help"))
-    check("version", re.fullmatch(r"bslab-stat [0-9.]+, layout 1\.[0-9a-f]{8}\n", look("--version")))
+    check("version", re.fullmatch(r"bslab-stat [0-9.]+, layout 2\.[0-9a-f]{8}\n", look("--version")))
     env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     with subprocess.Popen(["sleep", "60"], env=env) as sleep:
         time.sleep(0.1)

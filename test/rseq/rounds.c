@@ -6,6 +6,7 @@
  */
 #include "rounds.h"
 
+#include <bslab/kmem.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -27,6 +28,7 @@
 #define NR_BULK 600  /* exchanges sheaves with the barn */
 #define NR_VISITS 5000 /* slow paths enough to look at the clock */
 #define NR_EACH 3
+#define NR_TYPED 40
 
 static struct talk talk;
 static uint64_t *held[MAX_HELD];
@@ -76,6 +78,7 @@ static const struct {
 } allocs[] = {
     {"malloc", BY_SIZE},
     {"bslab_malloc", BY_SIZE},
+    {"bslab_kmalloc", BY_SIZE},
     {"valloc", BY_SIZE},
     {"_Znwm", BY_SIZE},
     {"_ZnwmRKSt9nothrow_t", BY_SIZE},
@@ -145,6 +148,52 @@ static void free_by(unsigned which, uint64_t *p)
 		((free_call)free_at[which])(p, SIZE, SIZE);
 }
 
+/* --- a typed cache ---------------------------------------------------------------------------- */
+
+static struct {
+	struct bslab_cache *cache;
+	__typeof__(bslab_cache_create) *create;
+	__typeof__(bslab_cache_alloc) *alloc, *zalloc;
+	__typeof__(bslab_cache_free) *free;
+	__typeof__(bslab_cache_alloc_bulk) *alloc_bulk;
+	__typeof__(bslab_cache_free_bulk) *free_bulk;
+} typed;
+
+static void typed_find(void)
+{
+	typed.create = find("bslab_cache_create");
+	typed.alloc = find("bslab_cache_alloc");
+	typed.zalloc = find("bslab_cache_zalloc");
+	typed.free = find("bslab_cache_free");
+	typed.alloc_bulk = find("bslab_cache_alloc_bulk");
+	typed.free_bulk = find("bslab_cache_free_bulk");
+	typed.cache = typed.create("rounds", SIZE, 0, BSLAB_CACHE_NO_MERGE, NULL);
+	if (!typed.cache)
+		fail("no cache");
+}
+
+static void typed_round(void)
+{
+	void *bulk[NR_TYPED];
+	unsigned first = nr_held, i;
+
+	for (i = 0; i < NR_EACH; i++) {
+		hold(typed.alloc(typed.cache));
+		hold(typed.zalloc(typed.cache));
+	}
+	if (typed.alloc_bulk(typed.cache, NR_TYPED, bulk) != NR_TYPED)
+		fail("no memory");
+	for (i = 0; i < NR_TYPED; i++)
+		hold(bulk[i]);
+	for (i = 0; i < NR_TYPED; i++)
+		check(bulk[i] = held[--nr_held]);
+	typed.free_bulk(typed.cache, NR_TYPED, bulk);
+	while (nr_held > first) {
+		check(held[--nr_held]);
+		typed.free(typed.cache, held[nr_held]);
+	}
+}
+
 /* --- rounds ---------------------------------------------------------------------------------- */
 
 static void release(unsigned which)
@@ -192,6 +241,7 @@ static void round_once(void)
 	}
 	for (f = 0; f < NR_FREES; f++)
 		release(f);
+	typed_round();
 	for (i = 0; i < NR_BULK; i++)
 		hold(malloc(SIZE));
 	while (nr_held)
@@ -224,6 +274,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		p[i] = (uint64_t)(uintptr_t)p ^ i;
 	kept = p;
 	free(malloc(SIZE));
+	typed.free(typed.cache, typed.alloc(typed.cache));
 }
 
 /* Of the mode in force, which must be the one asked for. */
@@ -261,6 +312,7 @@ void rounds(bool refuses_barrier)
 		alloc_at[i] = find(allocs[i].name);
 	for (unsigned i = 0; i < NR_FREES; i++)
 		free_at[i] = find(frees[i]);
+	typed_find();
 	sigaction(SIGUSR1, &action, NULL);
 	if (refuses_barrier)
 		refuse_barrier();

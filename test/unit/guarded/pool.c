@@ -11,7 +11,7 @@ static const struct caller nobody;
 
 static void setup(void)
 {
-	cr_assert(pool_start());
+	cr_assert(guarded_pool_start());
 }
 
 TestSuite(pool, .init = setup);
@@ -23,7 +23,7 @@ static struct guarded_slot *slot_of(const void *p)
 
 static bool give(void *p, uintptr_t *damage)
 {
-	return pool_free(slot_of(p), (uintptr_t)p, &nobody, damage);
+	return guarded_pool_free(slot_of(p), (uintptr_t)p, &nobody, damage);
 }
 
 Test(pool, a_block_stands_at_one_end_of_its_page)
@@ -32,7 +32,7 @@ Test(pool, a_block_stands_at_one_end_of_its_page)
 	uintptr_t damage;
 
 	for (int i = 0; i < 100; i++) {
-		char *p = pool_alloc(100, 1, &nobody);
+		char *p = guarded_pool_alloc(100, 1, &nobody);
 		uintptr_t at = (uintptr_t)p % BSLAB_PAGE_SIZE;
 
 		cr_assert_eq((uintptr_t)p % 16, 0);
@@ -54,22 +54,22 @@ Test(pool, alignment_is_kept)
 {
 	for (size_t align = 1; align <= BSLAB_PAGE_SIZE; align *= 2)
 		for (size_t size = 1; size <= BSLAB_PAGE_SIZE; size = 3 * size + 1) {
-			void *p = pool_alloc(size, align, &nobody);
+			void *p = guarded_pool_alloc(size, align, &nobody);
 			uintptr_t damage;
 
 			cr_assert_eq((uintptr_t)p % align, 0);
 			cr_assert_leq((uintptr_t)p % BSLAB_PAGE_SIZE + size, BSLAB_PAGE_SIZE);
 			cr_assert(give(p, &damage));
 		}
-	cr_assert_null(pool_alloc(BSLAB_PAGE_SIZE + 1, 1, &nobody));
-	cr_assert_null(pool_alloc(1, 2 * BSLAB_PAGE_SIZE, &nobody));
-	cr_assert_null(pool_alloc(0, 1, &nobody));
+	cr_assert_null(guarded_pool_alloc(BSLAB_PAGE_SIZE + 1, 1, &nobody));
+	cr_assert_null(guarded_pool_alloc(1, 2 * BSLAB_PAGE_SIZE, &nobody));
+	cr_assert_null(guarded_pool_alloc(0, 1, &nobody));
 }
 
 Test(pool, sees_what_is_written_beside)
 {
 	for (int i = 0; i < 40; i++) {
-		char *p = pool_alloc(101, 1, &nobody);
+		char *p = guarded_pool_alloc(101, 1, &nobody);
 		uintptr_t damage;
 		bool at_start = (uintptr_t)p % BSLAB_PAGE_SIZE == 0;
 		char *beside = i % 2 || at_start ? p + 101 : p - 1;
@@ -82,7 +82,7 @@ Test(pool, sees_what_is_written_beside)
 
 Test(pool, one_free_wins_and_slots_wait)
 {
-	char *p = pool_alloc(10, 1, &nobody), *q;
+	char *p = guarded_pool_alloc(10, 1, &nobody), *q;
 	uintptr_t damage;
 
 	cr_assert(slot_is_live(slot_of(p), (uintptr_t)p));
@@ -90,7 +90,7 @@ Test(pool, one_free_wins_and_slots_wait)
 	cr_assert(give(p, &damage));
 	cr_assert_not(give(p, &damage));
 	for (int i = 0; i < NR_SLOTS - 1; i++) {
-		q = pool_alloc(10, 1, &nobody);
+		q = guarded_pool_alloc(10, 1, &nobody);
 		cr_assert_neq(align_down((uintptr_t)q, BSLAB_PAGE_SIZE), align_down((uintptr_t)p, BSLAB_PAGE_SIZE));
 		cr_assert(give(q, &damage));
 	}
@@ -102,30 +102,30 @@ Test(pool, ends_when_all_are_live)
 	uintptr_t damage;
 
 	for (int i = 0; i < NR_SLOTS; i++)
-		cr_assert_not_null(p[i] = pool_alloc(10, 1, &nobody));
-	cr_assert_null(pool_alloc(10, 1, &nobody));
+		cr_assert_not_null(p[i] = guarded_pool_alloc(10, 1, &nobody));
+	cr_assert_null(guarded_pool_alloc(10, 1, &nobody));
 	cr_assert(give(p[7], &damage));
-	cr_assert_not_null(pool_alloc(10, 1, &nobody));
+	cr_assert_not_null(guarded_pool_alloc(10, 1, &nobody));
 }
 
 Test(pool, finds_the_nearest_block)
 {
-	char *p = pool_alloc(16, 1, &nobody);
+	char *p = guarded_pool_alloc(16, 1, &nobody);
 	struct guarded_slot *s = slot_of(p);
 	int i = 0;
 
-	cr_assert_eq(pool_find((uintptr_t)p), s);
-	cr_assert_eq(pool_find((uintptr_t)p + 16), s);
-	cr_assert_eq(pool_find((uintptr_t)p - 1), s);
-	cr_assert_null(pool_find((uintptr_t)&i));
-	cr_assert_null(pool_find((uintptr_t)p + 40 * BSLAB_PAGE_SIZE), "a slot never used");
+	cr_assert_eq(guarded_pool_find((uintptr_t)p), s);
+	cr_assert_eq(guarded_pool_find((uintptr_t)p + 16), s);
+	cr_assert_eq(guarded_pool_find((uintptr_t)p - 1), s);
+	cr_assert_null(guarded_pool_find((uintptr_t)&i));
+	cr_assert_null(guarded_pool_find((uintptr_t)p + 40 * BSLAB_PAGE_SIZE), "a slot never used");
 }
 
 Test(pool, a_page_that_cannot_be_opened_is_left)
 {
 	fake_fail_at(1u << FAKE_UNGUARD, 1, false);
-	cr_assert_null(pool_alloc(10, 1, &nobody));
-	cr_assert_not_null(pool_alloc(10, 1, &nobody));
+	cr_assert_null(guarded_pool_alloc(10, 1, &nobody));
+	cr_assert_not_null(guarded_pool_alloc(10, 1, &nobody));
 }
 
 /* All slots serve, and their pages are open while they do. */
@@ -134,7 +134,7 @@ static void use_all_slots_twice(void)
 	uintptr_t damage;
 
 	for (int i = 0; i < 2 * NR_SLOTS; i++) {
-		char *p = pool_alloc(10, 1, &nobody);
+		char *p = guarded_pool_alloc(10, 1, &nobody);
 
 		cr_assert_not_null(p);
 		cr_assert_eq(fake_page(p), FAKE_COMMITTED, "the %d-th", i);
@@ -150,7 +150,7 @@ Test(pool, markers_may_be_refused_for_a_while)
 	char *p;
 
 	for (int i = 0; i < NR_SLOTS / 2; i++) {
-		p = pool_alloc(10, 1, &nobody);
+		p = guarded_pool_alloc(10, 1, &nobody);
 		fake_fail_at(1u << FAKE_GUARD, 1, false);
 		cr_assert(give(p, &damage));
 		cr_assert_eq(fake_page(p), FAKE_CLOSED);
@@ -161,14 +161,14 @@ Test(pool, markers_may_be_refused_for_a_while)
 Test(pool_locked, markers_may_be_had_later)
 {
 	fake_fail_at(1u << FAKE_GUARD, 1, false);
-	cr_assert(pool_start());
+	cr_assert(guarded_pool_start());
 	use_all_slots_twice();
 }
 
 /* Neither way: the page stays open, and serves again. */
 Test(pool, a_page_may_stay_open)
 {
-	char *p = pool_alloc(10, 1, &nobody);
+	char *p = guarded_pool_alloc(10, 1, &nobody);
 	uintptr_t damage;
 
 	memset(p, 'x', 10);
@@ -183,7 +183,7 @@ Test(pool, a_page_may_stay_open)
 /* libgcc may free a block while a sample is taken. */
 Test(pool, a_free_within_a_sample_leaves_it_one)
 {
-	char *p = pool_alloc(10, 1, &nobody);
+	char *p = guarded_pool_alloc(10, 1, &nobody);
 	uintptr_t damage;
 
 	thread_state.in_profile = true;

@@ -27,7 +27,7 @@ Test(fork, takes_no_lock_of_what_is_off, .timeout = 20)
 	cr_assert_not(guarded_is_on());
 	cr_assert_eq(pthread_create(&thread, NULL, sleep_on, NULL), 0);
 	hardened_fork_prepare();
-	pool_fork_prepare();
+	guarded_pool_fork_prepare();
 	if (fork() == 0)
 		_exit(5);
 	wait(&status);

@@ -94,6 +94,30 @@ Test(percpu, last_in_first_out)
 	cr_assert_eq(get(), a);
 }
 
+static uint64_t nr_barn_visits(void)
+{
+	struct cache_info info = snapshot();
+
+	return info.nr_gets + info.nr_refills + info.nr_overs;
+}
+
+/* Small sheaves from the start do not stay in use between the CPU and the barn. */
+Test(percpu, bursts_of_one_length_come_to_need_no_barn)
+{
+	void *held[32];
+	uint64_t before = 0;
+
+	for (int round = 0; round < 300; round++) {
+		if (round == 200)
+			before = nr_barn_visits();
+		for (int i = 0; i < 32; i++)
+			held[i] = get();
+		for (int i = 0; i < 32; i++)
+			put(held[i]);
+	}
+	cr_assert_leq(nr_barn_visits(), before + 20); /* on another CPU it begins anew */
+}
+
 Test(percpu, objects_are_distinct_over_many_sheaves)
 {
 	static uint64_t *held[5000];
