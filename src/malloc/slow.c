@@ -4,6 +4,7 @@
 
 #include "base/probe.h"
 #include "large/large.h"
+#include "malloc/clear.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
@@ -206,7 +207,9 @@ static out_of_line void *calloc_rest(size_t size, bool is_counted)
 	bool zeroed = false;
 	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
 
-	return p && !zeroed ? memset(p, 0, size) : p;
+	if (p && !zeroed)
+		block_clear(p, size);
+	return p;
 }
 
 void *calloc_slow(size_t size)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -162,6 +163,34 @@ Test(api, calloc_is_zero_where_free_left_something)
 		for (int i = 0; i < 3; i++)
 			bslab_free(p[i]);
 	}
+}
+
+static size_t nr_resident(const void *p, size_t size)
+{
+	unsigned char pages[256];
+	size_t n = 0;
+
+	cr_assert_leq(size, sizeof pages * BSLAB_PAGE_SIZE);
+	cr_assert_eq(mincore((void *)p, size, pages), 0);
+	for (size_t i = 0; i < size / BSLAB_PAGE_SIZE; i++)
+		n += pages[i] & 1;
+	return n;
+}
+
+/* A table of which little is used, again and again, stays as small as what is used of it. */
+Test(api, calloc_makes_nothing_resident_that_was_not)
+{
+	char *p = NULL;
+
+	for (int i = 0; i < 20; i++) {
+		p = bslab_calloc(1, MIB);
+		cr_assert_leq(nr_resident(p, MIB), 128);
+		p[i * BSLAB_PAGE_SIZE] = 1;
+		bslab_free(p);
+	}
+	p = bslab_calloc(1, MIB);
+	cr_assert(is_zero(p, MIB));
+	bslab_free(p);
 }
 
 /* --- aligned ---------------------------------------------------------------------------------- */
