@@ -365,6 +365,14 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 	return alloc_uncached(c, pages_flags);
 }
 
+/* See 6 in percpu.h. All CPUs count together: it need not be exact. */
+#define MAX_STRAYS 16
+
+static bool is_stray(struct kmem_cache *c)
+{
+	return atomic_fetch_add_explicit(&c->nr_strays, 1, memory_order_relaxed) % MAX_STRAYS != MAX_STRAYS - 1;
+}
+
 /* `s` was full when this CPU's top was read; rarely, its memory has by now begun another life. */
 static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj)
 {
@@ -399,6 +407,8 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 		}
 		if ((uintptr_t)top[0] & 1) {
 			if (top == NONE_TOP) {
+				if (is_stray(c))
+					break;
 				free_into_new_sheaf(c, NULL, obj);
 				return;
 			}

@@ -31,6 +31,10 @@
  *    So a class that was hot once does not hold its pages for good. Areas of CPUs
  *    that ran next to no slow path for a second, and hold 32 KiB, are emptied by
  *    whoever looks, as in 4.
+ * 6. Strays. What a CPU frees and has no sheaf for, another has allocated, and may
+ *    have its neighbours in the cache line: it goes home to its slab. Were it handed out here
+ *    again, the two CPUs would write to one line (Berger et al., ASPLOS 2000: passive false
+ *    sharing). A CPU that goes on so gets a sheaf with the MAX_STRAYS'th.
  */
 #ifndef BSLAB_PERCPU_H
 #define BSLAB_PERCPU_H

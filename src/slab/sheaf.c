@@ -246,6 +246,7 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 	n = (s->capacity + 1u) / 2;
 	if (is_one_way(s->run))
 		n = (unsigned)min_size(n, one_way_capacity(c));
+	n = (unsigned)min_size(align_up(n, c->line_objects), s->capacity);
 	s->nr = (uint16_t)slab_take(c, s->slot, n, pages_flags);
 	PROBE(sheaf_refill, c->size, s->nr, s->capacity);
 	if (s->nr)

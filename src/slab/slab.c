@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/slab.h"
 
+#include <string.h>
+
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
@@ -65,6 +67,7 @@ static struct kmem_cache *cache_create(unsigned class)
 		return NULL;
 	c->size = (uint32_t)size;
 	c->class = (uint8_t)class;
+	c->line_objects = (uint8_t)max_size(CACHE_LINE / (size & -size), 1);
 	c->first_order = (uint8_t)order_of(pages_for(size));
 	c->full_order = (uint8_t)full_order(size);
 	c->reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size;
@@ -248,22 +251,44 @@ static uint64_t lowest_bits(uint64_t word, unsigned n)
 	return word & ~rest;
 }
 
+/* Of the groups of n bits, n a power of two, those that are all set. */
+static uint64_t whole_groups(uint64_t word, unsigned n)
+{
+	uint64_t all = word;
+	unsigned i;
+
+	for (i = 1; i < n; i *= 2)
+		all &= all >> i;
+	all &= ~0ull / ((1ull << n) - 1); /* the lowest of each group */
+	return all * ((1ull << n) - 1);
+}
+
 /* Only the holder of the lock clears bits, so what was read is still there. */
-static void take_bits(struct slab *s, unsigned max, struct taken *t)
+static void take_lines(struct slab *s, unsigned nr_objects, unsigned max, struct taken *t)
 {
 	unsigned w;
+
+	for (w = 0; w < t->nr_words && t->n < max; w++) {
+		uint64_t mask = lowest_bits(whole_groups(atomic_load(&s->free[w]), nr_objects), max - t->n);
+
+		if (mask)
+			atomic_fetch_and(&s->free[w], ~mask);
+		t->mask[w] |= mask;
+		t->n += (unsigned)__builtin_popcountll(mask);
+	}
+}
+
+static void take_bits(struct slab *s, unsigned max, struct taken *t)
+{
+	unsigned nr_line_objects = s->cache->line_objects;
 
 	t->base = s->base;
 	t->n = 0;
 	t->nr_words = slab_nr_words(s);
-	for (w = 0; w < t->nr_words; w++) {
-		uint64_t mask = t->n < max ? lowest_bits(atomic_load(&s->free[w]), max - t->n) : 0;
-
-		t->mask[w] = mask;
-		if (mask)
-			atomic_fetch_and(&s->free[w], ~mask);
-		t->n += (unsigned)__builtin_popcountll(mask);
-	}
+	memset(t->mask, 0, t->nr_words * sizeof *t->mask);
+	if (nr_line_objects > 1 && max > 1)
+		take_lines(s, nr_line_objects, max, t);
+	take_lines(s, 1, max, t);
 	atomic_fetch_sub(&s->nr_free, (int16_t)t->n);
 }
 

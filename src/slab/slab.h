@@ -12,6 +12,9 @@
  *    dropped. Bits are given back without any lock, by atomic or: that also finds
  *    a bit that is already set, which is a double free.
  *
+ *    Objects that fill whole cache lines are taken before others: two CPUs
+ *    should not write to one line.
+ *
  * 3. A slab's state says where it is; it changes under the cache's lock only:
  *
  *      state    on partial list  free bits              next
@@ -75,6 +78,8 @@ struct kmem_cache {
 	uint8_t class;
 	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
 	uint8_t migratetype;
+	uint8_t line_objects; /* the fewest that fill whole cache lines: a power of two */
+	_Atomic uint8_t nr_strays; /* see 6 in percpu.h */
 	_Atomic size_t nr_out; /* objects taken from slabs and not yet given back, in use or in sheaves */
 	_Atomic uint64_t nr_uncached_allocs, nr_uncached_frees; /* single objects that passed the sheaves by; relaxed */
 	/* Under lock: */
