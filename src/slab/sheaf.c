@@ -6,6 +6,7 @@
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
+#include "os/os.h"
 #include "page/zone.h"
 
 /*
@@ -30,6 +31,9 @@
 #define FIRST_SHEAF_BYTES (16 * KIB)
 #define MIN_FIRST_CAPACITY 2u
 #define GROW_VISITS 4
+/* A visit takes some 100 ns: so many in that time are 1/1000 of it. */
+#define GROW_US 500
+#define CHEAP_SHEAF_BYTES (8 * KIB)
 #define HYSTERESIS 32
 #define ONE_WAY 4
 #define MIN_DECLINE_BYTES (256 * KIB)
@@ -155,13 +159,27 @@ static bool is_one_way(int run)
 	return run > ONE_WAY || run < -ONE_WAY;
 }
 
-static void barn_count_visit(struct barn *b, int run)
+/* Whether the capacity may grow: see 2 in sheaf.h. */
+static bool barn_count_visit(struct barn *b, int run)
 {
 	note_visit(b);
 	if (is_one_way(run) || b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
-		return;
+		return false;
 	b->nr_visits = 0;
-	WRITE_ONCE(b->capacity, (uint16_t)min_size(b->max_capacity, 2 * b->capacity));
+	return true;
+}
+
+/* Without the lock, for the clock may be a system call. */
+static void barn_grow(struct barn *b)
+{
+	bool is_cheap = (size_t)READ_ONCE(b->capacity) * b->object_size < CHEAP_SHEAF_BYTES;
+	uint64_t now = is_cheap ? 0 : os_clock_us();
+
+	lock_take(&b->lock, RANK_BARN);
+	if (is_cheap || now - b->counted_at_us < GROW_US)
+		WRITE_ONCE(b->capacity, (uint16_t)min_size(b->max_capacity, 2 * b->capacity));
+	b->counted_at_us = now;
+	lock_drop(&b->lock, RANK_BARN);
 }
 
 static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
@@ -261,9 +279,10 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 	struct sheaf *full, *larger = NULL;
 	int run = run_out(empty);
 	size_t capacity;
+	bool grows;
 
 	lock_take(&b->lock, RANK_BARN);
-	barn_count_visit(b, run);
+	grows = barn_count_visit(b, run);
 	capacity = b->capacity;
 	full = pop(&b->full, &b->nr_full);
 	if (full) {
@@ -276,6 +295,8 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 			larger = pop_empty(b);
 	}
 	lock_drop(&b->lock, RANK_BARN);
+	if (grows)
+		barn_grow(b);
 	if (full) {
 		retire(empty);
 		full->run = (int8_t)run;
@@ -309,9 +330,10 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	struct sheaf *half = NULL;
 	int run = run_over(full);
 	size_t capacity;
+	bool grows;
 
 	lock_take(&b->lock, RANK_BARN);
-	barn_count_visit(b, run);
+	grows = barn_count_visit(b, run);
 	b->nr_overs++;
 	capacity = b->capacity;
 	if (is_one_way(run))
@@ -319,6 +341,8 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	else
 		half = pop_empty(b);
 	lock_drop(&b->lock, RANK_BARN);
+	if (grows)
+		barn_grow(b);
 	if (!half)
 		half = sheaf_get(capacity);
 	if (half)

@@ -11,7 +11,10 @@
  * 2. Capacity. All classes begin with small sheaves. Each GROW_VISITS visits to
  *    the barn double the capacity of the class's next sheaves, up to what
  *    MAX_SHEAF_BYTES of objects fill: a hot class ends with few visits, a cold
- *    one keeps a few objects. A sheaf of an old capacity is retired when it
+ *    one keeps a few objects. Above CHEAP_SHEAF_BYTES of objects they grow only
+ *    while these visits come within GROW_US, so that they take more than a
+ *    thousandth of the time: a class that is visited less often costs memory
+ *    and saves nothing. A sheaf of an old capacity is retired when it
  *    comes by empty.
  *
  * 3. Hysteresis. A CPU that runs over keeps the objects that it freed last, up

@@ -63,6 +63,7 @@ struct barn {
 	uint16_t capacity, max_capacity; /* of sheaves from now on, at most */
 	uint16_t object_size, nr_visits; /* nr_visits: since the capacity last grew */
 	bool was_visited;   /* since the last look for barns that rest */
+	uint64_t counted_at_us; /* when nr_visits was last full */
 	uint64_t visited_at_ms; /* last look that found it visited; 0 once it was emptied */
 	struct sheaf *full, *empty;
 	/* Ways out of a visit, since the start. Out: of a CPU whose sheaf is empty; over: whose sheaf is full. */

@@ -136,6 +136,36 @@ Test(sheaf, grows_with_visits_up_to_a_bound)
 }
 
 /* malloc_trim() makes new sheaves small again while a CPU still works on a large one. */
+/* The capacity after many visits in both directions, some microseconds apart. */
+static size_t capacity_after_visits(unsigned class, uint64_t step_us)
+{
+	struct sheaf *s = NULL;
+
+	c = cache_of(class);
+	barn_drain(c);
+	for (int i = 0; i < 400; i++) {
+		fake.clock_us += step_us;
+		s = barn_exchange_empty(c, NULL, 0);
+		fake.clock_us += step_us;
+		while (s->nr < s->capacity)
+			s->nr += (uint16_t)slab_take(c, s->slot + s->nr, s->capacity - s->nr, 0);
+		barn_put(c, barn_exchange_full(c, s));
+	}
+	return snapshot().sheaf_capacity;
+}
+
+/* What is visited seldom saves no time by being large. */
+Test(sheaf, grows_large_only_where_visits_are_frequent)
+{
+	unsigned small = size_class(16), large = size_class(2048);
+	size_t first = 16 * KIB / 2048;
+
+	cr_assert_eq(capacity_after_visits(large, 200), first);
+	cr_assert_eq(capacity_after_visits(large, 20), 128 * KIB / 2048);
+	cr_assert_leq(capacity_after_visits(small, 200) * 16, 16 * KIB);
+	cr_assert_geq(capacity_after_visits(small, 200) * 16, 8 * KIB - KIB, "a small one is cheap");
+}
+
 Test(sheaf, exchanging_a_large_one_after_a_drain)
 {
 	struct sheaf *full = NULL, *s;
