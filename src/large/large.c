@@ -278,14 +278,27 @@ static void hot_release_all(void)
 	hot_release(UINT64_MAX, KEPT_ALL);
 }
 
+/* Whether a request for it is served by pageblocks. */
+static bool fits_zone(size_t size, size_t align)
+{
+	return size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
+}
+
+/*
+ * What is no use to keep: a mapping that no request would take, for a block that grew out of its place; and any, where
+ * what uses it after this is to trap.
+ */
+static bool is_only_mapped(const struct vm_area *a)
+{
+	return !a->first && (bslab_options.check || fits_zone(a->size, a->align));
+}
+
 /* Keeps a withdrawn block if the zone would not purge it. */
 static bool hot_keep(struct vm_area *a)
 {
 	struct vm_area *last;
 
-	if (!a->first && bslab_options.check) /* so that what uses it after this traps */
-		return false;
-	if (zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) > zone_high_pages())
+	if (is_only_mapped(a) || zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) > zone_high_pages())
 		return false;
 	a->freed_at_ms = os_coarse_clock_ms();
 	lock_take(&large.lock, RANK_LARGE);
@@ -347,17 +360,16 @@ void large_drain(void)
 void *large_alloc(size_t size, size_t align, bool *zeroed)
 {
 	struct vm_area *a;
-	enum kept_kinds kind;
-	bool fits_zone = size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
+	bool in_zone = fits_zone(size, align);
+	enum kept_kinds kind = in_zone ? KEPT_BLOCKS : KEPT_MAPPINGS;
 
 	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
-	kind = fits_zone ? KEPT_BLOCKS : KEPT_MAPPINGS;
 	if ((a = hot_take(size, align, kind))) {
 		size_t old_size = a->size;
 
-		a->size = fits_zone ? size : old_size;
+		a->size = in_zone ? size : old_size;
 		a->align = align;
 		if (a->size > old_size)
 			blocks_mark(a, old_size);
@@ -370,7 +382,7 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, zeroed))
+	if ((in_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;

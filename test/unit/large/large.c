@@ -509,6 +509,21 @@ Test(large, no_mapping_is_kept_for_who_looks_for_misuse)
 	cr_assert_eq(fake_page(p), FAKE_FREE);
 }
 
+/* Of a size that pageblocks serve: no request would come for it. */
+Test(large, a_mapping_that_was_moved_to_is_not_kept)
+{
+	char *p = get(4 * MIB);
+
+	bslab_options.dirty_size = 128 * MIB;
+	get(4 * MIB); /* right behind */
+	p = large_resize(area_at(p), 8 * MIB);
+	cr_assert_not_null(p);
+	cr_assert_null(area_at(p)->first);
+	large_free(area_at(p));
+	cr_assert_eq(snapshot().kept_mapped_bytes, 0);
+	cr_assert_eq(snapshot().nr_unmaps, 1);
+}
+
 /* A loop over a large buffer soon keeps it; a buffer that is freed now and then goes. */
 Test(large, how_fast_mappings_come_back_is_learned)
 {
