@@ -22,16 +22,6 @@ struct large large reader_root(large);
 
 static struct boot_pool vm_area_pool;
 
-/* Of published blocks, under the lock. */
-static void count_mapped(const struct vm_area *a, bool comes)
-{
-	bslab_assert(lock_is_held(&large.lock));
-	if (a->first)
-		return;
-	large.info.nr_mapped += comes ? 1 : -(size_t)1;
-	large.info.mapped_bytes += comes ? a->size : -a->size;
-}
-
 static struct vm_area *area_get(void)
 {
 	struct vm_area *a = boot_pool_get(&vm_area_pool, sizeof *a, _Alignof(struct vm_area));
@@ -50,7 +40,6 @@ static void *area_publish(struct vm_area *a)
 	large.info.nr_blocks += a->nr_blocks;
 	large.info.nr_block_allocs += a->first != NULL;
 	large.info.bytes += a->size;
-	count_mapped(a, true);
 	lock_drop(&large.lock, RANK_LARGE);
 	map_set(a->addr, desc_of_pointer(a, PAGE_LARGE, 0));
 	return (void *)a->addr;
@@ -65,7 +54,6 @@ static void area_withdraw(struct vm_area *a)
 	large.info.nr_blocks -= a->nr_blocks;
 	large.info.nr_block_frees += a->first != NULL;
 	large.info.bytes -= a->size;
-	count_mapped(a, false);
 	lock_drop(&large.lock, RANK_LARGE);
 }
 
@@ -105,7 +93,7 @@ static bool blocks_alloc(struct vm_area *a, bool *zeroed)
 	return true;
 }
 
-static void hot_release_all(void);
+static void hot_release(uint64_t ms);
 
 static bool hot_is_too_much(void)
 {
@@ -118,9 +106,114 @@ static void blocks_free(struct pageblock *first, unsigned n)
 {
 	zone_free(first, n);
 	if (hot_is_too_much())
-		hot_release_all();
+		hot_release(UINT64_MAX);
 	zone_balance();
 	pages_tick();
+}
+
+/* --- freed blocks that are kept -------------------------------------------------- */
+
+static size_t area_pages(const struct vm_area *a)
+{
+	return (size_t)a->nr_blocks << PAGEBLOCK_ORDER;
+}
+
+static void hot_count(size_t nr_pages)
+{
+	WRITE_ONCE(large.nr_hot_pages, nr_pages);
+	zone_note_kept(nr_pages);
+}
+
+static struct vm_area *hot_remove(unsigned i)
+{
+	struct vm_area *a = large.hot[i];
+
+	bslab_assert(lock_is_held(&large.lock));
+	if (a) {
+		memmove(&large.hot[i], &large.hot[i + 1], (NR_HOT - 1 - i) * sizeof a);
+		large.hot[NR_HOT - 1] = NULL;
+		hot_count(large.nr_hot_pages - area_pages(a));
+	}
+	return a;
+}
+
+static void area_give_up(struct vm_area *a)
+{
+	blocks_free(a->first, a->nr_blocks);
+	boot_pool_put(&vm_area_pool, a);
+}
+
+/* Those freed before `ms`. */
+static void hot_release(uint64_t ms)
+{
+	struct vm_area *out[NR_HOT];
+	unsigned i, n = 0;
+
+	if (!READ_ONCE(large.nr_hot_pages))
+		return;
+	lock_take(&large.lock, RANK_LARGE);
+	for (i = NR_HOT; i-- > 0;)
+		if (large.hot[i] && large.hot[i]->freed_at_ms < ms)
+			out[n++] = hot_remove(i);
+	lock_drop(&large.lock, RANK_LARGE);
+	while (n)
+		area_give_up(out[--n]);
+}
+
+/* Keeps a withdrawn block if the zone would not purge it. */
+static bool hot_keep(struct vm_area *a)
+{
+	struct vm_area *last;
+
+	if (zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) > zone_high_pages())
+		return false;
+	a->freed_at_ms = os_coarse_clock_ms();
+	lock_take(&large.lock, RANK_LARGE);
+	last = hot_remove(NR_HOT - 1);
+	memmove(&large.hot[1], &large.hot[0], (NR_HOT - 1) * sizeof a);
+	large.hot[0] = a;
+	PROBE(large_keep, a->addr, a->size);
+	hot_count(large.nr_hot_pages + area_pages(a));
+	lock_drop(&large.lock, RANK_LARGE);
+	if (last)
+		area_give_up(last);
+	pages_tick();
+	return true;
+}
+
+/* One of as many pageblocks. */
+static struct vm_area *hot_take(size_t size)
+{
+	struct vm_area *a = NULL;
+	unsigned n, i;
+
+	if (!READ_ONCE(large.nr_hot_pages))
+		return NULL;
+	n = blocks_of(size);
+	lock_take(&large.lock, RANK_LARGE);
+	for (i = 0; i < NR_HOT && !a; i++)
+		if (large.hot[i] && large.hot[i]->nr_blocks == n)
+			a = hot_remove(i);
+	lock_drop(&large.lock, RANK_LARGE);
+	if (a) {
+		PROBE(large_reuse, a->addr, size);
+		zone_note_recycled(area_pages(a));
+		pages_tick();
+	}
+	return a;
+}
+
+void large_reap(void)
+{
+	if (likely(!READ_ONCE(large.nr_hot_pages)))
+		return;
+	pages_tick();
+	hot_release(hot_is_too_much() ? UINT64_MAX : os_coarse_clock_ms() - HOT_MS);
+}
+
+void large_drain(void)
+{
+	hot_release(UINT64_MAX);
 }
 
 /* --- own mappings -------------------------------------------------------------- */
@@ -188,171 +281,23 @@ static bool mapping_alloc(struct vm_area *a, bool *zeroed)
 	os_name((void *)a->map_addr, a->map_size, "bslab:large");
 	PROBE(large_map, a->addr, a->size);
 	*zeroed = true;
-	count(&large.info.nr_maps);
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.nr_mapped++;
+	large.info.nr_maps++;
+	large.info.mapped_bytes += a->size;
+	lock_drop(&large.lock, RANK_LARGE);
 	limit_note_mapped(0, a->size >> PAGE_SHIFT);
-	zone_note_fresh(a->size >> PAGE_SHIFT);
 	return true;
 }
 
-static void mapping_free(struct vm_area *a)
+static void mapping_uncount(const struct vm_area *a)
 {
-	PROBE(large_unmap, a->addr, a->size);
-	count(&large.info.nr_unmaps);
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.nr_mapped--;
+	large.info.nr_unmaps++;
+	large.info.mapped_bytes -= a->size;
+	lock_drop(&large.lock, RANK_LARGE);
 	limit_note_mapped(a->size >> PAGE_SHIFT, 0);
-	zone_note_unmapped(a->size >> PAGE_SHIFT);
-	if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
-		/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
-		os_purge((void *)a->map_addr, a->map_size);
-		count(&large.info.nr_unmap_failures);
-	}
-}
-
-/* --- freed blocks that are kept -------------------------------------------------- */
-
-static size_t area_pages(const struct vm_area *a)
-{
-	return a->first ? (size_t)a->nr_blocks << PAGEBLOCK_ORDER : a->size >> PAGE_SHIFT;
-}
-
-/* One comes or goes. */
-static void hot_count(const struct vm_area *a, bool comes)
-{
-	size_t nr_pages = area_pages(a);
-
-	bslab_assert(lock_is_held(&large.lock));
-	if (!a->first)
-		large.info.kept_mapped_bytes += comes ? a->size : -a->size;
-	nr_pages = comes ? large.nr_hot_pages + nr_pages : large.nr_hot_pages - nr_pages;
-	WRITE_ONCE(large.nr_hot_pages, nr_pages);
-	zone_note_kept(nr_pages);
-}
-
-static struct vm_area *hot_remove(unsigned i)
-{
-	struct vm_area *a = large.hot[i];
-
-	bslab_assert(lock_is_held(&large.lock));
-	if (a) {
-		memmove(&large.hot[i], &large.hot[i + 1], (NR_HOT - 1 - i) * sizeof a);
-		large.hot[NR_HOT - 1] = NULL;
-		hot_count(a, false);
-	}
-	return a;
-}
-
-static void area_give_up(struct vm_area *a)
-{
-	if (a->first)
-		blocks_free(a->first, a->nr_blocks);
-	else
-		mapping_free(a);
-	boot_pool_put(&vm_area_pool, a);
-}
-
-enum kept_kinds { KEPT_BLOCKS = 1, KEPT_MAPPINGS = 2, KEPT_ALL = KEPT_BLOCKS | KEPT_MAPPINGS };
-
-static bool is_of_kind(const struct vm_area *a, enum kept_kinds kinds)
-{
-	return a && kinds & (a->first ? KEPT_BLOCKS : KEPT_MAPPINGS);
-}
-
-/* Those freed before `ms`. */
-static void hot_release(uint64_t ms, enum kept_kinds kinds)
-{
-	struct vm_area *out[NR_HOT];
-	unsigned i, n = 0;
-
-	if (!READ_ONCE(large.nr_hot_pages))
-		return;
-	lock_take(&large.lock, RANK_LARGE);
-	for (i = NR_HOT; i-- > 0;)
-		if (is_of_kind(large.hot[i], kinds) && large.hot[i]->freed_at_ms < ms)
-			out[n++] = hot_remove(i);
-	lock_drop(&large.lock, RANK_LARGE);
-	while (n)
-		area_give_up(out[--n]);
-}
-
-static void hot_release_all(void)
-{
-	hot_release(UINT64_MAX, KEPT_ALL);
-}
-
-/* Whether a request for it is served by pageblocks. */
-static bool fits_zone(size_t size, size_t align)
-{
-	return size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
-}
-
-/*
- * What is no use to keep: a mapping that no request would take, for a block that grew out of its place; and any, where
- * what uses it after this is to trap.
- */
-static bool is_only_mapped(const struct vm_area *a)
-{
-	return !a->first && (bslab_options.check || fits_zone(a->size, a->align));
-}
-
-/* Keeps a withdrawn block if the zone would not purge it. */
-static bool hot_keep(struct vm_area *a)
-{
-	struct vm_area *last;
-
-	if (is_only_mapped(a) || zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) > zone_high_pages())
-		return false;
-	a->freed_at_ms = os_coarse_clock_ms();
-	lock_take(&large.lock, RANK_LARGE);
-	last = hot_remove(NR_HOT - 1);
-	memmove(&large.hot[1], &large.hot[0], (NR_HOT - 1) * sizeof a);
-	large.hot[0] = a;
-	PROBE(large_keep, a->addr, a->size);
-	hot_count(a, true);
-	lock_drop(&large.lock, RANK_LARGE);
-	if (last)
-		area_give_up(last);
-	pages_tick();
-	return true;
-}
-
-/* Pageblocks: as many. A mapping: the size, at an address that will do. */
-static bool hot_fits(const struct vm_area *a, size_t size, size_t align, enum kept_kinds kind)
-{
-	if (!is_of_kind(a, kind))
-		return false;
-	return a->first ? a->nr_blocks == blocks_of(size) : a->size == align_up(size, os_page_size()) && a->addr % align == 0;
-}
-
-static struct vm_area *hot_take(size_t size, size_t align, enum kept_kinds kind)
-{
-	struct vm_area *a = NULL;
-	unsigned i;
-
-	if (!READ_ONCE(large.nr_hot_pages))
-		return NULL;
-	lock_take(&large.lock, RANK_LARGE);
-	for (i = 0; i < NR_HOT && !a; i++)
-		if (hot_fits(large.hot[i], size, align, kind))
-			a = hot_remove(i);
-	lock_drop(&large.lock, RANK_LARGE);
-	if (a) {
-		PROBE(large_reuse, a->addr, size);
-		zone_note_recycled(area_pages(a));
-		pages_tick();
-	}
-	return a;
-}
-
-void large_reap(void)
-{
-	if (likely(!READ_ONCE(large.nr_hot_pages)))
-		return;
-	pages_tick();
-	hot_release(hot_is_too_much() ? UINT64_MAX : os_coarse_clock_ms() - HOT_MS, KEPT_ALL);
-}
-
-void large_drain(void)
-{
-	hot_release_all();
 }
 
 /* --- calls ------------------------------------------------------------------------ */
@@ -360,29 +305,28 @@ void large_drain(void)
 void *large_alloc(size_t size, size_t align, bool *zeroed)
 {
 	struct vm_area *a;
-	bool in_zone = fits_zone(size, align);
-	enum kept_kinds kind = in_zone ? KEPT_BLOCKS : KEPT_MAPPINGS;
+	bool fits_zone = size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
 
 	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
-	if ((a = hot_take(size, align, kind))) {
+	if (fits_zone && (a = hot_take(size))) {
 		size_t old_size = a->size;
 
-		a->size = in_zone ? size : old_size;
+		a->size = size;
 		a->align = align;
-		if (a->size > old_size)
+		if (size > old_size)
 			blocks_mark(a, old_size);
 		*zeroed = false;
 		return area_publish(a);
 	}
-	hot_release(UINT64_MAX, kind); /* pageblocks that are kept are warm, and fit in other ways too */
+	hot_release(UINT64_MAX); /* what is kept is warm, and fits in other ways too */
 	a = limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
 	if (!a)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if ((in_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, zeroed))
+	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
@@ -391,8 +335,20 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 void large_free(struct vm_area *a)
 {
 	area_withdraw(a);
-	if (!hot_keep(a))
-		area_give_up(a);
+	if (a->first) {
+		if (!hot_keep(a))
+			area_give_up(a);
+		return;
+	}
+	PROBE(large_unmap, a->addr, a->size);
+	mapping_uncount(a);
+	zone_note_unmapped(a->size >> PAGE_SHIFT);
+	if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
+		/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
+		os_purge((void *)a->map_addr, a->map_size);
+		count(&large.info.nr_unmap_failures);
+	}
+	boot_pool_put(&vm_area_pool, a);
 }
 
 /* A published block changes under the lock: reports read it. */
@@ -476,7 +432,6 @@ static bool mapping_resize(struct vm_area *a, size_t size)
 static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_size, size_t size)
 {
 	size_t map_size;
-	bool is_published;
 	char *moved, *map;
 
 	size = align_up(size, os_page_size());
@@ -495,8 +450,7 @@ static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_s
 	}
 	PROBE(large_move, old_addr, map, size);
 	lock_take(&large.lock, RANK_LARGE);
-	is_published = a->first; /* of pageblocks; else it is a run, which is published later */
-	if (is_published) {
+	if (a->first) { /* a published block of pageblocks; else a run, which is published later */
 		large.info.bytes += size - a->size;
 		large.info.nr_blocks -= a->nr_blocks;
 	}
@@ -504,9 +458,9 @@ static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_s
 	a->nr_blocks = 0;
 	a->size = size;
 	mapping_set(a, map, map_size, 0);
-	if (is_published)
-		count_mapped(a, true);
+	large.info.nr_mapped++;
 	large.info.nr_moves++;
+	large.info.mapped_bytes += size;
 	lock_drop(&large.lock, RANK_LARGE);
 	limit_note_mapped(0, size >> PAGE_SHIFT);
 	guards_set(a, true);

@@ -12,13 +12,11 @@
  *    (MREMAP_DONTUNMAP), so the region stays one mapping; where the kernel
  *    cannot, the caller copies.
  *
- * 4. The two blocks that were freed last are kept as they are, mappings with their
- *    guards, where the zone would not give their pages back either: a loop over
- *    blocks of one size takes one lock. A request of their kind for another size
- *    sends them to the zone, or to the system, first; so do reclaim, the
+ * 4. The two blocks that were freed last are kept as they are, where the zone would
+ *    not give their pages back either: a loop over blocks of one size takes one
+ *    lock. A request for another size sends them to the zone first; so do reclaim, the
  *    watermark, which counts them, and the first call after 40 ms that deals with
- *    runs or large blocks. How fast mappings come and go the zone is told: it is
- *    from this that it learns to keep them.
+ *    runs or large blocks.
  *
  * The descriptor of the first page leads to the struct vm_area; the others are 0.
  * A vm_area is owned by whoever owns the block; its list by the large lock.
@@ -75,7 +73,6 @@ struct large_info {
 	size_t nr_mapped, mapped_bytes; /* of their own */
 	size_t nr_blocks;		/* pageblocks of the others */
 	size_t nr_hot_pages;		/* of freed ones that are kept: in use to the zone */
-	size_t kept_mapped_bytes;	/* of these, those that are mappings of their own */
 	/* Since the start: */
 	uint64_t nr_maps, nr_unmaps, nr_remaps, nr_moves; /* nr_moves: out of a region, into a mapping */
 	uint64_t nr_map_failures, nr_unmap_failures;

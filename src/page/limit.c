@@ -142,11 +142,6 @@ void limit_note_mapped(size_t nr_old_pages, size_t nr_new_pages)
 	__atomic_fetch_add(&limits.nr_mapped, nr_new_pages - nr_old_pages, __ATOMIC_RELAXED);
 }
 
-size_t limit_nr_mapped(void)
-{
-	return load(&limits.nr_mapped);
-}
-
 bool limit_take_reclaim(void)
 {
 	return READ_ONCE(limits.wants_reclaim) &&

@@ -28,9 +28,8 @@ void limit_set(size_t soft_size, size_t hard_size);
 bool limit_allows(size_t nr_pages);
 /* Below the hard limit, and not near a soft one. Asks for nothing. */
 bool limit_is_far(void);
-/* Mappings of large blocks come, grow, shrink and go, in pages; those that are kept after their free count on. */
+/* Mappings of large blocks come, grow, shrink and go. */
 void limit_note_mapped(size_t nr_old_pages, size_t nr_new_pages);
-size_t limit_nr_mapped(void);
 /* True, for one caller, when it is time for a reclaim; tell when it is done. */
 bool limit_take_reclaim(void);
 void limit_reclaimed(void);

@@ -5,7 +5,6 @@
 #include "map/map.h"
 #include "os/options.h"
 #include "os/os.h"
-#include "page/limit.h"
 
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
 #define PURGE_BATCH 64
@@ -99,7 +98,7 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 /* Pages to keep, going by this window's measurement; before it is over, as if the rest of it brought nothing. */
 static size_t share_to_keep(uint64_t elapsed_ms)
 {
-	size_t nr_in_use = (zone.nr_peak << PAGEBLOCK_ORDER) + limit_nr_mapped();
+	size_t nr_in_use = zone.nr_peak << PAGEBLOCK_ORDER;
 
 	return min_size(nr_in_use, nr_in_use * zone.nr_recycled / (FAULTS_PER_MS * max_size(elapsed_ms, WINDOW_MS)));
 }

@@ -7,7 +7,6 @@
 #include "large/large.h"
 #include "map/pageblock.h"
 #include "os/options.h"
-#include "page/limit.h"
 #include "page/zone.h"
 
 static void setup(void)
@@ -425,126 +424,6 @@ Test(large, a_mapping_shrinks_without_memory)
 	expect_marks(p, 34 * MIB);
 	fake_fail_at(0, 0, false);
 	large_free(area_at(p));
-}
-
-/* --- mappings that are kept -------------------------------------------------- */
-
-#define NR_MAP_PAGES (36 * MIB >> PAGE_SHIFT)
-
-Test(large, a_mapping_comes_back_with_its_guards)
-{
-	char *p;
-	size_t nr_maps;
-
-	bslab_options.dirty_size = 64 * MIB;
-	p = get(36 * MIB);
-	nr_maps = fake.nr_calls[FAKE_MAP];
-	large_free(area_at(p));
-	cr_assert_eq(snapshot().nr_mapped, 0);
-	cr_assert_eq(snapshot().mapped_bytes, 0);
-	cr_assert_eq(snapshot().nr_hot_pages, NR_MAP_PAGES);
-	cr_assert_eq(snapshot().kept_mapped_bytes, 36 * MIB);
-	cr_assert_eq(snapshot().nr_unmaps, 0);
-	cr_assert_eq(limit_nr_mapped(), NR_MAP_PAGES);
-	cr_assert_eq(map_lookup((uintptr_t)p), 0);
-	cr_assert_eq(get(36 * MIB - 5), p);
-	cr_assert_not(zeroed);
-	cr_assert_eq(fake.nr_calls[FAKE_MAP], nr_maps);
-	cr_assert_eq(fake_page(p - 1), FAKE_GUARDED);
-	cr_assert_eq(fake_page(p + 36 * MIB), FAKE_GUARDED);
-	cr_assert_eq(snapshot().mapped_bytes, 36 * MIB);
-	cr_assert_eq(snapshot().kept_mapped_bytes, 0);
-	cr_assert_eq(limit_nr_mapped(), NR_MAP_PAGES);
-}
-
-Test(large, a_kept_mapping_makes_way)
-{
-	char *p, *q;
-
-	bslab_options.dirty_size = 128 * MIB;
-	p = get(32 * MIB);
-	large_free(area_at(p));
-	large_free(area_at(get(4 * MIB))); /* of the other kind: no reason */
-	cr_assert_eq(fake_page(p), FAKE_COMMITTED);
-	q = get(36 * MIB);
-	cr_assert_eq(snapshot().kept_mapped_bytes, 0, "another size");
-	cr_assert_gt(snapshot().nr_hot_pages, 0, "but not of pageblocks");
-	cr_assert_eq(snapshot().nr_unmaps, 1);
-	cr_assert_eq(limit_nr_mapped(), 36 * MIB >> PAGE_SHIFT);
-	large_free(area_at(q));
-	q = large_alloc(36 * MIB, 64 * MIB, &zeroed);
-	cr_assert_eq((uintptr_t)q % (64 * MIB), 0, "aligned, whatever was kept");
-	large_free(area_at(q));
-	large_drain();
-	cr_assert_eq(snapshot().nr_hot_pages, 0);
-	cr_assert_eq(limit_nr_mapped(), 0);
-	cr_assert_eq(fake_page(q), FAKE_FREE);
-}
-
-Test(large, a_mapping_that_rests_goes_to_the_system)
-{
-	char *p;
-
-	bslab_options.dirty_size = 64 * MIB;
-	fake.clock_ms = 1000;
-	p = get(32 * MIB);
-	large_free(area_at(p));
-	fake.clock_ms += 30;
-	large_reap();
-	cr_assert_eq(fake_page(p), FAKE_COMMITTED);
-	fake.clock_ms += 30;
-	large_reap();
-	cr_assert_eq(fake_page(p), FAKE_FREE);
-	cr_assert_eq(limit_nr_mapped(), 0);
-}
-
-Test(large, no_mapping_is_kept_for_who_looks_for_misuse)
-{
-	char *p;
-
-	bslab_options.dirty_size = 64 * MIB;
-	bslab_options.check = true;
-	p = get(32 * MIB);
-	large_free(area_at(p));
-	cr_assert_eq(fake_page(p), FAKE_FREE);
-}
-
-/* Of a size that pageblocks serve: no request would come for it. */
-Test(large, a_mapping_that_was_moved_to_is_not_kept)
-{
-	char *p = get(4 * MIB);
-
-	bslab_options.dirty_size = 128 * MIB;
-	get(4 * MIB); /* right behind */
-	p = large_resize(area_at(p), 8 * MIB);
-	cr_assert_not_null(p);
-	cr_assert_null(area_at(p)->first);
-	large_free(area_at(p));
-	cr_assert_eq(snapshot().kept_mapped_bytes, 0);
-	cr_assert_eq(snapshot().nr_unmaps, 1);
-}
-
-/* A loop over a large buffer soon keeps it; a buffer that is freed now and then goes. */
-Test(large, how_fast_mappings_come_back_is_learned)
-{
-	size_t nr_maps;
-
-	bslab_options.dirty_size = MIB;
-	fake.clock_ms = 1000;
-	for (int i = 0; i < 6; i++)
-		large_free(area_at(get(40 * MIB)));
-	nr_maps = fake.nr_calls[FAKE_MAP];
-	for (int i = 0; i < 10000; i++) {
-		large_free(area_at(get(40 * MIB)));
-		fake.clock_ms += i % 2;
-	}
-	cr_assert_eq(fake.nr_calls[FAKE_MAP], nr_maps);
-	for (int i = 0; i < 20; i++) {
-		fake.clock_ms += 1000; /* 10,240 faults are 20 ms */
-		large_reap();
-		large_free(area_at(get(40 * MIB)));
-	}
-	cr_assert_eq(snapshot().nr_hot_pages, 0);
 }
 
 Test(large, a_drain_leaves_nothing)
