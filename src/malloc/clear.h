@@ -4,10 +4,11 @@
  *
  * A program may make a large table and use little of it. Of such a block few
  * pages are resident, and to write zeros over all of it would fault in the
- * others, each of them dearer than clearing 50. So where the kernel says that
- * less than half is resident, it is asked for zero pages instead: two system
- * calls, whatever the size. Where the answer was that writing is right, the next
- * blocks are written without a question, more of them each time.
+ * others, each of them dearer than clearing 40. So where the kernel says that at
+ * most a 16th is resident, it is asked for zero pages instead: two system calls
+ * for each 2 MiB. Where the answer was that writing is right, the next blocks of this
+ * size are written without a question, more of them each time. Of blocks above
+ * 2 MiB it is always asked: there the question takes a tenth of the writing at most.
  */
 #ifndef BSLAB_CLEAR_H
 #define BSLAB_CLEAR_H

@@ -193,6 +193,45 @@ Test(api, calloc_makes_nothing_resident_that_was_not)
 	bslab_free(p);
 }
 
+/* The program may protect, lock or advise a mapping of its own: the next owner gets none of it. */
+Test(api, a_large_mapping_comes_without_its_last_owners_protection)
+{
+	char *p;
+
+	for (int i = 0; i < 200; i++) {
+		p = bslab_malloc(300 * MIB);
+		p[0] = 1;
+		bslab_free(p);
+	}
+	p = bslab_malloc(300 * MIB);
+	p[8192] = 7;
+	cr_assert_eq(mprotect(p, BSLAB_PAGE_SIZE, PROT_READ), 0);
+	bslab_free(p);
+	p = bslab_malloc(300 * MIB);
+	p[0] = 1;
+	cr_assert_eq(p[8192], 0);
+	bslab_free(p);
+}
+
+/* A full table is written over without a question; that a sparse one is made next to it does not make that resident. */
+Test(api, a_sparse_calloc_beside_full_ones_stays_sparse)
+{
+	for (int i = 0; i < 20; i++) {
+		char *p;
+
+		for (int k = 0; k < 20; k++) {
+			p = bslab_calloc(1, MIB);
+			memset(p, 1, MIB);
+			bslab_free(p);
+		}
+		p = bslab_calloc(64, MIB);
+		memset(p, 1, MIB);
+		for (size_t at = 4 * MIB; at < 64 * MIB; at += MIB)
+			cr_assert_eq(nr_resident(p + at, MIB), 0, "round %d, at %zu", i, at);
+		bslab_free(p);
+	}
+}
+
 /* --- aligned ---------------------------------------------------------------------------------- */
 
 /* The first block of a size comes by the slow path, most others by the fast one. */

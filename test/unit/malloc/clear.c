@@ -38,13 +38,13 @@ Test(clear, what_is_hardly_resident_is_given_back)
 	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
 	cr_assert(clears_by_kernel(0, SIZE));
 	cr_assert_eq(nr_purges, 4, "a pageblock at a time");
-	fake.nr_resident = 64; /* of 128 */
+	fake.nr_resident = 8; /* of 128 */
 	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
 }
 
 Test(clear, what_is_resident_is_written)
 {
-	fake.nr_resident = 65;
+	fake.nr_resident = 9;
 	cr_assert_not(clears_by_kernel(0, MIN_KERNEL_CLEAR));
 }
 
@@ -94,4 +94,27 @@ Test(clear, full_blocks_are_asked_about_less_and_less)
 	clears_by_kernel(0, MIN_KERNEL_CLEAR);
 	fake.nr_resident = 0;
 	cr_assert_eq(nr_until_asked(), 2);
+}
+
+/* A wrong guess would write, and make resident, all of a block of which hardly anything was. */
+Test(clear, blocks_above_a_piece_are_always_asked_about)
+{
+	fake.nr_resident = SIZE_MAX - 1;
+	for (int i = 0; i < 100; i++)
+		cr_assert_not(clears_by_kernel(0, i % 2 ? SIZE : PAGEBLOCK_SIZE));
+	fake.nr_resident = 0;
+	cr_assert(clears_by_kernel(0, SIZE));
+	cr_assert(clears_by_kernel(0, PAGEBLOCK_SIZE + 1));
+}
+
+Test(clear, each_size_has_its_own_history)
+{
+	fake.nr_resident = SIZE_MAX - 1;
+	for (int i = 0; i < 20; i++)
+		cr_assert_not(clears_by_kernel(0, MIB));
+	fake.nr_resident = 0;
+	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+	cr_assert(clears_by_kernel(0, PAGEBLOCK_SIZE));
+	cr_assert_not(clears_by_kernel(0, MIB));
+	cr_assert(clears_by_kernel(0, MIB + 64 * KIB));
 }
