@@ -31,7 +31,7 @@
 #define FIRST_SHEAF_BYTES (16 * KIB)
 #define MIN_FIRST_CAPACITY 2u
 #define GROW_VISITS 4
-/* A visit takes some 100 ns: so many in that time are 1/1000 of it. */
+/* A visit takes some 100 ns: so many in that time are 1/1000 of it. By CPU, as the memory of large sheaves is. */
 #define GROW_US 500
 #define CHEAP_SHEAF_BYTES (8 * KIB)
 #define HYSTERESIS 32
@@ -159,27 +159,29 @@ static bool is_one_way(int run)
 	return run > ONE_WAY || run < -ONE_WAY;
 }
 
-/* Whether the capacity may grow: see 2 in sheaf.h. */
-static bool barn_count_visit(struct barn *b, int run)
+/* Whether visits are frequent enough to make sheaves larger: see 2 in sheaf.h. Without the lock, for the clock may be a system call. */
+static bool count_visit(const struct barn *b, struct barn_visits *v, int run)
 {
-	note_visit(b);
-	if (is_one_way(run) || b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
+	size_t capacity = READ_ONCE(b->capacity);
+	uint8_t nr = v ? (uint8_t)(READ_ONCE(v->nr) + 1) : 0;
+	uint32_t now, counted_at;
+
+	if (!v || is_one_way(run) || capacity == b->max_capacity)
 		return false;
-	b->nr_visits = 0;
-	return true;
+	WRITE_ONCE(v->nr, nr < GROW_VISITS ? nr : 0);
+	if (nr < GROW_VISITS || capacity * b->object_size < CHEAP_SHEAF_BYTES)
+		return nr >= GROW_VISITS;
+	now = (uint32_t)os_clock_us();
+	counted_at = READ_ONCE(v->counted_at_us);
+	WRITE_ONCE(v->counted_at_us, now);
+	return now - counted_at < GROW_US; /* a thread that read the clock before another stored it: no */
 }
 
-/* Without the lock, for the clock may be a system call. */
-static void barn_grow(struct barn *b)
+static void barn_visit(struct barn *b, bool grows)
 {
-	bool is_cheap = (size_t)READ_ONCE(b->capacity) * b->object_size < CHEAP_SHEAF_BYTES;
-	uint64_t now = is_cheap ? 0 : os_clock_us();
-
-	lock_take(&b->lock, RANK_BARN);
-	if (is_cheap || now - b->counted_at_us < GROW_US)
+	note_visit(b);
+	if (grows)
 		WRITE_ONCE(b->capacity, (uint16_t)min_size(b->max_capacity, 2 * b->capacity));
-	b->counted_at_us = now;
-	lock_drop(&b->lock, RANK_BARN);
 }
 
 static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
@@ -273,16 +275,16 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 	return NULL;
 }
 
-struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags)
+struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, struct barn_visits *v, unsigned pages_flags)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *full, *larger = NULL;
 	int run = run_out(empty);
+	bool grows = count_visit(b, v, run);
 	size_t capacity;
-	bool grows;
 
 	lock_take(&b->lock, RANK_BARN);
-	grows = barn_count_visit(b, run);
+	barn_visit(b, grows);
 	capacity = b->capacity;
 	full = pop(&b->full, &b->nr_full);
 	if (full) {
@@ -295,8 +297,6 @@ struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, uns
 			larger = pop_empty(b);
 	}
 	lock_drop(&b->lock, RANK_BARN);
-	if (grows)
-		barn_grow(b);
 	if (full) {
 		retire(empty);
 		full->run = (int8_t)run;
@@ -324,16 +324,16 @@ static void split(struct sheaf *from, struct sheaf *to)
 	from->nr = (uint16_t)keep;
 }
 
-struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
+struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struct barn_visits *v)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *half = NULL;
 	int run = run_over(full);
+	bool grows = count_visit(b, v, run);
 	size_t capacity;
-	bool grows;
 
 	lock_take(&b->lock, RANK_BARN);
-	grows = barn_count_visit(b, run);
+	barn_visit(b, grows);
 	b->nr_overs++;
 	capacity = b->capacity;
 	if (is_one_way(run))
@@ -341,8 +341,6 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	else
 		half = pop_empty(b);
 	lock_drop(&b->lock, RANK_BARN);
-	if (grows)
-		barn_grow(b);
 	if (!half)
 		half = sheaf_get(capacity);
 	if (half)

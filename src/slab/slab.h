@@ -61,9 +61,8 @@ struct barn {
 	struct lock lock;
 	uint16_t nr_full, nr_empty;
 	uint16_t capacity, max_capacity; /* of sheaves from now on, at most */
-	uint16_t object_size, nr_visits; /* nr_visits: since the capacity last grew */
+	uint16_t object_size;
 	bool was_visited;   /* since the last look for barns that rest */
-	uint64_t counted_at_us; /* when nr_visits was last full */
 	uint64_t visited_at_ms; /* last look that found it visited; 0 once it was emptied */
 	struct sheaf *full, *empty;
 	/* Ways out of a visit, since the start. Out: of a CPU whose sheaf is empty; over: whose sheaf is full. */
@@ -80,7 +79,6 @@ struct kmem_cache {
 	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
 	uint8_t migratetype;
 	uint8_t line_objects; /* the fewest that fill whole cache lines: a power of two */
-	_Atomic uint8_t nr_strays; /* see 6 in percpu.h */
 	_Atomic size_t nr_out; /* objects taken from slabs and not yet given back, in use or in sheaves */
 	_Atomic uint64_t nr_uncached_allocs, nr_uncached_frees; /* single objects that passed the sheaves by; relaxed */
 	/* Under lock: */

@@ -163,6 +163,40 @@ Test(percpu, what_others_allocated_goes_home)
 	cr_assert_gt(nr_cached(), 0, "a CPU that goes on gets a sheaf");
 }
 
+static pthread_barrier_t all_gave;
+
+static void *give_one(void *obj)
+{
+	put(obj);
+	pthread_barrier_wait(&all_gave);
+	pthread_barrier_wait(&all_gave); /* what it may have cached has been counted */
+	return NULL;
+}
+
+/* Each has its own count: else one of them would get a sheaf with the first object that it frees. */
+Test(percpu, many_that_give_a_stray_each_get_no_sheaf)
+{
+	enum { NR = 40 };
+	pthread_t threads[NR];
+	void *p[NR];
+	int i;
+
+	if (percpu_mode() != INDEX_THREAD)
+		cr_skip("no more areas than CPUs");
+	for (i = 0; i < NR; i++)
+		p[i] = get();
+	percpu_drain();
+	pthread_barrier_init(&all_gave, NULL, NR + 1);
+	for (i = 0; i < NR; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, give_one, p[i]), 0);
+	pthread_barrier_wait(&all_gave);
+	cr_assert_eq(nr_cached(), 0);
+	cr_assert_eq(snapshot().nr_uncached_frees, NR);
+	pthread_barrier_wait(&all_gave);
+	for (i = 0; i < NR; i++)
+		pthread_join(threads[i], NULL);
+}
+
 /* Passive false sharing: what another CPU allocated is not handed out here while it has neighbours in use. */
 Test(percpu, a_stray_is_not_handed_out_with_its_neighbours_in_use)
 {
