@@ -18,6 +18,7 @@
  * profile finds the caller so.
  */
 void *malloc_slow(size_t size) __attribute__((visibility("hidden")));
+void *malloc_counted(size_t size) __attribute__((visibility("hidden"))); /* by the profile */
 void *calloc_slow(size_t size) __attribute__((visibility("hidden")));
 void *memalign_slow(size_t size, size_t align) __attribute__((visibility("hidden")));
 int posix_memalign_slow(void **ptr, size_t size, size_t align) __attribute__((visibility("hidden")));
@@ -58,7 +59,7 @@ static force_inline void *malloc_medium(size_t size)
 {
 	void *obj;
 
-	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
+	if (unlikely(!sampler_passes(size)))
 		return NULL;
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : ONLY_COUNTED;
@@ -69,6 +70,19 @@ static force_inline void *malloc_fast(size_t size)
 	void *obj = malloc_quick(size);
 
 	return likely(obj != NULL) ? obj : malloc_slow(size);
+}
+
+/* malloc() itself: while the profile is on it does not even jump. */
+static force_inline void *malloc_hottest(size_t size)
+{
+	void *obj = malloc_quick(size);
+
+	if (likely(obj != NULL))
+		return obj;
+	if (!sampler_passes(size))
+		return malloc_slow(size);
+	obj = malloc_small(size);
+	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
 
 /* The same for any alignment; what is no power of two is not served. */

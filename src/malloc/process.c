@@ -20,6 +20,7 @@
 #include "page/limit.h"
 #include "page/zone.h"
 #include "profile/sampler.h"
+#include "profile/unwind.h"
 #include "profile/samples.h"
 #include "slab/percpu.h"
 
@@ -191,6 +192,8 @@ static void fork_child(void)
 		fork_done(true);
 	if (sampler_interval())
 		sampler_fork_child();
+	if (!thread_state.in_profile)
+		unwind_fork_child();
 }
 
 const char *bslab_index_mode(void)

@@ -191,7 +191,7 @@ static bool pinning_measure(struct pinning *p)
 /* --- calls -------------------------------------------------------------------------------------- */
 
 /*
- * Nobody waits for who looks for the unwinder: that calls dlopen(), whose lock the one that waits may hold, and
+ * Nobody waits for who looks for the unwinder: that calls dlsym(), whose lock the one that waits may hold, and
  * which the child of a fork would wait for in vain.
  */
 static bool get_ready(void)
@@ -365,7 +365,7 @@ static void dump_at_exit(void)
 }
 
 /*
- * Not at the first malloc, as everything else: that may be the loader's own, and the unwinder is looked for by dlopen().
+ * Not at the first malloc, as everything else: that may be the loader's own, and the unwinder is looked for by dlsym().
  * A process without the option finds that in its environment and pays for no more.
  */
 static void __attribute__((constructor)) start_by_option(void)

@@ -173,21 +173,28 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	return p;
 }
 
-static out_of_line void *malloc_rest(size_t size, bool is_counted)
+static out_of_line void *malloc_rest(size_t size)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), false}, &zeroed);
+}
+
+void *malloc_counted(size_t size)
+{
+	bool zeroed;
+
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), true}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
 {
 	void *obj;
 
-	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
-		return malloc_rest(size, false);
+	if (unlikely(!sampler_passes(size)))
+		return malloc_rest(size);
 	obj = malloc_small(size);
-	return likely(obj != NULL) ? obj : malloc_rest(size, true);
+	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
 
 void *malloc_medium_shared(size_t size)

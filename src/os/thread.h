@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What bslab keeps per thread: 48 bytes of static thread-local storage, so
+ * What bslab keeps per thread: 56 bytes of static thread-local storage, so
  * that dlopen() of the library finds room.
  *
  * rseq_cs and index look like those of a struct rseq to the sequences of
@@ -26,9 +26,9 @@ struct thread_state {
 	uint16_t exit_hooked; /* enum thread_life */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
 	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
-	intptr_t sample_left;	 /* bytes to go until the profile's next sample, never below 0; profile/sampler.h */
+	int64_t sample_near;	 /* epoch, and bytes to go until the profile's next sample; profile/sampler.h */
+	uint64_t sample_far;	 /* those of them that are far away */
 	uint32_t nr_locks; /* held, or about to be taken; read by a signal handler of this thread */
-	uint16_t sample_epoch; /* in which sample_left was drawn; 0: not yet */
 	bool fork_alone;       /* the fork that this thread is in takes no locks */
 	bool in_profile;       /* a sample is being taken: what is allocated meanwhile is not sampled */
 };

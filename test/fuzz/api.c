@@ -106,7 +106,8 @@ static void take(struct block *b, struct input *in)
 			hold(b, p, size, align);
 		break;
 	case 3:
-		hold(b, bslab_memalign(align + op % 3, size), size, align);
+		/* memalign() takes the next power of 2. */
+		hold(b, bslab_memalign(align + op % 3, size), size, align << (op % 3 != 0));
 		break;
 	case 4:
 		hold(b, bslab_reallocarray(NULL, size, 1), size, 8);

@@ -124,16 +124,19 @@ class Terminal:
         return self.tmux("capture-pane", "-p", *(["-e"] if colours else []))
 
     def wait(self, what, condition, seconds=15):
-        """Looks until the screen is as it should be; the last one."""
+        """Looks until the screen is as it should be, in two looks alike; the last one. A single look may meet it half drawn."""
         if isinstance(condition, str):
             part = condition
             condition = lambda s: part in s
         end = time.monotonic() + seconds
+        before = None
         while True:
             screen = self.screen()
-            if condition(screen) or time.monotonic() > end:
-                check(what, condition(screen), screen)
+            is_so = condition(screen)
+            if is_so and screen == before or time.monotonic() > end:
+                check(what, is_so, screen)
                 return screen
+            before = screen
             time.sleep(0.05)
 
     def wait_order(self, words, values):
@@ -166,7 +169,7 @@ def order(screen):
 def case_keys(t):
     with Terminal() as term:
         term.run("-d", 1, t.pid)
-        screen = term.wait("the first view", "OBJS")
+        screen = term.wait("the first view", lambda s: is_whole(s, 80, 24))
         check("a header", screen.startswith(f"heap ({t.pid})  up ") and "RSS" in screen and "committed" in screen, screen)
         check("no line is cut off", all(len(line) <= 80 for line in screen.splitlines()), screen)
         known = {c["object_bytes"]: c for c in json.loads(stat(STAT, t.pid, "--json")[1])["slabinfo"]["caches"]}
@@ -245,8 +248,7 @@ def case_sizes(t):
 def case_kinds_of_terminal(t):
     with Terminal() as term:
         term.run("-v map", t.pid)
-        term.wait("colours", "pageblocks")
-        check("with colours", re.search(COLOURED, term.screen(True)), repr(term.screen(True)))
+        term.wait("with colours", lambda s: "pageblocks" in s and re.search(COLOURED, term.screen(True)))
         term.quit("with colours", "q")
     for env in ({"TERM": "vt100"}, {"NO_COLOR": "1"}):
         with Terminal(**env) as term:
@@ -289,7 +291,7 @@ def case_process_ends():
     with Terminal() as term:
         with Target([HEAP], LIBRARY) as t:
             term.run("-d 0.2", t.pid)
-            term.wait("it lives", "OBJS")
+            term.wait("it lives", f"bslab-{CLASS}")
         screen = term.wait("it has ended: said", f"process {t.pid} has ended")
         check("what was seen stays", f"bslab-{CLASS}" in screen, screen)
         term.send("2")

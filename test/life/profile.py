@@ -5,6 +5,7 @@ import math
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -299,6 +300,28 @@ class Life(Profiles):
                 if os.uname().machine == "x86_64":
                     self.assertLessEqual(len(stack), 3)
 
+    def test_the_edge_of_memory(self):
+        self.run_program("edge", says="done\n")
+
+    def test_restarts(self):
+        self.run_program("restarts", says="done\n")
+
+    @unittest.skipUnless(shutil.which("cc"), "no compiler")
+    def test_a_library_that_was_built_anew(self):
+        source = "void plugin(void (*call)(void)) { volatile char room[ROOM]; room[0] = 1; call(); room[0] = 2; }\n"
+        names = []
+        for room in 200, 400:  # the same code at the same place, but for its frame
+            names.append(f"{self.dir}/plugin-{room}.so")
+            subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-x", "c", f"-DROOM={room}", "-o", names[-1], "-"], input=source, text=True, check=True)
+        done = run("reload", *names)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertTrue(done.stdout.endswith("at the same place\n"), done.stdout)
+        held = 0
+        for stack, size in re.findall(r"(\S*;site_malloc) (\d+)\n", done.stdout):
+            self.assertRegex(stack, r";main;plugin;[^;]*;site_malloc$")
+            held += int(size)
+        self.assertEqual(held, 3000, done.stdout)  # what the first one holds is in both dumps
+
     def test_nobody_waits_for_the_first_start(self):
         self.run_program("first-start", says="done\n")
 
@@ -366,6 +389,18 @@ class Options(Profiles):
         run("leak", conf=f"profile=16K,profile_to={self.dir}/p.pb.gz")
         profile = decode_pprof(f"{self.dir}/p.pb.gz")
         self.assert_estimate(by_site(pprof_stacks(profile, 1))["site_malloc"], 1000, 12000, 16384, "pprof")
+
+    @unittest.skipUnless(shutil.which("go"), "no go (Debian: golang-go)")
+    def test_pprof_reads_it(self):
+        run("leak", conf=f"profile=16K,profile_to={self.dir}/p.pb.gz")
+        for index, value in ("inuse_space", 12000000), ("inuse_objects", 12000), ("pinned_space", None):
+            done = subprocess.run(["go", "tool", "pprof", "-top", "-unit=bytes", f"-sample_index={index}", f"{self.dir}/p.pb.gz"],
+                                  env=dict(os.environ, HOME=self.dir), capture_output=True, text=True, timeout=TIMEOUT)
+            self.assertEqual(done.returncode, 0, done)
+            self.assertRegex(done.stdout, rf"Type: {index}\n")
+            if value:  # nothing may be pinned
+                (held,) = re.findall(r"(?m)^ *(\d+)[a-zB]* .* site_malloc$", done.stdout)
+                self.assert_estimate(int(held) * (12000000 // value), 1000, 12000, 16384, index)
 
     def test_a_child_leaves_its_parent_s_file_alone(self):
         for name in "x.folded", "x":

@@ -7,7 +7,27 @@
 
 #define ARCH_RETURN_BELOW_CFA 0
 #define ARCH_DWARF_SP 31
+#define ARCH_DWARF_NR 32
 #define ARCH_DWARF_KEPT 0x7ff80000u /* x19 to x30, the last of which is the return address */
+
+static force_inline uintptr_t arch_registers(uintptr_t reg[ARCH_DWARF_NR])
+{
+	uintptr_t pc;
+
+	__asm__ volatile("stp x19, x20, [%1, #152]\n\t"
+			 "stp x21, x22, [%1, #168]\n\t"
+			 "stp x23, x24, [%1, #184]\n\t"
+			 "stp x25, x26, [%1, #200]\n\t"
+			 "stp x27, x28, [%1, #216]\n\t"
+			 "stp x29, x30, [%1, #232]\n\t"
+			 "mov %0, sp\n\t"
+			 "str %0, [%1, #248]\n\t"
+			 "adr %0, ."
+			 : "=&r"(pc)
+			 : "r"(reg)
+			 : "memory");
+	return pc;
+}
 
 static force_inline uintptr_t arch_thread_pointer(void)
 {

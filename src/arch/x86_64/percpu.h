@@ -7,7 +7,26 @@
 
 #define ARCH_RETURN_BELOW_CFA 8 /* the call instruction pushes it */
 #define ARCH_DWARF_SP 7
+#define ARCH_DWARF_NR 17
 #define ARCH_DWARF_KEPT 0xf048u /* rbx 3, rbp 6, r12 to r15 */
+
+static force_inline uintptr_t arch_registers(uintptr_t reg[ARCH_DWARF_NR])
+{
+	uintptr_t pc;
+
+	__asm__ volatile("mov %%rbx, 3 * 8(%1)\n\t"
+			 "mov %%rbp, 6 * 8(%1)\n\t"
+			 "mov %%rsp, 7 * 8(%1)\n\t"
+			 "mov %%r12, 12 * 8(%1)\n\t"
+			 "mov %%r13, 13 * 8(%1)\n\t"
+			 "mov %%r14, 14 * 8(%1)\n\t"
+			 "mov %%r15, 15 * 8(%1)\n"
+			 "1:\tlea 1b(%%rip), %0"
+			 : "=&r"(pc)
+			 : "r"(reg)
+			 : "memory");
+	return pc;
+}
 
 static force_inline uintptr_t arch_thread_pointer(void)
 {
