@@ -134,7 +134,7 @@ static bool is_usable(uint8_t state)
 
 static bool is_committed(uint8_t state)
 {
-	return state == FAKE_COMMITTED || state == FAKE_GUARDED;
+	return state == FAKE_COMMITTED || state == FAKE_GUARDED || state == FAKE_CLOSED;
 }
 
 static void set_range(void *addr, size_t size, enum fake_state state)
@@ -144,6 +144,16 @@ static void set_range(void *addr, size_t size, enum fake_state state)
 	if (mprotect(addr, size, prot) != 0)
 		abort();
 	memset(table + page_of("set", addr, size), (int)state, size / BSLAB_PAGE_SIZE);
+}
+
+/* Those of its pages that are in one state. */
+static void turn_range(void *addr, size_t size, enum fake_state from, enum fake_state to)
+{
+	char *p;
+
+	for (p = addr; p < (char *)addr + size; p += BSLAB_PAGE_SIZE)
+		if (table[page_of("turn", p, BSLAB_PAGE_SIZE)] == from)
+			set_range(p, BSLAB_PAGE_SIZE, to);
 }
 
 /* Forgets the pages: what comes next at these addresses reads as zero. */
@@ -234,7 +244,8 @@ int os_commit(void *addr, size_t size)
 	expect("os_commit", addr, size, is_mapped);
 	if (fails(FAKE_COMMIT))
 		return -ENOMEM;
-	set_range(addr, size, FAKE_COMMITTED);
+	turn_range(addr, size, FAKE_RESERVED, FAKE_COMMITTED);
+	turn_range(addr, size, FAKE_CLOSED, FAKE_COMMITTED);
 	return 0;
 }
 
@@ -358,6 +369,43 @@ bool os_count_resident(const void *addr, size_t size, size_t *nr_resident)
 	return fake.nr_resident != SIZE_MAX;
 }
 
+int os_guard_light(void *addr, size_t size)
+{
+	if (os_guard(addr, size) != 0)
+		return -EINVAL;
+	return madvise(addr, size, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
+int os_guard_hard(void *addr, size_t size)
+{
+	int ret = os_guard(addr, size);
+
+	if (!ret)
+		set_range(addr, size, FAKE_CLOSED);
+	return ret;
+}
+
+int os_open_guard(void *addr, size_t size, enum guard_kind kind)
+{
+	WITH_TABLE;
+	expect("os_open_guard", addr, size, is_committed);
+	if (fails(FAKE_UNGUARD))
+		return -ENOMEM;
+	turn_range(addr, size, kind == GUARD_LIGHT ? FAKE_GUARDED : FAKE_CLOSED, FAKE_COMMITTED);
+	return 0;
+}
+
+int os_seal(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_seal", addr, size, is_mapped);
+	if (fails(FAKE_MAP))
+		return -ENOMEM;
+	drop_range(addr, size);
+	set_range(addr, size, FAKE_RESERVED);
+	return 0;
+}
+
 bool os_populate_huge(void *addr, size_t size)
 {
 	WITH_TABLE;
@@ -465,6 +513,13 @@ uint64_t os_random_seed(void)
 	return 1;
 }
 
+uint64_t os_random(void)
+{
+	static uint64_t last = 1;
+
+	return last = last * 0x5851f42d4c957f2dull + 1;
+}
+
 bool os_is_readable(uintptr_t addr)
 {
 	return addr >= BSLAB_PAGE_SIZE;
@@ -510,6 +565,11 @@ int os_open_append(const char *path)
 void os_close(int fd)
 {
 	close(fd);
+}
+
+unsigned os_thread_id(void)
+{
+	return (unsigned)syscall(SYS_gettid);
 }
 
 int os_write(int fd, const char *text, size_t len)

@@ -3,7 +3,7 @@
  * A stand-in for src/os/os.c under the unit tests.
  *
  * 1. Address space is a window of FAKE_PAGES pages. A page table of its own says what each page is: FREE, RESERVED,
- *    COMMITTED, GUARDED. Memory behind it is real, so that the floors above may write to it.
+ *    COMMITTED, GUARDED, CLOSED. Memory behind it is real, so that the floors above may write to it.
  * 2. A call that breaks the contract of os.h (commits what is not reserved, purges what is not committed, unmaps what
  *    is not mapped) ends the process with a line that says so.
  * 3. fake_fail_at(kinds, n) lets the n-th of the next calls of those kinds fail, once or from then on.
@@ -33,7 +33,8 @@ enum fake_call {
 };
 #define FAKE_ALL ((1u << NR_FAKE_CALLS) - 1)
 
-enum fake_state { FAKE_FREE, FAKE_RESERVED, FAKE_COMMITTED, FAKE_GUARDED };
+/* GUARDED: by markers; CLOSED: by mprotect. What undoes the one leaves the other as it is. */
+enum fake_state { FAKE_FREE, FAKE_RESERVED, FAKE_COMMITTED, FAKE_GUARDED, FAKE_CLOSED };
 
 struct fake_file {
 	const char *path, *text;

@@ -26,6 +26,8 @@ MODELS = {
     "calloc_used": "zeroed tables that are used: each page read and written once",
     "calloc_part": "zeroed tables of which a part is used",
     "realloc_string": "a string appended to",
+    "realloc_append": "a buffer of up to 2 MiB, 16 bytes more at a time",
+    "realloc_buffers": "two buffers of up to 2 MiB, a page more at a time, in turn",
     "realloc_vector": "arrays doubled",
     "realloc_large": "a buffer of pages grown by half at a time, 1 to 64 MiB",
     "memalign": "aligned buffers: vectors, cache lines, direct I/O",

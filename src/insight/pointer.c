@@ -146,9 +146,19 @@ static void put_slab(const struct slab_view *v, FILE *out)
 		v->cache.nr_slabs, v->cache.nr_objects);
 }
 
+/* In the hardened mode the descriptor does not name it, but the slab's state does. */
+static unsigned class_of(struct heap *h, page_desc_t d)
+{
+	struct slab s;
+
+	if (!desc_is_hardened(d))
+		return desc_class(d);
+	return heap_read(h, (uintptr_t)desc_pointer(d), &s, sizeof s) && s.state >> 2 < NR_CLASSES ? s.state >> 2 : 0;
+}
+
 static bool view_object(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 {
-	struct slab_view v = {.heap = h, .class = desc_class(d)};
+	struct slab_view v = {.heap = h, .class = class_of(h, d)};
 	uint64_t cache, index, base;
 
 	if (!heap_cache(h, v.class, &v.cache, &cache) || !heap_slab(h, (uintptr_t)desc_pointer(d), v.class, &v.slab) ||
@@ -322,7 +332,7 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 
 	line(out, "address");
 	fprintf(out, "0x%" PRIx64 "\n", addr);
-	if (desc_class(d) && view_object(h, addr, d, out))
+	if ((desc_class(d) || desc_is_hardened(d)) && view_object(h, addr, d, out))
 		return;
 	if (!desc_class(d) &&
 	    (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED) &&

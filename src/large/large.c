@@ -351,6 +351,21 @@ void large_free(struct vm_area *a)
 	boot_pool_put(&vm_area_pool, a);
 }
 
+bool large_free_sealed(struct vm_area *a, uintptr_t *addr, size_t *size)
+{
+	if (a->first || os_seal((void *)a->map_addr, a->map_size) != 0) {
+		large_free(a);
+		return false;
+	}
+	*addr = a->map_addr;
+	*size = a->map_size;
+	area_withdraw(a);
+	mapping_uncount(a);
+	zone_note_unmapped(a->size >> PAGE_SHIFT);
+	boot_pool_put(&vm_area_pool, a);
+	return true;
+}
+
 /* A published block changes under the lock: reports read it. */
 static void area_set_size(struct vm_area *a, size_t size)
 {
@@ -527,6 +542,13 @@ struct vm_area *large_find(uintptr_t addr)
 	}
 	lock_drop(&large.lock, RANK_LARGE);
 	return found;
+}
+
+const struct vm_area *large_next(const struct vm_area *a)
+{
+	struct list_node *n = a ? a->node.next : large.areas.first;
+
+	return n ? container_of(n, struct vm_area, node) : NULL;
 }
 
 void large_snapshot(struct large_info *info)

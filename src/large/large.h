@@ -44,6 +44,11 @@ struct vm_area {
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
 void large_free(struct vm_area *a);
+/*
+ * Frees a block that is a mapping but keeps its addresses, guards and all, which trap from now on: the caller's to
+ * os_unmap(). False when they are gone, or the block was no mapping.
+ */
+bool large_free_sealed(struct vm_area *a, uintptr_t *addr, size_t *size);
 /* The block's address at its new size, contents kept; NULL when it cannot be had without copying. */
 void *large_resize(struct vm_area *a, size_t size);
 
@@ -67,6 +72,9 @@ static inline struct vm_area *large_of(page_desc_t d)
 
 /* The block that holds an address, head or inside; slow, for messages. */
 struct vm_area *large_find(uintptr_t addr);
+
+/* The block behind one, or the first. Where no other thread is at work: no lock is taken. */
+const struct vm_area *large_next(const struct vm_area *a);
 
 struct large_info {
 	size_t nr_areas, bytes;		/* all */

@@ -22,6 +22,7 @@ struct alloc_request {
 	size_t asked;	     /* by the program: realloc() may want more room */
 	struct caller by;    /* for a sample of it */
 	bool is_counted;     /* the profile's sampler has let it pass */
+	bool is_mapping;     /* a mapping of its own, whatever its size; hardened mode */
 };
 /* A block. Sets errno when it returns NULL. *zeroed: reads as zero. */
 void *alloc_slow(const struct alloc_request *r, bool *zeroed);
@@ -29,6 +30,10 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed);
 size_t block_size(void *ptr, const char *what);
 /* Reports a pointer that is no live block. */
 void report_pointer(void *ptr, const char *what) __attribute__((cold));
+void report_size(void *ptr, size_t size, size_t align, size_t have) __attribute__((cold));
+void report_alignment(void *ptr, size_t align) __attribute__((cold));
+/* The size to take for a block that realloc() moves: more than was asked for if it is likely to grow on. */
+size_t size_with_room(void *ptr, size_t old_size, size_t size);
 /* False after a report when the block cannot have been asked for with this size (and alignment). */
 bool size_is_plausible(void *ptr, size_t size, size_t align);
 
@@ -43,6 +48,8 @@ enum slow_reason {
 	SLOW_CHECK = 1,	  /* check=yes */
 	SLOW_PERTURB = 2, /* M_PERTURB */
 	SLOW_PROFILE = 4, /* bytes are counted */
+	SLOW_HARDENED = 8, /* hardened=yes */
+	SLOW_GUARDED = 16, /* allocations are counted, and some guarded */
 };
 /* Once booted; from any thread. Allowing is also what makes the fast paths work at boot. */
 void slow_path_force(enum slow_reason why);

@@ -7,9 +7,12 @@
 
 #include "large/large.h"
 #include "malloc/fast.h"
+#include "malloc/guarded.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "page/limit.h"
@@ -48,7 +51,7 @@ void *bslab_calloc(size_t count, size_t size)
  * be copied at each size class, of which there are eight or more to a doubling. So it gets a quarter more, and is
  * copied three times to a doubling (as vectors grow; gperftools' do_realloc() does so at the first move already).
  */
-static size_t size_with_room(void *ptr, size_t old_size, size_t size)
+size_t size_with_room(void *ptr, size_t old_size, size_t size)
 {
 	size_t roomy = old_size + old_size / 4;
 
@@ -62,7 +65,7 @@ static void *move_block(void *ptr, size_t old_size, size_t size, struct caller b
 	bool zeroed;
 
 	if (!is_object(p))
-		p = alloc_slow(&(struct alloc_request){roomy, 1, size, by, p != NULL}, &zeroed);
+		p = alloc_slow(&(struct alloc_request){roomy, 1, size, by, p != NULL, false}, &zeroed);
 	if (!p && roomy > size)
 		p = malloc_by(size, by, false);
 	if (!p)
@@ -136,6 +139,8 @@ static void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller
 
 	if (sampled_is_small(s))
 		return small_stays(old_size, size) ? ptr : move_block(ptr, old_size, size, by);
+	if (guarded_of(d))
+		return move_block(ptr, old_size, size, by);
 	p = resize_uncopied(d, ptr, old_size, size);
 	if (!p) {
 		moved = move_block(ptr, old_size, size, by);
@@ -161,9 +166,12 @@ static force_inline bool realloc_stays(void *ptr, size_t size)
 
 static out_of_line void *realloc_slow(void *ptr, size_t size)
 {
-	size_t old_size = block_size(ptr, "realloc");
+	size_t old_size;
 	void *p;
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_realloc(ptr, size, CALLER());
+	old_size = block_size(ptr, "realloc");
 	if (unlikely(!old_size || size > PTRDIFF_MAX)) {
 		errno = old_size ? ENOMEM : EINVAL;
 		return NULL;
@@ -270,6 +278,10 @@ size_t bslab_malloc_usable_size(void *ptr)
 
 void free_sized_slow(void *ptr, size_t size)
 {
+	if (bslab_options.hardened) {
+		hardened_free_sized(ptr, size);
+		return;
+	}
 	bslab_free_aligned_sized(ptr, 1, size);
 }
 

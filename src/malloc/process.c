@@ -7,7 +7,10 @@
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "bslab/bslab.h"
+#include "guarded/count.h"
+#include "guarded/pool.h"
 #include "large/large.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
@@ -72,6 +75,8 @@ static void register_callbacks(void)
 	pthread_atfork(fork_prepare, fork_parent, fork_child);
 	if (pthread_key_create(&thread_key, thread_exit) == 0)
 		atomic_store_explicit(&thread_key_made, true, memory_order_release);
+	if (bslab_options.hardened)
+		hardened_at_exit();
 	if (bslab_options.stats)
 		atexit(stats_at_exit);
 	reports_start();
@@ -80,6 +85,8 @@ static void register_callbacks(void)
 static void boot(void)
 {
 	read_options();
+	if (bslab_options.hardened)
+		hardened_start();
 	percpu_boot();
 	limit_set(bslab_options.soft_limit, bslab_options.hard_limit);
 	if (bslab_options.reserve_size)
@@ -87,7 +94,9 @@ static void boot(void)
 	atomic_store(&boot_state, BOOTED);
 	if (bslab_options.check)
 		slow_path_force(SLOW_CHECK);
-	else
+	if (bslab_options.hardened)
+		slow_path_force(SLOW_HARDENED);
+	if (!bslab_options.check && !bslab_options.hardened)
 		slow_path_allow(SLOW_CHECK);
 	register_callbacks();
 }
@@ -135,7 +144,8 @@ void process_hook_thread(void)
 
 /*
  * Every lock, in the order in which a thread may hold them, so that the child
- * finds no structure half changed. Sheaves that other threads had detached are
+ * finds no structure half changed; but for those of what is off, whose pages would
+ * be copied for nothing. Sheaves that other threads had detached are
  * lost to the child: a few objects each.
  */
 static void locks_prepare(void)
@@ -143,24 +153,32 @@ static void locks_prepare(void)
 	lock_count_up();
 	percpu_fork_prepare();
 	slab_fork_prepare();
+	if (bslab_options.hardened)
+		hardened_fork_prepare();
 	large_fork_prepare();
 	pages_fork_prepare();
 	zone_fork_prepare();
 	map_fork_prepare();
 	profile_fork_prepare();
 	samples_fork_prepare();
+	if (guarded_is_on())
+		pool_fork_prepare();
 	boot_fork_prepare();
 }
 
 static void fork_done(bool child)
 {
 	boot_fork_done(child);
+	if (guarded_is_on())
+		pool_fork_done(child);
 	samples_fork_done(child);
 	profile_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);
 	pages_fork_done(child);
 	large_fork_done(child);
+	if (bslab_options.hardened)
+		hardened_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
 	lock_count_down();

@@ -6,10 +6,13 @@
 #include "large/large.h"
 #include "malloc/clear.h"
 #include "malloc/fast.h"
+#include "malloc/guarded.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "page/limit.h"
 #include "page/runs.h"
@@ -34,11 +37,15 @@ static void *run_of_size(size_t size, size_t align, unsigned flags, bool *zeroed
 
 /* --- allocation of any size ---------------------------------------------------------- */
 
-static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
+/* size: what the request is rounded to. */
+static void *alloc_once(const struct alloc_request *r, size_t size, unsigned flags, bool *zeroed)
 {
+	size_t align = r->align;
 	struct kmem_cache *c;
 
-	*zeroed = false;
+	*zeroed = bslab_options.hardened;
+	if (unlikely(bslab_options.hardened))
+		return hardened_alloc(r, flags);
 	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE) {
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
@@ -71,6 +78,8 @@ size_t reclaim(size_t nr_keep)
 	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	percpu_drain();
+	if (unlikely(bslab_options.hardened))
+		hardened_drain();
 	runs_drain();
 	large_drain();
 	for (class = 1; class < NR_CLASSES; class++) {
@@ -103,6 +112,7 @@ static void slow_reasons_apply(void)
 	do {
 		r = atomic_load(&slow_reasons);
 		sampler_allow_medium(r == SLOW_PROFILE);
+		guarded_allow_medium(r == SLOW_GUARDED);
 		__atomic_store_n(&bslab_hot.small_limit, r ? 0 : SMALL_MAX + 1, __ATOMIC_SEQ_CST);
 	} while (atomic_load(&slow_reasons) != r);
 }
@@ -136,9 +146,16 @@ void perturb_set(int byte)
 /* Beyond any address space: not worth a reclaim. */
 #define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
 
+static size_t size_of_block(size_t size, size_t align)
+{
+	size += !size; /* a block of its own, at any alignment */
+	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
+	return align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX ? align_up(size, align) : size;
+}
+
 void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 {
-	size_t size = r->size, align = r->align;
+	size_t size = size_of_block(r->size, r->align);
 	void *p = NULL;
 
 	process_boot();
@@ -146,24 +163,22 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 		reclaim(0);
 		limit_reclaimed();
 	}
-	size += !size; /* a block of its own, at any alignment */
-	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
-	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
-		size = align_up(size, align);
-	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
-		if (unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
+	if (likely(size <= MAX_REQUEST && r->align <= MAX_REQUEST)) {
+		if (unlikely(guarded_is_on()) && !r->is_counted && guarded_hits() && (p = guarded_alloc(r, zeroed)))
+			size = r->asked; /* what stands behind that is not to be written */
+		if (!p && unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
-			p = alloc_once(size, align, 0, zeroed);
+			p = alloc_once(r, size, 0, zeroed);
 		if (unlikely(!p)) {
 			reclaim(0);
-			p = alloc_once(size, align, PAGES_HIGHATOMIC, zeroed);
+			p = alloc_once(r, size, PAGES_HIGHATOMIC, zeroed);
 		}
 	}
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p)) {
-		PROBE(alloc_fail, r->size, align);
+		PROBE(alloc_fail, r->size, r->align);
 		atomic_fetch_add_explicit(&counts.nr_failures, 1, memory_order_relaxed);
 		errno = ENOMEM;
 	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
@@ -173,24 +188,30 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	return p;
 }
 
-static out_of_line void *malloc_rest(size_t size)
+out_of_line void *malloc_rest(size_t size)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), false, false}, &zeroed);
 }
 
 void *malloc_counted(size_t size)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), true}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), true, false}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
 {
 	void *obj;
 
+	if (guarded_passes()) {
+		obj = malloc_guarded_medium(size);
+		return likely(is_object(obj)) ? obj : malloc_counted(size);
+	}
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
 	if (unlikely(!sampler_passes(size)))
 		return malloc_rest(size);
 	obj = malloc_small(size);
@@ -199,6 +220,8 @@ void *malloc_slow(size_t size)
 
 void *malloc_medium_shared(size_t size)
 {
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
 	return malloc_medium(size);
 }
 
@@ -206,13 +229,13 @@ void *malloc_by(size_t size, struct caller by, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted, false}, &zeroed);
 }
 
 static out_of_line void *calloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed = false;
-	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
+	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted, false}, &zeroed);
 
 	if (p && !zeroed)
 		block_clear(p, size);
@@ -221,8 +244,11 @@ static out_of_line void *calloc_rest(size_t size, bool is_counted)
 
 void *calloc_slow(size_t size)
 {
-	void *obj = malloc_medium_shared(size);
+	void *obj;
 
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
+	obj = malloc_medium_shared(size);
 	return likely(is_object(obj)) ? memset(obj, 0, size) : calloc_rest(size, obj != NULL);
 }
 
@@ -235,7 +261,7 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, align, size, by, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){size, align, size, by, false, false}, &zeroed);
 }
 
 int posix_memalign_slow(void **ptr, size_t size, size_t align)
@@ -301,7 +327,15 @@ void free_slow(void *ptr)
 
 	if (!ptr)
 		return;
+	if (unlikely(bslab_options.hardened)) {
+		hardened_free(ptr);
+		return;
+	}
 	d = map_lookup((uintptr_t)ptr);
+	if (unlikely(guarded_of(d) != NULL)) {
+		guarded_free(d, ptr);
+		return;
+	}
 	if (desc_class(d)) {
 		free_slab_object(d, ptr);
 		process_hook_thread();
@@ -338,6 +372,10 @@ void report_pointer(void *ptr, const char *what)
 		report_interior(ptr, what, (size_t)desc_number(d) << PAGE_SHIFT, page);
 		return;
 	}
+	if (desc_type(d) == PAGE_RUN_HOT) {
+		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
+		return;
+	}
 	if (sampled_of(d)) {
 		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
 		return;
@@ -355,7 +393,10 @@ size_t block_size(void *ptr, const char *what)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct vm_area *a = large_of(d);
+	size_t size;
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_size(ptr, what, &size) ? size : 0;
 	if (desc_class(d)) {
 		struct slab *s = slab_of(d);
 
@@ -370,6 +411,8 @@ size_t block_size(void *ptr, const char *what)
 			return s->cache->size;
 		}
 	}
+	if (guarded_of(d))
+		return guarded_size(d, ptr, what, &size) ? size : 0;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return (size_t)desc_number(d) << PAGE_SHIFT;
 	if (a && a->addr == (uintptr_t)ptr)
@@ -380,20 +423,33 @@ size_t block_size(void *ptr, const char *what)
 	return 0;
 }
 
+void report_size(void *ptr, size_t size, size_t align, size_t have)
+{
+	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
+}
+
+void report_alignment(void *ptr, size_t align)
+{
+	bug_caller("sized free of %p: %z is no alignment", ptr, align);
+}
+
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
-	size_t have = block_size(ptr, "free"), want;
+	size_t have, want;
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_size_is_right(ptr, size, align);
+	have = block_size(ptr, "free");
 	if (!have)
 		return false;
 	if (!is_power_of_2(align)) {
-		bug_caller("sized free of %p: %z is no alignment", ptr, align);
+		report_alignment(ptr, align);
 		return false;
 	}
 	want = align > 16 ? align_up(size + !size, align) : size;
 	/* realloc() leaves a small block in place down to half its size. */
 	if (size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
 		return true;
-	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
+	report_size(ptr, size, align, have);
 	return false;
 }

@@ -22,6 +22,9 @@
  *        slab:     | struct slab * (48 bits)   | 0 (8)    | class (8) |
  *        others:   | pointer or fields (48)    | type (8) | 0     (8) |
  *
+ *    In the hardened mode slabs are among the others, so that each free of an
+ *    object comes to the slow path and is checked.
+ *
  * 4. Sections are never removed, descriptors are read without a lock. Whoever
  *    owns a page writes its descriptor; it has to be written before the page is
  *    handed to anyone and cleared before the page is freed.
@@ -40,7 +43,10 @@ enum page_type {
 	PAGE_RUN_BODY, /* other pages of a run: distance to its head */
 	PAGE_RUN_HOT,  /* head of a run that is free and kept whole: number of pages */
 	PAGE_LARGE,    /* head of a large block: struct vm_area */
+	PAGE_GUARD,    /* before or behind a slab or a run in the hardened mode: how it traps (page/guard.h) */
+	PAGE_OBJECTS,  /* of a slab in the hardened mode: struct slab */
 	PAGE_SAMPLED,  /* head of a run, or of pages for one small object, that the profile knows: struct sample */
+	PAGE_GUARDED,  /* of a guarded block, live or freed, in the pool: struct guarded_slot */
 };
 
 struct pageblock;

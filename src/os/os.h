@@ -43,6 +43,16 @@ int os_populate(void *addr, size_t size);
 int os_guard(void *addr, size_t size);
 int os_unguard(void *addr, size_t size);
 /*
+ * One way or the other, for whoever keeps which it was: what the one did the other does not undo. Markers
+ * (MADV_GUARD_INSTALL) split no mapping, and contents are lost. They are tried out before they are trusted.
+ */
+enum guard_kind { GUARD_NONE, GUARD_LIGHT, GUARD_HARD };
+int os_guard_light(void *addr, size_t size);
+int os_guard_hard(void *addr, size_t size);
+int os_open_guard(void *addr, size_t size, enum guard_kind kind);
+/* Puts a mapping that traps, and holds no memory, in the place of what is there. */
+int os_seal(void *addr, size_t size);
+/*
  * Makes a range that was never touched resident by one huge page. False, and nothing is resident, where the kernel has none.
  * The advice is that of os_no_huge_pages() afterwards.
  */
@@ -84,11 +94,15 @@ uint64_t os_clock_us(void);
 uint64_t os_wall_clock_ns(void);
 /* A number that differs from process to process (AT_RANDOM). */
 uint64_t os_random_seed(void);
+/* A number that nobody can know (getrandom), or, while the kernel has none, can hardly know. */
+uint64_t os_random(void);
 /* Whether the eight bytes at an address can be read: a system call that changes nothing. */
 bool os_is_readable(uintptr_t addr);
 /* The path of the program's file as a string; false when it is not known. */
 bool os_exe_path(char *path, size_t size);
 unsigned os_pid(void);
+/* Of the calling thread, as gettid() has it. */
+unsigned os_thread_id(void);
 
 /* --- threads waiting ---------------------------------------------------- */
 

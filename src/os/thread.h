@@ -28,7 +28,8 @@ struct thread_state {
 	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
 	int64_t sample_near;	 /* epoch, and bytes to go until the profile's next sample; profile/sampler.h */
 	uint64_t sample_far;	 /* those of them that are far away */
-	uint32_t nr_locks; /* held, or about to be taken; read by a signal handler of this thread */
+	uint32_t nr_locks; /* held, or about to be taken, and changes that are like one; read by a signal handler of this thread */
+	uint16_t guarded_left; /* allocations to go until one is guarded; guarded/count.h; 0: not yet drawn */
 	bool fork_alone;       /* the fork that this thread is in takes no locks */
 	bool in_profile;       /* a sample is being taken: what is allocated meanwhile is not sampled */
 };

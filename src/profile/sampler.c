@@ -119,12 +119,17 @@ bool sampler_hits(size_t bytes)
 	return true;
 }
 
+void sampler_seed(void)
+{
+	if (!atomic_load_explicit(&sequence, memory_order_relaxed))
+		atomic_store_explicit(&sequence, os_random_seed() ^ os_pid() * WEYL, memory_order_relaxed);
+}
+
 void sampler_start(size_t interval)
 {
 	uint32_t epoch = __atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED);
 
-	if (!atomic_load_explicit(&sequence, memory_order_relaxed))
-		atomic_store_explicit(&sequence, os_random_seed() ^ os_pid() * WEYL, memory_order_relaxed);
+	sampler_seed();
 	__atomic_store_n(&sampler.interval, interval, __ATOMIC_RELAXED);
 	__atomic_store_n(&sampler.epoch, epoch < INT32_MAX ? epoch + 1 : 1, __ATOMIC_RELEASE);
 }

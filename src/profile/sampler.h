@@ -73,6 +73,8 @@ double sampler_weight(size_t bytes, size_t interval);
 /* True with this chance. */
 bool sampler_chance(double chance);
 
+/* Numbers differ from process to process from now on. */
+void sampler_seed(void);
 /* interval: 1 to MAX_PROFILE_INTERVAL. */
 void sampler_start(size_t interval);
 void sampler_stop(void);

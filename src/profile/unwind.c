@@ -65,9 +65,9 @@ static bool frame_is_good(uintptr_t fp, uintptr_t below)
 	       os_is_readable(fp + sizeof(uintptr_t));
 }
 
-static unsigned walk_frames(const struct caller *by, uintptr_t pc[MAX_FRAMES])
+static unsigned walk_frames(const struct caller *by, uintptr_t sp, uintptr_t pc[MAX_FRAMES])
 {
-	uintptr_t fp = by->fp, below = (uintptr_t)__builtin_frame_address(0);
+	uintptr_t fp = by->fp, below = sp ? sp - 1 : (uintptr_t)__builtin_frame_address(0);
 	unsigned n = 0;
 
 	pc[n++] = plain_address(by->pc) - 1;
@@ -295,10 +295,10 @@ static out_of_line unsigned walk_tables(const struct unwinder *u, const struct c
 	return t.n;
 }
 
-unsigned unwind(const struct caller *by, uintptr_t pc[MAX_FRAMES])
+unsigned unwind(const struct caller *by, uintptr_t sp, uintptr_t pc[MAX_FRAMES])
 {
 	const struct unwinder *u = unwinder_get();
-	unsigned n = u && u->find_object ? walk_tables(u, by, pc) : walk_frames(by, pc), nr_own = 0;
+	unsigned n = u && u->find_object ? walk_tables(u, by, pc) : walk_frames(by, sp, pc), nr_own = 0;
 
 	/* Debug builds call where others jump, and operator new tries again on its own behalf. */
 	while (u && nr_own < n - 1 && pc[nr_own] - u->own_start < u->own_end - u->own_start)

@@ -9,6 +9,7 @@
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/runs.h"
+#include "slab/quarantine.h"
 
 /* glibc 2.35 and later; weak, so that older and other libcs load us and get the fallback. */
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
@@ -19,7 +20,15 @@ extern void *const none_words[2] reader_root(none_words);
 void *const none_words[2] = {(void *)1, (void *)1};
 #define NONE_TOP ((void **)&none_words[1]) /* never written: it is full */
 
-struct percpu_area none_area reader_root(none_area);
+/* The tops of freed objects behind it are used, and so touched, in the hardened mode only. */
+struct none {
+	struct percpu_area area;
+	void **freed[NR_CLASSES], **freed_seen[NR_CLASSES];
+} none reader_root(none_area);
+#define none_area none.area
+_Static_assert(offsetof(struct percpu_area, top) == 0 && offsetof(struct none, freed) == sizeof(struct percpu_area),
+	       "area_top()");
+
 struct percpu percpu reader_root(percpu);
 
 enum index_mode percpu_mode(void)
@@ -96,6 +105,16 @@ static enum index_mode choose_mode(unsigned nr_slots)
 	return INDEX_CPU_ID;
 }
 
+static void area_init(struct percpu_area *a)
+{
+	unsigned class;
+
+	for (class = 0; class < NR_CLASSES; class++)
+		a->top[class] = NONE_TOP;
+	for (class = 0; bslab_options.hardened && class < NR_CLASSES; class++)
+		*area_top(a, FREED_TOPS + class) = NONE_TOP;
+}
+
 void percpu_boot(void)
 {
 	unsigned nr_cpus = os_nr_cpus(), i;
@@ -110,8 +129,7 @@ void percpu_boot(void)
 		bslab_hot.rseq_offset_cpu = __rseq_offset;
 	if (percpu.mode != INDEX_THREAD)
 		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
-	for (i = 0; i < NR_CLASSES; i++)
-		none_area.top[i] = NONE_TOP;
+	area_init(&none_area);
 	for (i = 0; i < percpu.nr_slots; i++)
 		bslab_hot.area[i] = &none_area;
 }
@@ -139,7 +157,6 @@ static struct percpu_area *own_area(void)
 static struct percpu_area *area_get(void)
 {
 	struct percpu_area **list = percpu.orphans ? &percpu.orphans : &percpu.spare, *a = *list;
-	unsigned i;
 
 	if (a) {
 		WRITE_ONCE(*list, a->next_orphan);
@@ -148,9 +165,9 @@ static struct percpu_area *area_get(void)
 		memset(a->nr_strays, 0, sizeof a->nr_strays);
 		return a;
 	}
-	a = boot_alloc(sizeof *a, 64);
-	for (i = 0; a && i < NR_CLASSES; i++)
-		a->top[i] = NONE_TOP;
+	a = boot_alloc(bslab_options.hardened ? sizeof none : sizeof *a, 64);
+	if (a)
+		area_init(a);
 	return a;
 }
 
@@ -231,6 +248,19 @@ static void sheaf_empty(struct kmem_cache *c, struct sheaf *s)
 	barn_put(c, s);
 }
 
+/* The sheaf of a top that stands where it stood at the last look, if it could be detached. */
+static struct sheaf *take_rested(struct percpu_area *a, unsigned index, void ***seen)
+{
+	void **top = READ_ONCE(*area_top(a, index));
+	bool rests = top == READ_ONCE(*seen) && top != NONE_TOP && swap_top(index, top, NONE_TOP);
+
+	WRITE_ONCE(*seen, top);
+	if (!rests)
+		return NULL;
+	atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
+	return sheaf_of_top(top);
+}
+
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
 static void reap(struct percpu_area *a, uint64_t now)
 {
@@ -238,19 +268,17 @@ static void reap(struct percpu_area *a, uint64_t now)
 
 	for (class = 1; class < NR_CLASSES; class++) {
 		struct kmem_cache *c = cache_if_used(class);
-		void **top = READ_ONCE(a->top[class]);
-		bool rests = top == READ_ONCE(a->seen[class]);
+		struct sheaf *s;
 
 		if (!c)
 			continue;
-		if (rests && top != NONE_TOP && swap_top(class, top, NONE_TOP)) {
-			struct sheaf *s = sheaf_of_top(top);
-
-			atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
+		s = take_rested(a, class, &a->seen[class]);
+		if (s) {
 			PROBE(sheaf_reap, c->size, s->nr);
 			sheaf_empty(c, s);
 		}
-		WRITE_ONCE(a->seen[class], top);
+		if (bslab_options.hardened && (s = take_rested(a, FREED_TOPS + class, area_top(a, FREED_SEEN + class))))
+			quarantine_put(c, s);
 		if (barn_has_rested(c, now, REAP_MS)) {
 			atomic_fetch_add_explicit(&percpu.nr_barn_reaps, 1, memory_order_relaxed);
 			barn_drain(c);
@@ -298,8 +326,8 @@ static void install(struct kmem_cache *c, struct sheaf *s)
 		barn_put(c, s);
 }
 
-/* This CPU's top of the class; NULL when it has no area and gets none. */
-static void **current_top(unsigned class)
+/* This CPU's top of the class, or of its freed objects; NULL when it has no area and gets none. */
+static void **current_top(unsigned index)
 {
 	struct percpu_area *a = area_load(current_slot());
 
@@ -308,7 +336,7 @@ static void **current_top(unsigned class)
 			return NULL;
 		a = area_load(current_slot());
 	}
-	return READ_ONCE(a->top[class]);
+	return READ_ONCE(*area_top(a, index));
 }
 
 static struct barn_visits *own_visits(unsigned class)
@@ -448,6 +476,51 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 	free_uncached(c, obj);
 }
 
+static void quarantine_install(struct kmem_cache *c, struct sheaf *s)
+{
+	atomic_thread_fence(memory_order_release);
+	if (!swap_top(FREED_TOPS + c->class, NONE_TOP, sheaf_top(s, s->nr)))
+		quarantine_put(c, s);
+}
+
+/* `s` was full when this CPU's top was read, as in free_into_new_sheaf(). */
+static void delay_in_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj)
+{
+	if (s && s->nr == s->capacity) {
+		quarantine_put(c, s);
+		s = NULL;
+	}
+	if (!s)
+		s = barn_get_empty(c, own_visits(c->class));
+	if (!s) {
+		free_uncached(c, obj);
+		return;
+	}
+	s->slot[s->nr++] = obj;
+	quarantine_install(c, s);
+	reap_if_due();
+}
+
+void percpu_free_delayed(struct kmem_cache *c, void *obj)
+{
+	unsigned index = FREED_TOPS + c->class;
+	int i;
+
+	for (i = 0; i < MAX_TRIES; i++) {
+		void **top = current_top(index);
+
+		if (!top)
+			break;
+		if (push(index, obj))
+			return;
+		if ((uintptr_t)READ_ONCE(top[0]) & 1 && (top == NONE_TOP || swap_top(index, top, NONE_TOP))) {
+			delay_in_new_sheaf(c, top == NONE_TOP ? NULL : sheaf_of_top(top), obj);
+			return;
+		}
+	}
+	free_uncached(c, obj);
+}
+
 /* --- emptying ---------------------------------------------------------------------------------- */
 
 static void area_empty(struct percpu_area *a)
@@ -458,6 +531,14 @@ static void area_empty(struct percpu_area *a)
 		struct sheaf *s = sheaf_of_top(a->top[class]);
 
 		a->top[class] = NONE_TOP;
+		if (s)
+			sheaf_empty(cache_of(class), s);
+	}
+	for (class = 1; bslab_options.hardened && class < NR_CLASSES; class++) {
+		void ***top = area_top(a, FREED_TOPS + class);
+		struct sheaf *s = sheaf_of_top(*top);
+
+		*top = NONE_TOP;
 		if (s)
 			sheaf_empty(cache_of(class), s);
 	}
@@ -515,17 +596,24 @@ static void areas_reattach(struct percpu_area *list)
 	lock_drop(&percpu.lock, RANK_THREAD);
 }
 
+static void drain_own_top(unsigned class, unsigned index)
+{
+	struct percpu_area *a = area_load(current_slot());
+	void **top = a ? READ_ONCE(*area_top(a, index)) : NULL;
+
+	if (top && top != NONE_TOP && swap_top(index, top, NONE_TOP))
+		sheaf_empty(cache_of(class), sheaf_of_top(top));
+}
+
 static void drain_own(void)
 {
 	unsigned class;
 
 	PROBE(cpu_drain, current_slot(), false);
 	for (class = 1; class < NR_CLASSES; class++) {
-		struct percpu_area *a = area_load(current_slot());
-		void **top = a ? READ_ONCE(a->top[class]) : NULL;
-
-		if (top && top != NONE_TOP && swap_top(class, top, NONE_TOP))
-			sheaf_empty(cache_of(class), sheaf_of_top(top));
+		drain_own_top(class, class);
+		if (bslab_options.hardened)
+			drain_own_top(class, FREED_TOPS + class);
 	}
 }
 
@@ -573,16 +661,24 @@ static bool areas_drain(uint64_t now)
 /* Bytes in an idle CPU's sheaves from which they are worth a system call. */
 #define MIN_IDLE_BYTES (32 * KIB)
 
-static size_t area_bytes(const struct percpu_area *a)
+static size_t nr_below(void **top)
+{
+	size_t n = 0;
+
+	while (!((uintptr_t)READ_ONCE(top[-1 - (ptrdiff_t)n]) & 1))
+		n++;
+	return n;
+}
+
+static size_t area_bytes(struct percpu_area *a)
 {
 	size_t bytes = 0;
 	unsigned class;
 
 	for (class = 1; class < NR_CLASSES; class++) {
-		void **p = READ_ONCE(a->top[class]);
-
-		for (; !((uintptr_t)READ_ONCE(p[-1]) & 1); p--)
-			bytes += class_size(class);
+		bytes += nr_below(READ_ONCE(a->top[class])) * class_size(class);
+		if (bslab_options.hardened)
+			bytes += nr_below(READ_ONCE(*area_top(a, FREED_TOPS + class))) * class_size(class);
 	}
 	return bytes;
 }
@@ -664,6 +760,10 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 		cpu->nr_slots += capacity;
 		cpu->bytes += nr * class_size(class);
 	}
+	for (class = 1; bslab_options.hardened && class < NR_CLASSES; class++) {
+		snapshot_sheaf(READ_ONCE(*area_top(a, FREED_TOPS + class)), &nr, &capacity);
+		info->nr_cached[class] += nr;
+	}
 }
 
 void percpu_snapshot(struct percpu_info *info)
@@ -692,6 +792,7 @@ void percpu_snapshot(struct percpu_info *info)
 	for (struct percpu_area *a = percpu.limbo; a; a = a->next_orphan)
 		snapshot_area(a, info, NULL);
 	lock_drop(&percpu.lock, RANK_THREAD);
+	quarantine_count(info->nr_cached);
 	info->nr_sheaf_reaps = atomic_load_explicit(&percpu.nr_sheaf_reaps, memory_order_relaxed);
 	info->nr_barn_reaps = atomic_load_explicit(&percpu.nr_barn_reaps, memory_order_relaxed);
 	info->nr_drains = atomic_load_explicit(&percpu.nr_drains, memory_order_relaxed);

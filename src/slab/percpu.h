@@ -58,6 +58,18 @@ struct percpu_area {
 	unsigned slot; /* it was detached from; under the lock of slab/percpu.c */
 };
 
+/*
+ * In the hardened mode an area is longer: behind the struct stand as many tops more, of the sheaves on which freed
+ * objects are pushed; what rests of those goes to the quarantine. So the sequences reach them as classes from here on.
+ */
+#define FREED_TOPS (sizeof(struct percpu_area) / sizeof(void **))
+#define FREED_SEEN (FREED_TOPS + NR_CLASSES) /* what seen[] is of top[] */
+
+static inline void ***area_top(struct percpu_area *a, unsigned index)
+{
+	return (void ***)a + index;
+}
+
 struct percpu {
 	struct lock lock; /* RANK_THREAD: everything but mode and counters */
 	enum index_mode mode; /* INDEX_AUTO before boot */
@@ -77,6 +89,8 @@ enum index_mode percpu_mode(void);
 /* The slow paths behind percpu_pop() and percpu_push(). */
 void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_slow(struct kmem_cache *c, void *obj);
+/* Hardened: the one behind percpu_push(FREED_TOPS + class). */
+void percpu_free_delayed(struct kmem_cache *c, void *obj);
 
 /* CPUs, or threads, that a report lists one by one; the others are in the sums. */
 #define MAX_REPORT_CPUS 128

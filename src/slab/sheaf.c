@@ -6,8 +6,10 @@
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "page/zone.h"
+#include "slab/hardened.h"
 
 /*
  * A sheaf of size k takes an odd number of cache lines, 1, 3, 5, 9, ... 65,
@@ -268,6 +270,8 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 		n = (unsigned)min_size(n, one_way_capacity(c));
 	n = (unsigned)min_size(align_up(n, c->line_objects), s->capacity);
 	s->nr = (uint16_t)slab_take(c, s->slot, n, pages_flags);
+	if (unlikely(bslab_options.hardened))
+		shuffle(s->slot, s->nr);
 	PROBE(sheaf_refill, c->size, s->nr, s->capacity);
 	if (s->nr)
 		return s;
@@ -356,6 +360,21 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struc
 	}
 	flush(c, full);
 	return full;
+}
+
+struct sheaf *barn_get_empty(struct kmem_cache *c, struct barn_visits *v)
+{
+	struct barn *b = &c->barn;
+	struct sheaf *s;
+	bool grows = count_visit(b, v, 0);
+	size_t capacity;
+
+	lock_take(&b->lock, RANK_BARN);
+	barn_visit(b, grows);
+	capacity = b->capacity;
+	s = pop_empty(b);
+	lock_drop(&b->lock, RANK_BARN);
+	return s ? s : sheaf_get(capacity);
 }
 
 void barn_put(struct kmem_cache *c, struct sheaf *s)

@@ -48,6 +48,7 @@
 struct sheaf {
 	struct sheaf *next; /* in a barn */
 	uint16_t capacity, nr;
+	uint8_t class; /* in a quarantine */
 	int8_t run; /* visits to the barn in a row that its CPU has made: above 0 run over, below 0 run out */
 	uintptr_t low_sentinel;
 	void *slot[]; /* and the high sentinel behind the last */
@@ -82,6 +83,8 @@ void barn_setup(struct barn *b, size_t object_size);
 struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, struct barn_visits *v, unsigned pages_flags);
 /* An empty sheaf in exchange for a full one (or NULL). NULL when there is no memory for one: the objects are home. */
 struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struct barn_visits *v);
+/* An empty sheaf, or NULL. */
+struct sheaf *barn_get_empty(struct kmem_cache *c, struct barn_visits *v);
 /* Takes a sheaf that nobody works on, in whatever state. */
 void barn_put(struct kmem_cache *c, struct sheaf *s);
 /*

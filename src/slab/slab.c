@@ -6,8 +6,11 @@
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "page/buddy.h"
+#include "page/guard.h"
 #include "page/limit.h"
+#include "slab/hardened.h"
 #include "slab/sheaf.h"
 
 struct kmem_cache *caches[NR_CLASSES] reader_root(caches);
@@ -16,13 +19,6 @@ static struct lock caches_lock; /* RANK_CACHE: making one */
 static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
 
 /* --- geometry ----------------------------------------------------------------- */
-
-/*
- * Offsets are below 2^18 (64 pages). With r = ceil(2^40 / size) = (2^40 + e) / size,
- * e < size <= 2^15, offset * r / 2^40 exceeds offset / size by offset * e / (2^40 * size)
- * < 2^-22 < 1/size: the integer part is right.
- */
-#define RECIPROCAL_SHIFT 40
 
 static size_t pages_for(size_t bytes)
 {
@@ -48,6 +44,9 @@ static size_t lost_in(size_t size, unsigned order)
 	return (pages_for(bytes) << PAGE_SHIFT) - bytes;
 }
 
+/* Hardened: more pages between two that trap, for each of which a system call is made. */
+#define HARDENED_ORDER 3
+
 static unsigned full_order(size_t size)
 {
 	size_t nr_objects = size <= KIB ? 64 : size <= 8 * KIB ? 8 : 4;
@@ -55,13 +54,13 @@ static unsigned full_order(size_t size)
 
 	while (order < first + 2 && order < MAX_SLAB_ORDER && lost_in(size, order) > (BSLAB_PAGE_SIZE << order) / 64)
 		order++;
-	return order;
+	return bslab_options.hardened ? (unsigned)max_size(order, HARDENED_ORDER) : order;
 }
 
 static struct kmem_cache *cache_create(unsigned class)
 {
 	struct kmem_cache *c = boot_alloc(sizeof *c, _Alignof(struct kmem_cache));
-	size_t size = class_size(class);
+	size_t size = class == ZERO_CLASS ? ZERO_SIZE : class_size(class);
 
 	if (!c)
 		return NULL;
@@ -95,11 +94,6 @@ struct kmem_cache *cache_of(unsigned class)
 		lock_drop(&caches_lock, RANK_CACHE);
 	}
 	return c;
-}
-
-static unsigned object_index(const struct kmem_cache *c, uintptr_t offset)
-{
-	return (unsigned)((offset * c->reciprocal) >> RECIPROCAL_SHIFT);
 }
 
 uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
@@ -143,7 +137,59 @@ static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigne
 	}
 	atomic_store_explicit(&s->nr_free, (int16_t)nr_objects, memory_order_relaxed);
 	atomic_store_explicit(&s->state, SLAB_DEAD, memory_order_relaxed); /* until it is on the list */
-	map_set_range(s->base, slab_nr_pages(s), desc_of_pointer(s, PAGE_NONE, c->class));
+	map_set_range(s->base, slab_nr_pages(s),
+		      bslab_options.hardened ? desc_of_pointer(s, PAGE_OBJECTS, 0) : desc_of_pointer(s, PAGE_NONE, c->class));
+}
+
+/* Hardened: between two pages that trap. */
+static void *slab_alloc_pages(struct kmem_cache *c, unsigned nr_pages, unsigned flags, bool *zeroed)
+{
+	if (unlikely(bslab_options.hardened))
+		return guard_alloc_pages(nr_pages, 0, (enum migratetype)c->migratetype, flags, zeroed);
+	return limit_allows(nr_pages) ? pages_alloc(nr_pages, 0, (enum migratetype)c->migratetype, flags, zeroed) : NULL;
+}
+
+/* Objects that were never handed out read as zero; those of no size are not to be touched at all. */
+static void slab_harden(struct slab *s, bool zeroed)
+{
+	unsigned nr_pages = (unsigned)slab_nr_pages(s);
+
+	if (!zeroed)
+		memset((void *)s->base, 0, (size_t)nr_pages << PAGE_SHIFT);
+	if (s->cache->class == ZERO_CLASS)
+		guard_close((void *)s->base, nr_pages);
+}
+
+/* Adds the objects, of those that are free in the slab, that were written since: of up to max, how many there are then. */
+static unsigned slab_find_written(const struct slab *s, void **out, unsigned n, unsigned max)
+{
+	const struct kmem_cache *c = s->cache;
+	uintptr_t addr = s->base;
+	unsigned i;
+
+	for (i = 0; c->class != ZERO_CLASS && i < slab_nr_objects(s) && n < max; i++, addr += c->size)
+		if (atomic_load(&s->free[i / 64]) >> (i % 64) & 1 && unlikely(!object_is_clean(addr, addr + c->size)))
+			out[n++] = (void *)addr;
+	return n;
+}
+
+/* All are free, when the slab goes. There they are looked at in order, and at the latest. */
+static void slab_check_clean(const struct slab *s)
+{
+	void *written[MAX_WRITTEN];
+	unsigned n = slab_find_written(s, written, 0, MAX_WRITTEN), i;
+
+	for (i = 0; i < n; i++)
+		report_write_after_free(written[i]);
+}
+
+static void slab_free_hardened(struct slab *s)
+{
+	unsigned n = (unsigned)slab_nr_pages(s);
+
+	slab_check_clean(s);
+	map_set_range(s->base, n, 0); /* the header may serve another slab before they are free */
+	guard_free_pages((void *)s->base, n);
 }
 
 /* How many objects the next slab has: see 6 in slab.h. A stale count only makes it another size. */
@@ -162,18 +208,19 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 	unsigned nr_objects = next_nr_objects(c), nr_words = nr_words_for(nr_objects);
 	struct slab *s = boot_pool_get(&slab_pool[nr_words], sizeof *s + nr_words * sizeof(uint64_t), 8);
 	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size);
-	void *pages = NULL;
+	void *pages;
 	bool zeroed;
 
 	if (!s)
 		return NULL;
-	if (limit_allows(nr_pages))
-		pages = pages_alloc(nr_pages, 0, (enum migratetype)c->migratetype, pages_flags, &zeroed);
+	pages = slab_alloc_pages(c, nr_pages, pages_flags, &zeroed);
 	if (!pages) {
 		boot_pool_put(&slab_pool[nr_words], s);
 		return NULL;
 	}
 	slab_init(s, c, pages, nr_objects);
+	if (unlikely(bslab_options.hardened))
+		slab_harden(s, zeroed);
 	PROBE(slab_create, c->size, pages, nr_objects, nr_pages);
 	return s;
 }
@@ -182,7 +229,10 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 static void slab_destroy(struct slab *s)
 {
 	PROBE(slab_destroy, s->cache->size, s->base, slab_nr_pages(s));
-	pages_free((void *)s->base, slab_nr_pages(s));
+	if (unlikely(bslab_options.hardened))
+		slab_free_hardened(s);
+	else
+		pages_free((void *)s->base, slab_nr_pages(s));
 	boot_pool_put(&slab_pool[slab_nr_words(s)], s);
 }
 
@@ -263,6 +313,15 @@ static uint64_t whole_groups(uint64_t word, unsigned n)
 	return all * ((1ull << n) - 1);
 }
 
+/* Hardened: before the bits say so; see slab/hardened.h. Those of no size have no word. */
+static void objects_leave(const struct slab *s, unsigned word, uint64_t mask)
+{
+	size_t size = s->cache->size;
+
+	for (; mask && s->cache->class != ZERO_CLASS; mask &= mask - 1)
+		object_leaves(s->base + (word * 64u + (unsigned)__builtin_ctzll(mask) + 1) * size);
+}
+
 /* Only the holder of the lock clears bits, so what was read is still there. */
 static void take_lines(struct slab *s, unsigned nr_objects, unsigned max, struct taken *t)
 {
@@ -271,6 +330,8 @@ static void take_lines(struct slab *s, unsigned nr_objects, unsigned max, struct
 	for (w = 0; w < t->nr_words && t->n < max; w++) {
 		uint64_t mask = lowest_bits(whole_groups(atomic_load(&s->free[w]), nr_objects), max - t->n);
 
+		if (unlikely(bslab_options.hardened))
+			objects_leave(s, w, mask);
 		if (mask)
 			atomic_fetch_and(&s->free[w], ~mask);
 		t->mask[w] |= mask;
@@ -477,6 +538,11 @@ static struct group *group_of(struct group *groups, struct slab *s, unsigned wor
 	return &groups[((uintptr_t)s / 16 + word) % NR_GROUPS];
 }
 
+static bool is_hardened_object(page_desc_t d, const struct kmem_cache *c)
+{
+	return desc_is_hardened(d) && slab_of(d)->cache == c;
+}
+
 /* How many were given to make room for it. */
 static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s, unsigned index)
 {
@@ -521,7 +587,7 @@ void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 		struct slab *s = slab_of(d);
 
 		prefetch_ahead(objects, i, n);
-		if (unlikely(desc_class(d) != c->class)) {
+		if (unlikely(desc_class(d) != c->class) && !is_hardened_object(d, c)) {
 			/* Its slab was given back with it: it was free before. */
 			bug_caller("double free of %p", objects[i]);
 			continue;
@@ -567,7 +633,7 @@ enum object_fault slab_check_object(struct slab *s, uintptr_t addr)
 	struct kmem_cache *c = s->cache;
 	unsigned index = object_index(c, addr - s->base);
 
-	if (index >= slab_nr_objects(s) || s->base + (uintptr_t)index * c->size != addr)
+	if (!slab_starts_object(s, addr))
 		return OBJECT_INTERIOR;
 	return atomic_load(&s->free[index / 64]) >> (index % 64) & 1 ? OBJECT_FREE : OBJECT_GOOD;
 }
@@ -595,6 +661,18 @@ void cache_shrink(struct kmem_cache *c)
 		next = n->next;
 		slab_destroy(container_of(n, struct slab, node));
 	}
+}
+
+unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN])
+{
+	struct list_node *node;
+	unsigned n = 0;
+
+	lock_take(&c->lock, RANK_CACHE);
+	for (node = c->partial.first; node; node = node->next)
+		n = slab_find_written(container_of(node, struct slab, node), out, n, MAX_WRITTEN);
+	lock_drop(&c->lock, RANK_CACHE);
+	return n;
 }
 
 /* It is the last partial slab, and so the first: see slab_is_kept(). */

@@ -151,10 +151,49 @@ static force_inline struct slab *slab_of(page_desc_t d)
 	return desc_pointer(d);
 }
 
+/* Whether the page is a slab's in the hardened mode; its objects are blocks as slab/hardened.h has them. */
+static force_inline bool desc_is_hardened(page_desc_t d)
+{
+	return (uint16_t)d == PAGE_OBJECTS << 8;
+}
+
+/* The class of zero-size blocks in the hardened mode: its slabs trap. No sheaf has it. */
+#define ZERO_CLASS 0
+#define ZERO_SIZE 16 /* apart from each other, so that no two have one address */
+
+/*
+ * Offsets are below 2^18 (64 pages). With r = ceil(2^40 / size) = (2^40 + e) / size,
+ * e < size <= 2^15, offset * r / 2^40 exceeds offset / size by offset * e / (2^40 * size)
+ * < 2^-22 < 1/size: the integer part is right.
+ */
+#define RECIPROCAL_SHIFT 40
+
+static force_inline unsigned object_index(const struct kmem_cache *c, uintptr_t offset)
+{
+	return (unsigned)((offset * c->reciprocal) >> RECIPROCAL_SHIFT);
+}
+
+/* Whether an address in the slab's pages is where an object starts. */
+static force_inline bool slab_starts_object(struct slab *s, uintptr_t addr)
+{
+	struct kmem_cache *c = s->cache;
+	unsigned index = object_index(c, addr - s->base);
+
+	return index < atomic_load_explicit(&s->nr_objects, memory_order_relaxed) &&
+	       s->base + (uintptr_t)index * c->size == addr;
+}
+
 /* Frees the slabs that are wholly free; walks the partial list. */
 void cache_shrink(struct kmem_cache *c);
 /* Frees the one that is kept for the next refill. */
 void cache_shrink_kept(struct kmem_cache *c);
+
+/*
+ * Hardened: the first objects, of those free in slabs, that were written since their free. How many. Keeps the lock all the
+ * while: for exit. The caller says so without it: who is told, by a signal, may allocate.
+ */
+#define MAX_WRITTEN 16
+unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN]);
 
 struct cache_info {
 	size_t size; /* 0: never used */

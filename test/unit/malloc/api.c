@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -470,4 +471,35 @@ Test(api, index_mode_is_named)
 	if (conf && strstr(conf, "index=thread"))
 		cr_assert_str_eq(mode, "thread");
 	cr_assert(!strcmp(mode, "mm_cid") || !strcmp(mode, "cpu_id") || !strcmp(mode, "thread"));
+}
+
+Test(api, limits_are_set)
+{
+	void *p;
+
+	cr_assert_eq(bslab_set_limits(2 * MIB, MIB), EINVAL);
+	cr_assert_eq(bslab_set_limits(0, 64 * MIB), 0);
+	cr_assert_null(bslab_malloc(128 * MIB));
+	cr_assert_eq(bslab_set_limits(0, 0), 0);
+	p = bslab_malloc(128 * MIB);
+	cr_assert_not_null(p);
+	bslab_free(p);
+}
+
+Test(api, a_misuse_need_not_be_fatal)
+{
+	char *p = bslab_malloc(100);
+
+	cr_assert_eq(bslab_mallopt(M_CHECK_ACTION, 1), 1); /* says so, and goes on */
+	bslab_free(p + 1);
+	expect_block(p, 100, 8);
+}
+
+Test(api, a_misuse_may_be_fatal, .signal = SIGABRT)
+{
+	char *p = bslab_malloc(100);
+
+	cr_assert_eq(bslab_mallopt(M_CHECK_ACTION, 1), 1);
+	cr_assert_eq(bslab_mallopt(M_CHECK_ACTION, 3), 1);
+	bslab_free(p + 1);
 }

@@ -53,6 +53,20 @@ Test(options, reads_each_key)
 	cr_assert_eq(o.large_size, GIB);
 }
 
+Test(options, hardened)
+{
+	expect_good("hardened=yes,quarantine=0,guarded=100");
+	cr_assert(o.hardened);
+	cr_assert_eq(o.quarantine_size, 0);
+	cr_assert_eq(o.guarded_interval, 100);
+	expect_good("guarded=on");
+	cr_assert_eq(o.guarded_interval, GUARDED_INTERVAL);
+	expect_good("guarded=on,guarded=off");
+	cr_assert_eq(o.guarded_interval, 0);
+	expect_fault("guarded=0", "BSLAB_CONF: bad value '0' for 'guarded'");
+	expect_fault("hardened=2", "BSLAB_CONF: bad value '2' for 'hardened'");
+}
+
 Test(options, profile)
 {
 	expect_good("profile=on,profile_to=/tmp/p.%p,profile_unwind=frames");
@@ -159,4 +173,13 @@ Test(options, reports)
 	expect_fault("report_signal=SIG", "BSLAB_CONF: bad value 'SIG' for 'report_signal'");
 	expect_fault("report_signal=usr1", "BSLAB_CONF: bad value 'usr1' for 'report_signal'");
 	expect_fault("report_to=", "BSLAB_CONF: bad value '' for 'report_to'");
+}
+
+Test(options, huge)
+{
+	expect_good("huge=no");
+	cr_assert_not(o.huge);
+	expect_good("huge=yes");
+	cr_assert(o.huge);
+	expect_fault("huge=2", "BSLAB_CONF: bad value '2' for 'huge'");
 }

@@ -36,7 +36,7 @@ STEP static void check_walk(void)
 	struct caller by = CALLER();
 	struct expected e = {.caller = by.pc};
 	uintptr_t pc[MAX_FRAMES];
-	unsigned n = unwind(&by, pc);
+	unsigned n = unwind(&by, 0, pc);
 
 	_Unwind_Backtrace(note_frame, &e);
 	cr_assert_eq(n, min_size(e.n, MAX_FRAMES));
@@ -333,4 +333,18 @@ Test(cfi, the_entry_of_an_address)
 	table.n = 3;
 	table.head[3] = 0x1b; /* not sorted by what this looks for */
 	cr_expect(!eh_find(header, (uintptr_t)header + 1000, &e, &mark));
+}
+
+Test(cfi, rarer_forms)
+{
+	/* The CFA: def_cfa_sf r7 - 2, and def_cfa_offset_sf - 3, times the data alignment of - 8. */
+	EXPECT_AT(1000, true, 9, 800, "\x12\7\x7e");
+	EXPECT_AT(1000, true, 10, 900, "\x13\x7d");
+	/* The return address: offset_extended r16 3; the same and restore_extended r16; same_value r16. */
+	EXPECT_AT(1000, true, 8, 500, "\5\x10\3");
+	EXPECT_AT(1000, true, 8, 700, "\5\x10\3\6\x10");
+	EXPECT_AT(1000, true, 8, (uintptr_t)&stack[16], "\x08\x10");
+	/* advance4 16: def_cfa_offset 16 */
+	EXPECT_AT(1015, true, 8, 700, "\4\x10\0\0\0\x0e\x10");
+	EXPECT_AT(1016, true, 9, 800, "\4\x10\0\0\0\x0e\x10");
 }

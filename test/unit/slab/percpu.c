@@ -305,6 +305,42 @@ Test(percpu, threads_that_drain_without_the_barrier)
 	hammer(NULL);
 }
 
+static void *drain_always(void *arg)
+{
+	for (int i = 0; i < 20000; i++) {
+		void *objects[3] = {get(), get(), get()};
+
+		for (int k = 0; k < 3; k++)
+			put(objects[k]);
+		fake_fail_at(1u << FAKE_BARRIER, 2, false); /* the first asks whether there is one */
+		percpu_drain();
+	}
+	thread_end();
+	return arg;
+}
+
+/* When the barrier fails, an area that was detached goes back; or waits, where there is another in its place by then. */
+Test(percpu, areas_that_cannot_be_drained_wait)
+{
+	pthread_t threads[4];
+
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("no areas of others");
+	put(get());
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, drain_always, NULL), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	nr_cached(); /* looks at those that wait, too */
+	fake_fail_at(0, 0, false);
+	percpu_drain();
+	barn_drain(c);
+	cache_shrink(c);
+	cr_assert_eq(nr_cached(), 0);
+	cr_assert_eq(snapshot().nr_slabs, 0, "%zu slabs left", snapshot().nr_slabs);
+	hammer(NULL);
+}
+
 static void *get_put_exit(void *unused)
 {
 	(void)unused;
@@ -421,15 +457,12 @@ static unsigned nr_areas(void)
 	return info.nr_areas;
 }
 
-/* The caches of a CPU that nobody uses any more are emptied by those who work on. */
-Test(percpu, idle_cpus_give_up_their_sheaves)
+static void leave_a_cpu_idle(void)
 {
 	struct kmem_cache *other = cache_of(size_class(256));
 	static void *held[4000];
 	pthread_t thread;
 
-	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
-		cr_skip("no caches of CPUs");
 	fake.clock_ms = 1000;
 	run_on(0);
 	put(get());
@@ -445,8 +478,27 @@ Test(percpu, idle_cpus_give_up_their_sheaves)
 		for (int i = 0; i < 4000; i++)
 			percpu_free_slow(other, held[i]);
 	}
+}
+
+/* The caches of a CPU that nobody uses any more are emptied by those who work on. */
+Test(percpu, idle_cpus_give_up_their_sheaves)
+{
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("no caches of CPUs");
+	leave_a_cpu_idle();
 	cr_assert_eq(nr_areas(), 1);
 	hammer(NULL);
+}
+
+/* And stay, where the kernel has no barrier; nor is it asked again. */
+Test(percpu, idle_cpus_keep_theirs_without_the_barrier)
+{
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("no caches of CPUs");
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	leave_a_cpu_idle();
+	cr_assert_eq(nr_areas(), 2);
+	cr_assert_eq(fake.nr_failed, 1, "it was asked again");
 }
 
 /* --- fork ---------------------------------------------------------------------------------------- */
@@ -466,6 +518,7 @@ Test(percpu, the_child_of_fork_uses_what_others_left)
 	pid = fork();
 	percpu_fork_done(pid == 0);
 	if (pid == 0) {
+		nr_cached(); /* looks at what they left, too */
 		for (int i = 0; i < 2000; i++)
 			put(get());
 		percpu_drain();
