@@ -375,6 +375,14 @@ int os_unguard(void *addr, size_t size)
 	return 0;
 }
 
+bool os_count_resident(const void *addr, size_t size, size_t *nr_resident)
+{
+	WITH_TABLE;
+	expect("os_count_resident", addr, size, is_committed);
+	*nr_resident = fake.nr_resident;
+	return fake.nr_resident != SIZE_MAX;
+}
+
 int os_guard_light(void *addr, size_t size)
 {
 	if (os_guard(addr, size) != 0)

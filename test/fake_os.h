@@ -48,6 +48,7 @@ struct fake_os {
 	uint64_t clock_ms;	/* 0: that of the machine */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
+	size_t nr_resident;	/* what os_count_resident() says; SIZE_MAX: nothing */
 	size_t nr_splits;	/* calls of os_split_huge() */
 	bool capture;		/* os_write() goes to text[] */
 	size_t nr_calls[NR_FAKE_CALLS];

@@ -6,6 +6,7 @@
 #include "heap/heap.h"
 #include "heap/pool.h"
 #include "large/large.h"
+#include "malloc/clear.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
 #include "malloc/hardened.h"
@@ -261,7 +262,9 @@ static out_of_line void *calloc_rest(size_t size, bool is_counted)
 	bool zeroed = false;
 	void *p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = is_counted}, &zeroed);
 
-	return p && !zeroed ? memset(p, 0, size) : p;
+	if (p && !zeroed)
+		block_clear(p, size);
+	return p;
 }
 
 void *calloc_slow(size_t size)

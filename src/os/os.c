@@ -113,6 +113,19 @@ int os_purge(void *addr, size_t size)
 	return advise(addr, size, MADV_DONTNEED);
 }
 
+bool os_count_resident(const void *addr, size_t size, size_t *nr_resident)
+{
+	unsigned char pages[PAGEBLOCK_PAGES];
+	size_t i, n = 0, nr_pages = size / os_page_size();
+
+	if (nr_pages > sizeof pages || SYS(SYS_mincore, addr, size, pages, 0, 0, 0) != 0)
+		return false;
+	for (i = 0; i < nr_pages; i++)
+		n += pages[i] & 1;
+	*nr_resident = n;
+	return true;
+}
+
 int os_populate(void *addr, size_t size)
 {
 	return advise(addr, size, MADV_POPULATE_WRITE);

@@ -32,6 +32,11 @@ void *os_move_pages(void *addr, size_t size);
 
 /* Gives the pages back: they read as zero afterwards. */
 int os_purge(void *addr, size_t size);
+/*
+ * How many pages of a range of at most a pageblock are resident; false when the kernel does not say. A hint: pages that
+ * were swapped out do not count, and are not zero.
+ */
+bool os_count_resident(const void *addr, size_t size, size_t *nr_resident);
 /* Faults the pages in at once, writable. */
 int os_populate(void *addr, size_t size);
 /* Keeps the pages resident (mlock); -EPERM or -ENOMEM beyond RLIMIT_MEMLOCK. */

@@ -10,7 +10,6 @@
 #include "os/os.h"
 #include "page/runs.h"
 #include "slab/quarantine.h"
-#include "slab/sheaf.h"
 #include "slab/typed.h"
 
 /* glibc 2.35 and later; weak, so that older and other libcs load us and get the fallback. */
@@ -156,6 +155,14 @@ static void area_store(unsigned slot, struct percpu_area *a)
 	__atomic_store_n(&bslab_hot.area[slot], a, __ATOMIC_RELEASE);
 }
 
+/* Of this CPU, or thread; NULL when it has none. */
+static struct percpu_area *own_area(void)
+{
+	struct percpu_area *a = area_load(current_slot());
+
+	return a == &none_area ? NULL : a;
+}
+
 static struct percpu_area *area_get(void)
 {
 	struct percpu_area **list = percpu.orphans ? &percpu.orphans : &percpu.spare, *a = *list;
@@ -163,6 +170,8 @@ static struct percpu_area *area_get(void)
 	if (a) {
 		WRITE_ONCE(*list, a->next_orphan);
 		a->looked_at_ms = 0;
+		memset(a->visits, 0, sizeof a->visits);
+		memset(a->nr_strays, 0, sizeof a->nr_strays);
 		return a;
 	}
 	a = boot_alloc(bslab_options.hardened ? sizeof none : sizeof *a, 64);
@@ -315,11 +324,11 @@ static void drain_idle(uint64_t now);
 /* Other threads of this CPU may do the same at the same time; counts and times need not be exact. */
 static void reap_if_due(void)
 {
-	struct percpu_area *a = area_load(current_slot());
+	struct percpu_area *a = own_area();
 	uint32_t nr_visits, interval;
 	uint64_t now;
 
-	if (!a || a == &none_area)
+	if (!a)
 		return;
 	nr_visits = READ_ONCE(a->nr_visits) + 1;
 	interval = READ_ONCE(a->look_interval);
@@ -359,6 +368,13 @@ void **percpu_current_top(unsigned index)
 	return READ_ONCE(*area_top(a, index));
 }
 
+static struct barn_visits *own_visits(unsigned class)
+{
+	struct percpu_area *a = own_area();
+
+	return a ? &a->visits[class] : NULL;
+}
+
 /* After so many sequences were interrupted, the next one would be too: somebody is stepping through them. */
 #define MAX_TRIES 8
 
@@ -390,7 +406,7 @@ static void *alloc_from_new_sheaf(struct kmem_cache *c, struct sheaf *s, unsigne
 			s = orphan;
 	}
 	if (!s || !s->nr)
-		s = barn_exchange_empty(c, s, pages_flags);
+		s = barn_exchange_empty(c, s, own_visits(c->class), pages_flags);
 	if (!s)
 		return NULL;
 	obj = s->slot[--s->nr];
@@ -422,11 +438,27 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 	return percpu_alloc_uncached(c, pages_flags);
 }
 
+/* See 6 in percpu.h. */
+#define MAX_STRAYS 16
+
+/* Threads of this CPU may count at the same time: it need not be exact. */
+static bool is_stray(unsigned class)
+{
+	struct percpu_area *a = own_area();
+	unsigned n;
+
+	if (!a)
+		return true;
+	n = READ_ONCE(a->nr_strays[class]) + 1u;
+	WRITE_ONCE(a->nr_strays[class], (uint8_t)(n % MAX_STRAYS));
+	return n < MAX_STRAYS;
+}
+
 /* `s` was full when this CPU's top was read; rarely, its memory has by now begun another life. */
 static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj)
 {
 	if (!s || s->nr == s->capacity)
-		s = barn_exchange_full(c, s);
+		s = barn_exchange_full(c, s, own_visits(c->class));
 
 	if (!s) {
 		percpu_free_uncached(c, obj);
@@ -456,7 +488,12 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 		}
 		if ((uintptr_t)top[0] & 1) {
 			if (top == NONE_TOP) {
-				free_into_new_sheaf(c, NULL, obj);
+				if (is_stray(c->class)) {
+					percpu_free_uncached(c, obj);
+					reap_if_due();
+				} else {
+					free_into_new_sheaf(c, NULL, obj);
+				}
 				return;
 			}
 			if (percpu_swap_top(c->class, top, NONE_TOP)) {
@@ -483,7 +520,7 @@ static void delay_in_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj)
 		s = NULL;
 	}
 	if (!s)
-		s = barn_get_empty(c);
+		s = barn_get_empty(c, own_visits(c->class));
 	if (!s) {
 		percpu_free_uncached(c, obj);
 		return;

@@ -31,6 +31,12 @@
  *    So a class that was hot once does not hold its pages for good. Areas of CPUs
  *    that ran next to no slow path for a second, and hold 32 KiB, are emptied by
  *    whoever looks, as in 4.
+ *
+ * 6. Strays. What a CPU frees and has no sheaf for, another has allocated, as a
+ *    rule, and may have its neighbours in the cache line: it goes home to its
+ *    slab. Were it handed out here again, the two CPUs would write to one line
+ *    (Berger et al., ASPLOS 2000: passive false sharing). A CPU that goes on so
+ *    gets a sheaf with its MAX_STRAYS'th of the class.
  */
 #ifndef BSLAB_PERCPU_H
 #define BSLAB_PERCPU_H
@@ -38,7 +44,7 @@
 #include "arch/arch.h"
 #include "os/options.h"
 #include "os/thread.h"
-#include "slab/slab.h"
+#include "slab/sheaf.h"
 
 struct percpu_area {
 	void **top[NR_CACHES];
@@ -46,6 +52,8 @@ struct percpu_area {
 	uint64_t looked_at_ms;
 	uint32_t nr_visits; /* of slow paths, since the last look at the clock */
 	uint32_t look_interval; /* in visits */
+	uint8_t nr_strays[NR_CACHES]; /* see 6; since the last that got a sheaf */
+	struct barn_visits visits[NR_CACHES];
 	struct percpu_area *next_orphan;
 	unsigned slot; /* it was detached from; under the lock of slab/percpu.c */
 };

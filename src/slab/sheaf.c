@@ -7,6 +7,7 @@
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "os/options.h"
+#include "os/os.h"
 #include "page/zone.h"
 #include "slab/hardened.h"
 #include "slab/typed.h"
@@ -33,6 +34,9 @@
 #define FIRST_SHEAF_BYTES (16 * KIB)
 #define MIN_FIRST_CAPACITY 2u
 #define GROW_VISITS 4
+/* A visit takes some 100 ns: so many in that time are 1/1000 of it. By CPU, as the memory of large sheaves is. */
+#define GROW_US 500
+#define CHEAP_SHEAF_BYTES (8 * KIB)
 #define HYSTERESIS 32
 #define ONE_WAY 4
 #define MIN_DECLINE_BYTES (256 * KIB)
@@ -163,13 +167,29 @@ static bool is_one_way(int run)
 	return run > ONE_WAY || run < -ONE_WAY;
 }
 
-static void barn_count_visit(struct barn *b, int run)
+/* Whether visits are frequent enough to make sheaves larger: see 2 in sheaf.h. Without the lock, for the clock may be a system call. */
+static bool count_visit(const struct barn *b, struct barn_visits *v, int run)
+{
+	size_t capacity = READ_ONCE(b->capacity);
+	uint8_t nr = v ? (uint8_t)(READ_ONCE(v->nr) + 1) : 0;
+	uint32_t now, counted_at;
+
+	if (!v || is_one_way(run) || capacity == b->max_capacity)
+		return false;
+	WRITE_ONCE(v->nr, nr < GROW_VISITS ? nr : 0);
+	if (nr < GROW_VISITS || capacity * b->object_size < CHEAP_SHEAF_BYTES)
+		return nr >= GROW_VISITS;
+	now = (uint32_t)os_clock_us();
+	counted_at = READ_ONCE(v->counted_at_us);
+	WRITE_ONCE(v->counted_at_us, now);
+	return now - counted_at < GROW_US; /* a thread that read the clock before another stored it: no */
+}
+
+static void barn_visit(struct barn *b, bool grows)
 {
 	note_visit(b);
-	if (is_one_way(run) || b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
-		return;
-	b->nr_visits = 0;
-	WRITE_ONCE(b->capacity, (uint16_t)min_size(b->max_capacity, 2 * b->capacity));
+	if (grows)
+		WRITE_ONCE(b->capacity, (uint16_t)min_size(b->max_capacity, 2 * b->capacity));
 }
 
 static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
@@ -254,6 +274,7 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 	n = (s->capacity + 1u) / 2;
 	if (is_one_way(s->run))
 		n = (unsigned)min_size(n, one_way_capacity(c));
+	n = (unsigned)min_size(align_up(n, c->line_objects), s->capacity);
 	s->nr = (uint16_t)slab_take(c, s->slot, n, pages_flags);
 	if (unlikely(bslab_options.hardened))
 		shuffle(s->slot, s->nr);
@@ -272,16 +293,17 @@ static void move_all(struct sheaf *from, struct sheaf *to)
 	sheaf_put(from);
 }
 
-struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags)
+struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, struct barn_visits *v, unsigned pages_flags)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *full, *larger = NULL;
 	int run = run_out(empty);
+	bool grows = count_visit(b, v, run);
 	bool is_outgrown = false;
 	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
-	barn_count_visit(b, run);
+	barn_visit(b, grows);
 	capacity = b->capacity;
 	full = pop(&b->full, &b->nr_full);
 	if (full) {
@@ -328,15 +350,16 @@ static void split(struct sheaf *from, struct sheaf *to)
 	from->nr = (uint16_t)keep;
 }
 
-struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
+struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struct barn_visits *v)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *half = NULL;
 	int run = run_over(full);
+	bool grows = count_visit(b, v, run);
 	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
-	barn_count_visit(b, run);
+	barn_visit(b, grows);
 	b->nr_overs++;
 	capacity = b->capacity;
 	if (is_one_way(run))
@@ -361,14 +384,15 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	return full;
 }
 
-struct sheaf *barn_get_empty(struct kmem_cache *c)
+struct sheaf *barn_get_empty(struct kmem_cache *c, struct barn_visits *v)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *s;
+	bool grows = count_visit(b, v, 0);
 	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
-	barn_count_visit(b, 0);
+	barn_visit(b, grows);
 	capacity = b->capacity;
 	s = pop_empty(b);
 	lock_drop(&b->lock, RANK_BARN);

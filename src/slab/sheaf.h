@@ -11,7 +11,10 @@
  * 2. Capacity. All classes begin with small sheaves. Each GROW_VISITS visits to
  *    the barn double the capacity of the class's next sheaves, up to what
  *    MAX_SHEAF_BYTES of objects fill: a hot class ends with few visits, a cold
- *    one keeps a few objects. A sheaf of an old capacity is retired when it
+ *    one keeps a few objects. Above CHEAP_SHEAF_BYTES of objects they grow only
+ *    while these visits of one CPU come within GROW_US, so that they take more than a
+ *    thousandth of its time: a class that is visited less often costs memory on
+ *    each CPU and saves nothing. A sheaf of an old capacity is retired when it
  *    comes by empty.
  *
  * 3. Hysteresis. A CPU that runs over keeps the objects that it freed last, up
@@ -88,16 +91,22 @@ static inline void drain_end(_Atomic uint64_t *drains)
 		atomic_fetch_sub(drains, 1);
 }
 
+/* Of one CPU to one barn, in both directions. Hints: threads of the CPU may miss each other's. */
+struct barn_visits {
+	uint32_t counted_at_us; /* when nr was last full; wraps, in an hour */
+	uint8_t nr;		/* since then */
+};
+
 void barn_setup(struct barn *b, size_t object_size);
 /*
  * A sheaf with at least one object, in exchange for an empty one (or NULL). NULL when there is no memory: the empty
- * one is then in the barn.
+ * one is then in the barn. `v` is the CPU's, or NULL: the visit does not count.
  */
-struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags);
+struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, struct barn_visits *v, unsigned pages_flags);
 /* An empty sheaf in exchange for a full one (or NULL). NULL when there is no memory for one: the objects are home. */
-struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full);
+struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struct barn_visits *v);
 /* An empty sheaf, or NULL. */
-struct sheaf *barn_get_empty(struct kmem_cache *c);
+struct sheaf *barn_get_empty(struct kmem_cache *c, struct barn_visits *v);
 /* Takes a sheaf that nobody works on, in whatever state. */
 void barn_put(struct kmem_cache *c, struct sheaf *s);
 /*

@@ -62,6 +62,7 @@ static unsigned full_order(size_t size)
 void cache_setup(struct kmem_cache *c, unsigned class, size_t size)
 {
 	c->class = (uint8_t)class;
+	c->line_objects = (uint8_t)max_size(CACHE_LINE / (size & -size), 1);
 	c->first_order = (uint8_t)order_of(pages_for(size));
 	c->full_order = (uint8_t)full_order(size);
 	c->reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size;
@@ -341,6 +342,18 @@ static uint64_t lowest_bits(uint64_t word, unsigned n)
 	return word & ~rest;
 }
 
+/* Of the groups of n bits, n a power of two, those that are all set. */
+static uint64_t whole_groups(uint64_t word, unsigned n)
+{
+	uint64_t all = word;
+	unsigned i;
+
+	for (i = 1; i < n; i *= 2)
+		all &= all >> i;
+	all &= ~0ull / ((1ull << n) - 1); /* the lowest of each group */
+	return all * ((1ull << n) - 1);
+}
+
 /* Hardened: before the bits say so; see slab/hardened.h. Those of no size have no word. */
 static void objects_leave(const struct slab *s, unsigned word, uint64_t mask)
 {
@@ -351,23 +364,33 @@ static void objects_leave(const struct slab *s, unsigned word, uint64_t mask)
 }
 
 /* Only the holder of the lock clears bits, so what was read is still there. */
-static void take_bits(struct slab *s, unsigned max, struct taken *t)
+static void take_lines(struct slab *s, unsigned nr_objects, unsigned max, struct taken *t)
 {
 	unsigned w;
+
+	for (w = 0; w < t->nr_words && t->n < max; w++) {
+		uint64_t mask = lowest_bits(whole_groups(atomic_load(&s->free[w]), nr_objects), max - t->n);
+
+		if (unlikely(cache_has_words(s->cache)))
+			objects_leave(s, w, mask);
+		if (mask)
+			atomic_fetch_and(&s->free[w], ~mask);
+		t->mask[w] |= mask;
+		t->n += (unsigned)__builtin_popcountll(mask);
+	}
+}
+
+static void take_bits(struct slab *s, unsigned max, struct taken *t)
+{
+	unsigned nr_line_objects = s->cache->line_objects;
 
 	t->base = s->base;
 	t->n = 0;
 	t->nr_words = slab_nr_words(s);
-	for (w = 0; w < t->nr_words; w++) {
-		uint64_t mask = t->n < max ? lowest_bits(atomic_load(&s->free[w]), max - t->n) : 0;
-
-		if (unlikely(cache_has_words(s->cache)))
-			objects_leave(s, w, mask);
-		t->mask[w] = mask;
-		if (mask)
-			atomic_fetch_and(&s->free[w], ~mask);
-		t->n += (unsigned)__builtin_popcountll(mask);
-	}
+	memset(t->mask, 0, t->nr_words * sizeof *t->mask);
+	if (nr_line_objects > 1 && max > 1)
+		take_lines(s, nr_line_objects, max, t);
+	take_lines(s, 1, max, t);
 	atomic_fetch_sub(&s->nr_free, (int16_t)t->n);
 }
 
@@ -617,6 +640,21 @@ static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s,
 	return nr_given;
 }
 
+/*
+ * Objects that were freed in random order are of as many slabs, and each is found behind two loads that miss the cache:
+ * its descriptor's, then its header's. They are asked for some objects ahead.
+ */
+#define HEADER_AHEAD 4
+#define DESC_AHEAD (2 * HEADER_AHEAD)
+
+static void prefetch_ahead(void *const *objects, unsigned i, unsigned n)
+{
+	if (i + DESC_AHEAD < n)
+		__builtin_prefetch(map_slot((uintptr_t)objects[i + DESC_AHEAD]));
+	if (i + HEADER_AHEAD < n)
+		__builtin_prefetch(slab_of(map_lookup((uintptr_t)objects[i + HEADER_AHEAD])), 1);
+}
+
 void slab_give(struct kmem_cache *c, void *const *objects, unsigned n)
 {
 	struct group groups[NR_GROUPS] = {0};
@@ -627,6 +665,7 @@ void slab_give(struct kmem_cache *c, void *const *objects, unsigned n)
 		page_desc_t d = map_lookup(addr);
 		struct slab *s = slab_of(d);
 
+		prefetch_ahead(objects, i, n);
 		if (unlikely(desc_cache(d) != c->class) && !is_hardened_object(d, c)) {
 			/* Its slab was given back with it: it was free before. */
 			bug_caller("double free of %p", objects[i]);

@@ -12,6 +12,9 @@
  *    dropped. Bits are given back without any lock, by atomic or: that also finds
  *    a bit that is already set, which is a double free.
  *
+ *    Objects that fill whole cache lines are taken before others: two CPUs
+ *    should not write to one line.
+ *
  * 3. A slab's state says where it is; it changes under the cache's lock only:
  *
  *      state    on partial list  free bits              next
@@ -60,7 +63,7 @@ struct barn {
 	struct lock lock;
 	uint16_t nr_full, nr_empty;
 	uint16_t capacity, max_capacity; /* of sheaves from now on, at most */
-	uint16_t object_size, nr_visits; /* nr_visits: since the capacity last grew */
+	uint16_t object_size;
 	bool was_visited;   /* since the last look for barns that rest */
 	uint64_t visited_at_ms; /* last look that found it visited; 0 once it was emptied */
 	struct sheaf *full, *empty;
@@ -77,6 +80,7 @@ struct kmem_cache {
 	uint8_t class; /* from NR_CLASSES on the number of a typed cache, which has no size class */
 	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
 	uint8_t migratetype;
+	uint8_t line_objects; /* the fewest that fill whole cache lines: a power of two */
 	_Atomic size_t nr_out; /* objects taken from slabs and not yet given back, in use or in sheaves */
 	_Atomic uint64_t nr_uncached_allocs, nr_uncached_frees; /* single objects that passed the sheaves by; relaxed */
 	struct typed *typed; /* NULL in malloc's: slab/typed.h */

@@ -166,6 +166,82 @@ Test(percpu, freed_twice_in_a_row)
 	cr_assert_neq(get(), a);
 }
 
+/* Each in turn drains, so that its sheaf is another than that of whoever allocated. */
+Test(percpu, what_others_allocated_goes_home)
+{
+	void *p[64], *q;
+	int i;
+
+	for (i = 0; i < 64; i++)
+		p[i] = get();
+	percpu_drain();
+	put(p[0]);
+	cr_assert_eq(nr_cached(), 0, "no sheaf for a stray");
+	cr_assert_eq(snapshot().nr_uncached_frees, 1);
+	q = get();
+	put(q);
+	cr_assert_gt(nr_cached(), 0);
+	percpu_drain();
+	for (i = 1; i < 64; i++)
+		put(p[i]);
+	cr_assert_gt(nr_cached(), 0, "a CPU that goes on gets a sheaf");
+}
+
+static pthread_barrier_t all_gave;
+
+static void *give_one(void *obj)
+{
+	put(obj);
+	pthread_barrier_wait(&all_gave);
+	pthread_barrier_wait(&all_gave); /* what it may have cached has been counted */
+	return NULL;
+}
+
+/* Each has its own count: else one of them would get a sheaf with the first object that it frees. */
+Test(percpu, many_that_give_a_stray_each_get_no_sheaf)
+{
+	enum { NR = 40 };
+	pthread_t threads[NR];
+	void *p[NR];
+	int i;
+
+	if (percpu_mode() != INDEX_THREAD)
+		cr_skip("no more areas than CPUs");
+	for (i = 0; i < NR; i++)
+		p[i] = get();
+	percpu_drain();
+	pthread_barrier_init(&all_gave, NULL, NR + 1);
+	for (i = 0; i < NR; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, give_one, p[i]), 0);
+	pthread_barrier_wait(&all_gave);
+	cr_assert_eq(nr_cached(), 0);
+	cr_assert_eq(snapshot().nr_uncached_frees, NR);
+	pthread_barrier_wait(&all_gave);
+	for (i = 0; i < NR; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* Passive false sharing: what another CPU allocated is not handed out here while it has neighbours in use. */
+Test(percpu, a_stray_is_not_handed_out_with_its_neighbours_in_use)
+{
+	struct kmem_cache *other = c;
+	void *p[8], *q;
+	int i;
+
+	if (bslab_options.check)
+		cr_skip("nothing is cached");
+	c = cache_of(size_class(8));
+	for (i = 0; i < 8; i++)
+		p[i] = get();
+	percpu_drain();
+	put(p[0]);
+	put(p[1]);
+	q = get();
+	for (i = 0; i < 8; i++)
+		cr_assert_neq((uintptr_t)q / CACHE_LINE, (uintptr_t)p[i] / CACHE_LINE);
+	c = other;
+}
+
 Test(percpu, check_mode_has_no_caches)
 {
 	void *a = get();

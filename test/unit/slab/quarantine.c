@@ -25,7 +25,7 @@ TestSuite(quarantine, .init = setup);
 /* A sheaf of objects as a free leaves them. */
 static struct sheaf *freed_sheaf(void)
 {
-	struct sheaf *s = barn_get_empty(c);
+	struct sheaf *s = barn_get_empty(c, NULL);
 
 	cr_assert_not_null(s);
 	s->nr = (uint16_t)slab_take(c, s->slot, s->capacity, 0);
