@@ -14,8 +14,16 @@ void process_boot(void);
 /* Called on slow paths: has the thread's end hooked if it holds something by then. */
 void process_hook_thread(void);
 
-/* Gives back what nobody uses: caches, empty slabs, free pages beyond nr_keep. How many pages. */
-size_t reclaim(size_t nr_keep);
+/* Why memory is to be given back. */
+enum pressure {
+	PRESSURE_LIMIT,	 /* a soft limit is near */
+	PRESSURE_MEMORY, /* there is none to be had, or a hard limit is reached */
+	PRESSURE_TRIM,	 /* malloc_trim() */
+};
+/* Gives back what nobody uses: what shrinkers find, caches, empty slabs, free pages beyond nr_keep. How many pages. */
+size_t reclaim(size_t nr_keep, enum pressure why);
+/* Where a soft limit has asked for it. */
+void reclaim_if_due(void);
 
 struct alloc_request {
 	size_t size, align;  /* any; a power of two */
@@ -32,11 +40,11 @@ void report_pointer(void *ptr, const char *what) __attribute__((cold));
 /* False after a report when the block cannot have been asked for with this size (and alignment). */
 bool size_is_plausible(void *ptr, size_t size, size_t align);
 
-/* Since the start: times that reclaim() was called, and that a call failed for want of memory. */
+/* Since the start: times that reclaim() was called, and that a call failed for want of memory; objects of shrinkers. */
 struct slow_counts {
-	_Atomic uint64_t nr_reclaims, nr_failures; /* relaxed */
+	_Atomic uint64_t nr_reclaims, nr_failures, nr_shrink_scanned, nr_shrink_freed; /* relaxed */
 };
-void slow_path_counts(uint64_t *nr_reclaims, uint64_t *nr_failures);
+extern struct slow_counts counts reader_root(slow_counts);
 
 /* Why malloc and its kin may not take their fast paths: any of these. */
 enum slow_reason {

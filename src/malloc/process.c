@@ -7,10 +7,13 @@
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "bslab/bslab.h"
+#include "handle/compact.h"
+#include "handle/handle.h"
 #include "large/large.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "malloc/shrinker.h"
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/lock.h"
@@ -116,6 +119,7 @@ static void thread_exit(void *unused)
 	PROBE(thread_exit, thread_state.index, thread_state.buddy);
 	/* First: later destructors, and libc's own clean-up, allocate and free again. */
 	thread_state.exit_hooked = THREAD_ENDED;
+	handles_thread_exit();
 	percpu_thread_exit();
 	pages_thread_exit();
 	reports_poll();
@@ -123,7 +127,7 @@ static void thread_exit(void *unused)
 
 void process_hook_thread(void)
 {
-	if (likely(thread_state.exit_hooked != THREAD_UNKNOWN) || (!thread_state.buddy && !thread_state.index) ||
+	if (likely(thread_state.exit_hooked != THREAD_UNKNOWN) || (!thread_state.buddy && !thread_state.index && !thread_state.handles) ||
 	    !atomic_load_explicit(&thread_key_made, memory_order_acquire))
 		return;
 	thread_state.exit_hooked = THREAD_HOOKED; /* first: pthread_setspecific() may call calloc() */
@@ -140,8 +144,11 @@ void process_hook_thread(void)
 static void locks_prepare(void)
 {
 	lock_count_up();
+	shrinkers_fork_prepare();
+	compact_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
+	handles_fork_prepare();
 	large_fork_prepare();
 	pages_fork_prepare();
 	zone_fork_prepare();
@@ -160,8 +167,11 @@ static void fork_done(bool child)
 	zone_fork_done(child);
 	pages_fork_done(child);
 	large_fork_done(child);
+	handles_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
+	compact_fork_done(child);
+	shrinkers_fork_done(child);
 	lock_count_down();
 }
 

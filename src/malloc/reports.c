@@ -64,7 +64,10 @@ static struct job *job_create(void)
 	if (!j)
 		return NULL;
 	report_take(r);
-	slow_path_counts(&r->nr_reclaims, &r->nr_failures);
+	r->nr_reclaims = counts.nr_reclaims;
+	r->nr_failures = counts.nr_failures;
+	r->nr_shrink_scanned = counts.nr_shrink_scanned;
+	r->nr_shrink_freed = counts.nr_shrink_freed;
 	report_derive(r);
 	return j;
 }

@@ -3,11 +3,14 @@
 #include <string.h>
 
 #include "base/probe.h"
+#include "handle/compact.h"
+#include "handle/handle.h"
 #include "large/large.h"
 #include "malloc/fast.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "malloc/shrinker.h"
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/limit.h"
@@ -50,18 +53,12 @@ static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
 
 struct slow_counts counts reader_root(slow_counts);
 
-void slow_path_counts(uint64_t *nr_reclaims, uint64_t *nr_failures)
-{
-	*nr_reclaims = atomic_load_explicit(&counts.nr_reclaims, memory_order_relaxed);
-	*nr_failures = atomic_load_explicit(&counts.nr_failures, memory_order_relaxed);
-}
-
 static uint64_t nr_given_back(void)
 {
 	return zone_nr_given_back() + pages_nr_given_back();
 }
 
-size_t reclaim(size_t nr_keep)
+size_t reclaim(size_t nr_keep, enum pressure why)
 {
 	uint64_t before = nr_given_back();
 	size_t nr_given;
@@ -69,7 +66,10 @@ size_t reclaim(size_t nr_keep)
 
 	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
+	shrinkers_call(why);
 	percpu_drain();
+	handles_drain();
+	handles_reclaim();
 	runs_drain();
 	large_drain();
 	for (class = 1; class < NR_CLASSES; class++) {
@@ -85,6 +85,14 @@ size_t reclaim(size_t nr_keep)
 	nr_given = (size_t)(nr_given_back() - before);
 	PROBE(reclaim_end, nr_given);
 	return nr_given;
+}
+
+void reclaim_if_due(void)
+{
+	if (unlikely(limit_take_reclaim())) {
+		reclaim(0, PRESSURE_LIMIT);
+		limit_reclaimed();
+	}
 }
 
 /* --- whether the fast paths may be taken -------------------------------------------------- */
@@ -141,10 +149,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	void *p = NULL;
 
 	process_boot();
-	if (unlikely(limit_take_reclaim())) {
-		reclaim(0);
-		limit_reclaimed();
-	}
+	reclaim_if_due();
 	size += !size; /* a block of its own, at any alignment */
 	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
 	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
@@ -155,7 +160,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 		if (likely(!p))
 			p = alloc_once(size, align, 0, zeroed);
 		if (unlikely(!p)) {
-			reclaim(0);
+			reclaim(0, PRESSURE_MEMORY);
 			p = alloc_once(size, align, PAGES_HIGHATOMIC, zeroed);
 		}
 	}
@@ -330,6 +335,10 @@ void report_pointer(void *ptr, const char *what)
 	}
 	if (sampled_of(d)) {
 		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
+		return;
+	}
+	if (handle_slab_of(d)) {
+		bug_caller("invalid %s of %p: an object that has a handle", what, ptr);
 		return;
 	}
 	a = large_find(addr);

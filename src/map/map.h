@@ -41,6 +41,7 @@ enum page_type {
 	PAGE_RUN_HOT,  /* head of a run that is free and kept whole: number of pages */
 	PAGE_LARGE,    /* head of a large block: struct vm_area */
 	PAGE_SAMPLED,  /* head of a run, or of pages for one small object, that the profile knows: struct sample */
+	PAGE_HANDLE,   /* every page of a slab whose objects have handles: struct handle_slab */
 };
 
 struct pageblock;

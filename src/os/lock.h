@@ -8,8 +8,9 @@
  * Debug builds check it: a thread that takes a lock of a rank at or below one
  * that it holds dies with a line that names both.
  *
+ *   1 compact    one compaction at a time
  *   2 thread     list of threads, buddies in use and orphaned buddies
- *   3 cache      one kmem_cache's partial list
+ *   3 cache      one kmem_cache's partial list; one handle cache's slabs
  *   4 barn       one kmem_cache's full and empty sheaves
  *   5 large      list of large blocks, and those kept after their free
  *   6 runs       the runs that one buddy keeps
@@ -18,7 +19,8 @@
  *   9 zone       free pageblocks of all regions
  *  10 map        sections coming into being
  *  11 profile    samples and their stacks; whether the profile is on
- *  12 meta       boot allocator and pools of metadata
+ *  12 handles    the table of handles
+ *  13 meta       boot allocator and pools of metadata
  */
 #ifndef BSLAB_LOCK_H
 #define BSLAB_LOCK_H
@@ -26,7 +28,8 @@
 #include "os/thread.h"
 
 enum lock_rank {
-	RANK_THREAD = 2,
+	RANK_COMPACT = 1,
+	RANK_THREAD,
 	RANK_CACHE,
 	RANK_BARN,
 	RANK_LARGE,
@@ -36,6 +39,7 @@ enum lock_rank {
 	RANK_ZONE,
 	RANK_MAP,
 	RANK_PROFILE,
+	RANK_HANDLES,
 	RANK_META,
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What bslab keeps per thread: 48 bytes of static thread-local storage, so
+ * What bslab keeps per thread: 56 bytes of static thread-local storage, so
  * that dlopen() of the library finds room.
  *
  * rseq_cs and index look like those of a struct rseq to the sequences of
@@ -12,6 +12,7 @@
 #include "arch/percpu.h"
 
 struct buddy;
+struct handle_thread;
 
 enum thread_life {
 	THREAD_UNKNOWN, /* holds nothing that must be given back */
@@ -31,6 +32,7 @@ struct thread_state {
 	uint16_t sample_epoch; /* in which sample_left was drawn; 0: not yet */
 	bool fork_alone;       /* the fork that this thread is in takes no locks */
 	bool in_profile;       /* a sample is being taken: what is allocated meanwhile is not sampled */
+	struct handle_thread *handles; /* free handles with their objects; NULL until it needs one */
 };
 
 _Static_assert(offsetof(struct thread_state, index) - offsetof(struct thread_state, rseq_cs) ==

@@ -24,7 +24,7 @@ struct row {
 
 /* Tables hold their names in place: pointers would be relocated in every process. */
 struct vm_event_text {
-	char name[20];
+	char name[24];
 	char help[76];
 };
 extern const struct vm_event_text vm_event_text[NR_VM_EVENTS] __attribute__((visibility("hidden")));
@@ -34,7 +34,7 @@ struct meminfo_item {
 	char help[80];
 	uint32_t at; /* of the bytes in struct heap_report */
 };
-#define NR_MEMINFO 18
+#define NR_MEMINFO 19
 extern const struct meminfo_item meminfo_items[NR_MEMINFO] __attribute__((visibility("hidden")));
 
 static inline size_t meminfo_bytes(const struct heap_report *r, unsigned i)
@@ -52,6 +52,29 @@ size_t type_row_resident(const struct heap_report *r, unsigned row, unsigned ord
 size_t order_free(const struct heap_report *r, unsigned order);
 /* Pages, of buddies and of the zone. */
 size_t free_pages(const struct heap_report *r);
+
+/* What slabinfo lists: malloc's caches, then those of objects that have handles. Not used: size 0. */
+#define NR_LISTED (2 * NR_CLASSES)
+#define CACHE_NAME 24
+
+static inline const struct class_report *listed_cache(const struct heap_report *r, unsigned i)
+{
+	return i < NR_CLASSES ? &r->class[i] : &r->handle[i - NR_CLASSES];
+}
+
+static inline void listed_name(char name[CACHE_NAME], const struct heap_report *r, unsigned i)
+{
+	if (i == NR_CLASSES)
+		bug_format(name, CACHE_NAME, "handle-run");
+	else
+		bug_format(name, CACHE_NAME, i < NR_CLASSES ? "bslab-%z" : "handle-%z", listed_cache(r, i)->cache.size);
+}
+
+/* Objects in CPUs' sheaves, or kept by threads. */
+static inline size_t listed_cached(const struct heap_report *r, unsigned i)
+{
+	return i < NR_CLASSES ? r->percpu.nr_cached[i] : r->handles.nr_cached[i - NR_CLASSES];
+}
 
 /* Objects that one visit brings to a sheaf, when it is filled from slabs. */
 static inline size_t batch_of(size_t capacity)

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+#include "handle/handle.h"
+
+#include <string.h>
+
+#include "boot/boot.h"
+#include "large/large.h"
+#include "os/bug.h"
+
+/* A thread keeps so many of a class, or so many bytes of them, but two at least. */
+#define MAX_KEPT 64
+#define MAX_KEPT_BYTES (32 * KIB)
+
+struct handle_threads handle_threads reader_root(handle_threads);
+
+/* --- what a thread keeps ---------------------------------------------------------------------------------------------- */
+
+static struct handle_thread *thread_create(void)
+{
+	struct handle_thread *t = boot_alloc(sizeof *t, _Alignof(struct handle_thread));
+
+	if (t) {
+		t->next = handle_threads.all;
+		__atomic_store_n(&handle_threads.all, t, __ATOMIC_RELEASE);
+	}
+	return t;
+}
+
+/* NULL where there is no memory, and at the end of a thread, which would leave it behind. */
+static struct handle_thread *thread_self(void)
+{
+	struct handle_thread *t = thread_state.handles;
+
+	if (t || thread_state.exit_hooked == THREAD_ENDED)
+		return t;
+	lock_take(&handle_threads.lock, RANK_HANDLES);
+	t = handle_threads.free;
+	if (t)
+		handle_threads.free = t->next_free;
+	else
+		t = thread_create();
+	if (t)
+		t->is_used = true;
+	lock_drop(&handle_threads.lock, RANK_HANDLES);
+	thread_state.handles = t;
+	return t;
+}
+
+static unsigned max_kept(const struct handle_cache *c)
+{
+	size_t n = min_size(MAX_KEPT, MAX_KEPT_BYTES / c->size);
+
+	return (unsigned)max_size(n, 2);
+}
+
+static uint32_t pop(struct handle_thread *t, unsigned class)
+{
+	uint32_t index = t->top[class];
+
+	t->top[class] = (uint32_t)entry_info(entry_at(index));
+	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] - 1));
+	return index;
+}
+
+static void push(struct handle_thread *t, unsigned class, uint32_t index)
+{
+	struct handle_entry *e = entry_at(index);
+
+	atomic_store_explicit(&e->info, info_with(entry_info(e), class, t->top[class]), memory_order_relaxed);
+	t->top[class] = index;
+	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] + 1));
+}
+
+/* Takes the object of an entry that is kept; 0 where a compaction has it already. */
+static uintptr_t take_object(struct handle_entry *e, struct handle_cache *c)
+{
+	uint64_t place = atomic_load_explicit(&e->place, memory_order_relaxed);
+
+	if (place_state(place) == ENTRY_CACHED &&
+	    atomic_compare_exchange_strong_explicit(&e->place, &place, place_of(0, ENTRY_FREE), memory_order_acquire, memory_order_relaxed))
+		return place_address(place);
+	atomic_fetch_sub_explicit(&c->nr_stripped, 1, memory_order_relaxed);
+	return 0;
+}
+
+static void flush_down_to(struct handle_thread *t, unsigned class, unsigned nr_keep)
+{
+	struct handle_cache *c = handle_cache_of(class);
+	uintptr_t addr[MAX_KEPT];
+	uint32_t index[MAX_KEPT];
+
+	while (t->top[class] && t->nr[class] > nr_keep) {
+		unsigned n = 0, nr_objects = 0;
+
+		while (n < MAX_KEPT && t->top[class] && t->nr[class] > nr_keep) {
+			index[n] = pop(t, class);
+			addr[nr_objects] = take_object(entry_at(index[n++]), c);
+			nr_objects += addr[nr_objects] != 0;
+		}
+		if (nr_objects)
+			objects_give(c, addr, nr_objects);
+		entries_give(index, n);
+	}
+}
+
+/* Room for one more. */
+static void flush(struct handle_thread *t, unsigned class)
+{
+	t->max[class] = (uint16_t)max_kept(handle_cache_of(class));
+	if (t->nr[class] >= t->max[class])
+		flush_down_to(t, class, t->max[class] / 2);
+}
+
+static void flush_all(struct handle_thread *t)
+{
+	unsigned class;
+
+	for (class = 1; class < NR_CLASSES; class++)
+		if (t->top[class])
+			flush_down_to(t, class, 0);
+}
+
+void handles_drain(void)
+{
+	if (thread_state.handles)
+		flush_all(thread_state.handles);
+}
+
+void handles_thread_exit(void)
+{
+	struct handle_thread *t = thread_state.handles;
+
+	if (!t)
+		return;
+	thread_state.handles = NULL;
+	flush_all(t);
+	lock_take(&handle_threads.lock, RANK_HANDLES);
+	t->is_used = false;
+	t->next_free = handle_threads.free;
+	handle_threads.free = t;
+	lock_drop(&handle_threads.lock, RANK_HANDLES);
+}
+
+/* Fills the thread's keep by half of what it may have. */
+static bool refill(struct handle_thread *t, struct handle_cache *c)
+{
+	unsigned n = max_kept(c) / 2, nr_entries, nr_objects, i;
+	uintptr_t addr[MAX_KEPT];
+	uint32_t index[MAX_KEPT];
+
+	nr_entries = entries_take(index, n);
+	nr_objects = nr_entries ? objects_take(c, index, addr, nr_entries) : 0;
+	if (nr_objects < nr_entries)
+		entries_give(index + nr_objects, nr_entries - nr_objects);
+	for (i = nr_objects; i-- > 0;) { /* so that the lowest address is handed out first */
+		atomic_store_explicit(&entry_at(index[i])->place, place_of(addr[i], ENTRY_CACHED), memory_order_release);
+		push(t, c->class, index[i]);
+	}
+	return nr_objects != 0;
+}
+
+/* --- alloc ------------------------------------------------------------------------------------------------------------- */
+
+/* The entry and the object are the caller's. */
+static uint64_t make_live(uint32_t index, unsigned class, uintptr_t addr, uint32_t number)
+{
+	struct handle_entry *e = entry_at(index);
+	uint64_t info = info_with(entry_info(e), class, number);
+
+	atomic_store_explicit(&e->info, info, memory_order_relaxed);
+	atomic_store_explicit(&e->place, place_of(addr, ENTRY_LIVE), memory_order_release);
+	return handle_of(index, info);
+}
+
+static bool is_small(unsigned class)
+{
+	return class != RUN_CLASS && class != LARGE_CLASS;
+}
+
+static unsigned class_for(size_t size)
+{
+	if (size <= SMALL_MAX)
+		return size_class(size < HANDLE_MIN_SIZE ? HANDLE_MIN_SIZE : size);
+	return size <= PAGEBLOCK_SIZE ? RUN_CLASS : LARGE_CLASS;
+}
+
+static size_t pages_for(size_t size)
+{
+	return align_up(size, BSLAB_PAGE_SIZE) >> PAGE_SHIFT;
+}
+
+/* What info says of the size. */
+static uint32_t number_for(unsigned class, size_t size)
+{
+	return (uint32_t)(class == LARGE_CLASS ? pages_for(size) : size);
+}
+
+#define MAX_HANDLE_SIZE ((size_t)UINT32_MAX << PAGE_SHIFT)
+
+/* An object for an entry; 0: no memory. */
+static uintptr_t object_get(uint32_t index, unsigned class, size_t size)
+{
+	struct handle_cache *c;
+	uintptr_t addr;
+	bool zeroed;
+
+	if (class == LARGE_CLASS)
+		return size <= MAX_HANDLE_SIZE ? (uintptr_t)large_alloc(size, HANDLE_MIN_SIZE, &zeroed) : 0;
+	if (class == RUN_CLASS)
+		return run_take(index, (unsigned)pages_for(size));
+	c = handle_cache_of(class);
+	return c && objects_take(c, &index, &addr, 1) ? addr : 0;
+}
+
+static void object_put(unsigned class, uintptr_t addr)
+{
+	if (class == LARGE_CLASS)
+		large_free(large_of(map_lookup(addr)));
+	else
+		objects_give(handle_cache_of(class), &addr, 1);
+}
+
+uint64_t handle_refill(uint32_t index, unsigned class, size_t size)
+{
+	struct handle_cache *c = handle_cache_of(class);
+	uintptr_t addr = object_get(index, class, size);
+
+	atomic_fetch_sub_explicit(&c->nr_stripped, 1, memory_order_relaxed);
+	if (addr)
+		return make_live(index, class, addr, (uint32_t)size);
+	entries_give(&index, 1);
+	return 0;
+}
+
+static uint64_t alloc_alone(unsigned class, size_t size)
+{
+	uintptr_t addr;
+	uint32_t index;
+
+	if (!entries_take(&index, 1))
+		return 0;
+	addr = object_get(index, class, size);
+	if (addr)
+		return make_live(index, class, addr, number_for(class, size));
+	entries_give(&index, 1);
+	return 0;
+}
+
+uint64_t handle_alloc_slow(size_t size)
+{
+	unsigned class = class_for(size);
+	struct handle_thread *t = is_small(class) ? thread_self() : NULL;
+	struct handle_cache *c = t ? handle_cache_of(class) : NULL;
+
+	if (!c)
+		return alloc_alone(class, size);
+	if (!t->top[class] && !refill(t, c))
+		return 0;
+	return handle_alloc_fast(size);
+}
+
+/* --- free -------------------------------------------------------------------------------------------------------------- */
+
+void handle_free_slow(uint64_t handle)
+{
+	struct handle_entry *e = handle_entry(handle);
+	struct handle_thread *t;
+	uint64_t info, place;
+
+	if (!e) {
+		handle_fault(handle, "free");
+		return;
+	}
+	info = entry_info(e);
+	t = is_small(info_class(info)) ? thread_self() : NULL;
+	if (t) {
+		flush(t, info_class(info));
+		if (handle_free(handle))
+			return;
+	}
+	place = atomic_load_explicit(&e->place, memory_order_relaxed);
+	do {
+		if (!place_is_live(place) || place & PLACE_MAPS) {
+			handle_fault(handle, "free");
+			return;
+		}
+	} while (!atomic_compare_exchange_weak_explicit(&e->place, &place, place_of(0, ENTRY_FREE), memory_order_acq_rel,
+							memory_order_relaxed));
+	atomic_store_explicit(&e->info, info_next_generation(info), memory_order_relaxed);
+	object_put(info_class(info), place_address(place));
+	entries_give(&(uint32_t){(uint32_t)handle}, 1);
+}
+
+void handle_fault(uint64_t handle, const char *what)
+{
+	struct handle_entry *e = entry_at((uint32_t)handle);
+	uint64_t info = e ? entry_info(e) : 0, place = e ? atomic_load_explicit(&e->place, memory_order_relaxed) : 0;
+	void *shown = (void *)(uintptr_t)handle;
+
+	if (!info || handle >> 56 != HANDLE_TAG)
+		bug_caller("invalid %s of handle %p: not a handle from bslab", what, shown);
+	else if (!handle_matches(handle, info) || !place_is_live(place))
+		bug_caller("invalid %s of handle %p: freed before", what, shown);
+	else if (!place_maps(place))
+		bug_caller("invalid %s of handle %p: it is not mapped", what, shown);
+	else
+		bug_caller("invalid %s of handle %p: it is mapped %u times", what, shown, place_maps(place));
+}
+
+/* --- size -------------------------------------------------------------------------------------------------------------- */
+
+static size_t info_size(uint64_t info)
+{
+	return info_class(info) == LARGE_CLASS ? (size_t)(uint32_t)info << PAGE_SHIFT : (uint32_t)info;
+}
+
+size_t handle_size(uint64_t handle)
+{
+	struct handle_entry *e = handle_entry(handle);
+
+	if (e && place_is_live(atomic_load_explicit(&e->place, memory_order_relaxed)))
+		return info_size(entry_info(e));
+	handle_fault(handle, "size");
+	return 0;
+}
+
+/* It stays where it is as long as it fits and at least half of it is used. */
+static bool object_stays(unsigned class, uintptr_t addr, size_t size)
+{
+	size_t have;
+
+	if (class == LARGE_CLASS)
+		return false;
+	have = class == RUN_CLASS ? (size_t)run_pages(addr) << PAGE_SHIFT : class_size(class);
+	return size <= have && (class == RUN_CLASS ? pages_for(size) << PAGE_SHIFT == have : size >= have / 2 || have <= HANDLE_MIN_SIZE);
+}
+
+/* The one map is the caller's, and ends here. False when there are others. */
+static bool replace(struct handle_entry *e, uintptr_t from, uintptr_t to)
+{
+	uint64_t place = place_of(from, ENTRY_LIVE) + PLACE_MAP;
+
+	return atomic_compare_exchange_strong_explicit(&e->place, &place, place_of(to, ENTRY_LIVE), memory_order_acq_rel,
+						       memory_order_relaxed);
+}
+
+static enum resize mapped_meanwhile(uint64_t handle)
+{
+	handle_unmap(handle);
+	handle_fault(handle, "resize");
+	return RESIZE_FAULT;
+}
+
+/* A block of the large floor grows and shrinks by itself; NO_MEMORY: it has to be copied. */
+static enum resize resize_large(uint64_t handle, struct handle_entry *e, uintptr_t addr, size_t size)
+{
+	uintptr_t to = size > PAGEBLOCK_SIZE && size <= MAX_HANDLE_SIZE ? (uintptr_t)large_resize(large_of(map_lookup(addr)), size) : 0;
+
+	if (!to)
+		return RESIZE_NO_MEMORY;
+	atomic_store_explicit(&e->info, info_with(entry_info(e), LARGE_CLASS, number_for(LARGE_CLASS, size)), memory_order_relaxed);
+	return replace(e, addr, to) ? RESIZE_DONE : mapped_meanwhile(handle);
+}
+
+static enum resize resize_copied(uint64_t handle, struct handle_entry *e, uintptr_t addr, size_t size)
+{
+	uint64_t info = entry_info(e);
+	unsigned class = class_for(size);
+	uintptr_t to = object_get((uint32_t)handle, class, size);
+
+	if (!to) {
+		handle_unmap(handle);
+		return RESIZE_NO_MEMORY;
+	}
+	memcpy((void *)to, (const void *)addr, min_size(info_size(info), size));
+	if (!replace(e, addr, to)) {
+		object_put(class, to);
+		return mapped_meanwhile(handle);
+	}
+	atomic_store_explicit(&e->info, info_with(info, class, number_for(class, size)), memory_order_relaxed);
+	object_put(info_class(info), addr);
+	return RESIZE_DONE;
+}
+
+static enum resize resize_mapped(uint64_t handle, struct handle_entry *e, uintptr_t addr, size_t size)
+{
+	unsigned class = info_class(entry_info(e));
+	enum resize r = RESIZE_NO_MEMORY;
+
+	if (object_stays(class, addr, size)) {
+		atomic_store_explicit(&e->info, info_with(entry_info(e), class, (uint32_t)size), memory_order_relaxed);
+		handle_unmap(handle);
+		return RESIZE_DONE;
+	}
+	if (class == LARGE_CLASS)
+		r = resize_large(handle, e, addr, size);
+	return r == RESIZE_NO_MEMORY ? resize_copied(handle, e, addr, size) : r;
+}
+
+/* Mapped meanwhile, so that it stays where it is. */
+enum resize handle_resize(uint64_t handle, size_t size)
+{
+	struct handle_entry *e = handle_entry(handle);
+	uint64_t place = e ? atomic_load_explicit(&e->place, memory_order_relaxed) : 0;
+
+	do {
+		if (!place_is_live(place) || place & PLACE_MAPS) {
+			handle_fault(handle, "resize");
+			return RESIZE_FAULT;
+		}
+	} while (!atomic_compare_exchange_weak_explicit(&e->place, &place,
+							((place & ~(uint64_t)PLACE_STATE) | ENTRY_LIVE) + PLACE_MAP,
+							memory_order_acquire, memory_order_relaxed));
+	return resize_mapped(handle, e, place_address(place), size);
+}
+
+/* --- reports, fork ------------------------------------------------------------------------------------------------------ */
+
+size_t handles_nr_cached(unsigned class)
+{
+	struct handle_cache *c = handle_cache_if_used(class);
+	struct handle_thread *t;
+	size_t n = 0, nr_stripped;
+
+	for (t = __atomic_load_n(&handle_threads.all, __ATOMIC_ACQUIRE); t; t = t->next)
+		n += READ_ONCE(t->nr[class]);
+	nr_stripped = c ? atomic_load_explicit(&c->nr_stripped, memory_order_relaxed) : 0;
+	return n > nr_stripped ? n - nr_stripped : 0;
+}
+
+void handles_snapshot(struct handle_info *info)
+{
+	unsigned class;
+
+	info->nr_entries = READ_ONCE(handle_table.nr_entries);
+	info->nr_entries -= info->nr_entries != 0;
+	info->nr_free = READ_ONCE(handle_table.nr_free);
+	info->mapped = READ_ONCE(handle_table.mapped);
+	for (class = 1; class < NR_CLASSES; class++)
+		info->nr_cached[class] = handles_nr_cached(class);
+}
+
+void handles_fork_prepare(void)
+{
+	objects_fork_prepare();
+	lock_take_nested(&handle_threads.lock);
+	entries_fork_prepare();
+}
+
+/* Such a thread was between any two steps: what it was about to take or put by is lost to the child, and its count may be off. */
+static void recount(struct handle_thread *t)
+{
+	unsigned class;
+	uint32_t i;
+
+	for (class = 1; class < NR_CLASSES; class++)
+		for (t->nr[class] = 0, i = t->top[class]; i; i = (uint32_t)entry_info(entry_at(i)))
+			t->nr[class]++;
+}
+
+/* What other threads kept is for the child's next threads. */
+static void adopt_all(void)
+{
+	struct handle_thread *t;
+
+	handle_threads.free = NULL;
+	for (t = handle_threads.all; t; t = t->next) {
+		t->is_used = t == thread_state.handles;
+		if (!t->is_used) {
+			recount(t);
+			t->next_free = handle_threads.free;
+			handle_threads.free = t;
+		}
+	}
+}
+
+void handles_fork_done(bool child)
+{
+	entries_fork_done(child);
+	if (child) {
+		adopt_all();
+		lock_reset(&handle_threads.lock);
+	} else {
+		lock_drop_nested(&handle_threads.lock);
+	}
+	objects_fork_done(child);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Objects that have handles, in slabs of their own (Linux: zspages, mm/zsmalloc.c).
+ *
+ * 1. A cache for each size class of slab/sizes.h from 16 bytes on, and one, of class 0, for runs of pages: a slab of one
+ *    object. Slabs stand in the pageblocks of page/movable.h.
+ * 2. A slab knows whose its objects are: owner[i] is the index of the entry of object i, 0 where it is free. With the
+ *    cache's lock held, owner[i] = e and e's place agree, but for an entry that is FREE (on its way between the two) and for
+ *    the new place of an object that moves.
+ * 3. Slabs with free objects stand in lists by fullness; the fullest serves first. A slab without objects is freed, but
+ *    for one of each cache.
+ * 4. A slab of a pageblock that is to be emptied is isolated: on no list, so nothing is taken from it.
+ * 5. Headers are type-stable and stay in their cache, so whoever finds one by a page's descriptor takes the
+ *    cache's lock and looks whether it is still that slab.
+ */
+#ifndef BSLAB_OBJECTS_H
+#define BSLAB_OBJECTS_H
+
+#include "base/list.h"
+#include "boot/boot.h"
+#include "map/map.h"
+#include "os/lock.h"
+#include "slab/slab.h"
+
+#define MAX_HANDLE_OBJECTS 256 /* of a slab */
+#define NR_HANDLE_LISTS 8      /* by eighths of the objects that are taken */
+
+#define RUN_CLASS 0u	  /* runs of pages */
+#define LARGE_CLASS 255u  /* blocks of the large floor, which do not move */
+#define HANDLE_MIN_SIZE 16u
+
+struct handle_cache {
+	/* Constant: */
+	uint32_t size; /* bytes per object; 0: runs */
+	uint8_t class;
+	uint16_t nr_objects; /* per slab */
+	uint16_t nr_pages;   /* per slab; 0: runs */
+	uint64_t reciprocal; /* as in slab/slab.c */
+	struct boot_pool pool; /* of headers */
+	_Atomic size_t nr_stripped; /* entries that threads keep and that a compaction took the object from; relaxed */
+	/* Under lock, RANK_CACHE: */
+	struct lock lock __cacheline_aligned;
+	uint32_t nr_slabs, nr_empty; /* nr_empty: of them, without objects that are taken */
+	size_t nr_taken, nr_slab_pages; /* objects */
+	size_t nr_partial; /* on the lists */
+	struct list list[NR_HANDLE_LISTS];
+	uint64_t nr_slab_creates, nr_slab_destroys, nr_refills, nr_flushes; /* since the start */
+};
+
+struct handle_slab {
+	struct list_node node; /* first, so that a pooled header keeps the rest */
+	struct handle_cache *cache; /* constant */
+	/* Under the cache's lock, but that whoever walks over pages reads base as a hint: */
+	uintptr_t base; /* 0: pooled */
+	uint32_t nr_pages;
+	uint16_t nr_taken;
+	uint8_t list; /* 1 + that it is on, 0: on none */
+	bool is_isolated;
+	uint64_t free[MAX_HANDLE_OBJECTS / 64];
+	uint32_t owner[];
+};
+
+extern struct handle_cache *handle_caches[NR_CLASSES] reader_root(handle_caches);
+
+/* The cache of a class, made at its first use; NULL where there is no memory. */
+struct handle_cache *handle_cache_of(unsigned class);
+struct handle_cache *handle_cache_if_used(unsigned class);
+
+/*
+ * Takes up to n objects for the entries of these indices, in their order. 0 where there is no memory, but for that of the
+ * floors above to give back.
+ */
+unsigned objects_take(struct handle_cache *c, const uint32_t *index, uintptr_t *addr, unsigned n);
+/* Gives objects back that were taken. */
+void objects_give(struct handle_cache *c, const uintptr_t *addr, unsigned n);
+/* A run of pages for an entry; 0 where there is none. */
+uintptr_t run_take(uint32_t index, unsigned nr_pages);
+/* Pages of the run. */
+unsigned run_pages(uintptr_t addr);
+
+static force_inline struct handle_slab *handle_slab_of(page_desc_t d)
+{
+	return desc_type(d) == PAGE_HANDLE && !desc_class(d) ? desc_pointer(d) : NULL;
+}
+
+/* Bytes of an object of the slab. */
+static inline size_t handle_object_size(const struct handle_slab *s)
+{
+	return s->cache->size ? s->cache->size : (size_t)READ_ONCE(s->nr_pages) << PAGE_SHIFT;
+}
+
+/* Bytes of all objects that are taken; a hint. */
+size_t objects_bytes(void);
+
+/* --- for compaction --------------------------------------------------------------------------------------------------- */
+
+/* Each of these expects that the slab may not be the one at base any more; it then does nothing, and says false. */
+bool handle_slab_isolate(struct handle_slab *s, uintptr_t base);
+bool handle_slab_putback(struct handle_slab *s, uintptr_t base);
+/* Takes away what threads keep of it. Objects; *is_busy: one of those left cannot be moved now. */
+bool handle_slab_strip(struct handle_slab *s, uintptr_t base, unsigned *nr_objects, bool *is_busy);
+
+enum move { MOVE_DONE, MOVE_NOTHING, MOVE_BUSY, MOVE_VOID, MOVE_NO_ROOM };
+/*
+ * Moves object i to another slab, which is not isolated and stands in no pageblock that was not used before.
+ * NOTHING: there is none to be moved; BUSY: it is mapped, or about to be taken or freed; VOID: it was mapped or freed meanwhile.
+ */
+enum move handle_object_move(struct handle_slab *s, uintptr_t base, unsigned i);
+/* Frees the slabs that are kept without objects. */
+void handle_caches_shrink(void);
+
+void objects_snapshot(unsigned class, struct cache_info *info);
+
+void objects_fork_prepare(void);
+void objects_fork_done(bool child);
+
+#endif
