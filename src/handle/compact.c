@@ -130,7 +130,7 @@ static bool isolate(struct pageblock *blk)
 		return false;
 	for_each_slab(s, w)
 		handle_slab_isolate(s, w.base);
-	PROBE(compact_isolate, pageblock_address(blk));
+	PROBE(compact_isolated, pageblock_address(blk));
 	count(&compact_counts.nr_isolated, 1);
 	return true;
 }
@@ -147,7 +147,7 @@ static bool putback(struct pageblock *blk)
 	if (movable_putback(blk))
 		return false;
 	count(&compact_counts.nr_released, 1);
-	PROBE(compact_release, pageblock_address(blk));
+	PROBE(compact_released, pageblock_address(blk));
 	return true;
 }
 

@@ -331,7 +331,7 @@ static bool object_stays(unsigned class, uintptr_t addr, size_t size)
 
 	if (class == LARGE_CLASS)
 		return false;
-	have = class == RUN_CLASS ? (size_t)run_pages(addr) << PAGE_SHIFT : class_size(class);
+	have = class == RUN_CLASS ? (size_t)handle_run_pages(addr) << PAGE_SHIFT : class_size(class);
 	return size <= have && (class == RUN_CLASS ? pages_for(size) << PAGE_SHIFT == have : size >= have / 2 || have <= HANDLE_MIN_SIZE);
 }
 
@@ -432,10 +432,7 @@ void handles_snapshot(struct handle_info *info)
 {
 	unsigned class;
 
-	info->nr_entries = READ_ONCE(handle_table.nr_entries);
-	info->nr_entries -= info->nr_entries != 0;
-	info->nr_free = READ_ONCE(handle_table.nr_free);
-	info->mapped = READ_ONCE(handle_table.mapped);
+	handle_table_info(&handle_table, info);
 	for (class = 1; class < NR_CLASSES; class++)
 		info->nr_cached[class] = handles_nr_cached(class);
 }

@@ -148,6 +148,15 @@ struct handle_info {
 	size_t nr_entries, nr_free, mapped; /* of the table: ever used, free; bytes */
 	size_t nr_cached[NR_CLASSES];
 };
+/* What the table, or a copy of it, has to say. */
+static inline void handle_table_info(const struct handle_table *t, struct handle_info *info)
+{
+	info->nr_entries = READ_ONCE(t->nr_entries);
+	info->nr_entries -= info->nr_entries != 0;
+	info->nr_free = READ_ONCE(t->nr_free);
+	info->mapped = READ_ONCE(t->mapped);
+}
+
 void handles_snapshot(struct handle_info *info);
 
 void handles_fork_prepare(void);

@@ -95,7 +95,8 @@ static uintptr_t object_address(const struct handle_slab *s, unsigned i)
 
 /* --- slabs come and go; the lock is not held ------------------------------------------------------------------------ */
 
-static struct handle_slab *slab_create(struct handle_cache *c, unsigned nr_pages, bool may_grow)
+/* It is none to anybody, a compaction least of all, before slab_add(): so its address is not in it yet. */
+static struct handle_slab *slab_create(struct handle_cache *c, unsigned nr_pages, bool may_grow, uintptr_t *base)
 {
 	size_t header = sizeof(struct handle_slab) + c->nr_objects * sizeof(uint32_t);
 	struct handle_slab *s = boot_pool_get(&c->pool, header, _Alignof(struct handle_slab));
@@ -120,8 +121,8 @@ static struct handle_slab *slab_create(struct handle_cache *c, unsigned nr_pages
 
 		s->free[i] = rest >= 64 ? ~0ull : (1ull << rest) - 1;
 	}
-	WRITE_ONCE(s->base, (uintptr_t)pages);
-	map_set_range(s->base, nr_pages, desc_of_pointer(s, PAGE_HANDLE, 0));
+	*base = (uintptr_t)pages;
+	map_set_range(*base, nr_pages, desc_of_pointer(s, PAGE_HANDLE, 0));
 	PROBE(handle_slab_create, c->size, pages, c->nr_objects, nr_pages);
 	return s;
 }
@@ -163,10 +164,11 @@ static void slab_relist(struct handle_slab *s)
 	}
 }
 
-static void slab_add(struct handle_slab *s)
+static void slab_add(struct handle_slab *s, uintptr_t base)
 {
 	struct handle_cache *c = s->cache;
 
+	WRITE_ONCE(s->base, base);
 	c->nr_slabs++;
 	c->nr_empty++;
 	c->nr_slab_pages += s->nr_pages;
@@ -263,12 +265,13 @@ static void give_one(struct handle_slab *s, unsigned i)
 
 static bool add_slab(struct handle_cache *c, bool may_grow)
 {
-	struct handle_slab *s = slab_create(c, c->nr_pages, may_grow);
+	uintptr_t base;
+	struct handle_slab *s = slab_create(c, c->nr_pages, may_grow, &base);
 
 	if (!s)
 		return false;
 	lock_take(&c->lock, RANK_CACHE);
-	slab_add(s);
+	slab_add(s, base);
 	lock_drop(&c->lock, RANK_CACHE);
 	return true;
 }
@@ -306,19 +309,19 @@ void objects_give(struct handle_cache *c, const uintptr_t *addr, unsigned n)
 uintptr_t run_take(uint32_t index, unsigned nr_pages)
 {
 	struct handle_cache *c = handle_cache_of(RUN_CLASS);
-	struct handle_slab *s = c ? slab_create(c, nr_pages, true) : NULL;
-	uintptr_t addr;
+	uintptr_t addr, base;
+	struct handle_slab *s = c ? slab_create(c, nr_pages, true, &base) : NULL;
 
 	if (!s)
 		return 0;
 	lock_take(&c->lock, RANK_CACHE);
-	slab_add(s);
+	slab_add(s, base);
 	slab_objects_take(s, &index, &addr, 1);
 	lock_drop(&c->lock, RANK_CACHE);
 	return addr;
 }
 
-unsigned run_pages(uintptr_t addr)
+unsigned handle_run_pages(uintptr_t addr)
 {
 	return handle_slab_of(map_lookup(addr))->nr_pages;
 }
@@ -405,14 +408,15 @@ static struct handle_slab *slab_for_move(const struct handle_slab *s)
 	struct handle_cache *c = s->cache;
 	unsigned nr_pages = s->nr_pages;
 	struct handle_slab *to = slab_fullest(c);
+	uintptr_t base;
 
 	if (to)
 		return to;
 	lock_drop(&c->lock, RANK_CACHE);
-	to = slab_create(c, nr_pages, false);
+	to = slab_create(c, nr_pages, false, &base);
 	lock_take(&c->lock, RANK_CACHE);
 	if (to)
-		slab_add(to);
+		slab_add(to, base);
 	return to;
 }
 
@@ -514,26 +518,8 @@ void objects_snapshot(unsigned class, struct cache_info *info)
 	*info = (struct cache_info){0};
 	if (!c)
 		return;
-	info->size = c->size;
-	info->migratetype = MIGRATE_MOVABLE;
-	info->objects_per_slab = c->nr_objects;
-	info->pages_per_slab = c->nr_pages;
 	lock_take(&c->lock, RANK_CACHE);
-	info->nr_slabs = c->nr_slabs;
-	info->nr_partial = c->nr_partial;
-	info->nr_objects = (size_t)c->nr_slabs * c->nr_objects;
-	info->nr_pages = c->nr_slab_pages;
-	info->nr_free = info->nr_objects - c->nr_taken;
-	if (!c->size) { /* runs: by their pages */
-		info->size = BSLAB_PAGE_SIZE;
-		info->pages_per_slab = 1;
-		info->nr_objects = info->nr_pages;
-		info->nr_free = 0;
-	}
-	info->nr_slab_creates = c->nr_slab_creates;
-	info->nr_slab_destroys = c->nr_slab_destroys;
-	info->nr_refills = c->nr_refills;
-	info->nr_drains = c->nr_flushes;
+	handle_cache_info(c, info);
 	lock_drop(&c->lock, RANK_CACHE);
 }
 

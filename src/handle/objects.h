@@ -76,7 +76,7 @@ void objects_give(struct handle_cache *c, const uintptr_t *addr, unsigned n);
 /* A run of pages for an entry; 0 where there is none. */
 uintptr_t run_take(uint32_t index, unsigned nr_pages);
 /* Pages of the run. */
-unsigned run_pages(uintptr_t addr);
+unsigned handle_run_pages(uintptr_t addr);
 
 static force_inline struct handle_slab *handle_slab_of(page_desc_t d)
 {
@@ -108,6 +108,30 @@ enum move { MOVE_DONE, MOVE_NOTHING, MOVE_BUSY, MOVE_VOID, MOVE_NO_ROOM };
 enum move handle_object_move(struct handle_slab *s, uintptr_t base, unsigned i);
 /* Frees the slabs that are kept without objects. */
 void handle_caches_shrink(void);
+
+/* What a cache, or a copy of one, has to say. */
+static inline void handle_cache_info(const struct handle_cache *c, struct cache_info *info)
+{
+	info->size = c->size;
+	info->migratetype = MIGRATE_MOVABLE;
+	info->objects_per_slab = c->nr_objects;
+	info->pages_per_slab = c->nr_pages;
+	info->nr_slabs = c->nr_slabs;
+	info->nr_partial = c->nr_partial;
+	info->nr_objects = (size_t)c->nr_slabs * c->nr_objects;
+	info->nr_pages = c->nr_slab_pages;
+	info->nr_free = info->nr_objects - min_size(info->nr_objects, c->nr_taken);
+	info->nr_slab_creates = c->nr_slab_creates;
+	info->nr_slab_destroys = c->nr_slab_destroys;
+	info->nr_refills = c->nr_refills;
+	info->nr_drains = c->nr_flushes;
+	if (!c->size) { /* runs: by their pages */
+		info->size = BSLAB_PAGE_SIZE;
+		info->pages_per_slab = 1;
+		info->nr_objects = info->nr_pages;
+		info->nr_free = 0;
+	}
+}
 
 void objects_snapshot(unsigned class, struct cache_info *info);
 

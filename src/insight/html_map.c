@@ -34,6 +34,8 @@ static enum page_kind kind_of_desc(page_desc_t d)
 {
 	if (desc_class(d))
 		return desc_class(d) < NR_CLASSES ? kind_of_class(desc_class(d)) : KIND_OTHER;
+	if (desc_type(d) == PAGE_HANDLE) /* of any size */
+		return KIND_SLAB_32K;
 	return desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_BODY || desc_type(d) == PAGE_SAMPLED ? KIND_RUN : KIND_OTHER;
 }
 
