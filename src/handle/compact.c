@@ -36,7 +36,7 @@ static struct handle_slab *slab_walk_next(struct slab_walk *w)
 		uintptr_t addr = pageblock_address(w->blk) + ((uintptr_t)w->next++ << PAGE_SHIFT);
 		struct handle_slab *s = handle_slab_of(map_lookup(addr));
 
-		if (s && READ_ONCE(s->base) == addr) {
+		if (s && __atomic_load_n(&s->base, __ATOMIC_ACQUIRE) == addr) {
 			w->base = addr;
 			return s;
 		}
@@ -332,6 +332,16 @@ void handles_balance(void)
 	n = compact(COMPACT_STEP);
 	WRITE_ONCE(retry_at, n ? 0 : free_bytes() + free_bytes() / 8);
 	lock_drop(&compact_lock, RANK_COMPACT);
+}
+
+void compact_snapshot(struct compact_counts *c)
+{
+	const uint64_t *from = (const uint64_t *)&compact_counts;
+	uint64_t *to = (uint64_t *)c;
+	size_t i;
+
+	for (i = 0; i < sizeof *c / sizeof *to; i++)
+		to[i] = READ_ONCE(from[i]);
 }
 
 void compact_fork_prepare(void)

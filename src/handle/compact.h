@@ -41,6 +41,7 @@ struct compact_counts {
 	uint64_t nr_pinned, nr_void, nr_no_room; /* blocks put back: an object was mapped; a move was cancelled; no room */
 };
 extern struct compact_counts compact_counts reader_root(compact_counts);
+void compact_snapshot(struct compact_counts *c);
 
 void compact_fork_prepare(void);
 void compact_fork_done(bool child);

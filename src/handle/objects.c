@@ -111,9 +111,10 @@ static struct handle_slab *slab_create(struct handle_cache *c, unsigned nr_pages
 		boot_pool_put(&c->pool, s);
 		return NULL;
 	}
-	s->cache = c;
-	s->nr_pages = nr_pages;
-	s->nr_taken = 0;
+	if (!s->cache) /* others may read it */
+		s->cache = c;
+	WRITE_ONCE(s->nr_pages, nr_pages);
+	WRITE_ONCE(s->nr_taken, 0);
 	s->list = 0;
 	s->is_isolated = false;
 	for (i = 0; i < MAX_HANDLE_OBJECTS / 64; i++) {
@@ -168,7 +169,7 @@ static void slab_add(struct handle_slab *s, uintptr_t base)
 {
 	struct handle_cache *c = s->cache;
 
-	WRITE_ONCE(s->base, base);
+	__atomic_store_n(&s->base, base, __ATOMIC_RELEASE);
 	c->nr_slabs++;
 	c->nr_empty++;
 	c->nr_slab_pages += s->nr_pages;
@@ -221,7 +222,7 @@ static unsigned slab_objects_take(struct handle_slab *s, const uint32_t *index, 
 		}
 	if (!s->nr_taken && done)
 		s->cache->nr_empty--;
-	s->nr_taken += (uint16_t)done;
+	WRITE_ONCE(s->nr_taken, (uint16_t)(s->nr_taken + done));
 	count_taken(s, (int)done);
 	slab_relist(s);
 	return done;
@@ -236,7 +237,8 @@ static bool object_give(struct handle_slab *s, unsigned i)
 	s->owner[i] = 0;
 	s->free[i / 64] |= 1ull << i % 64;
 	count_taken(s, -1);
-	if (--s->nr_taken) {
+	WRITE_ONCE(s->nr_taken, (uint16_t)(s->nr_taken - 1));
+	if (s->nr_taken) {
 		slab_relist(s);
 		return false;
 	}

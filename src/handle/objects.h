@@ -50,8 +50,8 @@ struct handle_cache {
 struct handle_slab {
 	struct list_node node; /* first, so that a pooled header keeps the rest */
 	struct handle_cache *cache; /* constant */
-	/* Under the cache's lock, but that whoever walks over pages reads base as a hint: */
-	uintptr_t base; /* 0: pooled */
+	/* Under the cache's lock, but that whoever walks over pages reads the first three as hints: */
+	uintptr_t base; /* 0: pooled, or being made; release and acquire */
 	uint32_t nr_pages;
 	uint16_t nr_taken;
 	uint8_t list; /* 1 + that it is on, 0: on none */

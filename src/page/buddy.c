@@ -667,7 +667,7 @@ static void snapshot_counters(struct buddy *b, struct pages_info *info)
 	lock_take(&b->lock, RANK_BUDDY);
 	info->nr_hot += READ_ONCE(b->hot.nr_pages);
 	for (i = 0; i < sizeof b->count / sizeof *from; i++)
-		to[i] += from[i];
+		to[i] += READ_ONCE(from[i]); /* one of them is counted without the lock */
 	lock_drop(&b->lock, RANK_BUDDY);
 }
 

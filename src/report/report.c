@@ -13,7 +13,7 @@ void report_take(struct heap_report *r)
 	for (class = 0; class < NR_CLASSES; class++)
 		objects_snapshot(class, &r->handle[class].cache);
 	handles_snapshot(&r->handles);
-	r->compact = compact_counts;
+	compact_snapshot(&r->compact);
 	percpu_snapshot(&r->percpu);
 	pages_snapshot(&r->pages);
 	large_snapshot(&r->large);

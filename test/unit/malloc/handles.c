@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MIT */
+/* The public calls: handles, compaction in reclaim, shrinkers. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bslab/bslab.h"
+#include "bslab/handle.h"
+#include "bslab/insight.h"
+#include "bslab/shrinker.h"
+#include "handle/compact.h"
+#include "handle/objects.h"
+#include "os/bug.h"
+#include "page/movable.h"
+
+TestSuite(handles);
+
+static size_t nr_blocks(void)
+{
+	return movable_nr_pages() / PAGEBLOCK_PAGES;
+}
+
+/* n objects of a size, of which each keep-th stays. */
+static void fragment(bslab_handle_t *h, unsigned n, unsigned keep, size_t size)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		h[i] = bslab_handle_alloc(size);
+		memcpy(bslab_handle_map(h[i]), &h[i], 8);
+		bslab_handle_unmap(h[i]);
+	}
+	for (i = 0; i < n; i++)
+		if (i % keep) {
+			bslab_handle_free(h[i]);
+			h[i] = 0;
+		}
+}
+
+static void check(const bslab_handle_t *h, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		if (h[i]) {
+			cr_assert_eq(*(bslab_handle_t *)bslab_handle_map(h[i]), h[i]);
+			bslab_handle_unmap(h[i]);
+		}
+}
+
+static void drop(bslab_handle_t *h, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		bslab_handle_free(h[i]);
+}
+
+enum { N = 60000 };
+static bslab_handle_t h[N];
+
+Test(handles, from_beginning_to_end)
+{
+	bslab_handle_t a = bslab_handle_alloc(100), b = bslab_handle_alloc(0);
+	char *p = bslab_handle_map(a);
+
+	cr_assert(a && b && a != b);
+	strcpy(p, "text");
+	bslab_handle_unmap(a);
+	cr_assert_eq(bslab_handle_size(a), 100);
+	cr_assert_eq(bslab_handle_size(b), 0);
+	cr_assert_eq(bslab_handle_resize(a, 200000), 0);
+	cr_assert_str_eq(bslab_handle_map(a), "text");
+	bslab_handle_unmap(a);
+	errno = 42;
+	bslab_handle_free(0);
+	bslab_handle_free(a);
+	bslab_handle_free(b);
+	cr_assert_eq(errno, 42);
+}
+
+Test(handles, no_memory)
+{
+	bslab_handle_t a = bslab_handle_alloc(100);
+	size_t huge[] = {SIZE_MAX, PTRDIFF_MAX, (size_t)1 << 46};
+	unsigned i;
+
+	for (i = 0; i < 3; i++) {
+		errno = 0;
+		cr_assert_eq(bslab_handle_alloc(huge[i]), 0);
+		cr_assert_eq(errno, ENOMEM);
+		errno = 0;
+		cr_assert_eq(bslab_handle_resize(a, huge[i]), -1);
+		cr_assert_eq(errno, ENOMEM);
+	}
+	cr_assert_eq(bslab_handle_size(a), 100);
+	bslab_handle_free(a);
+}
+
+Test(handles, a_call_compacts)
+{
+	size_t before, n;
+
+	bslab_mallopt(-1, 1 << 30); /* M_TRIM_THRESHOLD */
+	fragment(h, N, 10, 500);
+	before = nr_blocks();
+	n = bslab_compact();
+	cr_assert_eq(nr_blocks(), before - n);
+	cr_assert_leq(nr_blocks(), 3);
+	check(h, N);
+	drop(h, N);
+}
+
+Test(handles, malloc_trim_compacts)
+{
+	fragment(h, N, 10, 500);
+	bslab_malloc_trim(0);
+	cr_assert_leq(nr_blocks(), 3);
+	check(h, N);
+	drop(h, N);
+	bslab_malloc_trim(0);
+	cr_assert_eq(nr_blocks(), 0);
+	cr_assert_eq(objects_bytes(), 0);
+}
+
+/* malloc() finds no memory, and compaction sets some free. */
+Test(handles, a_hard_limit_compacts)
+{
+	size_t n;
+
+	fragment(h, N, 10, 500);
+	bslab_set_limits(0, (size_t)24 << 20);
+	for (n = 0; n < 9 && bslab_malloc((size_t)2 << 20); n++)
+		;
+	cr_assert_eq(n, 9);
+	check(h, N);
+}
+
+Test(handles, a_soft_limit_compacts)
+{
+	uint64_t before;
+	unsigned i;
+
+	fragment(h, N, 10, 500);
+	before = compact_counts.nr_runs;
+	bslab_set_limits((size_t)8 << 20, 0);
+	for (i = 0; i < 100; i++)
+		cr_assert(bslab_malloc(100000));
+	cr_assert_gt(compact_counts.nr_runs, before);
+	check(h, N);
+}
+
+/* By itself, while objects are freed one by one. */
+Test(handles, frees_compact)
+{
+	fragment(h, N, 10, 500);
+	cr_assert_gt(compact_counts.nr_balances, 0);
+	cr_assert_gt(compact_counts.nr_released, 0);
+	cr_assert_leq(nr_blocks(), 8, "%zu blocks", nr_blocks());
+	check(h, N);
+}
+
+/* --- signals: a map interrupts whatever the thread does ------------------------------------------------------------- */
+
+static bslab_handle_t for_signals[64];
+static volatile sig_atomic_t nr_signals, nr_bad;
+
+static void on_signal(int unused)
+{
+	bslab_handle_t a = for_signals[nr_signals % 64];
+	const uint64_t *p = bslab_handle_map(a);
+
+	(void)unused;
+	nr_bad += *p != a || bslab_handle_size(a) != 300;
+	bslab_handle_unmap(a);
+	nr_signals++;
+}
+
+static _Atomic bool stop;
+
+static void *signaller(void *thread)
+{
+	while (!stop)
+		pthread_kill(*(pthread_t *)thread, SIGUSR1);
+	return NULL;
+}
+
+Test(handles, maps_in_signal_handlers)
+{
+	pthread_t self = pthread_self(), t;
+	unsigned i;
+
+	for (i = 0; i < 64; i++) {
+		for_signals[i] = bslab_handle_alloc(300);
+		memcpy(bslab_handle_map(for_signals[i]), &for_signals[i], 8);
+		bslab_handle_unmap(for_signals[i]);
+	}
+	signal(SIGUSR1, on_signal);
+	cr_assert_eq(pthread_create(&t, NULL, signaller, &self), 0);
+	while (nr_signals < 1000) {
+		fragment(h, N / 4, 10, 300);
+		bslab_compact();
+		check(h, N / 4);
+		drop(h, N / 4);
+	}
+	stop = true;
+	pthread_join(t, NULL);
+	cr_assert_eq(nr_bad, 0);
+	cr_assert_gt(compact_counts.nr_moved, 0);
+}
+
+/* --- reports ---------------------------------------------------------------------------------------------------------- */
+
+static char text[1 << 20];
+
+static int gather(const char *part, size_t len, void *unused)
+{
+	(void)unused;
+	strncat(text, part, len);
+	return 0;
+}
+
+static const char *report(const char *what, const char *format)
+{
+	text[0] = '\0';
+	cr_assert_eq(bslab_report_to(what, format, gather, NULL), 0);
+	return text;
+}
+
+Test(handles, in_all_reports)
+{
+	bslab_handle_t run = bslab_handle_alloc(100000);
+
+	fragment(h, N, 10, 500);
+	bslab_compact();
+	cr_assert(strstr(report("slabinfo", "text"), "handle-512 "));
+	cr_assert(strstr(text, "handle-run "));
+	cr_assert(strstr(text, "# handle-512 "));
+	cr_assert(strstr(report("slabinfo", "json"), "\"name\":\"handle-512\""));
+	cr_assert(strstr(report("slabinfo", "prometheus"), "cache=\"handle-512\",state=\"used\"} 6000"));
+	cr_assert(strstr(report("vmstat", "text"), "compact_moved "));
+	cr_assert_not(strstr(text, "compact_moved 0\n"));
+	cr_assert(strstr(report("vmstat", "json"), "\"compact_released\":"));
+	cr_assert(strstr(report("vmstat", "prometheus"), "bslab_vmstat_compact_success_total "));
+	/* 6000 objects of 512 bytes, and 25 pages */
+	cr_assert(strstr(report("meminfo", "text"), "Handles:            3100 kB"), "%s", text);
+	cr_assert(strstr(report("meminfo", "json"), "\"page_runs\":0"), "%s", text);
+	bslab_handle_free(run);
+	drop(h, N);
+}
+
+/* --- shrinkers ---------------------------------------------------------------------------------------------------------- */
+
+struct cache {
+	struct bslab_shrinker shrinker;
+	size_t nr, nr_counts, nr_scans, most, stop_at;
+	int was_urgent;
+	struct bslab_shrinker *leaves; /* unregisters itself, or another */
+};
+
+static size_t count_cache(struct bslab_shrinker *s, const struct bslab_shrink_control *sc)
+{
+	struct cache *c = s->data;
+
+	c->nr_counts++;
+	c->was_urgent = sc->is_urgent;
+	return c->nr;
+}
+
+static size_t scan_cache(struct bslab_shrinker *s, struct bslab_shrink_control *sc)
+{
+	struct cache *c = s->data;
+	size_t n = sc->nr_to_scan < c->nr ? sc->nr_to_scan : c->nr;
+
+	c->nr_scans++;
+	if (sc->nr_to_scan > c->most)
+		c->most = sc->nr_to_scan;
+	if (c->nr <= c->stop_at)
+		return BSLAB_SHRINK_STOP;
+	/* It allocates and frees itself, and may even ask for more of the same. */
+	free(malloc(100));
+	bslab_free(bslab_malloc((size_t)3 << 20));
+	bslab_malloc_trim(0);
+	c->nr -= n;
+	errno = 42;
+	if (c->leaves)
+		bslab_shrinker_unregister(c->leaves);
+	c->leaves = NULL;
+	return n;
+}
+
+static void add(struct cache *c, size_t nr)
+{
+	c->shrinker = (struct bslab_shrinker){.count = count_cache, .scan = scan_cache, .data = c};
+	c->nr = nr;
+	cr_assert_eq(bslab_shrinker_register(&c->shrinker), 0);
+}
+
+Test(handles, shrinkers_on_trim)
+{
+	struct cache a = {0}, b = {0};
+
+	add(&a, 1000);
+	add(&b, 10);
+	errno = 0;
+	bslab_malloc_trim(0);
+	cr_assert_eq(errno, 0);
+	cr_assert_eq(a.nr, 0);
+	cr_assert_eq(b.nr, 0);
+	cr_assert(a.was_urgent);
+	cr_assert_eq(a.nr_counts, 1, "not from within itself");
+	cr_assert_eq(a.nr_scans, 8, "128 at a time");
+	cr_assert_eq(a.most, 128);
+	cr_assert(strstr(report("vmstat", "text"), "slabs_scanned 1010\nslabs_freed 1010\n"), "%s", text);
+	bslab_shrinker_unregister(&a.shrinker);
+	a.nr = b.nr = 5;
+	bslab_malloc_trim(0);
+	cr_assert_eq(a.nr, 5);
+	cr_assert_eq(b.nr, 0);
+	bslab_shrinker_unregister(&b.shrinker);
+	bslab_malloc_trim(0);
+	cr_assert_eq(b.nr_counts, 2);
+}
+
+Test(handles, a_shrinker_stops)
+{
+	struct cache a = {.stop_at = 500}, b = {0};
+
+	add(&a, 1000);
+	add(&b, 1000);
+	a.shrinker.batch = 100;
+	bslab_malloc_trim(0);
+	cr_assert_eq(a.nr, 500);
+	cr_assert_eq(a.most, 100);
+	cr_assert_eq(b.nr, 0, "the others go on");
+	bslab_shrinker_unregister(&a.shrinker);
+	bslab_shrinker_unregister(&b.shrinker);
+}
+
+Test(handles, shrinkers_leave_from_within)
+{
+	struct cache a = {0}, b = {0}, c = {0};
+
+	add(&a, 1000); /* called last */
+	add(&b, 1000);
+	add(&c, 1000);
+	c.leaves = &b.shrinker; /* the next */
+	a.leaves = &a.shrinker;
+	bslab_malloc_trim(0);
+	cr_assert_eq(c.nr, 0);
+	cr_assert_eq(b.nr, 1000);
+	cr_assert_eq(b.nr_counts, 0);
+	cr_assert_eq(a.nr, 1000 - 128, "it is not called again once it left");
+	bslab_malloc_trim(0);
+	cr_assert_eq(a.nr_counts, 1);
+	bslab_shrinker_unregister(&c.shrinker);
+}
+
+static void *blocks[1000];
+
+static size_t count_blocks(struct bslab_shrinker *s, const struct bslab_shrink_control *sc)
+{
+	size_t i, n = 0;
+
+	(void)s;
+	(void)sc;
+	for (i = 0; i < 1000; i++)
+		n += blocks[i] != NULL;
+	return n;
+}
+
+/* What a cache holds is there for others, when the limit is reached. */
+static size_t scan_blocks(struct bslab_shrinker *s, struct bslab_shrink_control *sc)
+{
+	size_t i, n = 0;
+
+	(void)s;
+	for (i = 0; i < 1000 && n < sc->nr_to_scan; i++)
+		if (blocks[i]) {
+			bslab_free(blocks[i]);
+			blocks[i] = NULL;
+			n++;
+		}
+	return n;
+}
+
+Test(handles, shrinkers_at_a_hard_limit)
+{
+	struct bslab_shrinker s = {.count = count_blocks, .scan = scan_blocks};
+	unsigned i;
+
+	bslab_set_limits(0, (size_t)64 << 20);
+	cr_assert_eq(bslab_shrinker_register(&s), 0);
+	for (i = 0; i < 1000 && (blocks[i] = bslab_malloc(50000)); i++)
+		cr_assert_lt(i, 1300);
+	cr_assert_eq(i, 1000, "48 MB fit");
+	cr_assert(bslab_malloc((size_t)40 << 20));
+	cr_assert_lt(count_blocks(&s, NULL), 1000);
+	bslab_shrinker_unregister(&s);
+}
+
+Test(handles, shrinkers_near_a_soft_limit)
+{
+	struct cache a = {0};
+	unsigned i;
+
+	add(&a, 1000);
+	bslab_set_limits((size_t)16 << 20, 0);
+	for (i = 0; i < 300 && a.nr == 1000; i++)
+		cr_assert(bslab_malloc(100000));
+	cr_assert_eq(a.nr, 750, "a quarter");
+	cr_assert_not(a.was_urgent);
+	bslab_shrinker_unregister(&a.shrinker);
+}
+
+Test(handles, bad_shrinkers)
+{
+	struct bslab_shrinker s = {.count = count_blocks};
+
+	errno = 0;
+	cr_assert_eq(bslab_shrinker_register(&s), -1);
+	cr_assert_eq(errno, EINVAL);
+	s = (struct bslab_shrinker){.scan = scan_blocks};
+	cr_assert_eq(bslab_shrinker_register(&s), -1);
+	cr_assert_eq(bslab_shrinker_register(NULL), -1);
+}
+
+/* --- unregister waits --------------------------------------------------------------------------------------------------- */
+
+static _Atomic int phase;
+
+static size_t count_one(struct bslab_shrinker *s, const struct bslab_shrink_control *sc)
+{
+	(void)s;
+	(void)sc;
+	return 1;
+}
+
+static size_t scan_slowly(struct bslab_shrinker *s, struct bslab_shrink_control *sc)
+{
+	struct timespec t = {0, 50000000};
+
+	(void)s;
+	(void)sc;
+	phase = 1;
+	nanosleep(&t, NULL);
+	phase = 2;
+	return 1;
+}
+
+static void *trim(void *unused)
+{
+	bslab_malloc_trim(0);
+	return unused;
+}
+
+Test(handles, unregister_waits_for_a_callback)
+{
+	struct bslab_shrinker s = {.count = count_one, .scan = scan_slowly};
+	pthread_t t;
+
+	cr_assert_eq(bslab_shrinker_register(&s), 0);
+	cr_assert_eq(pthread_create(&t, NULL, trim, NULL), 0);
+	while (!phase)
+		sched_yield();
+	bslab_malloc_trim(0); /* without shrinkers: one thread is at them */
+	bslab_shrinker_unregister(&s);
+	cr_assert_eq(phase, 2);
+	pthread_join(t, NULL);
+}
