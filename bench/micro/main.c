@@ -12,5 +12,6 @@ int main(int argc, char **argv)
     register_memalign();
     register_large();
     register_xthread();
+    register_handle();
     return bm_main(argc, argv);
 }

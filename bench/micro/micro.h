@@ -15,5 +15,6 @@ void register_realloc(void);
 void register_memalign(void);
 void register_large(void);
 void register_xthread(void);
+void register_handle(void);
 
 #endif
