@@ -53,15 +53,6 @@ static unsigned max_kept(const struct handle_cache *c)
 	return (unsigned)max_size(n, 2);
 }
 
-static uint32_t pop(struct handle_thread *t, unsigned class)
-{
-	uint32_t index = t->top[class];
-
-	t->top[class] = (uint32_t)entry_info(entry_at(index));
-	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] - 1));
-	return index;
-}
-
 static void push(struct handle_thread *t, unsigned class, uint32_t index)
 {
 	struct handle_entry *e = entry_at(index);
@@ -83,18 +74,19 @@ static uintptr_t take_object(struct handle_entry *e, struct handle_cache *c)
 	return 0;
 }
 
-static void flush_down_to(struct handle_thread *t, unsigned class, unsigned nr_keep)
+/* Entries that are kept, and their objects, go home. */
+static void chain_give(struct handle_cache *c, struct handle_chain chain)
 {
-	struct handle_cache *c = handle_cache_of(class);
 	uintptr_t addr[MAX_KEPT];
 	uint32_t index[MAX_KEPT];
 
-	while (t->top[class] && t->nr[class] > nr_keep) {
+	while (chain.first) {
 		unsigned n = 0, nr_objects = 0;
 
-		while (n < MAX_KEPT && t->top[class] && t->nr[class] > nr_keep) {
-			index[n] = pop(t, class);
-			addr[nr_objects] = take_object(entry_at(index[n++]), c);
+		for (; n < MAX_KEPT && chain.first; chain.first = (uint32_t)entry_info(entry_at(chain.first)))
+			index[n++] = chain.first;
+		for (unsigned i = 0; i < n; i++) {
+			addr[nr_objects] = take_object(entry_at(index[i]), c);
 			nr_objects += addr[nr_objects] != 0;
 		}
 		if (nr_objects)
@@ -103,12 +95,36 @@ static void flush_down_to(struct handle_thread *t, unsigned class, unsigned nr_k
 	}
 }
 
+/* What is behind the first nr_keep, so those that were freed earlier. */
+static struct handle_chain chain_cut(struct handle_thread *t, unsigned class, unsigned nr_keep)
+{
+	struct handle_chain chain = {t->top[class], t->nr[class]};
+	struct handle_entry *last = NULL;
+
+	for (; nr_keep && chain.first; nr_keep--, chain.nr--) {
+		last = entry_at(chain.first);
+		chain.first = (uint32_t)entry_info(last);
+	}
+	if (last)
+		atomic_store_explicit(&last->info, info_with(entry_info(last), class, 0), memory_order_relaxed);
+	else
+		t->top[class] = 0;
+	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] - chain.nr));
+	return chain;
+}
+
 /* Room for one more. */
 static void flush(struct handle_thread *t, unsigned class)
 {
-	t->max[class] = (uint16_t)max_kept(handle_cache_of(class));
-	if (t->nr[class] >= t->max[class])
-		flush_down_to(t, class, t->max[class] / 2);
+	struct handle_cache *c = handle_cache_of(class);
+	struct handle_chain chain;
+
+	t->max[class] = (uint16_t)max_kept(c);
+	if (t->nr[class] < t->max[class])
+		return;
+	chain = chain_cut(t, class, t->max[class] / 2);
+	if (!depot_put(c, chain))
+		chain_give(c, chain);
 }
 
 static void flush_all(struct handle_thread *t)
@@ -117,13 +133,19 @@ static void flush_all(struct handle_thread *t)
 
 	for (class = 1; class < NR_CLASSES; class++)
 		if (t->top[class])
-			flush_down_to(t, class, 0);
+			chain_give(handle_cache_of(class), chain_cut(t, class, 0));
 }
 
 void handles_drain(void)
 {
+	struct handle_chain chain;
+	unsigned class;
+
 	if (thread_state.handles)
 		flush_all(thread_state.handles);
+	for (class = 1; class < NR_CLASSES; class++)
+		while (handle_cache_if_used(class) && depot_get(handle_caches[class], &chain))
+			chain_give(handle_caches[class], chain);
 }
 
 void handles_thread_exit(void)
@@ -147,7 +169,13 @@ static bool refill(struct handle_thread *t, struct handle_cache *c)
 	unsigned n = max_kept(c) / 2, nr_entries, nr_objects, i;
 	uintptr_t addr[MAX_KEPT];
 	uint32_t index[MAX_KEPT];
+	struct handle_chain chain;
 
+	if (depot_get(c, &chain)) {
+		t->top[c->class] = chain.first;
+		WRITE_ONCE(t->nr[c->class], (uint16_t)chain.nr);
+		return true;
+	}
 	nr_entries = entries_take(index, n);
 	nr_objects = nr_entries ? objects_take(c, index, addr, nr_entries) : 0;
 	if (nr_objects < nr_entries)
@@ -420,7 +448,7 @@ size_t handles_nr_cached(unsigned class)
 {
 	struct handle_cache *c = handle_cache_if_used(class);
 	struct handle_thread *t;
-	size_t n = 0, nr_stripped;
+	size_t n = c ? READ_ONCE(c->nr_depot) : 0, nr_stripped;
 
 	for (t = __atomic_load_n(&handle_threads.all, __ATOMIC_ACQUIRE); t; t = t->next)
 		n += READ_ONCE(t->nr[class]);

@@ -4,9 +4,10 @@
  * kmap_local_page(), zs_map_object()).
  *
  * 1. A thread keeps freed handles together with their objects, linked by their entries, for each class. So an alloc
- *    and a free are one compare-and-swap of the entry each, and no lock is taken; once in some dozens of calls
- *    half of what a thread may keep comes from the slabs, or goes back to them.
- * 2. What a thread keeps hinders no compaction: it takes the object and leaves the handle, and the thread gives it another
+ *    and a free are one compare-and-swap of the entry each, and no lock is taken. Once in some dozens of calls
+ *    it puts half of what it may keep by as a chain, or takes one that was put by (Linux: sheaves and barns; Bonwick 2001:
+ *    magazines and the depot). Where there is none, or no room, objects come from the slabs, or go back to them.
+ * 2. What is kept hinders no compaction: it takes the object and leaves the handle, and the thread gives it another
  *    one when it hands it out.
  * 3. Map and unmap are one compare-and-swap each, take no lock, wait for nothing and call nothing.
  */

@@ -308,6 +308,34 @@ void objects_give(struct handle_cache *c, const uintptr_t *addr, unsigned n)
 	lock_drop(&c->lock, RANK_CACHE);
 }
 
+bool depot_put(struct handle_cache *c, struct handle_chain chain)
+{
+	bool fits;
+
+	lock_take(&c->lock, RANK_CACHE);
+	fits = c->nr_chains < MAX_DEPOT && (c->nr_depot + chain.nr) * c->size <= MAX_DEPOT_BYTES;
+	if (fits) {
+		c->depot[c->nr_chains++] = chain;
+		WRITE_ONCE(c->nr_depot, c->nr_depot + chain.nr);
+	}
+	lock_drop(&c->lock, RANK_CACHE);
+	return fits;
+}
+
+bool depot_get(struct handle_cache *c, struct handle_chain *chain)
+{
+	bool found;
+
+	lock_take(&c->lock, RANK_CACHE);
+	found = c->nr_chains != 0;
+	if (found) {
+		*chain = c->depot[--c->nr_chains];
+		WRITE_ONCE(c->nr_depot, c->nr_depot - chain->nr);
+	}
+	lock_drop(&c->lock, RANK_CACHE);
+	return found;
+}
+
 uintptr_t run_take(uint32_t index, unsigned nr_pages)
 {
 	struct handle_cache *c = handle_cache_of(RUN_CLASS);

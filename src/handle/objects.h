@@ -25,6 +25,14 @@
 #define MAX_HANDLE_OBJECTS 256 /* of a slab */
 #define NR_HANDLE_LISTS 8      /* by eighths of the objects that are taken */
 
+/* What threads put by for each other: so many chains of kept handles, or so many bytes of their objects. */
+#define MAX_DEPOT 32
+#define MAX_DEPOT_BYTES (256 * KIB)
+
+struct handle_chain {
+	uint32_t first, nr; /* index of an entry, the others linked by info */
+};
+
 #define RUN_CLASS 0u	  /* runs of pages */
 #define LARGE_CLASS 255u  /* blocks of the large floor, which do not move */
 #define HANDLE_MIN_SIZE 16u
@@ -43,6 +51,9 @@ struct handle_cache {
 	uint32_t nr_slabs, nr_empty; /* nr_empty: of them, without objects that are taken */
 	size_t nr_taken, nr_slab_pages; /* objects */
 	size_t nr_partial; /* on the lists */
+	size_t nr_depot; /* entries in all of its chains */
+	unsigned nr_chains;
+	struct handle_chain depot[MAX_DEPOT]; /* the one put by last is the last */
 	struct list list[NR_HANDLE_LISTS];
 	uint64_t nr_slab_creates, nr_slab_destroys, nr_refills, nr_flushes; /* since the start */
 };
@@ -73,6 +84,9 @@ struct handle_cache *handle_cache_if_used(unsigned class);
 unsigned objects_take(struct handle_cache *c, const uint32_t *index, uintptr_t *addr, unsigned n);
 /* Gives objects back that were taken. */
 void objects_give(struct handle_cache *c, const uintptr_t *addr, unsigned n);
+/* Chains of kept handles. False when there is no room, or none. */
+bool depot_put(struct handle_cache *c, struct handle_chain chain);
+bool depot_get(struct handle_cache *c, struct handle_chain *chain);
 /* A run of pages for an entry; 0 where there is none. */
 uintptr_t run_take(uint32_t index, unsigned nr_pages);
 /* Pages of the run. */

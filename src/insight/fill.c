@@ -269,6 +269,7 @@ static void fill_handle_cache(struct heap *h, unsigned class, struct cache_info 
 		return;
 	}
 	handle_cache_info(&c, info);
+	*nr_cached += c.nr_depot;
 	*nr_cached -= min_size(*nr_cached, c.nr_stripped);
 }
 

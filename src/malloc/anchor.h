@@ -103,7 +103,7 @@ struct anchor {
 	S(stack) M(stack, nr_frames) M(stack, pc)                                                  \
 	S(handle_table) M(handle_table, nr_free) M(handle_table, nr_entries) M(handle_table, mapped)           \
 	S(handle_entry) S(handle_cache) M(handle_cache, size) M(handle_cache, nr_stripped)         \
-	M(handle_cache, nr_slabs) M(handle_cache, nr_taken) M(handle_cache, nr_partial)            \
+	M(handle_cache, nr_slabs) M(handle_cache, nr_depot) M(handle_cache, nr_taken) M(handle_cache, nr_partial)            \
 	M(handle_cache, nr_slab_creates) M(handle_cache, nr_flushes)                               \
 	M(handle_slab, base) M(handle_slab, nr_pages) M(handle_slab, free) M(handle_slab, owner)   \
 	S(handle_thread) M(handle_thread, nr) M(handle_threads, all) S(compact_counts)             \
