@@ -38,8 +38,8 @@
  * make no system call, and never wait for a compaction, which gives way instead. The others may not. fork: handles
  * work in the child, also of a threaded process.
  *
- * Cost: alloc, free, map and unmap are one compare-and-swap each, and some twenty instructions; once in some dozens of allocs or
- * frees some dozens of objects are moved between the thread and the slabs, under a lock. Above 32 KiB, alloc and free take
+ * Cost: alloc, free, map and unmap are one compare-and-swap each, and twenty to fifty instructions; once in some dozens of allocs
+ * or frees some dozens of objects change hands between the thread and others, or the slabs, under a lock. Above 32 KiB, alloc and free take
  * locks each time. Each handle takes 16 bytes in a table, and 4 beside its object's slab.
  *
  * A program that does not use them pays nothing.
