@@ -379,6 +379,16 @@ static enum resize mapped_meanwhile(uint64_t handle)
 	return RESIZE_FAULT;
 }
 
+/* A large block is elsewhere by now, and whoever has mapped it meanwhile has lost it; but the entry is right. */
+static void relocate(struct handle_entry *e, uintptr_t to)
+{
+	uint64_t place = atomic_load_explicit(&e->place, memory_order_relaxed);
+
+	while (!atomic_compare_exchange_weak_explicit(&e->place, &place, place_of(to, ENTRY_LIVE) | (place & PLACE_MAPS),
+						      memory_order_release, memory_order_relaxed))
+		;
+}
+
 /* A block of the large floor grows and shrinks by itself; NO_MEMORY: it has to be copied. */
 static enum resize resize_large(uint64_t handle, struct handle_entry *e, uintptr_t addr, size_t size)
 {
@@ -387,7 +397,10 @@ static enum resize resize_large(uint64_t handle, struct handle_entry *e, uintptr
 	if (!to)
 		return RESIZE_NO_MEMORY;
 	atomic_store_explicit(&e->info, info_with(entry_info(e), LARGE_CLASS, number_for(LARGE_CLASS, size)), memory_order_relaxed);
-	return replace(e, addr, to) ? RESIZE_DONE : mapped_meanwhile(handle);
+	if (replace(e, addr, to))
+		return RESIZE_DONE;
+	relocate(e, to);
+	return mapped_meanwhile(handle);
 }
 
 static enum resize resize_copied(uint64_t handle, struct handle_entry *e, uintptr_t addr, size_t size)
