@@ -11,7 +11,7 @@ import sys
 
 FLOORS = ["base", "arch", "os", "boot", "map", "region", "page", "large", "slab", "handle", "report", "profile", "malloc", "preload", "insight"]
 # In C17's own words and in the order above; the public headers belong to the floor that implements them.
-PUBLIC = ("bslab/bslab.h", "bslab/insight.h", "bslab/profile.h", "bslab/handle.h", "bslab/shrinker.h")
+PUBLIC = ("bslab/bslab.h", "bslab/insight.h", "bslab/profile.h", "bslab/handle.h")
 
 
 def floor_of(path):

@@ -331,8 +331,6 @@ void report_fill_with(struct heap *h, struct heap_report *r, report_blocks *bloc
 	r->metadata_mapped = boot.mapped + r->handles.mapped;
 	r->nr_reclaims = counts.nr_reclaims;
 	r->nr_failures = counts.nr_failures;
-	r->nr_shrink_scanned = counts.nr_shrink_scanned;
-	r->nr_shrink_freed = counts.nr_shrink_freed;
 	report_derive(r);
 }
 

@@ -27,7 +27,7 @@ static out_of_line uint64_t alloc_rest(size_t size)
 	if (likely(size <= PTRDIFF_MAX)) {
 		h = handle_alloc_slow(size);
 		if (unlikely(!h)) {
-			reclaim(0, PRESSURE_MEMORY);
+			reclaim(0);
 			h = handle_alloc_slow(size);
 		}
 	}
@@ -86,7 +86,7 @@ int bslab_handle_resize(bslab_handle_t handle, size_t size)
 	reclaim_if_due();
 	r = size <= PTRDIFF_MAX ? handle_resize(handle, size) : RESIZE_NO_MEMORY;
 	if (unlikely(r == RESIZE_NO_MEMORY && size <= PTRDIFF_MAX)) {
-		reclaim(0, PRESSURE_MEMORY);
+		reclaim(0);
 		r = handle_resize(handle, size);
 	}
 	handles_balance();

@@ -14,14 +14,8 @@ void process_boot(void);
 /* Called on slow paths: has the thread's end hooked if it holds something by then. */
 void process_hook_thread(void);
 
-/* Why memory is to be given back. */
-enum pressure {
-	PRESSURE_LIMIT,	 /* a soft limit is near */
-	PRESSURE_MEMORY, /* there is none to be had, or a hard limit is reached */
-	PRESSURE_TRIM,	 /* malloc_trim() */
-};
-/* Gives back what nobody uses: what shrinkers find, caches, empty slabs, free pages beyond nr_keep. How many pages. */
-size_t reclaim(size_t nr_keep, enum pressure why);
+/* Gives back what nobody uses: caches, empty slabs, free pages beyond nr_keep. How many pages. */
+size_t reclaim(size_t nr_keep);
 /* Where a soft limit has asked for it. */
 void reclaim_if_due(void);
 
@@ -40,9 +34,9 @@ void report_pointer(void *ptr, const char *what) __attribute__((cold));
 /* False after a report when the block cannot have been asked for with this size (and alignment). */
 bool size_is_plausible(void *ptr, size_t size, size_t align);
 
-/* Since the start: times that reclaim() was called, and that a call failed for want of memory; objects of shrinkers. */
+/* Since the start: times that reclaim() was called, and that a call failed for want of memory. */
 struct slow_counts {
-	_Atomic uint64_t nr_reclaims, nr_failures, nr_shrink_scanned, nr_shrink_freed; /* relaxed */
+	_Atomic uint64_t nr_reclaims, nr_failures; /* relaxed */
 };
 extern struct slow_counts counts reader_root(slow_counts);
 

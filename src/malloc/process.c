@@ -13,7 +13,6 @@
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
-#include "malloc/shrinker.h"
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/lock.h"
@@ -144,7 +143,6 @@ void process_hook_thread(void)
 static void locks_prepare(void)
 {
 	lock_count_up();
-	shrinkers_fork_prepare();
 	compact_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
@@ -171,7 +169,6 @@ static void fork_done(bool child)
 	slab_fork_done(child);
 	percpu_fork_done(child);
 	compact_fork_done(child);
-	shrinkers_fork_done(child);
 	lock_count_down();
 }
 

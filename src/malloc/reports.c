@@ -66,8 +66,6 @@ static struct job *job_create(void)
 	report_take(r);
 	r->nr_reclaims = counts.nr_reclaims;
 	r->nr_failures = counts.nr_failures;
-	r->nr_shrink_scanned = counts.nr_shrink_scanned;
-	r->nr_shrink_freed = counts.nr_shrink_freed;
 	report_derive(r);
 	return j;
 }

@@ -10,7 +10,6 @@
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
-#include "malloc/shrinker.h"
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/limit.h"
@@ -58,7 +57,7 @@ static uint64_t nr_given_back(void)
 	return zone_nr_given_back() + pages_nr_given_back();
 }
 
-size_t reclaim(size_t nr_keep, enum pressure why)
+size_t reclaim(size_t nr_keep)
 {
 	uint64_t before = nr_given_back();
 	size_t nr_given;
@@ -66,7 +65,6 @@ size_t reclaim(size_t nr_keep, enum pressure why)
 
 	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
-	shrinkers_call(why);
 	percpu_drain();
 	handles_drain();
 	handles_reclaim();
@@ -90,7 +88,7 @@ size_t reclaim(size_t nr_keep, enum pressure why)
 void reclaim_if_due(void)
 {
 	if (unlikely(limit_take_reclaim())) {
-		reclaim(0, PRESSURE_LIMIT);
+		reclaim(0);
 		limit_reclaimed();
 	}
 }
@@ -160,7 +158,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 		if (likely(!p))
 			p = alloc_once(size, align, 0, zeroed);
 		if (unlikely(!p)) {
-			reclaim(0, PRESSURE_MEMORY);
+			reclaim(0);
 			p = alloc_once(size, align, PAGES_HIGHATOMIC, zeroed);
 		}
 	}

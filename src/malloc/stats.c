@@ -16,7 +16,7 @@ int bslab_malloc_trim(size_t pad)
 	int given;
 
 	process_boot();
-	given = reclaim(pad >> PAGE_SHIFT, PRESSURE_TRIM) > 0;
+	given = reclaim(pad >> PAGE_SHIFT) > 0;
 	reports_poll();
 	return given;
 }

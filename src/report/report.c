@@ -21,6 +21,6 @@ void report_take(struct heap_report *r)
 	zone_snapshot(&r->zone);
 	r->metadata = boot_used() + r->handles.nr_entries * sizeof(struct handle_entry);
 	r->metadata_mapped = boot_mapped() + r->handles.mapped;
-	r->nr_reclaims = r->nr_failures = r->nr_shrink_scanned = r->nr_shrink_freed = 0;
+	r->nr_reclaims = r->nr_failures = 0;
 	report_derive(r);
 }

@@ -148,8 +148,6 @@ static void count_handles(struct heap_report *r)
 	e[COMPACT_PINNED] = c->nr_pinned;
 	e[COMPACT_VOID] = c->nr_void;
 	e[COMPACT_NO_ROOM] = c->nr_no_room;
-	e[SLABS_SCANNED] = r->nr_shrink_scanned;
-	e[SLABS_FREED] = r->nr_shrink_freed;
 }
 
 void report_derive(struct heap_report *r)

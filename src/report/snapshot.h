@@ -40,7 +40,6 @@ enum vm_event {
 	COMPACT_STALL, COMPACT_BALANCE, COMPACT_SUCCESS, COMPACT_FAIL,
 	COMPACT_MIGRATE_SCANNED, COMPACT_FREE_SCANNED, COMPACT_ISOLATED, COMPACT_RELEASED,
 	COMPACT_MOVED, COMPACT_MOVED_BYTES, COMPACT_PINNED, COMPACT_VOID, COMPACT_NO_ROOM,
-	SLABS_SCANNED, SLABS_FREED,
 	RECLAIM, ALLOC_FAIL,
 	NR_VM_EVENTS,
 };
@@ -65,7 +64,6 @@ struct heap_report {
 	struct compact_counts compact;
 	size_t metadata, metadata_mapped; /* bytes of the boot allocator: handed out, mapped */
 	uint64_t nr_reclaims, nr_failures; /* of the api floor: all caches emptied; calls that returned NULL */
-	uint64_t nr_shrink_scanned, nr_shrink_freed; /* objects of programs' shrinkers */
 
 	/*
 	 * Derived, in bytes but for the counts:

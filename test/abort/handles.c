@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One misuse of handles, or of shrinkers, a case: `handles NAME` prints the handle or the address that its message must
+ * One misuse of handles a case: `handles NAME` prints the handle or the address that its message must
  * name, commits the misuse, and says "went on" if it comes that far. handles.py beside this file knows what each has to say.
  */
 #include <errno.h>
@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "bslab/handle.h"
-#include "bslab/shrinker.h"
 
 static void say(const void *p)
 {
@@ -104,37 +103,6 @@ static void free_address(void)
 	bslab_free(p);
 }
 
-static size_t nothing(struct bslab_shrinker *s, struct bslab_shrink_control *sc)
-{
-	(void)s;
-	(void)sc;
-	return 0;
-}
-
-static size_t none(struct bslab_shrinker *s, const struct bslab_shrink_control *sc)
-{
-	(void)s;
-	(void)sc;
-	return 0;
-}
-
-static struct bslab_shrinker shrinker = {.count = none, .scan = nothing};
-
-static void register_twice(void)
-{
-	say(&shrinker);
-	bslab_shrinker_register(&shrinker);
-	bslab_shrinker_register(&shrinker);
-}
-
-static void unregister_twice(void)
-{
-	say(&shrinker);
-	bslab_shrinker_register(&shrinker);
-	bslab_shrinker_unregister(&shrinker);
-	bslab_shrinker_unregister(&shrinker);
-}
-
 #define CASE(name) {#name, name}
 static const struct {
 	const char *name;
@@ -143,7 +111,7 @@ static const struct {
     CASE(double_free),	 CASE(double_free_run), CASE(double_free_large), CASE(map_freed),   CASE(unmap_freed),
     CASE(size_freed),	 CASE(resize_freed),	CASE(free_mapped),	 CASE(resize_mapped), CASE(unmap_unmapped),
     CASE(wild_free),	 CASE(wild_map),	CASE(map_none),		 CASE(wild_high),   CASE(stale),
-    CASE(free_mapped_elsewhere), CASE(free_address), CASE(register_twice), CASE(unregister_twice),
+    CASE(free_mapped_elsewhere), CASE(free_address),
 };
 
 int main(int argc, char **argv)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs `handles CASE` for each misuse of handles and shrinkers, and compares what it says, exactly, and how it ends.
+"""Runs `handles CASE` for each misuse of handles, and compares what it says, exactly, and how it ends.
 
 usage: handles.py PROGRAM [CASE ...]
 
@@ -35,8 +35,6 @@ CASES = {
     "map_none": WILD.replace("{call}", "map"),
     "wild_high": WILD.replace("{call}", "unmap"),
     "free_address": "bslab: invalid free of {it}: an object that has a handle",
-    "register_twice": "bslab: shrinker {it} is registered already",
-    "unregister_twice": "bslab: shrinker {it} is not registered",
 }
 
 
