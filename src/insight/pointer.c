@@ -354,7 +354,7 @@ static bool view_handle(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 	uint64_t header = (uintptr_t)desc_pointer(d), index = 0, base;
 	struct handle_slab s;
 	struct handle_cache c;
-	uint32_t owner;
+	uint32_t owner[2] = {0}; /* heap_read() reads from multiples of 8 */
 	size_t size;
 
 	if (!heap_read(h, header, &s, sizeof s) || !heap_read(h, (uintptr_t)s.cache, &c, sizeof c) || addr < s.base)
@@ -362,11 +362,12 @@ static bool view_handle(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 	size = c.size ? c.size : (size_t)s.nr_pages << PAGE_SHIFT;
 	if (c.size)
 		index = (addr - s.base) / c.size;
-	if (!size || (index < c.nr_objects && !heap_read(h, header + offsetof(struct handle_slab, owner) + index * sizeof owner, &owner, sizeof owner)))
+	if (!size || (index < c.nr_objects &&
+		      !heap_read(h, header + offsetof(struct handle_slab, owner) + index / 2 * sizeof owner, owner, sizeof owner)))
 		return false;
 	base = s.base + index * size;
 	if (index < c.nr_objects) {
-		put_handle(h, owner, base, out);
+		put_handle(h, owner[index % 2], base, out);
 		line(out, "object");
 		fprintf(out, "%u of %u that have handles, %zu bytes at 0x%" PRIx64 "\n", (unsigned)index, c.nr_objects, size, base);
 	} else {
