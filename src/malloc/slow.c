@@ -274,11 +274,19 @@ static bool free_run(page_desc_t d, void *ptr)
 	return true;
 }
 
-static bool free_large(page_desc_t d, void *ptr)
+/* NULL where ptr is no large block of malloc's. */
+static struct vm_area *large_block(page_desc_t d, void *ptr)
 {
 	struct vm_area *a = large_of(d);
 
-	if (!a || a->addr != (uintptr_t)ptr)
+	return a && a->addr == (uintptr_t)ptr && !a->has_handle ? a : NULL;
+}
+
+static bool free_large(page_desc_t d, void *ptr)
+{
+	struct vm_area *a = large_block(d, ptr);
+
+	if (!a)
 		return false;
 	if (unlikely(a->sample != NULL)) {
 		sampled_forget(a->sample);
@@ -335,12 +343,10 @@ void report_pointer(void *ptr, const char *what)
 		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
 		return;
 	}
-	if (handle_slab_of(d)) {
-		bug_caller("invalid %s of %p: an object that has a handle", what, ptr);
-		return;
-	}
 	a = large_find(addr);
-	if (a)
+	if (handle_slab_of(d) || (a && a->has_handle))
+		bug_caller("invalid %s of %p: an object that has a handle", what, ptr);
+	else if (a)
 		report_interior(ptr, what, a->size, a->addr);
 	else if (address_is_ours(addr))
 		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
@@ -351,7 +357,7 @@ void report_pointer(void *ptr, const char *what)
 size_t block_size(void *ptr, const char *what)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
-	struct vm_area *a = large_of(d);
+	struct vm_area *a = large_block(d, ptr);
 
 	if (desc_class(d)) {
 		struct slab *s = slab_of(d);
@@ -369,7 +375,7 @@ size_t block_size(void *ptr, const char *what)
 	}
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return (size_t)desc_number(d) << PAGE_SHIFT;
-	if (a && a->addr == (uintptr_t)ptr)
+	if (a)
 		return a->size;
 	if (sampled_of(d) && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return sampled_size(sampled_of(d));

@@ -103,6 +103,22 @@ static void free_address(void)
 	bslab_free(p);
 }
 
+static void free_address_large(void)
+{
+	void *p = bslab_handle_map(bslab_handle_alloc(5 << 20));
+
+	say(p);
+	bslab_free(p);
+}
+
+static void realloc_address_large(void)
+{
+	void *p = bslab_handle_map(bslab_handle_alloc(5 << 20));
+
+	say(p);
+	expect(bslab_realloc(p, 50 << 20) == NULL);
+}
+
 #define CASE(name) {#name, name}
 static const struct {
 	const char *name;
@@ -111,7 +127,8 @@ static const struct {
     CASE(double_free),	 CASE(double_free_run), CASE(double_free_large), CASE(map_freed),   CASE(unmap_freed),
     CASE(size_freed),	 CASE(resize_freed),	CASE(free_mapped),	 CASE(resize_mapped), CASE(unmap_unmapped),
     CASE(wild_free),	 CASE(wild_map),	CASE(map_none),		 CASE(wild_high),   CASE(stale),
-    CASE(free_mapped_elsewhere), CASE(free_address),
+    CASE(free_mapped_elsewhere), CASE(free_address), CASE(free_address_large),
+    CASE(realloc_address_large),
 };
 
 int main(int argc, char **argv)

@@ -35,6 +35,8 @@ CASES = {
     "map_none": WILD.replace("{call}", "map"),
     "wild_high": WILD.replace("{call}", "unmap"),
     "free_address": "bslab: invalid free of {it}: an object that has a handle",
+    "free_address_large": "bslab: invalid free of {it}: an object that has a handle",
+    "realloc_address_large": "bslab: invalid realloc of {it}: an object that has a handle",
 }
 
 
