@@ -17,16 +17,17 @@
  * mapped it stays, and so does its pageblock: map for a moment. Contents move with the object; pointers into it are the
  * program's to avoid.
  *
- * A handle is a number that is never 0. After its free it is not given out again before 16 million other handles had the
- * same place in the table.
+ * A handle is a number that is never 0. After its free it is not given out again before 16 million others had the same place in the
+ * table; a thread that does nothing but allocate and free one size comes there in half a second, so it is a help to find errors and no
+ * proof.
  *
- * Errors: alloc and resize fail with ENOMEM, and nothing else does. A misuse is reported by one line on stderr,
+ * Errors: alloc and resize fail with ENOMEM, and nothing else does; a resize to less does not. A misuse is reported by one line on stderr,
  * "bslab: invalid free of handle ...", and the process aborts; with BSLAB_CONF=on_error=warn the call does nothing instead (map
  * returns NULL, size 0, resize -1 with EINVAL):
  *
  *   a handle that was freed          by every call
  *   a number that is no handle       by every call; 0 is fine for free alone
- *   free or resize of a mapped one   (resize: in whatever thread)
+ *   free or resize of a mapped one   (resize: in whatever thread; one that is mapped while it is resized may have its new size)
  *   unmap without a map
  *   a map beyond 65,535
  *
@@ -39,8 +40,9 @@
  * work in the child, also of a threaded process.
  *
  * Cost: alloc, free, map and unmap are one compare-and-swap each, and twenty to fifty instructions; once in some dozens of allocs
- * or frees some dozens of objects change hands between the thread and others, or the slabs, under a lock. Above 32 KiB, alloc and free take
- * locks each time. Each handle takes 16 bytes in a table, and 4 beside its object's slab.
+ * or frees some dozens of objects change hands between the thread and others, or the slabs, under a lock, and some 256 KiB may be moved
+ * (below). Above 32 KiB, alloc and free take locks each time. A thread keeps up to 32 KiB of each size that it frees; what rests goes
+ * home after 40 ms, when any thread comes to such a slow path. The heap profile does not count objects with handles. Each handle takes 16 bytes in a table, and 4 beside its object's slab.
  *
  * A program that does not use them pays nothing.
  */
@@ -81,10 +83,12 @@ BSLAB_API int bslab_handle_resize(bslab_handle_t handle, size_t size);
  * Compacts: moves the objects of the emptiest pageblocks to the others, as long as that sets whole ones free, and returns
  * how many. They serve anything from then on; above the watermark (BSLAB_CONF=dirty) they go back to the system, as with
  * any free, and malloc_trim() compacts and gives all of them back. Blocks with an object that is mapped are left out.
- * About 0.3 ms for each MiB that moves; other threads go on meanwhile, and wait for it nowhere.
+ * About 0.3 to 2 ms for each MiB that moves; other threads go on meanwhile, and wait for it nowhere, but for another such call, or one
+ * that found no memory.
  *
  * It happens by itself, too: near a soft limit; when memory runs out; and in a free that finds more than a pageblock, plus
- * BSLAB_CONF=dirty, plus a quarter of what is in use, free between objects. That free empties four pageblocks at most.
+ * BSLAB_CONF=dirty, plus a quarter of what is in use, free between objects. That free moves some 256 KiB at most, out of pageblocks that
+ * are at most half used.
  *
  * vmstat (insight.h) counts as the kernel does: compact_success, compact_fail, compact_isolated, compact_migrate_scanned ...
  */

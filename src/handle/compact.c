@@ -2,19 +2,37 @@
 #include "handle/compact.h"
 
 #include "base/probe.h"
-#include "handle/objects.h"
+#include "handle/handle.h"
+#include "os/bug.h"
 #include "os/options.h"
+#include "os/os.h"
 #include "page/movable.h"
 #include "page/zone.h"
 
 /* Candidates of one pass, on the stack. */
-#define NR_CANDIDATES 64
-/* Blocks that a free empties by the watermark: some 100 us each. */
-#define COMPACT_STEP 4
+#define NR_CANDIDATES 32
+/* What a free does by the watermark: bytes that it moves, some 0.5 ms, and blocks with mapped objects that it looks at. */
+#define STEP_BYTES (256 * KIB)
+#define STEP_LOOKS 4
+/* Without success it is tried again so much later, with so many looks. */
+#define WINDOW_MS 40
+#define WINDOW_LOOKS 16
 
 struct compact_counts compact_counts reader_root(compact_counts);
-static struct lock compact_lock; /* RANK_COMPACT */
-static size_t retry_at;		 /* free bytes from which the watermark may try again; atomic, a hint */
+
+/* The thread that compacts. Who waits for it waits for nr_ended to change; nobody else does, a fork least of all. */
+static _Atomic(struct thread_state *) compactor;
+static _Atomic uint32_t nr_ended;
+
+/* By the compactor; blocks of which this is compact_round have an object that was mapped, and are left out. */
+static uint16_t round_now = 1;
+
+/* Of the watermark; by the compactor, the first three read by others as hints. */
+static struct {
+	size_t retry_at, retry_below; /* free bytes from which it may try again, and up to which: much has changed */
+	uint64_t failed_at; /* ms, when it got nothing for the last time */
+	unsigned nr_looks;  /* in vain, since then */
+} balance;
 
 static void count(uint64_t *counter, uint64_t n)
 {
@@ -59,17 +77,6 @@ struct survey {
 	struct candidate block[NR_CANDIDATES]; /* the sparsest, sorted */
 };
 
-static size_t bytes_used(const struct pageblock *blk)
-{
-	struct slab_walk w = {.blk = blk};
-	struct handle_slab *s;
-	size_t n = 0;
-
-	for_each_slab(s, w)
-		n += READ_ONCE(s->nr_taken) * handle_object_size(s);
-	return min_size(n, PAGEBLOCK_SIZE);
-}
-
 static void survey_add(struct survey *v, struct candidate c)
 {
 	unsigned i = v->nr;
@@ -85,7 +92,7 @@ static void survey_add(struct survey *v, struct candidate c)
 	v->block[i] = c;
 }
 
-static void survey_take(struct survey *v)
+static void survey_take(struct survey *v, size_t max_used)
 {
 	struct zone_walk walk = {0};
 	struct pageblock *blk;
@@ -94,22 +101,23 @@ static void survey_take(struct survey *v)
 	v->nr_blocks = v->room = 0;
 	while ((blk = zone_walk_next(&walk)))
 		if (movable_owns(blk)) {
-			struct candidate c = {blk, bytes_used(blk)};
+			struct candidate c = {blk, min_size(objects_bytes_of(blk), PAGEBLOCK_SIZE)};
 
 			v->nr_blocks++;
 			v->room += PAGEBLOCK_SIZE - c.used;
-			survey_add(v, c);
+			if (c.used <= max_used && READ_ONCE(blk->compact_round) != round_now)
+				survey_add(v, c);
 		}
 	count(&compact_counts.nr_free_scanned, v->nr_blocks);
 }
 
 /* How many of the sparsest have room in the others, for a sixteenth of which nobody vouches: sizes differ. */
-static unsigned survey_suitable(const struct survey *v, size_t max)
+static unsigned survey_suitable(const struct survey *v)
 {
 	size_t room = v->room, used = 0;
 	unsigned n = 0;
 
-	while (n < v->nr && n < max) {
+	while (n < v->nr) {
 		used += v->block[n].used;
 		room -= PAGEBLOCK_SIZE - v->block[n].used;
 		if (used > room - room / 16)
@@ -121,34 +129,61 @@ static unsigned survey_suitable(const struct survey *v, size_t max)
 
 /* --- 2: isolation ---------------------------------------------------------------------------------------------------------- */
 
-static bool isolate(struct pageblock *blk)
+/* Also those that were being made when it was done the last time, and frees those without objects. */
+static void isolate_slabs(struct pageblock *blk)
 {
 	struct slab_walk w = {.blk = blk};
 	struct handle_slab *s;
 
-	if (!movable_isolate(blk))
-		return false;
 	for_each_slab(s, w)
 		handle_slab_isolate(s, w.base);
+}
+
+static bool isolate(struct pageblock *blk)
+{
+	if (!movable_isolate(blk))
+		return false;
+	atomic_thread_fence(memory_order_seq_cst); /* slab_add() looks at the block after it stored its address */
+	isolate_slabs(blk);
 	PROBE(compact_isolated, pageblock_address(blk));
 	count(&compact_counts.nr_isolated, 1);
 	return true;
 }
 
-/* True when there is nothing to be put back: it was released. */
-static bool putback(struct pageblock *blk)
+/* The block first, so that no slab is isolated anew behind the walk. True when it was released. */
+static bool reopen(struct pageblock *blk)
 {
 	struct slab_walk w = {.blk = blk};
+	bool was_released = !movable_putback(blk);
 	struct handle_slab *s;
 
+	atomic_thread_fence(memory_order_seq_cst);
 	if (movable_owns(blk))
 		for_each_slab(s, w)
 			handle_slab_putback(s, w.base);
-	if (movable_putback(blk))
-		return false;
-	count(&compact_counts.nr_released, 1);
-	PROBE(compact_released, pageblock_address(blk));
-	return true;
+	return was_released;
+}
+
+/* How the emptying of a block ended. */
+enum end { END_RELEASED, END_PINNED, END_VOID, END_NO_ROOM, END_DEFERRED };
+
+/* Puts a block back, unless it was released; each that was isolated comes here once. What is the reason if not? */
+static enum end putback(struct pageblock *blk, enum end why)
+{
+	static uint64_t *const counter[] = {
+	    [END_RELEASED] = &compact_counts.nr_released, [END_PINNED] = &compact_counts.nr_pinned,
+	    [END_VOID] = &compact_counts.nr_void,	  [END_NO_ROOM] = &compact_counts.nr_no_room,
+	    [END_DEFERRED] = &compact_counts.nr_deferred,
+	};
+
+	if (reopen(blk)) {
+		PROBE(compact_released, pageblock_address(blk));
+		why = END_RELEASED;
+	} else if (why != END_DEFERRED) {
+		WRITE_ONCE(blk->compact_round, round_now);
+	}
+	count(counter[why], 1);
+	return why;
 }
 
 /* --- 3: moving -------------------------------------------------------------------------------------------------------------- */
@@ -165,12 +200,13 @@ static bool block_strip(const struct pageblock *blk, unsigned *nr_objects)
 	return !is_busy;
 }
 
-static enum move slab_evacuate(struct handle_slab *s, uintptr_t base)
+/* NOTHING: it is empty, or as much was moved as may be. */
+static enum move slab_evacuate(struct handle_slab *s, uintptr_t base, size_t *budget)
 {
 	size_t size = handle_object_size(s);
 	unsigned i, n = s->cache->nr_objects;
 
-	for (i = 0; i < n && READ_ONCE(s->base) == base; i++) {
+	for (i = 0; i < n && *budget && __atomic_load_n(&s->base, __ATOMIC_RELAXED) == base; i++) {
 		enum move m = handle_object_move(s, base, i);
 
 		if (m != MOVE_DONE && m != MOVE_NOTHING)
@@ -178,12 +214,14 @@ static enum move slab_evacuate(struct handle_slab *s, uintptr_t base)
 		if (m == MOVE_DONE) {
 			count(&compact_counts.nr_moved, 1);
 			count(&compact_counts.nr_moved_bytes, size);
+			*budget -= min_size(*budget, size);
 		}
 	}
 	return MOVE_NOTHING;
 }
 
-static enum move block_evacuate(struct pageblock *blk)
+/* As END_PINNED where objects are left, for whatever reason: one more may have come in while it was being isolated. */
+static enum end block_evacuate(struct pageblock *blk, size_t *budget)
 {
 	struct slab_walk w = {.blk = blk};
 	struct handle_slab *s;
@@ -192,21 +230,25 @@ static enum move block_evacuate(struct pageblock *blk)
 
 	count(&compact_counts.nr_migrate_scanned, nr_objects);
 	if (!is_movable)
-		return MOVE_BUSY;
+		return END_PINNED;
 	for_each_slab(s, w) {
-		enum move m = slab_evacuate(s, w.base);
+		enum move m = slab_evacuate(s, w.base, budget);
 
 		if (m != MOVE_NOTHING)
-			return m;
+			return m == MOVE_BUSY ? END_PINNED : m == MOVE_VOID ? END_VOID : END_NO_ROOM;
+		if (!*budget)
+			return END_DEFERRED;
 	}
-	return MOVE_NOTHING;
+	isolate_slabs(blk);
+	return END_PINNED;
 }
 
-/* --- 4: a pass over the candidates -------------------------------------------------------------------------------------------- */
+/* --- 4: passes ------------------------------------------------------------------------------------------------------------------- */
 
-static unsigned isolate_candidates(struct survey *v, unsigned n)
+/* As many as have room. They are isolated together, so that none is filled which is to be emptied next. */
+static unsigned isolate_candidates(struct survey *v)
 {
-	unsigned i, nr = 0;
+	unsigned i, nr = 0, n = survey_suitable(v);
 
 	for (i = 0; i < n; i++)
 		if (isolate(v->block[i].blk))
@@ -214,101 +256,55 @@ static unsigned isolate_candidates(struct survey *v, unsigned n)
 	return nr;
 }
 
-/* Evacuates the first; where room is short, the densest of the others is put back for it. Its end. */
-static enum move evacuate_first(struct survey *v, unsigned first, unsigned *end)
+/* Evacuates the first; where room is short, the densest of the others is put back for it. */
+static bool evacuate_first(struct survey *v, unsigned first, unsigned *end, size_t *nr_released)
 {
-	enum move m;
+	size_t no_limit = SIZE_MAX;
+	enum end e;
 
-	while ((m = block_evacuate(v->block[first].blk)) == MOVE_NO_ROOM && *end > first + 1)
-		putback(v->block[--*end].blk);
-	return m;
+	while ((e = block_evacuate(v->block[first].blk, &no_limit)) == END_NO_ROOM && *end > first + 1)
+		*nr_released += putback(v->block[--*end].blk, END_NO_ROOM) == END_RELEASED;
+	e = putback(v->block[first].blk, e);
+	*nr_released += e == END_RELEASED;
+	return e != END_NO_ROOM;
 }
 
-/* How many blocks were released. */
-static size_t compact_pass(struct survey *v, size_t max)
+/* False when no further one would do better. */
+static bool compact_pass(struct survey *v, size_t *nr_released)
 {
+	bool has_room = true;
 	unsigned i, end;
-	size_t nr_released = 0;
 
-	survey_take(v);
-	end = isolate_candidates(v, survey_suitable(v, max));
-	for (i = 0; i < end; i++) {
-		enum move m = evacuate_first(v, i, &end);
-
-		count(&compact_counts.nr_pinned, m == MOVE_BUSY);
-		count(&compact_counts.nr_void, m == MOVE_VOID);
-		count(&compact_counts.nr_no_room, m == MOVE_NO_ROOM);
-		nr_released += putback(v->block[i].blk);
-	}
-	return nr_released;
+	survey_take(v, PAGEBLOCK_SIZE);
+	end = isolate_candidates(v);
+	for (i = 0; i < end; i++)
+		has_room &= evacuate_first(v, i, &end, nr_released);
+	return end && has_room;
 }
 
-/* As long as passes release blocks; at most max. */
-static size_t compact(size_t max)
+static void next_round(void)
+{
+	round_now = round_now == UINT16_MAX ? 1 : round_now + 1;
+}
+
+/* Each block that could not be emptied is left out from then on, so this comes to an end. */
+static size_t compact_all(void)
 {
 	struct survey v;
-	size_t total = 0, n;
+	size_t total = 0;
+	bool tried = false;
 
 	handle_caches_shrink();
-	do {
-		n = compact_pass(&v, max - total);
-		total += n;
-	} while (n && total < max);
-	if (total || v.nr)
+	next_round();
+	while (compact_pass(&v, &total))
+		tried = true;
+	if (total || tried || v.nr)
 		count(total ? &compact_counts.nr_successes : &compact_counts.nr_failures, 1);
 	PROBE(compact_end, total);
 	return total;
 }
 
-/* --- who asks ------------------------------------------------------------------------------------------------------------------ */
-
-static bool try_lock(void)
-{
-	lock_count_up();
-	if (!lock_try(&compact_lock)) {
-		lock_count_down();
-		return false;
-	}
-	lock_rank_push(RANK_COMPACT);
-	return true;
-}
-
-size_t handles_compact(void)
-{
-	size_t n;
-
-	if (!movable_nr_pages())
-		return 0;
-	lock_take(&compact_lock, RANK_COMPACT);
-	count(&compact_counts.nr_runs, 1);
-	n = compact(SIZE_MAX);
-	lock_drop(&compact_lock, RANK_COMPACT);
-	return n;
-}
-
-static void strip_all(void)
-{
-	struct zone_walk walk = {0};
-	struct pageblock *blk;
-	unsigned unused;
-
-	while ((blk = zone_walk_next(&walk)))
-		if (movable_owns(blk))
-			block_strip(blk, &unused);
-}
-
-size_t handles_reclaim(void)
-{
-	size_t n;
-
-	if (!movable_nr_pages() || !try_lock())
-		return 0;
-	count(&compact_counts.nr_runs, 1);
-	strip_all();
-	n = compact(SIZE_MAX);
-	lock_drop(&compact_lock, RANK_COMPACT);
-	return n;
-}
+/* --- by the watermark ---------------------------------------------------------------------------------------------------------------- */
 
 static size_t free_bytes(void)
 {
@@ -322,16 +318,118 @@ static size_t high_watermark(void)
 	return PAGEBLOCK_SIZE + bslab_options.dirty_size + objects_bytes() / 4;
 }
 
+static bool may_retry(size_t free)
+{
+	return free >= READ_ONCE(balance.retry_at) || free <= READ_ONCE(balance.retry_below);
+}
+
+static bool window_is_over(void)
+{
+	return os_coarse_clock_ms() - READ_ONCE(balance.failed_at) >= WINDOW_MS;
+}
+
+static enum end evacuate_step(struct pageblock *blk, size_t *budget)
+{
+	return isolate(blk) ? putback(blk, block_evacuate(blk, budget)) : END_PINNED;
+}
+
+/* A share of what is to be done. One survey; *nr_looks: blocks in vain. How many came free. */
+static size_t compact_step(size_t *budget, unsigned *nr_looks)
+{
+	struct survey v;
+	unsigned i, n;
+	size_t nr_released = 0;
+
+	survey_take(&v, PAGEBLOCK_SIZE / 2);
+	n = survey_suitable(&v);
+	if (!n)
+		next_round(); /* all were tried, and are again by and by */
+	for (i = 0; i < n && *budget && *nr_looks < STEP_LOOKS; i++)
+		switch (evacuate_step(v.block[i].blk, budget)) {
+		case END_RELEASED:
+			nr_released++;
+			break;
+		case END_DEFERRED:
+			break;
+		default:
+			*nr_looks += 1;
+		}
+	PROBE(compact_end, nr_released);
+	return nr_released;
+}
+
+static void balance_ended(bool got_on, unsigned nr_looks)
+{
+	size_t free = free_bytes();
+
+	if (got_on || window_is_over())
+		balance.nr_looks = 0;
+	balance.nr_looks += nr_looks;
+	if (got_on || (nr_looks && balance.nr_looks < WINDOW_LOOKS)) {
+		WRITE_ONCE(balance.retry_at, 0);
+		return;
+	}
+	WRITE_ONCE(balance.retry_at, free + free / 8);
+	WRITE_ONCE(balance.retry_below, free - free / 8);
+	WRITE_ONCE(balance.failed_at, os_coarse_clock_ms());
+}
+
+/* --- who asks ------------------------------------------------------------------------------------------------------------------ */
+
+/* False when another thread compacts, and, in any case, when this one does: a signal handler may have come here. */
+static bool begin(bool wait)
+{
+	for (;;) {
+		uint32_t n = atomic_load(&nr_ended);
+		struct thread_state *nobody = NULL;
+
+		if (atomic_compare_exchange_strong(&compactor, &nobody, &thread_state))
+			return true;
+		if (!wait || nobody == &thread_state)
+			return false;
+		os_futex_wait(&nr_ended, n);
+	}
+}
+
+static void end(void)
+{
+	atomic_store(&compactor, NULL);
+	atomic_fetch_add(&nr_ended, 1);
+	os_futex_wake(&nr_ended, INT32_MAX);
+}
+
+size_t handles_compact(void)
+{
+	size_t n;
+
+	if (!movable_nr_pages() || !begin(true))
+		return 0;
+	count(&compact_counts.nr_runs, 1);
+	n = compact_all();
+	end();
+	return n;
+}
+
+size_t handles_reclaim(void)
+{
+	if (!movable_nr_pages())
+		return 0;
+	handles_strip();
+	return handles_compact();
+}
+
 void handles_balance(void)
 {
-	size_t n = free_bytes();
+	size_t n = free_bytes(), budget = STEP_BYTES;
+	unsigned nr_looks = 0;
 
-	if (likely(n <= high_watermark() || n < READ_ONCE(retry_at)) || !try_lock())
+	if (likely(n <= high_watermark()) || (!may_retry(n) && !window_is_over()) || !begin(false))
 		return;
 	count(&compact_counts.nr_balances, 1);
-	n = compact(COMPACT_STEP);
-	WRITE_ONCE(retry_at, n ? 0 : free_bytes() + free_bytes() / 8);
-	lock_drop(&compact_lock, RANK_COMPACT);
+	n = compact_step(&budget, &nr_looks);
+	count(n ? &compact_counts.nr_successes : &compact_counts.nr_failures, n || (nr_looks && budget == STEP_BYTES));
+	balance_ended(n || budget < STEP_BYTES, nr_looks);
+	end();
 }
 
 void compact_snapshot(struct compact_counts *c)
@@ -344,15 +442,18 @@ void compact_snapshot(struct compact_counts *c)
 		to[i] = READ_ONCE(from[i]);
 }
 
-void compact_fork_prepare(void)
+/* A compaction of a thread that is not here is given up: its object goes back, and so do its blocks. */
+void compact_fork_child(void)
 {
-	lock_take_nested(&compact_lock);
-}
+	struct thread_state *who = atomic_load(&compactor);
+	struct zone_walk walk = {0};
+	struct pageblock *blk;
 
-void compact_fork_done(bool child)
-{
-	if (child)
-		lock_reset(&compact_lock);
-	else
-		lock_drop_nested(&compact_lock);
+	if (!who || who == &thread_state)
+		return;
+	handle_move_cancel();
+	while ((blk = zone_walk_next(&walk)))
+		if (movable_owns(blk))
+			reopen(blk);
+	atomic_store(&compactor, NULL);
 }

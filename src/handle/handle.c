@@ -6,10 +6,12 @@
 #include "boot/boot.h"
 #include "large/large.h"
 #include "os/bug.h"
+#include "os/os.h"
 
 /* A thread keeps so many of a class, or so many bytes of them, but two at least. */
 #define MAX_KEPT 64
 #define MAX_KEPT_BYTES (32 * KIB)
+#define REAP_MS 40
 
 struct handle_threads handle_threads reader_root(handle_threads);
 
@@ -58,7 +60,8 @@ static void push(struct handle_thread *t, unsigned class, uint32_t index)
 	struct handle_entry *e = entry_at(index);
 
 	atomic_store_explicit(&e->info, info_with(entry_info(e), class, t->top[class]), memory_order_relaxed);
-	t->top[class] = index;
+	atomic_signal_fence(memory_order_release);
+	WRITE_ONCE(t->top[class], index);
 	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] + 1));
 }
 
@@ -108,7 +111,7 @@ static struct handle_chain chain_cut(struct handle_thread *t, unsigned class, un
 	if (last)
 		atomic_store_explicit(&last->info, info_with(entry_info(last), class, 0), memory_order_relaxed);
 	else
-		t->top[class] = 0;
+		WRITE_ONCE(t->top[class], 0);
 	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] - chain.nr));
 	return chain;
 }
@@ -136,16 +139,79 @@ static void flush_all(struct handle_thread *t)
 			chain_give(handle_cache_of(class), chain_cut(t, class, 0));
 }
 
-void handles_drain(void)
+static void depot_empty(struct handle_cache *c)
 {
 	struct handle_chain chain;
+
+	while (depot_get(c, &chain))
+		chain_give(c, chain);
+}
+
+void handles_drain(void)
+{
 	unsigned class;
 
 	if (thread_state.handles)
 		flush_all(thread_state.handles);
 	for (class = 1; class < NR_CLASSES; class++)
-		while (handle_cache_if_used(class) && depot_get(handle_caches[class], &chain))
-			chain_give(handle_caches[class], chain);
+		if (handle_cache_if_used(class))
+			depot_empty(handle_caches[class]);
+}
+
+/* Of any thread: what is read may be gone by now, or a size instead of an index. Each entry is looked at under a lock. */
+static void strip_kept(const struct handle_thread *t, unsigned class)
+{
+	uint32_t i = READ_ONCE(t->top[class]);
+	unsigned n = MAX_KEPT;
+	struct handle_entry *e;
+
+	for (; n-- && i && (e = entry_at(i)); i = (uint32_t)entry_info(e))
+		handle_entry_strip(i);
+}
+
+void handles_strip(void)
+{
+	struct handle_thread *t;
+	unsigned class;
+
+	for (t = __atomic_load_n(&handle_threads.all, __ATOMIC_ACQUIRE); t; t = t->next)
+		for (class = 1; class < NR_CLASSES; class++)
+			strip_kept(t, class);
+	for (class = 1; class < NR_CLASSES; class++)
+		if (handle_cache_if_used(class))
+			depot_empty(handle_caches[class]);
+}
+
+static void reap_kept(struct handle_thread *t, unsigned class)
+{
+	uint32_t top = READ_ONCE(t->top[class]);
+
+	if (top != t->seen[class]) {
+		t->seen[class] = top;
+		t->is_stripped[class] = false;
+	} else if (top && !t->is_stripped[class]) {
+		t->is_stripped[class] = true;
+		strip_kept(t, class);
+	}
+}
+
+void handles_reap(void)
+{
+	uint64_t now = os_coarse_clock_ms();
+	struct handle_thread *t;
+	unsigned class;
+
+	if (likely(now - atomic_load_explicit(&handle_threads.looked_at, memory_order_relaxed) < REAP_MS) ||
+	    atomic_exchange(&handle_threads.is_looking, true))
+		return;
+	atomic_store_explicit(&handle_threads.looked_at, now, memory_order_relaxed);
+	for (t = __atomic_load_n(&handle_threads.all, __ATOMIC_ACQUIRE); t; t = t->next)
+		for (class = 1; class < NR_CLASSES; class++)
+			reap_kept(t, class);
+	for (class = 1; class < NR_CLASSES; class++)
+		if (handle_cache_if_used(class) && depot_has_rested(handle_caches[class]))
+			depot_empty(handle_caches[class]);
+	atomic_store(&handle_threads.is_looking, false);
 }
 
 void handles_thread_exit(void)
@@ -172,7 +238,7 @@ static bool refill(struct handle_thread *t, struct handle_cache *c)
 	struct handle_chain chain;
 
 	if (depot_get(c, &chain)) {
-		t->top[c->class] = chain.first;
+		WRITE_ONCE(t->top[c->class], chain.first);
 		WRITE_ONCE(t->nr[c->class], (uint16_t)chain.nr);
 		return true;
 	}
@@ -225,15 +291,33 @@ static uint32_t number_for(unsigned class, size_t size)
 
 #define MAX_HANDLE_SIZE ((size_t)UINT32_MAX << PAGE_SHIFT)
 
+static uintptr_t large_take(size_t size)
+{
+	bool zeroed;
+	void *p = large_alloc(size, HANDLE_MIN_SIZE, &zeroed);
+
+	if (p)
+		large_of(map_lookup((uintptr_t)p))->has_handle = true;
+	return (uintptr_t)p;
+}
+
+static void large_put(uintptr_t addr)
+{
+	struct vm_area *a = large_of(map_lookup(addr));
+
+	bslab_assert(a && a->has_handle);
+	a->has_handle = false; /* the block may be kept as it is */
+	large_free(a);
+}
+
 /* An object for an entry; 0: no memory. */
 static uintptr_t object_get(uint32_t index, unsigned class, size_t size)
 {
 	struct handle_cache *c;
 	uintptr_t addr;
-	bool zeroed;
 
 	if (class == LARGE_CLASS)
-		return size <= MAX_HANDLE_SIZE ? (uintptr_t)large_alloc(size, HANDLE_MIN_SIZE, &zeroed) : 0;
+		return size <= MAX_HANDLE_SIZE ? large_take(size) : 0;
 	if (class == RUN_CLASS)
 		return run_take(index, (unsigned)pages_for(size));
 	c = handle_cache_of(class);
@@ -243,7 +327,7 @@ static uintptr_t object_get(uint32_t index, unsigned class, size_t size)
 static void object_put(unsigned class, uintptr_t addr)
 {
 	if (class == LARGE_CLASS)
-		large_free(large_of(map_lookup(addr)));
+		large_put(addr);
 	else
 		objects_give(handle_cache_of(class), &addr, 1);
 }
@@ -352,14 +436,20 @@ size_t handle_size(uint64_t handle)
 	return 0;
 }
 
+static size_t object_room(unsigned class, uintptr_t addr)
+{
+	if (class == LARGE_CLASS)
+		return large_of(map_lookup(addr))->size;
+	return class == RUN_CLASS ? (size_t)handle_run_pages(addr) << PAGE_SHIFT : class_size(class);
+}
+
 /* It stays where it is as long as it fits and at least half of it is used. */
 static bool object_stays(unsigned class, uintptr_t addr, size_t size)
 {
-	size_t have;
+	size_t have = object_room(class, addr);
 
 	if (class == LARGE_CLASS)
 		return false;
-	have = class == RUN_CLASS ? (size_t)handle_run_pages(addr) << PAGE_SHIFT : class_size(class);
 	return size <= have && (class == RUN_CLASS ? pages_for(size) << PAGE_SHIFT == have : size >= have / 2 || have <= HANDLE_MIN_SIZE);
 }
 
@@ -403,16 +493,26 @@ static enum resize resize_large(uint64_t handle, struct handle_entry *e, uintptr
 	return mapped_meanwhile(handle);
 }
 
+/* The map is the caller's, and ends here. */
+static enum resize resize_in_place(uint64_t handle, struct handle_entry *e, uintptr_t addr, size_t size)
+{
+	unsigned class = info_class(entry_info(e));
+	bool fits = size <= object_room(class, addr);
+
+	if (fits)
+		atomic_store_explicit(&e->info, info_with(entry_info(e), class, number_for(class, size)), memory_order_relaxed);
+	handle_unmap(handle);
+	return fits ? RESIZE_DONE : RESIZE_NO_MEMORY;
+}
+
 static enum resize resize_copied(uint64_t handle, struct handle_entry *e, uintptr_t addr, size_t size)
 {
 	uint64_t info = entry_info(e);
 	unsigned class = class_for(size);
 	uintptr_t to = object_get((uint32_t)handle, class, size);
 
-	if (!to) {
-		handle_unmap(handle);
-		return RESIZE_NO_MEMORY;
-	}
+	if (!to)
+		return resize_in_place(handle, e, addr, size);
 	memcpy((void *)to, (const void *)addr, min_size(info_size(info), size));
 	if (!replace(e, addr, to)) {
 		object_put(class, to);
@@ -428,11 +528,8 @@ static enum resize resize_mapped(uint64_t handle, struct handle_entry *e, uintpt
 	unsigned class = info_class(entry_info(e));
 	enum resize r = RESIZE_NO_MEMORY;
 
-	if (object_stays(class, addr, size)) {
-		atomic_store_explicit(&e->info, info_with(entry_info(e), class, (uint32_t)size), memory_order_relaxed);
-		handle_unmap(handle);
-		return RESIZE_DONE;
-	}
+	if (object_stays(class, addr, size))
+		return resize_in_place(handle, e, addr, size);
 	if (class == LARGE_CLASS)
 		r = resize_large(handle, e, addr, size);
 	return r == RESIZE_NO_MEMORY ? resize_copied(handle, e, addr, size) : r;
@@ -501,6 +598,7 @@ static void adopt_all(void)
 {
 	struct handle_thread *t;
 
+	handle_threads.is_looking = false;
 	handle_threads.free = NULL;
 	for (t = handle_threads.all; t; t = t->next) {
 		t->is_used = t == thread_state.handles;

@@ -9,7 +9,9 @@
  *    magazines and the depot). Where there is none, or no room, objects come from the slabs, or go back to them.
  * 2. What is kept hinders no compaction: it takes the object and leaves the handle, and the thread gives it another
  *    one when it hands it out.
- * 3. Map and unmap are one compare-and-swap each, take no lock, wait for nothing and call nothing.
+ * 3. What rests goes home: every 40 ms or more, a slow path takes the objects of chains whose head stands where it stood at the
+ *    last look, in whatever thread, and empties depots that nobody visited.
+ * 4. Map and unmap are one compare-and-swap each, take no lock, wait for nothing and call nothing.
  */
 #ifndef BSLAB_HANDLE_FLOOR_H
 #define BSLAB_HANDLE_FLOOR_H
@@ -24,13 +26,19 @@ struct handle_thread {
 	struct handle_thread *next_free; /* those without a thread; under the lock */
 	bool is_used;			 /* under the lock */
 	uint16_t nr[LARGE_CLASS + 1], max[LARGE_CLASS + 1]; /* max 0: none is kept; not yet decided, or of runs and large blocks */
-	uint32_t top[NR_CLASSES];	 /* index of the one kept last, linked by info; 0: none */
+	/* Index of the one kept last, linked by info; 0: none. Stored after info: a fork may come in between, and its child counts. */
+	uint32_t top[NR_CLASSES];
+	/* By whoever looks what rests: */
+	uint32_t seen[NR_CLASSES]; /* top at the last look */
+	bool is_stripped[NR_CLASSES]; /* since then */
 };
 
 struct handle_threads {
 	struct lock lock; /* RANK_HANDLES: who is used */
 	struct handle_thread *free;
 	struct handle_thread *all; /* only grows: release and acquire */
+	_Atomic uint64_t looked_at; /* ms: the last look at what rests */
+	_Atomic bool is_looking;
 };
 extern struct handle_threads handle_threads reader_root(handle_threads);
 
@@ -72,7 +80,7 @@ static force_inline uint64_t handle_alloc_fast(size_t size)
 		return 0;
 	e = entry_at(index);
 	info = entry_info(e);
-	t->top[class] = (uint32_t)info;
+	WRITE_ONCE(t->top[class], (uint32_t)info);
 	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] - 1));
 	place = atomic_load_explicit(&e->place, memory_order_relaxed);
 	if (unlikely(place_state(place) != ENTRY_CACHED) ||
@@ -100,7 +108,8 @@ static force_inline bool handle_free(uint64_t handle)
 	} while (unlikely(!atomic_compare_exchange_weak_explicit(&e->place, &place, (place & ~(uint64_t)PLACE_STATE) | ENTRY_CACHED,
 								 memory_order_release, memory_order_relaxed)));
 	atomic_store_explicit(&e->info, info_with(info_next_generation(info), class, t->top[class]), memory_order_relaxed);
-	t->top[class] = (uint32_t)handle;
+	atomic_signal_fence(memory_order_release);
+	WRITE_ONCE(t->top[class], (uint32_t)handle);
 	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] + 1));
 	return true;
 }
@@ -140,6 +149,10 @@ size_t handle_size(uint64_t handle);
 
 /* What this thread keeps goes back to the slabs; and what it keeps is another's. */
 void handles_drain(void);
+/* The objects that any thread keeps, and depots; in reclaim. */
+void handles_strip(void);
+/* Those that rest. Call on slow paths, without a lock. */
+void handles_reap(void);
 void handles_thread_exit(void);
 
 /* Objects of a class that threads keep; a hint. */

@@ -3,6 +3,7 @@
 
 #include "base/probe.h"
 #include "handle/entry.h"
+#include "map/pageblock.h"
 #include "os/bug.h"
 #include "page/limit.h"
 #include "page/movable.h"
@@ -19,6 +20,11 @@ static _Atomic size_t nr_taken_bytes; /* relaxed */
 size_t objects_bytes(void)
 {
 	return atomic_load_explicit(&nr_taken_bytes, memory_order_relaxed);
+}
+
+size_t objects_bytes_of(struct pageblock *blk)
+{
+	return atomic_load_explicit(&blk->object_bytes, memory_order_relaxed);
 }
 
 /* --- geometry ------------------------------------------------------------------------------------------------------- */
@@ -101,12 +107,15 @@ static struct handle_slab *slab_create(struct handle_cache *c, unsigned nr_pages
 	size_t header = sizeof(struct handle_slab) + c->nr_objects * sizeof(uint32_t);
 	struct handle_slab *s = boot_pool_get(&c->pool, header, _Alignof(struct handle_slab));
 	void *pages = NULL;
+	bool zeroed;
 	unsigned i;
 
 	if (!s)
 		return NULL;
 	if (!may_grow || limit_allows(nr_pages)) /* room for what is moved is made up for by what moves away */
 		pages = pages_alloc_movable(nr_pages, may_grow);
+	if (!pages && may_grow && limit_allows(nr_pages)) /* the zone is empty: what stands among malloc's does not move */
+		pages = pages_alloc(nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed);
 	if (!pages) {
 		boot_pool_put(&c->pool, s);
 		return NULL;
@@ -116,7 +125,6 @@ static struct handle_slab *slab_create(struct handle_cache *c, unsigned nr_pages
 	WRITE_ONCE(s->nr_pages, nr_pages);
 	WRITE_ONCE(s->nr_taken, 0);
 	s->list = 0;
-	s->is_isolated = false;
 	for (i = 0; i < MAX_HANDLE_OBJECTS / 64; i++) {
 		unsigned rest = c->nr_objects > i * 64 ? c->nr_objects - i * 64 : 0;
 
@@ -151,7 +159,7 @@ static void slab_unlist(struct handle_slab *s)
 static void slab_relist(struct handle_slab *s)
 {
 	struct handle_cache *c = s->cache;
-	unsigned list = s->nr_taken * NR_HANDLE_LISTS / c->nr_objects;
+	unsigned list = s->nr_taken ? 1 + s->nr_taken * 8u / c->nr_objects : 0;
 	bool listed = s->nr_taken < c->nr_objects && !s->is_isolated;
 
 	bslab_assert(lock_is_held(&c->lock));
@@ -170,6 +178,9 @@ static void slab_add(struct handle_slab *s, uintptr_t base)
 	struct handle_cache *c = s->cache;
 
 	__atomic_store_n(&s->base, base, __ATOMIC_RELEASE);
+	/* Either the compactor, which marks the block and then looks for slabs, finds this one, or it is seen here. */
+	atomic_thread_fence(memory_order_seq_cst);
+	s->is_isolated = READ_ONCE(map_pageblock(base)->is_isolated);
 	c->nr_slabs++;
 	c->nr_empty++;
 	c->nr_slab_pages += s->nr_pages;
@@ -204,9 +215,11 @@ static struct handle_slab *slab_fullest(struct handle_cache *c)
 static void count_taken(const struct handle_slab *s, int n)
 {
 	struct handle_cache *c = s->cache;
+	size_t bytes = (size_t)n * handle_object_size(s); /* modulo 2^64 where they go: the sums are right */
 
 	c->nr_taken += (size_t)n;
-	atomic_fetch_add_explicit(&nr_taken_bytes, (size_t)n * handle_object_size(s), memory_order_relaxed);
+	atomic_fetch_add_explicit(&nr_taken_bytes, bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&map_pageblock(s->base)->object_bytes, (uint32_t)bytes, memory_order_relaxed);
 }
 
 /* Up to n; the slab has free ones. */
@@ -313,6 +326,7 @@ bool depot_put(struct handle_cache *c, struct handle_chain chain)
 	bool fits;
 
 	lock_take(&c->lock, RANK_CACHE);
+	c->nr_depot_visits++;
 	fits = c->nr_chains < MAX_DEPOT && (c->nr_depot + chain.nr) * c->size <= MAX_DEPOT_BYTES;
 	if (fits) {
 		c->depot[c->nr_chains++] = chain;
@@ -327,6 +341,7 @@ bool depot_get(struct handle_cache *c, struct handle_chain *chain)
 	bool found;
 
 	lock_take(&c->lock, RANK_CACHE);
+	c->nr_depot_visits++;
 	found = c->nr_chains != 0;
 	if (found) {
 		*chain = c->depot[--c->nr_chains];
@@ -334,6 +349,17 @@ bool depot_get(struct handle_cache *c, struct handle_chain *chain)
 	}
 	lock_drop(&c->lock, RANK_CACHE);
 	return found;
+}
+
+bool depot_has_rested(struct handle_cache *c)
+{
+	bool rested;
+
+	lock_take(&c->lock, RANK_CACHE);
+	rested = c->nr_chains && c->nr_depot_visits == c->nr_visits_seen;
+	c->nr_visits_seen = c->nr_depot_visits;
+	lock_drop(&c->lock, RANK_CACHE);
+	return rested;
 }
 
 uintptr_t run_take(uint32_t index, unsigned nr_pages)
@@ -368,10 +394,25 @@ static bool lock_slab(struct handle_slab *s, uintptr_t base)
 	return false;
 }
 
+/* Of a slab without objects; the lock is dropped. */
+static void remove_and_drop(struct handle_slab *s)
+{
+	uintptr_t base = s->base;
+	unsigned nr_pages = s->nr_pages;
+
+	slab_remove(s);
+	lock_drop(&s->cache->lock, RANK_CACHE);
+	slab_destroy(s, base, nr_pages);
+}
+
 bool handle_slab_isolate(struct handle_slab *s, uintptr_t base)
 {
 	if (!lock_slab(s, base))
 		return false;
+	if (!s->nr_taken) {
+		remove_and_drop(s);
+		return true;
+	}
 	s->is_isolated = true;
 	slab_relist(s);
 	lock_drop(&s->cache->lock, RANK_CACHE);
@@ -419,17 +460,63 @@ bool handle_slab_strip(struct handle_slab *s, uintptr_t base, unsigned *nr_objec
 	return true;
 }
 
+void handle_entry_strip(uint32_t index)
+{
+	struct handle_entry *e = entry_at(index);
+	uint64_t place = e ? atomic_load_explicit(&e->place, memory_order_relaxed) : 0;
+	struct handle_slab *s = place_state(place) == ENTRY_CACHED ? handle_slab_of(map_lookup(place_address(place))) : NULL;
+	unsigned i;
+
+	if (!s)
+		return;
+	lock_take(&s->cache->lock, RANK_CACHE);
+	i = s->base && s->cache->size ? object_index(s, place_address(place)) : MAX_HANDLE_OBJECTS;
+	if (i < s->cache->nr_objects && s->owner[i] == index && object_address(s, i) == place_address(place))
+		strip(s, i, e, place);
+	lock_drop(&s->cache->lock, RANK_CACHE);
+}
+
+/* --- a move ---------------------------------------------------------------------------------------------------------------- */
+
+/* The one that is under way: a place is taken for it, and its entry is MOVING. Written under its cache's lock. */
+static struct {
+	struct handle_entry *e; /* NULL: none */
+	uint64_t place;		/* MOVING, at the old address */
+	struct handle_slab *to;
+	uintptr_t addr; /* the new one */
+} on_its_way;
+
 /*
  * Reads what its user may write meanwhile: then the copy is not used. Word by word, atomically: no other thread sees
- * dst, and that src is torn does not matter.
+ * dst, and that src is torn does not matter. Whether the move is void by now is looked at for each page: an object that was freed
+ * may be somebody's memory again, who may even have protected it; what is read of that is a page at most.
  */
-static looks_at_others void copy_object(uintptr_t dst, uintptr_t src, size_t size)
+static looks_at_others void copy_object(size_t size)
 {
-	uint64_t *to = (uint64_t *)dst, *end = (uint64_t *)(dst + size);
-	const uint64_t *from = (const uint64_t *)src;
+	uint64_t *to = (uint64_t *)on_its_way.addr;
+	const uint64_t *from = (const uint64_t *)place_address(on_its_way.place);
+	size_t i, n = size / sizeof *to;
 
-	while (to < end)
-		*to++ = READ_ONCE(*from++);
+	for (i = 0; i < n; i++) {
+		if (i % (BSLAB_PAGE_SIZE / sizeof *to) == 0 &&
+		    atomic_load_explicit(&on_its_way.e->place, memory_order_relaxed) != on_its_way.place)
+			return;
+		to[i] = READ_ONCE(from[i]);
+	}
+}
+
+/* With the lock held. MOVE_DONE: the object can be moved now. A slab that is not isolated is of a block that came free and in again. */
+static enum move move_check(struct handle_slab *s, uintptr_t base, unsigned i, uint64_t *place)
+{
+	struct handle_entry *e;
+
+	if (s->base != base || !s->is_isolated || s->free[i / 64] >> i % 64 & 1)
+		return MOVE_NOTHING;
+	e = entry_at(s->owner[i]);
+	*place = atomic_load_explicit(&e->place, memory_order_relaxed);
+	if (*place == place_of(object_address(s, i), ENTRY_CACHED))
+		return strip(s, i, e, *place) ? MOVE_NOTHING : MOVE_BUSY;
+	return *place == place_of(object_address(s, i), ENTRY_LIVE) ? MOVE_DONE : MOVE_BUSY;
 }
 
 /* A place for an object of s, with the lock held, which is dropped meanwhile where there is none. */
@@ -450,84 +537,93 @@ static struct handle_slab *slab_for_move(const struct handle_slab *s)
 	return to;
 }
 
-/* The two ends of a move, with the lock held; between them everything may happen. */
-static bool move_begin(struct handle_slab *s, uintptr_t base, unsigned i, struct handle_entry **e, uint64_t *place, enum move *result)
+/* The lock is held. MOVE_DONE: it is on its way. */
+static enum move move_begin(struct handle_slab *s, uintptr_t base, unsigned i, struct handle_slab *to, uint64_t place)
 {
-	*result = MOVE_NOTHING;
-	if (s->base != base || s->free[i / 64] >> i % 64 & 1)
-		return false;
-	*e = entry_at(s->owner[i]);
-	*place = atomic_load_explicit(&(*e)->place, memory_order_relaxed);
-	*result = MOVE_BUSY;
-	if (*place == place_of(object_address(s, i), ENTRY_CACHED)) {
-		*result = strip(s, i, *e, *place) ? MOVE_NOTHING : MOVE_BUSY;
-		return false;
-	}
-	return *place == place_of(object_address(s, i), ENTRY_LIVE);
+	uint64_t moving = place_of(place_address(place), ENTRY_MOVING);
+	uint32_t index = s->owner[i];
+	struct handle_entry *e = entry_at(index);
+
+	bslab_assert(s->base == base && to != s && !to->is_isolated);
+	if (!atomic_compare_exchange_strong_explicit(&e->place, &place, moving, memory_order_acquire, memory_order_relaxed))
+		return MOVE_VOID;
+	on_its_way.e = e;
+	on_its_way.place = moving;
+	on_its_way.to = to;
+	slab_objects_take(to, &index, &on_its_way.addr, 1);
+	return MOVE_DONE;
+}
+
+/* The lock is held. False: it was mapped or freed meanwhile, and its new place is free again. */
+static bool move_end(void)
+{
+	struct handle_slab *to = on_its_way.to;
+	uint64_t moving = on_its_way.place;
+	bool done = atomic_compare_exchange_strong_explicit(&on_its_way.e->place, &moving, place_of(on_its_way.addr, ENTRY_LIVE),
+							    memory_order_release, memory_order_relaxed);
+
+	on_its_way.e = NULL;
+	if (!done)
+		give_one(to, to->cache->size ? object_index(to, on_its_way.addr) : 0);
+	return done;
 }
 
 enum move handle_object_move(struct handle_slab *s, uintptr_t base, unsigned i)
 {
 	struct handle_cache *c = s->cache;
-	uint64_t place, moving;
-	struct handle_entry *e;
-	uintptr_t from, addr;
-	struct handle_slab *to;
+	struct handle_slab *to = NULL;
 	enum move result;
-	uint32_t index;
-	size_t size;
+	uint64_t place;
 
 	lock_take(&c->lock, RANK_CACHE);
-	if (!move_begin(s, base, i, &e, &place, &result))
-		goto out;
-	to = slab_for_move(s);
-	result = MOVE_NO_ROOM;
-	if (!to)
-		goto out;
-	/* The lock may have been dropped, and another slab stand there by now. */
-	size = handle_object_size(to);
-	index = s->base == base && handle_object_size(s) == size ? s->owner[i] : 0;
-	slab_objects_take(to, &(uint32_t){index ? index : 1}, &addr, 1);
-	from = place_address(place);
-	moving = place_of(from, ENTRY_MOVING);
-	result = MOVE_VOID;
-	if (index && atomic_compare_exchange_strong_explicit(&e->place, &place, moving, memory_order_acquire, memory_order_relaxed)) {
-		lock_drop(&c->lock, RANK_CACHE);
-		copy_object(addr, from, size);
-		lock_take(&c->lock, RANK_CACHE);
-		if (atomic_compare_exchange_strong_explicit(&e->place, &moving, place_of(addr, ENTRY_LIVE), memory_order_release,
-							    memory_order_relaxed))
-			result = MOVE_DONE;
-	}
+	result = move_check(s, base, i, &place);
+	if (result == MOVE_DONE && !(to = slab_for_move(s)))
+		result = MOVE_NO_ROOM;
 	if (result == MOVE_DONE)
-		give_one(s, i); /* what was MOVING until now is still there */
-	else
-		give_one(to, c->size ? object_index(to, addr) : 0);
-out:
+		result = move_check(s, base, i, &place); /* again: the lock may have been dropped */
+	if (result == MOVE_DONE)
+		result = handle_object_size(to) == handle_object_size(s) ? move_begin(s, base, i, to, place) : MOVE_VOID;
+	if (result == MOVE_DONE) {
+		lock_drop(&c->lock, RANK_CACHE);
+		copy_object(handle_object_size(to));
+		lock_take(&c->lock, RANK_CACHE);
+		result = move_end() ? MOVE_DONE : MOVE_VOID;
+		if (result == MOVE_DONE)
+			give_one(s, i); /* what was MOVING until now is still there */
+	} else if (to && !to->nr_taken) {
+		remove_and_drop(to); /* a new one, for nothing: one for runs has room for this size only */
+		return result;
+	}
 	lock_drop(&c->lock, RANK_CACHE);
 	return result;
 }
 
-static void shrink_kept(struct handle_cache *c)
+void handle_move_cancel(void)
 {
-	struct handle_slab *s = NULL;
+	uint64_t moving = on_its_way.place;
+	struct handle_cache *c;
+
+	if (!on_its_way.e)
+		return;
+	c = on_its_way.to->cache;
+	atomic_compare_exchange_strong(&on_its_way.e->place, &moving, moving ^ (ENTRY_MOVING ^ ENTRY_LIVE));
+	lock_take(&c->lock, RANK_CACHE);
+	move_end(); /* which finds the move void */
+	lock_drop(&c->lock, RANK_CACHE);
+}
+
+/* Frees one slab without objects. */
+static bool shrink_one(struct handle_cache *c)
+{
 	struct list_node *n;
-	unsigned nr_pages = 0;
-	uintptr_t base = 0;
 
 	lock_take(&c->lock, RANK_CACHE);
-	for (n = c->nr_empty ? c->list[0].first : NULL; n && !base; n = n->next) {
-		s = container_of(n, struct handle_slab, node);
-		if (s->nr_taken)
-			continue;
-		base = s->base;
-		nr_pages = s->nr_pages;
-		slab_remove(s);
-		break;
-	}
-	lock_drop(&c->lock, RANK_CACHE);
-	if (base)
-		slab_destroy(s, base, nr_pages);
+	n = c->list[0].first;
+	if (n)
+		remove_and_drop(container_of(n, struct handle_slab, node));
+	else
+		lock_drop(&c->lock, RANK_CACHE);
+	return n != NULL;
 }
 
 void handle_caches_shrink(void)
@@ -535,8 +631,8 @@ void handle_caches_shrink(void)
 	unsigned class;
 
 	for (class = 0; class < NR_CLASSES; class++)
-		if (handle_cache_if_used(class))
-			shrink_kept(handle_caches[class]);
+		while (handle_cache_if_used(class) && shrink_one(handle_caches[class]))
+			;
 }
 
 /* --- reports, fork ----------------------------------------------------------------------------------------------------- */

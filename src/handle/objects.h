@@ -23,7 +23,7 @@
 #include "slab/slab.h"
 
 #define MAX_HANDLE_OBJECTS 256 /* of a slab */
-#define NR_HANDLE_LISTS 8      /* by eighths of the objects that are taken */
+#define NR_HANDLE_LISTS 9      /* 0: without objects; then by eighths of the objects that are taken */
 
 /* What threads put by for each other: so many chains of kept handles, or so many bytes of their objects. */
 #define MAX_DEPOT 32
@@ -52,7 +52,7 @@ struct handle_cache {
 	size_t nr_taken, nr_slab_pages; /* objects */
 	size_t nr_partial; /* on the lists */
 	size_t nr_depot; /* entries in all of its chains */
-	unsigned nr_chains;
+	unsigned nr_chains, nr_depot_visits, nr_visits_seen; /* the last: at the last look whether it rests */
 	struct handle_chain depot[MAX_DEPOT]; /* the one put by last is the last */
 	struct list list[NR_HANDLE_LISTS];
 	uint64_t nr_slab_creates, nr_slab_destroys, nr_refills, nr_flushes; /* since the start */
@@ -87,6 +87,8 @@ void objects_give(struct handle_cache *c, const uintptr_t *addr, unsigned n);
 /* Chains of kept handles. False when there is no room, or none. */
 bool depot_put(struct handle_cache *c, struct handle_chain chain);
 bool depot_get(struct handle_cache *c, struct handle_chain *chain);
+/* It has chains, and nobody came since this was asked the last time. */
+bool depot_has_rested(struct handle_cache *c);
 /* A run of pages for an entry; 0 where there is none. */
 uintptr_t run_take(uint32_t index, unsigned nr_pages);
 /* Pages of the run. */
@@ -105,21 +107,30 @@ static inline size_t handle_object_size(const struct handle_slab *s)
 
 /* Bytes of all objects that are taken; a hint. */
 size_t objects_bytes(void);
+struct pageblock;
+/* And of those in a block of pages that may be moved. */
+size_t objects_bytes_of(struct pageblock *blk);
 
 /* --- for compaction --------------------------------------------------------------------------------------------------- */
 
 /* Each of these expects that the slab may not be the one at base any more; it then does nothing, and says false. */
-bool handle_slab_isolate(struct handle_slab *s, uintptr_t base);
+bool handle_slab_isolate(struct handle_slab *s, uintptr_t base); /* frees it, where it has no objects */
 bool handle_slab_putback(struct handle_slab *s, uintptr_t base);
 /* Takes away what threads keep of it. Objects; *is_busy: one of those left cannot be moved now. */
 bool handle_slab_strip(struct handle_slab *s, uintptr_t base, unsigned *nr_objects, bool *is_busy);
 
+/* Takes away the object of an entry, if it is one that a thread keeps: a hint, and any number will do. */
+void handle_entry_strip(uint32_t index);
+
 enum move { MOVE_DONE, MOVE_NOTHING, MOVE_BUSY, MOVE_VOID, MOVE_NO_ROOM };
 /*
- * Moves object i to another slab, which is not isolated and stands in no pageblock that was not used before.
+ * Moves object i to another slab, which is not isolated and stands in no pageblock that was not used before. By one thread at
+ * a time.
  * NOTHING: there is none to be moved; BUSY: it is mapped, or about to be taken or freed; VOID: it was mapped or freed meanwhile.
  */
 enum move handle_object_move(struct handle_slab *s, uintptr_t base, unsigned i);
+/* In the child of a fork: a move of a thread that is not here was none. */
+void handle_move_cancel(void);
 /* Frees the slabs that are kept without objects. */
 void handle_caches_shrink(void);
 

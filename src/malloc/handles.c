@@ -24,6 +24,7 @@ static out_of_line uint64_t alloc_rest(size_t size)
 
 	process_boot();
 	reclaim_if_due();
+	handles_reap();
 	if (likely(size <= PTRDIFF_MAX)) {
 		h = handle_alloc_slow(size);
 		if (unlikely(!h)) {
@@ -51,6 +52,7 @@ static out_of_line void free_rest(uint64_t handle)
 		return;
 	process_boot();
 	handle_free_slow(handle);
+	handles_reap();
 	handles_balance();
 	process_hook_thread();
 	reports_poll();

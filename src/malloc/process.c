@@ -143,7 +143,6 @@ void process_hook_thread(void)
 static void locks_prepare(void)
 {
 	lock_count_up();
-	compact_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
 	handles_fork_prepare();
@@ -168,7 +167,8 @@ static void fork_done(bool child)
 	handles_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
-	compact_fork_done(child);
+	if (child)
+		compact_fork_child();
 	lock_count_down();
 }
 

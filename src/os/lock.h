@@ -8,7 +8,6 @@
  * Debug builds check it: a thread that takes a lock of a rank at or below one
  * that it holds dies with a line that names both.
  *
- *   1 compact    one compaction at a time
  *   2 thread     list of threads, buddies in use and orphaned buddies
  *   3 cache      one kmem_cache's partial list; one handle cache's slabs
  *   4 barn       one kmem_cache's full and empty sheaves
@@ -28,8 +27,7 @@
 #include "os/thread.h"
 
 enum lock_rank {
-	RANK_COMPACT = 1,
-	RANK_THREAD,
+	RANK_THREAD = 2,
 	RANK_CACHE,
 	RANK_BARN,
 	RANK_LARGE,

@@ -56,6 +56,7 @@ void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type)
 	pageblock_init_free(blk);
 	blk->migratetype = (uint8_t)type;
 	blk->users = 0;
+	WRITE_ONCE(blk->compact_round, 0);
 	block_set_owner(blk, b);
 	block_list(b, blk);
 	WRITE_ONCE(b->nr_blocks, b->nr_blocks + 1);
@@ -67,7 +68,7 @@ void block_leave(struct buddy *b, struct pageblock *blk)
 {
 	PROBE(pageblock_out, pageblock_address(blk), blk->migratetype, b);
 	block_unlist(b, blk);
-	blk->is_isolated = false;
+	WRITE_ONCE(blk->is_isolated, false);
 	WRITE_ONCE(b->nr_blocks, b->nr_blocks - 1);
 	blk->nr_unused = 0;
 	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);

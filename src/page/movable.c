@@ -30,7 +30,7 @@ bool movable_isolate(struct pageblock *blk)
 	bslab_assert(!blk->is_isolated);
 	if (blk->nr_free)
 		block_unlist(b, blk);
-	blk->is_isolated = true;
+	WRITE_ONCE(blk->is_isolated, true);
 	lock_drop(&b->lock, RANK_BUDDY);
 	return true;
 }
@@ -43,7 +43,7 @@ bool movable_putback(struct pageblock *blk)
 	if (!b)
 		return false;
 	was_isolated = blk->is_isolated;
-	blk->is_isolated = false;
+	WRITE_ONCE(blk->is_isolated, false);
 	if (was_isolated && blk->nr_free)
 		block_list(b, blk);
 	lock_drop(&b->lock, RANK_BUDDY);

@@ -75,6 +75,7 @@ const struct vm_event_text vm_event_text[NR_VM_EVENTS] = {
     [COMPACT_PINNED] = {"compact_pinned", "Pageblocks put back: an object in them was mapped"},
     [COMPACT_VOID] = {"compact_void", "Pageblocks put back: a map or a free made a move void"},
     [COMPACT_NO_ROOM] = {"compact_no_room", "Pageblocks put back: the others had no room"},
+    [COMPACT_DEFERRED] = {"compact_deferred", "Pageblocks put back: the free that emptied them had moved its share"},
     [RECLAIM] = {"reclaim", "Times that all caches were emptied, by malloc_trim or for want of memory"},
     [ALLOC_FAIL] = {"alloc_fail", "Calls that failed for want of memory"},
 };

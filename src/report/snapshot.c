@@ -148,6 +148,7 @@ static void count_handles(struct heap_report *r)
 	e[COMPACT_PINNED] = c->nr_pinned;
 	e[COMPACT_VOID] = c->nr_void;
 	e[COMPACT_NO_ROOM] = c->nr_no_room;
+	e[COMPACT_DEFERRED] = c->nr_deferred;
 }
 
 void report_derive(struct heap_report *r)

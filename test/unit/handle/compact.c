@@ -68,10 +68,19 @@ static void drop(unsigned i)
 	handle[i] = 0;
 }
 
+/* Each block that was isolated came to one end. */
+static void check_counts(void)
+{
+	const struct compact_counts *c = &compact_counts;
+
+	cr_assert_eq(c->nr_isolated, c->nr_released + c->nr_pinned + c->nr_void + c->nr_no_room + c->nr_deferred);
+}
+
 static void check_all(unsigned n)
 {
 	unsigned i;
 
+	check_counts();
 	for (i = 0; i < n; i++)
 		if (handle[i])
 			check(i);
@@ -261,7 +270,7 @@ Test(compact, asks_the_kernel_for_nothing)
 
 Test(compact, by_the_watermark)
 {
-	size_t before, n;
+	size_t before;
 	unsigned i;
 
 	for (i = 0; i < N; i++)
@@ -278,15 +287,170 @@ Test(compact, by_the_watermark)
 	cr_assert_gt(compact_counts.nr_released, 0);
 	cr_assert_leq(nr_blocks(), before / 2 + 1, "%zu blocks", nr_blocks());
 	check_all(N);
-	/* With all mapped, a try is followed by none until more is free. */
-	for (i = 0; i < N; i++)
-		if (handle[i] && i % 16)
-			drop(i);
-		else if (handle[i])
-			cr_assert(handle_map(handle[i]));
-	handles_balance();
-	n = compact_counts.nr_balances;
+}
+
+/* All mapped: looks in vain come to an end, until time has passed. Then nothing is mapped any more, and it goes on. */
+Test(compact, by_the_watermark_after_a_while)
+{
+	size_t before, n;
+	unsigned i;
+
+	fake.clock_ms = 1000;
+	fragment(N, 16, 500);
+	for (i = 0; i < N; i += 16)
+		cr_assert(handle_map(handle[i]));
 	for (i = 0; i < 100; i++)
 		handles_balance();
-	cr_assert_leq(compact_counts.nr_balances, n);
+	before = nr_blocks();
+	n = compact_counts.nr_balances;
+	cr_assert_lt(n, 50);
+	for (i = 0; i < 100; i++)
+		handles_balance();
+	cr_assert_eq(compact_counts.nr_balances, n);
+	cr_assert_eq(nr_blocks(), before);
+	for (i = 0; i < N; i += 16)
+		handle_unmap(handle[i]);
+	handles_balance();
+	cr_assert_eq(compact_counts.nr_balances, n, "not yet");
+	for (i = 0; i < N / 4; i += 16) /* whole blocks: less is free between objects */
+		drop(i);
+	handles_drain();
+	handle_caches_shrink();
+	for (i = 0; i < 4; i++)
+		handles_balance();
+	cr_assert_gt(compact_counts.nr_balances, n);
+	for (i = 0; i < 100; i++) {
+		fake.clock_ms += 50;
+		handles_balance();
+	}
+	cr_assert_leq(nr_blocks(), 4, "%zu of %zu blocks", nr_blocks(), before);
+	check_all(N);
+}
+
+/* The first object of each pageblock, of those that stayed. */
+static unsigned pin_first(unsigned max)
+{
+	const struct pageblock *last = NULL;
+	unsigned i, n = 0;
+
+	for (i = 0; i < N && n < max; i++)
+		if (handle[i]) {
+			const struct pageblock *blk = map_pageblock((uintptr_t)handle_map(handle[i]));
+
+			if (blk != last)
+				n++;
+			else
+				handle_unmap(handle[i]);
+			last = blk;
+		}
+	return n;
+}
+
+/* A few sparse blocks that stay do not keep the others from going. */
+Test(compact, pinned_blocks_do_not_stop_the_watermark)
+{
+	unsigned i, n;
+	size_t before;
+
+	fake.clock_ms = 1000;
+	fragment(N, 16, 1000);
+	before = nr_blocks();
+	/* The blocks of the first quarter are the sparsest. */
+	for (i = 0; i < N / 4; i++)
+		if (handle[i] && i % 64)
+			drop(i);
+	handles_drain();
+	n = pin_first((unsigned)before / 3);
+	cr_assert_gt(n, 4);
+	for (i = 0; i < 100; i++) {
+		fake.clock_ms += 50;
+		handles_balance();
+	}
+	cr_assert_leq(nr_blocks(), n + 2, "%zu of %zu blocks, %u pinned", nr_blocks(), before, n);
+	check_all(N);
+}
+
+/* More of them than a pass has candidates. */
+Test(compact, pinned_blocks_do_not_stop_a_call)
+{
+	enum { NR_RUNS = 400 };
+	unsigned i;
+	size_t before, n;
+
+	for (i = 0; i < NR_RUNS; i++) /* each some more than a quarter of a pageblock: three to a block */
+		make(i, 600 * KIB);
+	for (i = 0; i < NR_RUNS; i++)
+		if (i % 3)
+			drop(i);
+	before = nr_blocks();
+	for (i = 0; i < NR_RUNS / 2; i += 3)
+		cr_assert(handle_map(handle[i]));
+	n = handles_compact();
+	cr_assert_geq(n, before / 4, "%zu of %zu, half are pinned", n, before);
+	cr_assert_gt(compact_counts.nr_pinned, 32);
+	check_all(NR_RUNS);
+}
+
+/* What one free does is bounded, and what is more than half used is left alone. */
+Test(compact, by_the_watermark_a_step_at_a_time)
+{
+	size_t before;
+	unsigned i;
+
+	fake.clock_ms = 1000;
+	fragment(N, 4, 500);
+	before = compact_counts.nr_moved_bytes;
+	for (i = 0; i < 100; i++) {
+		size_t moved = compact_counts.nr_moved_bytes;
+
+		handles_balance();
+		cr_assert_leq(compact_counts.nr_moved_bytes - moved, 257 * KIB);
+	}
+	cr_assert_gt(compact_counts.nr_moved_bytes, before);
+	cr_assert_gt(compact_counts.nr_deferred, 0);
+	cr_assert_leq(nr_blocks(), 5);
+	check_all(N);
+}
+
+Test(compact, dense_blocks_are_left_to_calls)
+{
+	unsigned i;
+
+	fake.clock_ms = 1000;
+	for (i = 0; i < N; i++)
+		make(i, 500);
+	for (i = 0; i < N; i++)
+		if (i % 8 < 3)
+			drop(i);
+	handles_drain();
+	for (i = 0; i < 100; i++) {
+		fake.clock_ms += 50;
+		handles_balance();
+	}
+	cr_assert_gt(compact_counts.nr_balances, 0, "the watermark is passed");
+	cr_assert_leq(compact_counts.nr_moved_bytes, PAGEBLOCK_SIZE / 2, "the last block, which was never full");
+	cr_assert_gt(handles_compact(), 0);
+	check_all(N);
+}
+
+/* A slab that is kept without objects goes when its block is to be emptied. */
+Test(compact, empty_slabs_keep_no_block)
+{
+	struct handle_slab *s;
+	uintptr_t base;
+	size_t pages;
+
+	make(0, 500);
+	make(1, 5000);
+	base = align_down((uintptr_t)handle_map(handle[0]), BSLAB_PAGE_SIZE);
+	handle_unmap(handle[0]);
+	drop(0);
+	handles_drain();
+	s = handle_slab_of(map_lookup(base));
+	cr_assert(s);
+	cr_assert_eq(s->nr_taken, 0, "kept");
+	pages = map_pageblock(base)->nr_free;
+	cr_assert(handle_slab_isolate(s, base));
+	cr_assert_eq(map_pageblock(base)->nr_free, pages + handle_caches[size_class(500)]->nr_pages);
+	cr_assert_not(handle_slab_of(map_lookup(base)));
 }

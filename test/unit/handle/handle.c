@@ -11,6 +11,7 @@
 #include "os/options.h"
 #include "page/limit.h"
 #include "page/movable.h"
+#include "page/zone.h"
 
 static void setup(void)
 {
@@ -369,10 +370,9 @@ Test(handle, a_child_has_what_other_threads_kept)
 	pthread_barrier_init(&b, NULL, 2);
 	cr_assert_eq(pthread_create(&t, NULL, sleeper, &b), 0);
 	pthread_barrier_wait(&b);
-	compact_fork_prepare();
 	handles_fork_prepare();
 	handles_fork_done(true); /* as if this were the child */
-	compact_fork_done(true);
+	compact_fork_child();
 	handles_snapshot(&info);
 	cr_assert_geq(info.nr_cached[size_class(200)], 20);
 	before = objects_bytes();
@@ -381,4 +381,65 @@ Test(handle, a_child_has_what_other_threads_kept)
 	pthread_barrier_wait(&b);
 	/* Two threads own it now, which no child has: leave it there. */
 	pthread_detach(t);
+}
+
+/* What a thread keeps that does nothing goes home, whoever looks; and its depot. */
+Test(handle, what_rests_goes_home)
+{
+	pthread_barrier_t b;
+	size_t before;
+	unsigned i;
+	pthread_t t;
+
+	fake.clock_ms = 1000;
+	pthread_barrier_init(&b, NULL, 2);
+	cr_assert_eq(pthread_create(&t, NULL, sleeper, &b), 0);
+	pthread_barrier_wait(&b);
+	before = objects_bytes();
+	cr_assert_gt(before, 20 * 200);
+	for (i = 0; i < 3; i++) {
+		handles_reap();
+		cr_assert_eq(objects_bytes(), before, "not yet: it may have been busy");
+		fake.clock_ms += i == 2 ? 100 : 10;
+	}
+	handles_reap();
+	fake.clock_ms += 100;
+	handles_reap();
+	cr_assert_eq(objects_bytes(), 0);
+	pthread_barrier_wait(&b);
+	pthread_join(t, NULL);
+	cr_assert_eq(objects_bytes(), 0);
+}
+
+/* The zone has nothing, but malloc's pageblocks have free pages. */
+Test(handle, pages_of_any_block_at_the_last)
+{
+	bool zeroed;
+	void *p = pages_alloc(4, 0, MIGRATE_MOVABLE, 0, &zeroed);
+	uint64_t h;
+
+	cr_assert(p);
+	put(get(16)); /* metadata */
+	handles_drain();
+	handle_caches_shrink();
+	while (zone_alloc(1, PAGEBLOCK_LARGE, &(size_t){0}))
+		;
+	h = get(3000);
+	cr_assert(h);
+	cr_assert_eq(map_pageblock((uintptr_t)handle_map(h)), map_pageblock((uintptr_t)p));
+	handle_unmap(h);
+	put(h);
+}
+
+Test(handle, resize_stays_where_there_is_no_memory)
+{
+	uint64_t h = get(2000);
+
+	limit_set(0, 1);
+	cr_assert_eq(handle_resize(h, 100), RESIZE_DONE);
+	cr_assert_eq(handle_size(h), 100);
+	cr_assert_eq(handle_resize(h, 3000), RESIZE_NO_MEMORY);
+	cr_assert_eq(handle_size(h), 100);
+	limit_set(0, 0);
+	put(h);
 }

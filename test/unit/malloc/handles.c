@@ -2,10 +2,13 @@
 /* The public calls: handles, compaction in reclaim. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bslab/bslab.h"
 #include "bslab/handle.h"
@@ -249,4 +252,63 @@ Test(handles, in_all_reports)
 	cr_assert(strstr(report("meminfo", "json"), "\"page_runs\":0"), "%s", text);
 	bslab_handle_free(run);
 	drop(h, N);
+}
+
+/* --- fork ----------------------------------------------------------------------------------------------------------------- */
+
+static _Atomic bool compacting, compacted;
+
+static void *compact(void *unused)
+{
+	compacting = true;
+	bslab_compact();
+	compacted = true;
+	return unused;
+}
+
+static void child(void)
+{
+	const struct compact_counts *c = &compact_counts;
+
+	alarm(60);
+	check(h, N);
+	bslab_compact();
+	check(h, N);
+	drop(h, N);
+	bslab_malloc_trim(0);
+	_exit(nr_blocks() != 0 || objects_bytes() != 0 || !c->nr_moved);
+}
+
+/* A fork in the middle of a compaction waits for nothing of it, and the child has a heap that can be compacted. */
+Test(handles, fork_meanwhile)
+{
+	unsigned i, nr_meanwhile = 0;
+	pthread_t t;
+	int status;
+
+	bslab_set_limits(0, 0);
+	for (i = 0; i < 50 && nr_meanwhile < 3; i++) {
+		uint64_t moved = compact_counts.nr_moved;
+		bool was_over;
+		pid_t pid;
+
+		bslab_mallopt(M_TRIM_THRESHOLD, 1 << 30); /* no compaction by the watermark */
+		fragment(h, N, 3, 1000);
+		compacting = compacted = false;
+		cr_assert_eq(pthread_create(&t, NULL, compact, NULL), 0);
+		while (!compacting || (READ_ONCE(compact_counts.nr_moved) < moved + 1000 && !compacted))
+			sched_yield();
+		was_over = compacted;
+		pid = fork();
+		if (pid == 0)
+			child();
+		nr_meanwhile += !was_over && !compacted;
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_assert_eq(status, 0, "%#x", (unsigned)status);
+		pthread_join(t, NULL);
+		check(h, N);
+		drop(h, N);
+		memset(h, 0, sizeof h);
+	}
+	cr_assert_gt(nr_meanwhile, 0);
 }
