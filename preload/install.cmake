@@ -21,6 +21,8 @@ install(TARGETS bslab-stat RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/src/insight/bslab-gdb.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bslab)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/bslab DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION ${CMAKE_INSTALL_DOCDIR}
+  PATTERN man EXCLUDE PATTERN "*.xz" EXCLUDE)
 install(FILES ${PROJECT_SOURCE_DIR}/docs/man/bslab-run.1 ${PROJECT_SOURCE_DIR}/docs/man/bslab-stat.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 if(TARGET bslab-top)
   install(TARGETS bslab-top RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
@@ -58,6 +60,7 @@ install(FILES ${PROJECT_BINARY_DIR}/bslab.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}
 function(bslab_write_wrapper dir libdir)
   file(READ ${PROJECT_SOURCE_DIR}/preload/bslab-run text)
   string(REPLACE "libdir=../build\n" "libdir=${libdir}\n" text "${text}")
+  string(REPLACE "version=development\n" "version=${PROJECT_VERSION}\n" text "${text}")
   file(WRITE ${PROJECT_BINARY_DIR}/CMakeFiles/bslab-run "${text}")
   file(COPY ${PROJECT_BINARY_DIR}/CMakeFiles/bslab-run DESTINATION ${dir}
     FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)

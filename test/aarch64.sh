@@ -53,7 +53,15 @@ for type in Release Debug; do
 		compile "$dir/$name" $program
 		[ $name != stress ] || args=(--seconds "$seconds")
 		run "$type $name" "${qemu[@]}" -E LD_PRELOAD=$lib.so "$dir/$name" "${args[@]}"
+		[ $name != stress ] || run "$type stress in a storm" "${qemu[@]}" -E LD_PRELOAD=$lib.so "$dir/$name" --seconds "$seconds" --storm
+		[ $name != stress ] || run "$type stress in turns" "${qemu[@]}" -E LD_PRELOAD=$lib.so "$dir/$name" --turns --ops 50000
 	done
+	# The stress test on a library that is disturbed between the instructions of its sequences.
+	mapfile -t sources < <(find "$root/src" "$root/preload" -name '*.c' ! -path '*/insight/*')
+	$cross-gcc -std=gnu17 -O2 -g -fPIC -fvisibility=hidden -fno-builtin-malloc -fexceptions -DBSLAB_VERSION='"test"' -shared \
+		-I"$root/test/rseq/inject" -I"$root/src" -I"$root/include" "${sources[@]}" "$root/test/rseq/fire.c" -o "$dir/libfire.so" \
+		-nostartfiles -Wl,-z,now,-Bsymbolic-functions,--version-script="$root/preload/exports.map" || exit 1
+	run "$type stress under fire" "${qemu[@]}" -E LD_PRELOAD="$dir/libfire.so" "$dir/stress" --seconds "$seconds"
 	compile "$dir/static" life/static.c -static $lib.a
 	compile "$dir/static-pie" life/static.c -fPIE -static-pie $lib.a
 	compile "$dir/static-operators" life/operators.cc -DSTATIC_PROGRAM -static $lib.a

@@ -134,7 +134,7 @@ static bool is_usable(uint8_t state)
 
 static bool is_committed(uint8_t state)
 {
-	return state == FAKE_COMMITTED || state == FAKE_GUARDED;
+	return state == FAKE_COMMITTED || state == FAKE_GUARDED || state == FAKE_CLOSED;
 }
 
 static void set_range(void *addr, size_t size, enum fake_state state)
@@ -144,6 +144,16 @@ static void set_range(void *addr, size_t size, enum fake_state state)
 	if (mprotect(addr, size, prot) != 0)
 		abort();
 	memset(table + page_of("set", addr, size), (int)state, size / BSLAB_PAGE_SIZE);
+}
+
+/* Those of its pages that are in one state. */
+static void turn_range(void *addr, size_t size, enum fake_state from, enum fake_state to)
+{
+	char *p;
+
+	for (p = addr; p < (char *)addr + size; p += BSLAB_PAGE_SIZE)
+		if (table[page_of("turn", p, BSLAB_PAGE_SIZE)] == from)
+			set_range(p, BSLAB_PAGE_SIZE, to);
 }
 
 /* Forgets the pages: what comes next at these addresses reads as zero. */
@@ -234,7 +244,8 @@ int os_commit(void *addr, size_t size)
 	expect("os_commit", addr, size, is_mapped);
 	if (fails(FAKE_COMMIT))
 		return -ENOMEM;
-	set_range(addr, size, FAKE_COMMITTED);
+	turn_range(addr, size, FAKE_RESERVED, FAKE_COMMITTED);
+	turn_range(addr, size, FAKE_CLOSED, FAKE_COMMITTED);
 	return 0;
 }
 
@@ -330,6 +341,20 @@ int os_populate(void *addr, size_t size)
 	return fails(FAKE_POPULATE) ? -EPERM : 0;
 }
 
+int os_lock(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_lock", addr, size, is_usable);
+	return 0;
+}
+
+int os_unlock(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_unlock", addr, size, is_usable);
+	return 0;
+}
+
 int os_guard(void *addr, size_t size)
 {
 	WITH_TABLE;
@@ -347,6 +372,51 @@ int os_unguard(void *addr, size_t size)
 	if (fails(FAKE_UNGUARD))
 		return -ENOMEM;
 	set_range(addr, size, FAKE_COMMITTED);
+	return 0;
+}
+
+bool os_count_resident(const void *addr, size_t size, size_t *nr_resident)
+{
+	WITH_TABLE;
+	expect("os_count_resident", addr, size, is_committed);
+	*nr_resident = fake.nr_resident;
+	return fake.nr_resident != SIZE_MAX;
+}
+
+int os_guard_light(void *addr, size_t size)
+{
+	if (os_guard(addr, size) != 0)
+		return -EINVAL;
+	return madvise(addr, size, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
+int os_guard_hard(void *addr, size_t size)
+{
+	int ret = os_guard(addr, size);
+
+	if (!ret)
+		set_range(addr, size, FAKE_CLOSED);
+	return ret;
+}
+
+int os_open_guard(void *addr, size_t size, enum guard_kind kind)
+{
+	WITH_TABLE;
+	expect("os_open_guard", addr, size, is_committed);
+	if (fails(FAKE_UNGUARD))
+		return -ENOMEM;
+	turn_range(addr, size, kind == GUARD_LIGHT ? FAKE_GUARDED : FAKE_CLOSED, FAKE_COMMITTED);
+	return 0;
+}
+
+int os_seal(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_seal", addr, size, is_mapped);
+	if (fails(FAKE_MAP))
+		return -ENOMEM;
+	drop_range(addr, size);
+	set_range(addr, size, FAKE_RESERVED);
 	return 0;
 }
 
@@ -457,6 +527,13 @@ uint64_t os_random_seed(void)
 	return 1;
 }
 
+uint64_t os_random(void)
+{
+	static uint64_t last = 1;
+
+	return last = last * 0x5851f42d4c957f2dull + 1;
+}
+
 bool os_is_readable(uintptr_t addr)
 {
 	return addr >= BSLAB_PAGE_SIZE;
@@ -487,6 +564,11 @@ void os_yield(void)
 	sched_yield();
 }
 
+void os_sleep_ms(unsigned ms)
+{
+	usleep(ms * 1000);
+}
+
 unsigned os_pid(void)
 {
 	return (unsigned)getpid();
@@ -502,6 +584,11 @@ int os_open_append(const char *path)
 void os_close(int fd)
 {
 	close(fd);
+}
+
+unsigned os_thread_id(void)
+{
+	return (unsigned)syscall(SYS_gettid);
 }
 
 int os_write(int fd, const char *text, size_t len)

@@ -3,7 +3,7 @@
  * A stand-in for src/os/os.c under the unit tests.
  *
  * 1. Address space is a window of FAKE_PAGES pages. A page table of its own says what each page is: FREE, RESERVED,
- *    COMMITTED, GUARDED. Memory behind it is real, so that the floors above may write to it.
+ *    COMMITTED, GUARDED, CLOSED. Memory behind it is real, so that the floors above may write to it.
  * 2. A call that breaks the contract of os.h (commits what is not reserved, purges what is not committed, unmaps what
  *    is not mapped) ends the process with a line that says so.
  * 3. fake_fail_at(kinds, n) lets the n-th of the next calls of those kinds fail, once or from then on.
@@ -33,7 +33,8 @@ enum fake_call {
 };
 #define FAKE_ALL ((1u << NR_FAKE_CALLS) - 1)
 
-enum fake_state { FAKE_FREE, FAKE_RESERVED, FAKE_COMMITTED, FAKE_GUARDED };
+/* GUARDED: by markers; CLOSED: by mprotect. What undoes the one leaves the other as it is. */
+enum fake_state { FAKE_FREE, FAKE_RESERVED, FAKE_COMMITTED, FAKE_GUARDED, FAKE_CLOSED };
 
 struct fake_file {
 	const char *path, *text;
@@ -47,6 +48,7 @@ struct fake_os {
 	uint64_t clock_ms;	/* 0: that of the machine */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
+	size_t nr_resident;	/* what os_count_resident() says; SIZE_MAX: nothing */
 	size_t nr_splits;	/* calls of os_split_huge() */
 	bool capture;		/* os_write() goes to text[] */
 	size_t nr_calls[NR_FAKE_CALLS];

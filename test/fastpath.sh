@@ -36,8 +36,8 @@ check() { # check SYMBOL LIMIT
 }
 
 case $("$objdump" -f "$lib") in # operator new keeps the size for the new-handler
-*aarch64*) malloc=27 new=31 free=34 sized=44 ;;
-*) malloc=20 new=22 free=26 sized=34 ;;
+*aarch64*) malloc=27 new=31 free=34 sized=44 cache_alloc=25 cache_free=38 ;;
+*) malloc=20 new=22 free=26 sized=34 cache_alloc=14 cache_free=29 ;;
 esac
 check malloc $malloc
 check bslab_malloc $malloc
@@ -47,4 +47,6 @@ check bslab_free $free
 check cfree $free
 check _ZdlPv $free
 check _ZdlPvm $sized
+check bslab_cache_alloc $cache_alloc
+check bslab_cache_free $cache_free
 exit $failed

@@ -26,13 +26,14 @@ def is_threaded(benchmark):
     return "/threads:" in benchmark
 
 
-def run_once(args, benchmark, allocator):
+def run_once(args, benchmark, allocator, launcher=()):
     """One entry of google-benchmark's JSON; RuntimeError says what failed."""
     command = [args.micro, f"--benchmark_filter=^{re.escape(benchmark)}$",
                f"--benchmark_min_time={args.min_time}",
                "--benchmark_format=json"]
     if args.pin is not None and not is_threaded(benchmark):
         command = ["taskset", "-c", str(args.pin)] + command
+    command = list(launcher) + command
     try:
         done = subprocess.run(command, env=allocators.environment(allocator),
                               capture_output=True, text=True, check=False,

@@ -12,6 +12,10 @@
  * is.  Now fresh pages cost their faults, and kept ones their clearing; which
  * is dearer is what an allocator must know.  A page that is not zero ends it.
  *
+ * calloc_part/used:PERCENT/size:SIZE uses only that share of the pages, the
+ * first ones: a table made for more than came.  Whether it pays to clear what
+ * is there or to have it replaced by fresh pages turns over somewhere here.
+ *
  * No one program is the model.  That clearing fresh memory again is waste is in
  * every allocator since Lea's; the second family is here because the first
  * alone rewards the waste of page faults.
@@ -64,8 +68,36 @@ static void calloc_used(bm_state *state)
     bm_set_items(state, state->iterations);
 }
 
+static void calloc_part(bm_state *state)
+{
+    size_t size = (size_t)bm_arg(state, 1), used = size / 100 * (size_t)bm_arg(state, 0);
+    unsigned seen = 0;
+
+    BM_LOOP(state) {
+        unsigned char *block = calloc(1, size);
+        if (!block) {
+            bm_skip_with_error(state, "out of memory");
+            break;
+        }
+        seen |= use_pages(block, used);
+        free(block);
+    }
+    if (seen)
+        bm_skip_with_error(state, "calloc gave memory that is not zero");
+    bm_set_items(state, state->iterations);
+}
+
 void register_calloc(void)
 {
+    static const int64_t parts[][2] = {{10, 512 << 10}, {25, 512 << 10}, {45, 512 << 10},
+                                       {10, 1 << 20},   {25, 1 << 20},   {45, 1 << 20}};
+    static const char *const names[] = {"used", "size"};
+    bm_family *part;
+
     bm_add_range(bm_register("calloc", calloc_pair), 16, 1 << 20, 8);
     bm_add_range(bm_register("calloc_used", calloc_used), 64 << 10, 1 << 20, 2);
+    part = bm_register("calloc_part", calloc_part);
+    bm_name_args(part, names);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        bm_add_args(part, 2, parts[i]);
 }

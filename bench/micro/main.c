@@ -12,6 +12,7 @@ int main(int argc, char **argv)
     register_memalign();
     register_large();
     register_xthread();
+    register_typed();
     register_handle();
     return bm_main(argc, argv);
 }

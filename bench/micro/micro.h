@@ -15,6 +15,7 @@ void register_realloc(void);
 void register_memalign(void);
 void register_large(void);
 void register_xthread(void);
+void register_typed(void);
 void register_handle(void);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * realloc growth, the three shapes met in practice; times are per realloc.
+ * realloc growth, the shapes met in practice; times are per realloc.
  *
  * realloc_string: a string built by appending: 16 bytes, then 24 more at a
  * time, to 4 KiB.  Most steps stay within a size class, if there are such.
@@ -8,6 +8,8 @@
  * realloc_large: a buffer of 1 MiB grown by half at a time to 64 MiB, each new
  * page written once: here it matters whether pages are moved (mremap) or
  * copied.
+ * realloc_append: a buffer of up to 2 MiB, 16 bytes more at a time.
+ * realloc_buffers: two buffers of up to 2 MiB, a page more at a time, in turn.
  *
  * No published benchmark is the model: 24 bytes is a word or a field appended,
  * doubling is what C++'s vectors do, and half at a time what many others do.
@@ -74,9 +76,39 @@ static void realloc_large(bm_state *state)
     bm_set_items(state, state->iterations);
 }
 
+static const size_t append_last = 2u << 20;
+
+/* So many buffers in turn. */
+static void append(bm_state *state, size_t nr_buffers, size_t step)
+{
+    BM_LOOP_BATCH(state, nr_buffers * (append_last / step)) {
+        char *buffer[2] = {NULL, NULL};
+        for (size_t size = step; size <= append_last; size += step)
+            for (size_t i = 0; i < nr_buffers; i++) {
+                buffer[i] = realloc(buffer[i], size);
+                buffer[i][size - 1] = 'x';
+            }
+        for (size_t i = 0; i < nr_buffers; i++)
+            free(buffer[i]);
+    }
+    bm_set_items(state, state->iterations);
+}
+
+static void realloc_append(bm_state *state)
+{
+    append(state, 1, STRING_FIRST);
+}
+
+static void realloc_buffers(bm_state *state)
+{
+    append(state, 2, PAGE);
+}
+
 void register_realloc(void)
 {
     bm_register("realloc_string", realloc_string);
     bm_register("realloc_vector", realloc_vector);
     bm_register("realloc_large", realloc_large);
+    bm_register("realloc_append", realloc_append);
+    bm_register("realloc_buffers", realloc_buffers);
 }

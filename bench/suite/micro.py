@@ -24,7 +24,10 @@ MODELS = {
     "churn_mt": "churn in several threads, each with a live set of its own",
     "calloc": "objects made zeroed, and not touched",
     "calloc_used": "zeroed tables that are used: each page read and written once",
+    "calloc_part": "zeroed tables of which a part is used",
     "realloc_string": "a string appended to",
+    "realloc_append": "a buffer of up to 2 MiB, 16 bytes more at a time",
+    "realloc_buffers": "two buffers of up to 2 MiB, a page more at a time, in turn",
     "realloc_vector": "arrays doubled",
     "realloc_large": "a buffer of pages grown by half at a time, 1 to 64 MiB",
     "memalign": "aligned buffers: vectors, cache lines, direct I/O",
@@ -41,12 +44,12 @@ AXES = {**dict.fromkeys(("pair", "sized_delete", "lifo", "fifo", "shuffle", "cal
 
 
 def curve_of(benchmark):
-    """("pair by size in bytes", 64), or by threads, or by size for each alignment, or None."""
+    """("pair by size in bytes", 64), or by threads, or by size for each alignment or share used, or None."""
     family, _, rest = benchmark.partition("/")
     threads = re.search(r"^(.*?)(?:/real_time)?/threads:(\d+)$", rest)
     if threads:
         return f"{family}/{threads.group(1)} by threads", int(threads.group(2))
-    aligned = re.search(r"^(align:\d+)/size:(\d+)$", rest)
+    aligned = re.search(r"^((?:align|used):\d+)/size:(\d+)$", rest)
     if aligned:
         return f"{family}/{aligned.group(1)} by size in bytes", int(aligned.group(2))
     if family in AXES and rest.isdigit():

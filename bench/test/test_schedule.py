@@ -106,6 +106,7 @@ class Parsing(unittest.TestCase):
         self.assertEqual(micro.curve_of("pair_mt/64/real_time/threads:8"), ("pair_mt/64 by threads", 8))
         self.assertEqual(micro.curve_of("memalign/align:64/size:1024"), ("memalign/align:64 by size in bytes", 1024))
         self.assertEqual(micro.curve_of("calloc_used/65536"), ("calloc_used by size in bytes", 65536))
+        self.assertEqual(micro.curve_of("calloc_part/used:25/size:1048576"), ("calloc_part/used:25 by size in bytes", 1048576))
         self.assertIsNone(micro.curve_of("realloc_string"))
 
     def test_clock(self):

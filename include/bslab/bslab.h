@@ -10,7 +10,8 @@
  *
  * Units are bytes unless a name says otherwise. Alignment: a size that is a
  * multiple of 2^k, up to 4096, gives an address that is one; 16 at least from
- * 16 bytes up, 8 below.
+ * 16 bytes up, 8 below. With BSLAB_CONF=hardened=yes, 16 and no more
+ * (docs/hardened.md).
  *
  * Errors: a call that cannot allocate returns NULL and sets errno to ENOMEM; the
  * process can go on. A pointer that is not the start of a live block (freed

@@ -25,6 +25,7 @@ extern "C" {
  * which estimates are rough. If it is on already, the interval changes. 0; or -1 with errno:
  *   EINVAL   interval is too large
  *   ENOMEM   no memory for the tables
+ *   ENOTSUP  the hardened mode
  */
 BSLAB_API int bslab_profile_start(size_t interval);
 

@@ -8,8 +8,9 @@
  *              sequences specified in arch/percpu.h;
  *              ARCH_RETURN_BELOW_CFA: how far below a frame's canonical address (the stack
  *              pointer before the call) its return address stands; 0 where that is not fixed;
- *              ARCH_DWARF_SP, ARCH_DWARF_KEPT: the unwind tables' number of the stack
- *              pointer, and a mask of those of the registers that a call keeps
+ *              ARCH_DWARF_NR, ARCH_DWARF_SP, ARCH_DWARF_KEPT: how many registers the unwind
+ *              tables number, the stack pointer's number, and a mask of those that a call keeps;
+ *              arch_registers(): writes these, and returns an address in the code that is here
  */
 #ifndef BSLAB_ARCH_H
 #define BSLAB_ARCH_H

@@ -19,7 +19,8 @@
 #define force_inline inline __attribute__((always_inline))
 #define out_of_line __attribute__((noinline))
 #define cold_path __attribute__((cold, noinline))
-#define __cacheline_aligned __attribute__((aligned(64)))
+#define CACHE_LINE 64
+#define __cacheline_aligned __attribute__((aligned(CACHE_LINE)))
 /* Reads what others write, and knows what to make of it: ThreadSanitizer looks away. */
 #define looks_at_others __attribute__((no_sanitize("thread")))
 

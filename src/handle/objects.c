@@ -13,7 +13,7 @@
 #define RECIPROCAL_SHIFT 40 /* slab/slab.c shows that it is enough */
 
 struct handle_cache *handle_caches[NR_CLASSES] reader_root(handle_caches);
-static struct lock caches_lock; /* RANK_CACHE: making one */
+static struct lock making_lock; /* RANK_CACHES: making a cache */
 
 static _Atomic size_t nr_taken_bytes; /* relaxed */
 
@@ -78,18 +78,18 @@ struct handle_cache *handle_cache_of(unsigned class)
 	struct handle_cache *c = handle_cache_if_used(class);
 
 	if (unlikely(!c)) {
-		lock_take(&caches_lock, RANK_CACHE);
+		lock_take(&making_lock, RANK_CACHES);
 		c = handle_caches[class];
 		if (!c) {
 			c = cache_create(class);
 			__atomic_store_n(&handle_caches[class], c, __ATOMIC_RELEASE);
 		}
-		lock_drop(&caches_lock, RANK_CACHE);
+		lock_drop(&making_lock, RANK_CACHES);
 	}
 	return c;
 }
 
-static unsigned object_index(const struct handle_slab *s, uintptr_t addr)
+static unsigned object_number(const struct handle_slab *s, uintptr_t addr)
 {
 	return (unsigned)((addr - s->base) * s->cache->reciprocal >> RECIPROCAL_SHIFT);
 }
@@ -315,7 +315,7 @@ void objects_give(struct handle_cache *c, const uintptr_t *addr, unsigned n)
 		struct handle_slab *s = handle_slab_of(map_lookup(addr[i]));
 
 		bslab_assert(s && s->cache == c);
-		give_one(s, c->size ? object_index(s, addr[i]) : 0);
+		give_one(s, c->size ? object_number(s, addr[i]) : 0);
 	}
 	c->nr_flushes++;
 	lock_drop(&c->lock, RANK_CACHE);
@@ -470,7 +470,7 @@ void handle_entry_strip(uint32_t index)
 	if (!s)
 		return;
 	lock_take(&s->cache->lock, RANK_CACHE);
-	i = s->base && s->cache->size ? object_index(s, place_address(place)) : MAX_HANDLE_OBJECTS;
+	i = s->base && s->cache->size ? object_number(s, place_address(place)) : MAX_HANDLE_OBJECTS;
 	if (i < s->cache->nr_objects && s->owner[i] == index && object_address(s, i) == place_address(place))
 		strip(s, i, e, place);
 	lock_drop(&s->cache->lock, RANK_CACHE);
@@ -564,7 +564,7 @@ static bool move_end(void)
 
 	on_its_way.e = NULL;
 	if (!done)
-		give_one(to, to->cache->size ? object_index(to, on_its_way.addr) : 0);
+		give_one(to, to->cache->size ? object_number(to, on_its_way.addr) : 0);
 	return done;
 }
 
@@ -653,7 +653,7 @@ void objects_fork_prepare(void)
 {
 	unsigned class;
 
-	lock_take_nested(&caches_lock);
+	lock_take_nested(&making_lock);
 	for (class = 0; class < NR_CLASSES; class++)
 		if (handle_caches[class])
 			lock_take_nested(&handle_caches[class]->lock);
@@ -672,7 +672,7 @@ void objects_fork_done(bool child)
 			lock_drop_nested(&c->lock);
 	}
 	if (child)
-		lock_reset(&caches_lock);
+		lock_reset(&making_lock);
 	else
-		lock_drop_nested(&caches_lock);
+		lock_drop_nested(&making_lock);
 }

@@ -40,6 +40,7 @@ static void fill_cache(struct heap *h, unsigned class, struct cache_info *info)
 	if (!heap_cache(h, class, &c, &addr))
 		return;
 	info->size = c.size;
+	heap_cache_name(h, &c, info->name);
 	info->migratetype = c.migratetype;
 	info->objects_per_slab = min_size((BSLAB_PAGE_SIZE << (c.full_order & 15)) / c.size, MAX_SLAB_OBJECTS);
 	info->pages_per_slab = align_up(info->objects_per_slab * c.size, BSLAB_PAGE_SIZE) >> PAGE_SHIFT;
@@ -60,6 +61,7 @@ static void fill_cache(struct heap *h, unsigned class, struct cache_info *info)
 struct percpu_fill {
 	struct heap *heap;
 	struct percpu_info *info;
+	size_t size[NR_CACHES]; /* of objects */
 };
 
 static bool fill_area(void *arg, int slot, const struct percpu_area *area)
@@ -74,8 +76,8 @@ static bool fill_area(void *arg, int slot, const struct percpu_area *area)
 		cpu = &info->cpu[info->nr_listed++];
 		cpu->index = (unsigned)slot - (info->mode == INDEX_CPU_ID);
 	}
-	for (class = 1; class < NR_CLASSES; class++) {
-		if (!heap_sheaf_of_top(fill->heap, (uintptr_t)area->top[class], &sheaf))
+	for (class = 1; class < NR_CACHES; class++) {
+		if (!area->top[class] || !heap_sheaf_of_top(fill->heap, (uintptr_t)area->top[class], &sheaf))
 			continue;
 		info->nr_cached[class] += sheaf.nr;
 		if (!cpu)
@@ -84,19 +86,22 @@ static bool fill_area(void *arg, int slot, const struct percpu_area *area)
 		cpu->capacity[class] = (uint16_t)sheaf.capacity;
 		cpu->nr_objects += sheaf.nr;
 		cpu->nr_slots += sheaf.capacity;
-		cpu->bytes += sheaf.nr * class_size(class);
+		cpu->bytes += sheaf.nr * fill->size[class];
 	}
 	return true;
 }
 
-static void fill_percpu(struct heap *h, struct percpu_info *info)
+static void fill_percpu(struct heap *h, const struct class_report *caches, struct percpu_info *info)
 {
-	struct percpu_fill fill = {h, info};
+	struct percpu_fill fill = {h, info, {0}};
+	unsigned class;
 
 	info->mode = h->percpu.mode;
 	info->nr_sheaf_reaps = h->percpu.nr_sheaf_reaps;
 	info->nr_barn_reaps = h->percpu.nr_barn_reaps;
 	info->nr_drains = h->percpu.nr_drains;
+	for (class = 0; class < NR_CACHES; class++)
+		fill.size[class] = caches[class].cache.size;
 	heap_areas(h, fill_area, &fill);
 }
 
@@ -313,22 +318,25 @@ static void fill_handles(struct heap *h, struct heap_report *r)
 void report_fill_with(struct heap *h, struct heap_report *r, report_blocks *blocks, void *arg)
 {
 	struct slow_counts counts = {0};
+	struct pools pools = {0};
 	struct boot boot = {0};
 	unsigned class;
 
 	memset(r, 0, sizeof *r);
-	for (class = 1; class < NR_CLASSES; class++)
+	for (class = 1; class < NR_CACHES; class++)
 		fill_cache(h, class, &r->class[class].cache);
-	fill_percpu(h, &r->percpu);
+	fill_percpu(h, r->class, &r->percpu);
 	fill_pages(h, &r->pages, blocks, arg);
 	fill_zone(h, &r->zone);
 	fill_large(h, &r->large, &r->large_list);
 	fill_handles(h, r);
 	if (!heap_read(h, h->root[ROOT_BOOT], &boot, sizeof boot) ||
-	    !heap_read(h, h->root[ROOT_SLOW_COUNTS], &counts, sizeof counts))
+	    !heap_read(h, h->root[ROOT_SLOW_COUNTS], &counts, sizeof counts) ||
+	    !heap_read(h, h->root[ROOT_POOLS], &pools, sizeof pools))
 		h->nr_doubts++;
 	r->metadata = boot.used + r->handles.nr_entries * sizeof(struct handle_entry);
 	r->metadata_mapped = boot.mapped + r->handles.mapped;
+	r->pools = pools.map_bytes;
 	r->nr_reclaims = counts.nr_reclaims;
 	r->nr_failures = counts.nr_failures;
 	report_derive(r);

@@ -409,14 +409,36 @@ bool heap_cache(struct heap *h, unsigned class, struct kmem_cache *c, uint64_t *
 {
 	struct kmem_cache twice;
 
-	if (class >= NR_CLASSES ||
+	if (class >= NR_CACHES ||
 	    !heap_read(h, h->root[ROOT_CACHES] + class * sizeof *addr, addr, sizeof *addr) || !*addr)
 		return false;
-	if (read_twice(h, *addr, c, &twice, sizeof *c) && c->class == class && c->size == class_size(class) &&
-	    c->migratetype < NR_MIGRATETYPES)
-		return true;
+	if (read_twice(h, *addr, c, &twice, sizeof *c)) {
+		if (class >= NR_CLASSES && !c->size)
+			return false; /* nobody has the number now */
+		if (c->class == class && c->migratetype < NR_MIGRATETYPES &&
+		    (class < NR_CLASSES ? c->size == class_size(class) : c->size <= SMALL_MAX))
+			return true;
+	}
 	h->nr_doubts++;
 	return false;
+}
+
+void heap_cache_name(struct heap *h, const struct kmem_cache *c, char name[CACHE_NAME_SIZE])
+{
+	uint64_t addr = (uintptr_t)c->typed;
+	size_t i;
+
+	memset(name, 0, CACHE_NAME_SIZE);
+	if (c->class < NR_CLASSES)
+		return;
+	if (!heap_read(h, addr + offsetof(struct typed, name), name, CACHE_NAME_SIZE)) {
+		h->nr_doubts++;
+		return;
+	}
+	name[CACHE_NAME_SIZE - 1] = '\0';
+	for (i = 0; name[i]; i++) /* it may be anything */
+		if (name[i] <= ' ' || name[i] > '~' || name[i] == '"' || name[i] == '\\')
+			name[i] = '_';
 }
 
 bool heap_slab(struct heap *h, uint64_t addr, unsigned class, struct slab_copy *copy)

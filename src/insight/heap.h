@@ -76,6 +76,8 @@ struct slab_copy {
 	uint64_t free[MAX_SLAB_WORDS];
 };
 bool heap_cache(struct heap *h, unsigned class, struct kmem_cache *c, uint64_t *addr);
+/* The name of a typed cache, "" of malloc's. */
+void heap_cache_name(struct heap *h, const struct kmem_cache *c, char name[CACHE_NAME_SIZE]);
 /* The slab must be one of the class. */
 bool heap_slab(struct heap *h, uint64_t addr, unsigned class, struct slab_copy *copy);
 

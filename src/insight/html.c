@@ -262,7 +262,7 @@ static void put_cache(const struct cache_row *r, size_t most, FILE *out)
 static void put_caches(const struct heap_report *r, FILE *out)
 {
 	static const struct part parts[] = {{"live", 0, "k2"}, {"cached", 0, "k0"}, {"free in slabs", 0, "s"}, {"behind the last object", 0, "k7"}};
-	struct cache_row row[NR_CLASSES];
+	struct cache_row row[NR_CACHES];
 	unsigned nr = cache_rows(r, NULL, 0, row), i;
 
 	cache_rows_sort(row, nr, SORT_BYTES, false);

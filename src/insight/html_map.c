@@ -15,9 +15,9 @@ const char *const kind_names[NR_KINDS] = {
 
 /* --- what pages are ----------------------------------------------------------------------------- */
 
-static enum page_kind kind_of_class(unsigned class)
+static enum page_kind kind_of_size(size_t size)
 {
-	size_t size = class_size(class), limit = 64;
+	size_t limit = 64;
 	unsigned kind;
 
 	for (kind = KIND_SLAB_64; kind < KIND_SLAB_32K && size > limit; kind++)
@@ -33,10 +33,19 @@ static enum page_kind kind_of_free(const struct pageblock *b, unsigned i)
 static enum page_kind kind_of_desc(page_desc_t d)
 {
 	if (desc_class(d))
-		return desc_class(d) < NR_CLASSES ? kind_of_class(desc_class(d)) : KIND_OTHER;
-	if (desc_type(d) == PAGE_HANDLE) /* of any size */
+		return desc_class(d) < NR_CLASSES ? kind_of_size(class_size(desc_class(d))) : KIND_OTHER;
+	if (desc_cache(d) || desc_type(d) == PAGE_HANDLE) /* a typed cache's, or of handles: the descriptor does not say the size */
 		return KIND_SLAB_32K;
-	return desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_BODY || desc_type(d) == PAGE_SAMPLED ? KIND_RUN : KIND_OTHER;
+	switch (desc_type(d)) {
+	case PAGE_RUN:
+	case PAGE_RUN_BODY:
+	case PAGE_SAMPLED:
+	case PAGE_FOLIO:
+	case PAGE_HEAP:
+		return KIND_RUN;
+	default:
+		return KIND_OTHER;
+	}
 }
 
 /* A run that was freed and is kept whole is in use to the buddies; to everyone else it is free. */

@@ -6,6 +6,7 @@
 
 #include "insight/view.h"
 #include "os/os.h"
+#include "page/folio.h"
 
 #define NR_NEIGHBOURS 4 /* on either side */
 
@@ -134,6 +135,7 @@ static void put_slab(const struct slab_view *v, FILE *out)
 	const struct slab_copy *s = &v->slab;
 	size_t bytes = (size_t)s->nr_objects * v->cache.size;
 	unsigned i, n[IN_ORPHAN + 1] = {0};
+	char name[CACHE_NAME_SIZE];
 
 	for (i = 0; i < s->nr_objects; i++)
 		n[v->place[i]]++;
@@ -141,14 +143,25 @@ static void put_slab(const struct slab_view *v, FILE *out)
 	fprintf(out, "0x%" PRIx64 ", %zu pages, %u objects: %u in use, %u free in it, %u in sheaves\n", s->base,
 		(bytes + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT, s->nr_objects, n[IN_USE], n[IN_SLAB],
 		n[IN_SHEAF] + n[IN_BARN] + n[IN_ORPHAN]);
+	heap_cache_name(v->heap, &v->cache, name);
 	line(out, "cache");
-	fprintf(out, "%u bytes, %s: %u slabs, %zu objects\n", v->cache.size, view_migratetype(v->cache.migratetype),
+	fprintf(out, "%s%s%u bytes, %s: %u slabs, %zu objects\n", name, name[0] ? ", " : "", v->cache.size, view_migratetype(v->cache.migratetype),
 		v->cache.nr_slabs, v->cache.nr_objects);
+}
+
+/* In the hardened mode the descriptor does not name it, but the slab's state does. */
+static unsigned class_of(struct heap *h, page_desc_t d)
+{
+	struct slab s;
+
+	if (!desc_is_hardened(d))
+		return desc_cache(d);
+	return heap_read(h, (uintptr_t)desc_pointer(d), &s, sizeof s) && s.state >> 2 < NR_CLASSES ? s.state >> 2 : 0;
 }
 
 static bool view_object(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 {
-	struct slab_view v = {.heap = h, .class = desc_class(d)};
+	struct slab_view v = {.heap = h, .class = class_of(h, d)};
 	uint64_t cache, index, base;
 
 	if (!heap_cache(h, v.class, &v.cache, &cache) || !heap_slab(h, (uintptr_t)desc_pointer(d), v.class, &v.slab) ||
@@ -219,6 +232,8 @@ static uint64_t run_pages(struct heap *h, page_desc_t head)
 		return 0;
 	if (sample_of(head))
 		return heap_read(h, sample_of(head), &s, sizeof s) ? s.nr_pages : 0;
+	if (desc_type(head) == PAGE_FOLIO)
+		return desc_number(head) & ((1u << FOLIO_PAGES_BITS) - 1);
 	return desc_type(head) == PAGE_RUN || desc_type(head) == PAGE_RUN_HOT ? desc_number(head) : 0;
 }
 
@@ -385,16 +400,23 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 
 	line(out, "address");
 	fprintf(out, "0x%" PRIx64 "\n", addr);
-	if (desc_class(d) && view_object(h, addr, d, out))
+	if ((desc_cache(d) || desc_is_hardened(d)) && view_object(h, addr, d, out))
 		return;
 	if (!desc_class(d) &&
-	    (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED) &&
+	    (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED ||
+	     type == PAGE_FOLIO) &&
 	    view_run(h, addr, d, out))
 		return;
 	if (!desc_class(d) && type == PAGE_HANDLE && view_handle(h, addr, d, out))
 		return;
 	if (view_large(h, addr, out))
 		return;
+	if (!desc_class(d) && type == PAGE_HEAP) {
+		line(out, "state");
+		fprintf(out, "in a page of a library's heap\n");
+		put_block(h, addr, out);
+		return;
+	}
 	if (heap_region(h, addr)) {
 		put_free(h, addr, out);
 		put_block(h, addr, out);

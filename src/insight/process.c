@@ -103,8 +103,8 @@ static bool fail_permission(struct process *p, int error)
 			    "cannot read %s: %s; kernel.yama.ptrace_scope is %c, which lets only its parents or root look",
 			    p->memory.name, strerror(error), *scope);
 	else
-		memory_fail(&p->memory, "cannot read %s: %s; it is not dumpable, or a security policy forbids it: run as root",
-			    p->memory.name, strerror(error));
+		memory_fail(&p->memory, "cannot read %s: %s; it is not dumpable, or a security policy forbids it%s",
+			    p->memory.name, strerror(error), geteuid() ? ": run as root" : "");
 	free(scope);
 	return false;
 }

@@ -34,10 +34,10 @@ static int compare_bytes(const void *a, const void *b)
 static void put_caches(const struct heap_report *r, FILE *out)
 {
 	size_t total = r->slab_pages << PAGE_SHIFT;
-	struct ranked rank[NR_CLASSES];
+	struct ranked rank[NR_CACHES];
 	unsigned class, i, n = 0;
 
-	for (class = 1; class < NR_CLASSES; class++)
+	for (class = 1; class < NR_CACHES; class++)
 		if (r->class[class].cache.nr_slabs)
 			rank[n++] = (struct ranked){&r->class[class], cache_bytes(&r->class[class])};
 	qsort(rank, n, sizeof *rank, compare_bytes);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "insight/top_rows.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,19 +19,23 @@ static struct cache_row row_of(const struct class_report *c, const struct class_
 	size_t bytes = i->nr_pages << PAGE_SHIFT, active = c->nr_used * i->size;
 	struct cache_row row = {i->size, i->objects_per_slab, i->pages_per_slab, i->nr_objects, c->nr_used, c->nr_cached,
 				i->nr_slabs, i->nr_partial, bytes, bytes > active ? bytes - active : 0,
-				scale_percent(c->nr_used, i->nr_objects), 0};
+				scale_percent(c->nr_used, i->nr_objects), "", 0};
 
+	if (i->name[0])
+		memcpy(row.name, i->name, sizeof row.name);
+	else
+		snprintf(row.name, sizeof row.name, "bslab-%zu", i->size);
 	if (before && seconds > 0 && nr_moves(i) > nr_moves(&before->cache))
 		row.rate = (double)(nr_moves(i) - nr_moves(&before->cache)) / seconds;
 	return row;
 }
 
 unsigned cache_rows(const struct heap_report *now, const struct heap_report *before, double seconds,
-		    struct cache_row row[NR_CLASSES])
+		    struct cache_row row[NR_CACHES])
 {
 	unsigned class, n = 0;
 
-	for (class = 1; class < NR_CLASSES; class++)
+	for (class = 1; class < NR_CACHES; class++)
 		if (now->class[class].cache.nr_slabs)
 			row[n++] = row_of(&now->class[class], before ? &before->class[class] : NULL, seconds);
 	return n;

@@ -11,12 +11,13 @@ struct cache_row {
 	size_t nr_slabs, nr_partial;
 	size_t bytes, waste; /* of its pages; of them what the program does not hold */
 	unsigned use;	     /* active of all objects, in 100ths */
+	char name[CACHE_NAME_SIZE];
 	double rate;	     /* sheaves filled from slabs and emptied into them, per second */
 };
 
 /* One for each class with slabs; how many. before: NULL, or the report `seconds` before, which rates are over. */
 unsigned cache_rows(const struct heap_report *now, const struct heap_report *before, double seconds,
-		    struct cache_row row[NR_CLASSES]);
+		    struct cache_row row[NR_CACHES]);
 
 enum sort_key {
 	SORT_BYTES,

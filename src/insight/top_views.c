@@ -175,15 +175,15 @@ static void draw_cache(const struct cache_row *r, struct canvas *c, unsigned at)
 	char objects[SCALE_TEXT], active[SCALE_TEXT], cached[SCALE_TEXT], slabs[SCALE_TEXT], waste[SCALE_TEXT], rate[SCALE_TEXT],
 	    size[SCALE_TEXT];
 
-	canvas_put(c, at, 0, STYLE_PLAIN, "%7s %7s %3u%% %6zu %6s %7s %7s %7s %7s bslab-%zu", scale_count(objects, r->nr_objects, 7),
+	canvas_put(c, at, 0, STYLE_PLAIN, "%7s %7s %3u%% %6zu %6s %7s %7s %7s %7s %s", scale_count(objects, r->nr_objects, 7),
 		   scale_count(active, r->nr_active, 7), r->use, r->object_size, scale_count(slabs, r->nr_slabs, 6),
 		   scale_count(cached, r->nr_cached, 7), scale_bytes(waste, (double)r->waste), scale_rate(rate, r->rate),
-		   scale_bytes(size, (double)r->bytes), r->object_size);
+		   scale_bytes(size, (double)r->bytes), r->name);
 }
 
 static void draw_caches(struct top *t, struct canvas *c, unsigned top)
 {
-	struct cache_row row[NR_CLASSES];
+	struct cache_row row[NR_CACHES];
 	unsigned nr, i;
 
 	nr = cache_rows(t->now, t->nr_samples > 1 ? t->before : NULL, t->seconds, row);
@@ -201,21 +201,21 @@ static void draw_caches(struct top *t, struct canvas *c, unsigned top)
 /* --- CPUs --------------------------------------------------------------------------------------- */
 
 /* Classes of which it holds most bytes, as far as the row goes. */
-static void draw_most(const struct cpu_info *cpu, struct canvas *c, unsigned at, unsigned column)
+static void draw_most(const struct class_report *caches, const struct cpu_info *cpu, struct canvas *c, unsigned at, unsigned column)
 {
-	bool done[NR_CLASSES] = {false};
+	bool done[NR_CACHES] = {false};
 	unsigned class, best;
 	char text[40];
 
 	for (;;) {
-		for (best = 0, class = 1; class < NR_CLASSES; class++)
+		for (best = 0, class = 1; class < NR_CACHES; class++)
 			if (!done[class] && cpu->nr[class] &&
-			    (!best || cpu->nr[class] * class_size(class) > cpu->nr[best] * class_size(best)))
+			    (!best || cpu->nr[class] * caches[class].cache.size > cpu->nr[best] * caches[best].cache.size))
 				best = class;
 		if (!best)
 			return;
 		done[best] = true;
-		snprintf(text, sizeof text, " %zu:%u/%u", class_size(best), cpu->nr[best], cpu->capacity[best]);
+		snprintf(text, sizeof text, " %zu:%u/%u", caches[best].cache.size, cpu->nr[best], cpu->capacity[best]);
 		if (column + strlen(text) > c->width)
 			return;
 		column = canvas_put(c, at, column, STYLE_PLAIN, "%s", text);
@@ -241,7 +241,7 @@ static void draw_cpus(struct top *t, struct canvas *c, unsigned top)
 		}
 		column = canvas_put(c, top + i, 0, STYLE_PLAIN, "%6u %9zu %9zu %4u%% %8s ", cpu->index, cpu->nr_objects, cpu->nr_slots,
 				    scale_percent(cpu->nr_objects, cpu->nr_slots), scale_bytes(bytes, (double)cpu->bytes));
-		draw_most(cpu, c, top + i, column);
+		draw_most(t->now->class, cpu, c, top + i, column);
 	}
 }
 

@@ -238,9 +238,8 @@ static bool guards_set(struct vm_area *a, bool set)
 }
 
 /* Trims a mapping to [addr - guard, addr + size + guard). */
-static void mapping_trim(struct vm_area *a, char *map, size_t map_size)
+static void mapping_trim(struct vm_area *a, char *map, size_t map_size, size_t g)
 {
-	size_t g = guard_size();
 	char *start = (char *)a->addr - g, *end = (char *)a->addr + a->size + g;
 
 	if (start > map)
@@ -258,9 +257,20 @@ static void count(uint64_t *counter)
 	lock_drop(&large.lock, RANK_LARGE);
 }
 
-static bool mapping_alloc(struct vm_area *a, bool *zeroed)
+/* As one mapping: what has advice of its own would be another to the kernel, which mremap() does not take. */
+static void mapping_populate_huge(const struct vm_area *a)
 {
-	size_t g = guard_size(), slack = a->align > os_page_size() ? a->align : 0, total;
+	size_t offset;
+
+	for (offset = 0; offset + PAGEBLOCK_SIZE <= a->size; offset += PAGEBLOCK_SIZE)
+		if (!os_populate_huge((char *)a->addr + offset, PAGEBLOCK_SIZE))
+			break;
+	os_no_huge_pages((void *)a->map_addr, a->map_size);
+}
+
+static bool mapping_alloc(struct vm_area *a, unsigned flags, bool *zeroed)
+{
+	size_t g = flags & LARGE_GUARD ? os_page_size() : guard_size(), slack = a->align > os_page_size() ? a->align : 0, total;
 	char *map;
 
 	a->size = align_up(a->size, os_page_size());
@@ -276,8 +286,14 @@ static bool mapping_alloc(struct vm_area *a, bool *zeroed)
 		os_unmap(map, total);
 		return false;
 	}
-	mapping_trim(a, map, total);
-	guards_set(a, true);
+	mapping_trim(a, map, total, g);
+	if (!guards_set(a, true) && flags & LARGE_GUARD) {
+		os_unmap((void *)a->map_addr, a->map_size);
+		count(&large.info.nr_map_failures);
+		return false;
+	}
+	if (flags & LARGE_HUGE)
+		mapping_populate_huge(a);
 	os_name((void *)a->map_addr, a->map_size, "bslab:large");
 	PROBE(large_map, a->addr, a->size);
 	*zeroed = true;
@@ -326,7 +342,25 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, zeroed))
+	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, 0, zeroed))
+		return area_publish(a);
+	boot_pool_put(&vm_area_pool, a);
+	return NULL;
+}
+
+void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed)
+{
+	struct vm_area *a;
+
+	if (size > MAX_SIZE || align > MAX_SIZE)
+		return NULL;
+	size = align_up(size, BSLAB_PAGE_SIZE);
+	a = limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
+	if (!a)
+		return NULL;
+	a->size = size;
+	a->align = align;
+	if (mapping_alloc(a, flags, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
@@ -349,6 +383,21 @@ void large_free(struct vm_area *a)
 		count(&large.info.nr_unmap_failures);
 	}
 	boot_pool_put(&vm_area_pool, a);
+}
+
+bool large_free_sealed(struct vm_area *a, uintptr_t *addr, size_t *size)
+{
+	if (a->first || os_seal((void *)a->map_addr, a->map_size) != 0) {
+		large_free(a);
+		return false;
+	}
+	*addr = a->map_addr;
+	*size = a->map_size;
+	area_withdraw(a);
+	mapping_uncount(a);
+	zone_note_unmapped(a->size >> PAGE_SHIFT);
+	boot_pool_put(&vm_area_pool, a);
+	return true;
 }
 
 /* A published block changes under the lock: reports read it. */
@@ -398,13 +447,13 @@ static void mapping_set(struct vm_area *a, char *map, size_t map_size, size_t he
 /* The whole mapping, guards and all, so that it stays one. The caller republishes: the address may change. */
 static bool mapping_resize(struct vm_area *a, size_t size)
 {
-	size_t head = a->addr - a->map_addr, map_size;
+	size_t head = a->addr - a->map_addr, tail = a->map_size - head - a->size, map_size;
 	struct section *spare = NULL;
 	char *map = NULL;
 	bool grows;
 
 	size = align_up(size, os_page_size());
-	if (__builtin_add_overflow(size, head + guard_size(), &map_size))
+	if (__builtin_add_overflow(size, head + tail, &map_size))
 		return false;
 	grows = map_size > a->map_size;
 	if (grows && !(spare = map_spare_get())) /* once moved, the block cannot be sent back */
@@ -527,6 +576,29 @@ struct vm_area *large_find(uintptr_t addr)
 	}
 	lock_drop(&large.lock, RANK_LARGE);
 	return found;
+}
+
+bool large_overlaps(uintptr_t addr, size_t size)
+{
+	struct list_node *n;
+	bool found = false;
+
+	lock_take(&large.lock, RANK_LARGE);
+	for (n = large.areas.first; n && !found; n = n->next) {
+		struct vm_area *a = container_of(n, struct vm_area, node);
+		uintptr_t begin = a->first ? a->addr : a->map_addr, end = begin + (a->first ? a->size : a->map_size);
+
+		found = addr < end && begin < addr + size;
+	}
+	lock_drop(&large.lock, RANK_LARGE);
+	return found;
+}
+
+const struct vm_area *large_next(const struct vm_area *a)
+{
+	struct list_node *n = a ? a->node.next : large.areas.first;
+
+	return n ? container_of(n, struct vm_area, node) : NULL;
 }
 
 void large_snapshot(struct large_info *info)

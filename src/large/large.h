@@ -44,7 +44,18 @@ struct vm_area {
 
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
+enum large_map_flags {
+	LARGE_GUARD = 1, /* with guard pages whatever the option says, or not at all */
+	LARGE_HUGE = 2,	 /* resident by huge pages, where the kernel has them; for an align of a pageblock */
+};
+/* The same as a mapping of its own, whatever its size. */
+void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed);
 void large_free(struct vm_area *a);
+/*
+ * Frees a block that is a mapping but keeps its addresses, guards and all, which trap from now on: the caller's to
+ * os_unmap(). False when they are gone, or the block was no mapping.
+ */
+bool large_free_sealed(struct vm_area *a, uintptr_t *addr, size_t *size);
 /* The block's address at its new size, contents kept; NULL when it cannot be had without copying. */
 void *large_resize(struct vm_area *a, size_t size);
 
@@ -68,6 +79,11 @@ static inline struct vm_area *large_of(page_desc_t d)
 
 /* The block that holds an address, head or inside; slow, for messages. */
 struct vm_area *large_find(uintptr_t addr);
+/* Whether some of a range is a large block's, or its guard pages'; as slow. */
+bool large_overlaps(uintptr_t addr, size_t size);
+
+/* The block behind one, or the first. Where no other thread is at work: no lock is taken. */
+const struct vm_area *large_next(const struct vm_area *a);
 
 struct large_info {
 	size_t nr_areas, bytes;		/* all */

@@ -32,6 +32,7 @@ static __attribute__((used, cold)) void anchor(void)
 			 ROOT_WORD(handle_caches)
 			 ROOT_WORD(handle_threads)
 			 ROOT_WORD(compact_counts)
+			 ROOT_WORD(pools)
 			 "	.asciz \"" BSLAB_VERSION "\"\n"
 			 "	.balign 4\n"
 			 "	.zero %c4 - (. - 2b)\n"

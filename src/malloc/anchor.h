@@ -20,6 +20,7 @@
 #include "boot/boot.h"
 #include "handle/compact.h"
 #include "handle/handle.h"
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/internal.h"
 #include "map/pageblock.h"
@@ -32,10 +33,11 @@
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
 #include "slab/slab.h"
+#include "slab/typed.h"
 
 #define ANCHOR_OWNER "bslab"
 #define ANCHOR_TYPE 0x62736c62 /* "bslb" */
-#define ANCHOR_VERSION 1
+#define ANCHOR_VERSION 2
 #define ANCHOR_NAME_SIZE 12 /* of the library's version, padded with zeros */
 
 enum anchor_root {
@@ -56,6 +58,7 @@ enum anchor_root {
 	ROOT_HANDLE_CACHES,
 	ROOT_HANDLE_THREADS,
 	ROOT_COMPACT_COUNTS,
+	ROOT_POOLS,
 	NR_ROOTS,
 };
 
@@ -68,13 +71,14 @@ struct anchor {
 
 /* What the reader relies on: S a struct's size, M where a member stands, N a number. */
 #define LAYOUT(S, M, N)                                                                            \
-	N(class, NR_CLASSES) N(page, PAGE_SHIFT) N(pageblock, PAGEBLOCK_SHIFT) N(section, SECTION_SHIFT)       \
+	N(class, NR_CLASSES) N(cache, NR_CACHES) N(page, PAGE_SHIFT) N(pageblock, PAGEBLOCK_SHIFT)             \
+	N(section, SECTION_SHIFT)                                                                  \
 	N(addresses, ADDRESS_BITS) N(migratetypes, NR_MIGRATETYPES) N(slots, NR_CPU_SLOTS)         \
-	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_ISOLATE) N(types, PAGE_HANDLE)      \
+	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_DEVICE) N(types, PAGE_HANDLE)        \
 	N(links, LINK_BITS) N(modes, INDEX_THREAD) N(slab_states, SLAB_PARTIAL)                    \
 	S(hot) M(hot, small_limit) M(hot, area) M(hot, root)                                       \
 	S(options) M(options, index) M(options, dirty_size) M(options, large_size)                 \
-	S(boot) M(boot, used) M(boot, mapped) S(slow_counts)                                       \
+	S(boot) M(boot, used) M(boot, mapped) S(slow_counts) S(pools) M(pools, map_bytes)                                       \
 	S(section) M(section, block)                                                               \
 	S(pageblock) M(pageblock, owner) M(pageblock, number) M(pageblock, state) M(pageblock, migratetype)    \
 	M(pageblock, nr_free) M(pageblock, nr_dirty_free) M(pageblock, users) M(pageblock, is_huge) M(pageblock, dirty)  \
@@ -92,7 +96,8 @@ struct anchor {
 	S(kmem_cache) M(kmem_cache, size) M(kmem_cache, class) M(kmem_cache, full_order)           \
 	M(kmem_cache, migratetype) M(kmem_cache, nr_out) M(kmem_cache, nr_uncached_allocs)         \
 	M(kmem_cache, nr_slabs) M(kmem_cache, nr_partial) M(kmem_cache, nr_objects)                \
-	M(kmem_cache, nr_pages) M(kmem_cache, nr_slab_creates) M(kmem_cache, barn)                 \
+	M(kmem_cache, nr_pages) M(kmem_cache, nr_slab_creates) M(kmem_cache, barn) M(kmem_cache, typed)        \
+	S(typed) M(typed, name)                                                                    \
 	S(barn) M(barn, nr_full) M(barn, nr_empty) M(barn, capacity) M(barn, full) M(barn, nr_gets)            \
 	M(barn, nr_overs) M(barn, nr_puts)                                                         \
 	S(slab) M(slab, base) M(slab, nr_free) M(slab, nr_objects) M(slab, state) M(slab, free)    \

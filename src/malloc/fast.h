@@ -8,6 +8,7 @@
 #define BSLAB_FAST_H
 
 #include "arch/arch.h"
+#include "guarded/count.h"
 #include "map/map.h"
 #include "profile/sampler.h"
 #include "profile/unwind.h"
@@ -18,6 +19,8 @@
  * profile finds the caller so.
  */
 void *malloc_slow(size_t size) __attribute__((visibility("hidden")));
+void *malloc_rest(size_t size) __attribute__((visibility("hidden"))); /* not counted yet */
+void *malloc_counted(size_t size) __attribute__((visibility("hidden"))); /* by the profile, or for guarding */
 void *calloc_slow(size_t size) __attribute__((visibility("hidden")));
 void *memalign_slow(size_t size, size_t align) __attribute__((visibility("hidden")));
 int posix_memalign_slow(void **ptr, size_t size, size_t align) __attribute__((visibility("hidden")));
@@ -43,9 +46,9 @@ static force_inline void *malloc_quick(size_t size)
 }
 
 /*
- * The medium path: while the profile is on, and nothing else is, it costs malloc its fast path and a countdown of
- * bytes. An object; or NULL; or ONLY_COUNTED where there is none, but its bytes are counted. (Not by a bool's address: no
- * function whose variables others may know leaves by a jump.)
+ * The medium path: while the profile is on, or blocks are guarded, and nothing else is, it costs malloc its fast path and a
+ * countdown of bytes or blocks. An object; or NULL; or ONLY_COUNTED where there is none, but its bytes are counted. (Not by a
+ * bool's address: no function whose variables others may know leaves by a jump.)
  */
 #define ONLY_COUNTED ((void *)1)
 
@@ -54,11 +57,20 @@ static force_inline bool is_object(const void *p)
 	return (uintptr_t)p > 1;
 }
 
+static force_inline void *malloc_guarded_medium(size_t size)
+{
+	void *obj = likely(size <= SMALL_MAX) ? malloc_small(size) : NULL;
+
+	return likely(obj != NULL) ? obj : ONLY_COUNTED;
+}
+
 static force_inline void *malloc_medium(size_t size)
 {
 	void *obj;
 
-	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
+	if (guarded_passes())
+		return malloc_guarded_medium(size);
+	if (unlikely(!sampler_passes(size)))
 		return NULL;
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : ONLY_COUNTED;
@@ -69,6 +81,19 @@ static force_inline void *malloc_fast(size_t size)
 	void *obj = malloc_quick(size);
 
 	return likely(obj != NULL) ? obj : malloc_slow(size);
+}
+
+/* malloc() itself: while the profile is on it does not even jump. */
+static force_inline void *malloc_hottest(size_t size)
+{
+	void *obj = malloc_quick(size);
+
+	if (likely(obj != NULL))
+		return obj;
+	if (!sampler_passes(size))
+		return malloc_slow(size);
+	obj = malloc_small(size);
+	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
 
 /* The same for any alignment; what is no power of two is not served. */

@@ -21,16 +21,15 @@ static void count_failure(size_t size)
 static out_of_line uint64_t alloc_rest(size_t size)
 {
 	uint64_t h = 0;
+	unsigned round;
 
 	process_boot();
 	reclaim_if_due();
 	handles_reap();
 	if (likely(size <= PTRDIFF_MAX)) {
 		h = handle_alloc_slow(size);
-		if (unlikely(!h)) {
-			reclaim(0);
+		for (round = 0; unlikely(!h) && reclaim_more(round, size); round++)
 			h = handle_alloc_slow(size);
-		}
 	}
 	process_hook_thread();
 	reports_poll();
@@ -83,14 +82,13 @@ size_t bslab_handle_size(bslab_handle_t handle)
 int bslab_handle_resize(bslab_handle_t handle, size_t size)
 {
 	enum resize r;
+	unsigned round;
 
 	process_boot();
 	reclaim_if_due();
 	r = size <= PTRDIFF_MAX ? handle_resize(handle, size) : RESIZE_NO_MEMORY;
-	if (unlikely(r == RESIZE_NO_MEMORY && size <= PTRDIFF_MAX)) {
-		reclaim(0);
+	for (round = 0; unlikely(r == RESIZE_NO_MEMORY) && size <= PTRDIFF_MAX && reclaim_more(round, size); round++)
 		r = handle_resize(handle, size);
-	}
 	handles_balance();
 	process_hook_thread();
 	reports_poll();

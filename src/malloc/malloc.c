@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/fast.h"
+#include "malloc/guarded.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "page/limit.h"
@@ -48,23 +52,23 @@ void *bslab_calloc(size_t count, size_t size)
  * be copied at each size class, of which there are eight or more to a doubling. So it gets a quarter more, and is
  * copied three times to a doubling (as vectors grow; gperftools' do_realloc() does so at the first move already).
  */
-static size_t size_with_room(void *ptr, size_t old_size, size_t size)
+size_t size_with_room(void *ptr, size_t old_size, size_t size)
 {
 	size_t roomy = old_size + old_size / 4;
 
 	return ptr == thread_state.grown && size > old_size && size < roomy ? roomy : size;
 }
 
-static void *move_block(void *ptr, size_t old_size, size_t size, struct caller by)
+static void *move_block(void *ptr, size_t old_size, size_t size, struct caller by, bool no_retry)
 {
 	size_t roomy = size_with_room(ptr, old_size, size);
 	void *p = bslab_hot.small_limit ? malloc_quick(roomy) : malloc_medium_shared(roomy);
 	bool zeroed;
 
 	if (!is_object(p))
-		p = alloc_slow(&(struct alloc_request){roomy, 1, size, by, p != NULL}, &zeroed);
+		p = alloc_slow(&(struct alloc_request){.size = roomy, .align = 1, .asked = size, .by = by, .is_counted = p != NULL, .no_retry = no_retry}, &zeroed);
 	if (!p && roomy > size)
-		p = malloc_by(size, by, false);
+		p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, old_size < size ? old_size : size);
@@ -123,22 +127,24 @@ static void *resize_uncopied(page_desc_t d, void *ptr, size_t old_size, size_t s
 
 	if (a)
 		return size > PAGEBLOCK_SIZE ? large_resize(a, size) : NULL;
-	if (desc_class(d))
+	if (desc_class(d) || pool_of(d))
 		return NULL;
 	return run_resize(ptr, old_size, size) ? ptr : run_adopt(ptr, old_size, size);
 }
 
-static void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by)
+void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bool no_retry)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct sample *s = sampled_find(d);
 	void *p, *moved;
 
 	if (sampled_is_small(s))
-		return small_stays(old_size, size) ? ptr : move_block(ptr, old_size, size, by);
+		return small_stays(old_size, size) ? ptr : move_block(ptr, old_size, size, by, no_retry);
+	if (guarded_of(d))
+		return move_block(ptr, old_size, size, by, no_retry);
 	p = resize_uncopied(d, ptr, old_size, size);
 	if (!p) {
-		moved = move_block(ptr, old_size, size, by);
+		moved = move_block(ptr, old_size, size, by, no_retry);
 		if (moved)
 			return moved;
 		/* By now all that is free was given back: near a limit that may do. */
@@ -161,14 +167,17 @@ static force_inline bool realloc_stays(void *ptr, size_t size)
 
 static out_of_line void *realloc_slow(void *ptr, size_t size)
 {
-	size_t old_size = block_size(ptr, "realloc");
+	size_t old_size;
 	void *p;
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_realloc(ptr, size, CALLER(), false);
+	old_size = block_size(ptr, "realloc");
 	if (unlikely(!old_size || size > PTRDIFF_MAX)) {
 		errno = old_size ? ENOMEM : EINVAL;
 		return NULL;
 	}
-	p = realloc_live(ptr, old_size, size, CALLER());
+	p = realloc_live(ptr, old_size, size, CALLER(), false);
 	reports_poll();
 	return p;
 }
@@ -270,6 +279,10 @@ size_t bslab_malloc_usable_size(void *ptr)
 
 void free_sized_slow(void *ptr, size_t size)
 {
+	if (bslab_options.hardened) {
+		hardened_free_sized(ptr, size);
+		return;
+	}
 	bslab_free_aligned_sized(ptr, 1, size);
 }
 

@@ -7,12 +7,18 @@
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "bslab/bslab.h"
+#include "guarded/count.h"
+#include "guarded/pool.h"
 #include "handle/compact.h"
 #include "handle/handle.h"
+#include "heap/heap.h"
+#include "heap/pool.h"
 #include "large/large.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "malloc/shrinkers.h"
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/lock.h"
@@ -23,6 +29,7 @@
 #include "page/zone.h"
 #include "profile/sampler.h"
 #include "profile/samples.h"
+#include "profile/unwind.h"
 #include "slab/percpu.h"
 
 enum { NOT_BOOTED, BOOTING, BOOTED };
@@ -73,6 +80,8 @@ static void register_callbacks(void)
 	pthread_atfork(fork_prepare, fork_parent, fork_child);
 	if (pthread_key_create(&thread_key, thread_exit) == 0)
 		atomic_store_explicit(&thread_key_made, true, memory_order_release);
+	if (bslab_options.hardened)
+		hardened_at_exit();
 	if (bslab_options.stats)
 		atexit(stats_at_exit);
 	reports_start();
@@ -81,6 +90,8 @@ static void register_callbacks(void)
 static void boot(void)
 {
 	read_options();
+	if (bslab_options.hardened)
+		hardened_start();
 	percpu_boot();
 	limit_set(bslab_options.soft_limit, bslab_options.hard_limit);
 	if (bslab_options.reserve_size)
@@ -88,7 +99,9 @@ static void boot(void)
 	atomic_store(&boot_state, BOOTED);
 	if (bslab_options.check)
 		slow_path_force(SLOW_CHECK);
-	else
+	if (bslab_options.hardened)
+		slow_path_force(SLOW_HARDENED);
+	if (!bslab_options.check && !bslab_options.hardened)
 		slow_path_allow(SLOW_CHECK);
 	register_callbacks();
 }
@@ -137,36 +150,51 @@ void process_hook_thread(void)
 
 /*
  * Every lock, in the order in which a thread may hold them, so that the child
- * finds no structure half changed. Sheaves that other threads had detached are
+ * finds no structure half changed; but for those of what is off, whose pages would
+ * be copied for nothing. Sheaves that other threads had detached are
  * lost to the child: a few objects each.
  */
 static void locks_prepare(void)
 {
 	lock_count_up();
+	heap_fork_prepare();
+	pool_fork_prepare();
+	shrinkers_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
 	handles_fork_prepare();
+	if (bslab_options.hardened)
+		hardened_fork_prepare();
 	large_fork_prepare();
 	pages_fork_prepare();
 	zone_fork_prepare();
 	map_fork_prepare();
 	profile_fork_prepare();
 	samples_fork_prepare();
+	if (guarded_is_on())
+		guarded_pool_fork_prepare();
 	boot_fork_prepare();
 }
 
 static void fork_done(bool child)
 {
 	boot_fork_done(child);
+	if (guarded_is_on())
+		guarded_pool_fork_done(child);
 	samples_fork_done(child);
 	profile_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);
 	pages_fork_done(child);
 	large_fork_done(child);
+	if (bslab_options.hardened)
+		hardened_fork_done(child);
 	handles_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
+	shrinkers_fork_done(child);
+	pool_fork_done(child);
+	heap_fork_done(child);
 	if (child)
 		compact_fork_child();
 	lock_count_down();
@@ -187,6 +215,7 @@ static void fork_parent(void)
 {
 	if (!thread_state.fork_alone)
 		fork_done(false);
+	pools_populate();
 	reports_poll();
 }
 
@@ -198,6 +227,8 @@ static void fork_child(void)
 		fork_done(true);
 	if (sampler_interval())
 		sampler_fork_child();
+	if (!thread_state.in_profile)
+		unwind_fork_child();
 }
 
 const char *bslab_index_mode(void)

@@ -7,6 +7,7 @@
 
 #include "base/probe.h"
 #include "bslab/profile.h"
+#include "malloc/guarded.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
 #include "os/lock.h"
@@ -36,7 +37,7 @@ static struct sample *sample_take(size_t size, size_t counted, const struct call
 
 	thread_state.in_profile = true;
 	if (interval) /* stopped meanwhile */
-		s = sample_create(pc, unwind(by, pc), size, counted, interval);
+		s = sample_create(pc, unwind(by, 0, pc), size, counted, interval);
 	thread_state.in_profile = false;
 	return s;
 }
@@ -191,14 +192,15 @@ static bool pinning_measure(struct pinning *p)
 /* --- calls -------------------------------------------------------------------------------------- */
 
 /*
- * Nobody waits for who looks for the unwinder: that calls dlopen(), whose lock the one that waits may hold, and
+ * Nobody waits for who looks for the unwinder: that calls dlsym(), whose lock the one that waits may hold, and
  * which the child of a fork would wait for in vain.
  */
-static bool get_ready(void)
+bool profile_get_ready(void)
 {
 	if (!samples_init())
 		return false;
 	unwind_setup(bslab_options.profile_frames);
+	symbols_setup();
 	return true;
 }
 
@@ -212,7 +214,11 @@ int bslab_profile_start(size_t interval)
 		return -1;
 	}
 	process_boot();
-	if (!get_ready()) {
+	if (bslab_options.hardened) { /* its blocks have no place for a sample */
+		errno = ENOTSUP;
+		return -1;
+	}
+	if (!profile_get_ready()) {
 		errno = ENOMEM;
 		return -1;
 	}
@@ -365,23 +371,25 @@ static void dump_at_exit(void)
 }
 
 /*
- * Not at the first malloc, as everything else: that may be the loader's own, and the unwinder is looked for by dlopen().
+ * Not at the first malloc, as everything else: that may be the loader's own, and the unwinder is looked for by dlsym().
  * A process without the option finds that in its environment and pays for no more.
  */
 static void __attribute__((constructor)) start_by_option(void)
 {
 	const char *conf = os_env("BSLAB_CONF");
 
-	while (conf && *conf && !starts_with(conf, "profile="))
+	while (conf && *conf && !starts_with(conf, "profile=") && !starts_with(conf, "guarded="))
 		conf++;
 	if (!conf || !*conf)
 		return;
 	process_boot();
+	if (bslab_options.guarded_interval)
+		guarded_start(bslab_options.guarded_interval);
 	if (!bslab_options.profile_interval)
 		return;
 	starter = os_pid();
 	if (bslab_profile_start(bslab_options.profile_interval) == 0)
 		atexit(dump_at_exit);
 	else
-		bug_say("profile: no memory for its tables");
+		bug_say("profile: %s", bslab_options.hardened ? "not in the hardened mode" : "no memory for its tables");
 }

@@ -59,10 +59,11 @@ struct job {
 static struct job *job_create(void)
 {
 	struct job *j = os_map(sizeof *j);
-	struct heap_report *r = &j->report;
+	struct heap_report *r;
 
 	if (!j)
 		return NULL;
+	r = &j->report;
 	report_take(r);
 	r->nr_reclaims = counts.nr_reclaims;
 	r->nr_failures = counts.nr_failures;

@@ -5,12 +5,19 @@
 #include "base/probe.h"
 #include "handle/compact.h"
 #include "handle/handle.h"
+#include "heap/heap.h"
+#include "heap/pool.h"
 #include "large/large.h"
+#include "malloc/clear.h"
 #include "malloc/fast.h"
+#include "malloc/guarded.h"
+#include "malloc/hardened.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
+#include "malloc/shrinkers.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "page/limit.h"
 #include "page/runs.h"
@@ -18,6 +25,7 @@
 #include "profile/sampler.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
+#include "slab/typed.h"
 
 /* --- page runs --------------------------------------------------------------------- */
 
@@ -35,11 +43,15 @@ static void *run_of_size(size_t size, size_t align, unsigned flags, bool *zeroed
 
 /* --- allocation of any size ---------------------------------------------------------- */
 
-static void *alloc_once(size_t size, size_t align, unsigned flags, bool *zeroed)
+/* size: what the request is rounded to. */
+static void *alloc_once(const struct alloc_request *r, size_t size, unsigned flags, bool *zeroed)
 {
+	size_t align = r->align;
 	struct kmem_cache *c;
 
-	*zeroed = false;
+	*zeroed = bslab_options.hardened;
+	if (unlikely(bslab_options.hardened))
+		return hardened_alloc(r, flags);
 	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE) {
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
@@ -65,12 +77,15 @@ size_t reclaim(size_t nr_keep)
 
 	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
+	heaps_shrink();
 	percpu_drain();
 	handles_drain();
 	handles_reclaim();
+	if (unlikely(bslab_options.hardened))
+		hardened_drain();
 	runs_drain();
 	large_drain();
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
 
 		if (!c)
@@ -87,10 +102,28 @@ size_t reclaim(size_t nr_keep)
 
 void reclaim_if_due(void)
 {
-	if (unlikely(limit_take_reclaim())) {
+	size_t excess;
+
+	if (likely(!limit_take_reclaim()))
+		return;
+	reclaim(0);
+	excess = limit_excess();
+	if (excess && shrinkers_run(excess))
 		reclaim(0);
-		limit_reclaimed();
-	}
+	limit_reclaimed();
+}
+
+/* Less than this frees objects, but hardly a page. */
+#define MIN_SHRINK (256 * KIB)
+/* As often as they give something: objects take more than their size, and what is given may stand among what is not. */
+#define MAX_SHRINK_ROUNDS 16
+
+bool reclaim_more(unsigned round, size_t size)
+{
+	if (round > MAX_SHRINK_ROUNDS || (round && !shrinkers_run(max_size(size, MIN_SHRINK))))
+		return false;
+	reclaim(0);
+	return true;
 }
 
 /* --- whether the fast paths may be taken -------------------------------------------------- */
@@ -108,6 +141,7 @@ static void slow_reasons_apply(void)
 	do {
 		r = atomic_load(&slow_reasons);
 		sampler_allow_medium(r == SLOW_PROFILE);
+		guarded_allow_medium(r == SLOW_GUARDED);
 		__atomic_store_n(&bslab_hot.small_limit, r ? 0 : SMALL_MAX + 1, __ATOMIC_SEQ_CST);
 	} while (atomic_load(&slow_reasons) != r);
 }
@@ -138,34 +172,36 @@ void perturb_set(int byte)
 
 /* --- slow paths of malloc and its kin ---------------------------------------------------------- */
 
-/* Beyond any address space: not worth a reclaim. */
-#define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
+static size_t size_of_block(size_t size, size_t align)
+{
+	size += !size; /* a block of its own, at any alignment */
+	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
+	return align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX ? align_up(size, align) : size;
+}
 
 void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 {
-	size_t size = r->size, align = r->align;
+	size_t size = size_of_block(r->size, r->align);
 	void *p = NULL;
+	unsigned round;
 
 	process_boot();
-	reclaim_if_due();
-	size += !size; /* a block of its own, at any alignment */
-	/* Class sizes are naturally aligned, so a size that is a multiple of the alignment is enough. */
-	if (align > 8 && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX)
-		size = align_up(size, align);
-	if (likely(size <= MAX_REQUEST && align <= MAX_REQUEST)) {
-		if (unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
+	if (likely(!r->no_retry))
+		reclaim_if_due();
+	if (likely(size <= MAX_REQUEST && r->align <= MAX_REQUEST)) {
+		if (unlikely(guarded_is_on()) && !r->is_counted && guarded_hits() && (p = guarded_alloc(r, zeroed)))
+			size = r->asked; /* what stands behind that is not to be written */
+		if (!p && unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))
 			p = sampled_alloc(r, size, zeroed);
 		if (likely(!p))
-			p = alloc_once(size, align, 0, zeroed);
-		if (unlikely(!p)) {
-			reclaim(0);
-			p = alloc_once(size, align, PAGES_HIGHATOMIC, zeroed);
-		}
+			p = alloc_once(r, size, r->pages_flags, zeroed);
+		for (round = 0; unlikely(!p && !r->no_retry) && reclaim_more(round, size); round++)
+			p = alloc_once(r, size, PAGES_HIGHATOMIC | r->pages_flags, zeroed);
 	}
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p)) {
-		PROBE(alloc_fail, r->size, align);
+		PROBE(alloc_fail, r->size, r->align);
 		atomic_fetch_add_explicit(&counts.nr_failures, 1, memory_order_relaxed);
 		errno = ENOMEM;
 	} else if (unlikely(atomic_load_explicit(&perturb, memory_order_relaxed))) {
@@ -175,25 +211,40 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	return p;
 }
 
-static out_of_line void *malloc_rest(size_t size, bool is_counted)
+out_of_line void *malloc_rest(size_t size)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER()}, &zeroed);
+}
+
+void *malloc_counted(size_t size)
+{
+	bool zeroed;
+
+	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = true}, &zeroed);
 }
 
 void *malloc_slow(size_t size)
 {
 	void *obj;
 
-	if (unlikely(size > SMALL_MAX || !sampler_passes(size)))
-		return malloc_rest(size, false);
+	if (guarded_passes()) {
+		obj = malloc_guarded_medium(size);
+		return likely(is_object(obj)) ? obj : malloc_counted(size);
+	}
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
+	if (unlikely(!sampler_passes(size)))
+		return malloc_rest(size);
 	obj = malloc_small(size);
-	return likely(obj != NULL) ? obj : malloc_rest(size, true);
+	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
 
 void *malloc_medium_shared(size_t size)
 {
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
 	return malloc_medium(size);
 }
 
@@ -201,21 +252,26 @@ void *malloc_by(size_t size, struct caller by, bool is_counted)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, 1, size, by, is_counted}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .is_counted = is_counted}, &zeroed);
 }
 
 static out_of_line void *calloc_rest(size_t size, bool is_counted)
 {
 	bool zeroed = false;
-	void *p = alloc_slow(&(struct alloc_request){size, 1, size, CALLER(), is_counted}, &zeroed);
+	void *p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = is_counted}, &zeroed);
 
-	return p && !zeroed ? memset(p, 0, size) : p;
+	if (p && !zeroed)
+		block_clear(p, size);
+	return p;
 }
 
 void *calloc_slow(size_t size)
 {
-	void *obj = malloc_medium_shared(size);
+	void *obj;
 
+	if (bslab_options.hardened)
+		return hardened_malloc(size);
+	obj = malloc_medium_shared(size);
 	return likely(is_object(obj)) ? memset(obj, 0, size) : calloc_rest(size, obj != NULL);
 }
 
@@ -228,7 +284,7 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 {
 	bool zeroed;
 
-	return alloc_slow(&(struct alloc_request){size, align, size, by, false}, &zeroed);
+	return alloc_slow(&(struct alloc_request){.size = size, .align = align, .asked = size, .by = by}, &zeroed);
 }
 
 int posix_memalign_slow(void **ptr, size_t size, size_t align)
@@ -296,16 +352,38 @@ static bool free_large(page_desc_t d, void *ptr)
 	return true;
 }
 
+/* No lock, no system call, and no report that is due either: whoever may not wait for memory may give it back. */
+void free_reserved(page_desc_t d, void *ptr)
+{
+	struct pool *p = pool_of(d);
+
+	if (!p->is_mallocs)
+		report_pointer(ptr, "free");
+	else if (pool_give(p, ptr) != POOL_GOOD)
+		bug_caller("invalid free of %p: freed before, or inside a block of %z bytes of a NOWAIT pool", ptr, p->size);
+}
+
 void free_slow(void *ptr)
 {
 	page_desc_t d;
 
 	if (!ptr)
 		return;
+	if (unlikely(bslab_options.hardened)) {
+		hardened_free(ptr);
+		return;
+	}
 	d = map_lookup((uintptr_t)ptr);
+	if (unlikely(guarded_of(d) != NULL)) {
+		guarded_free(d, ptr);
+		return;
+	}
 	if (desc_class(d)) {
 		free_slab_object(d, ptr);
 		process_hook_thread();
+	} else if (pool_of(d)) {
+		free_reserved(d, ptr);
+		return;
 	} else if (!free_run(d, ptr) && !free_large(d, ptr) && !sampled_free(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
@@ -339,8 +417,28 @@ void report_pointer(void *ptr, const char *what)
 		report_interior(ptr, what, (size_t)desc_number(d) << PAGE_SHIFT, page);
 		return;
 	}
+	if (desc_type(d) == PAGE_RUN_HOT) {
+		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
+		return;
+	}
 	if (sampled_of(d)) {
 		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
+		return;
+	}
+	if (desc_type(d) == PAGE_FOLIO && !desc_class(d)) {
+		bug_caller("invalid %s of %p: in a run of pages at %p", what, ptr, (void *)page);
+		return;
+	}
+	if (pool_of(d)) {
+		bug_caller("invalid %s of %p: an element of pool '%s'", what, ptr, pool_of(d)->name);
+		return;
+	}
+	if (heap_of(d)) {
+		bug_caller("invalid %s of %p: a block of heap '%s'", what, ptr, heap_of(d)->name);
+		return;
+	}
+	if (desc_cache(d) >= NR_CLASSES) {
+		bug_caller("invalid %s of %p: an object of cache '%s'", what, ptr, slab_of(d)->cache->typed->name);
 		return;
 	}
 	a = large_find(addr);
@@ -354,11 +452,21 @@ void report_pointer(void *ptr, const char *what)
 		bug_caller("invalid %s of %p: not a pointer from bslab", what, ptr);
 }
 
+bool is_reserved(page_desc_t d, const void *ptr)
+{
+	const struct pool *p = pool_of(d);
+
+	return p && p->is_mallocs && ((uintptr_t)ptr - p->base) % p->size == 0;
+}
+
 size_t block_size(void *ptr, const char *what)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct vm_area *a = large_block(d, ptr);
+	size_t size;
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_size(ptr, what, &size) ? size : 0;
 	if (desc_class(d)) {
 		struct slab *s = slab_of(d);
 
@@ -373,6 +481,10 @@ size_t block_size(void *ptr, const char *what)
 			return s->cache->size;
 		}
 	}
+	if (is_reserved(d, ptr))
+		return pool_of(d)->size;
+	if (guarded_of(d))
+		return guarded_size(d, ptr, what, &size) ? size : 0;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return (size_t)desc_number(d) << PAGE_SHIFT;
 	if (a)
@@ -383,20 +495,35 @@ size_t block_size(void *ptr, const char *what)
 	return 0;
 }
 
+void report_size(void *ptr, size_t size, size_t align, size_t have)
+{
+	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
+}
+
+void report_alignment(void *ptr, size_t align)
+{
+	bug_caller("sized free of %p: %z is no alignment", ptr, align);
+}
+
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
-	size_t have = block_size(ptr, "free"), want;
+	size_t have, want;
+	bool is_exact; /* a class for each size */
 
+	if (unlikely(bslab_options.hardened))
+		return hardened_size_is_right(ptr, size, align);
+	have = block_size(ptr, "free");
 	if (!have)
 		return false;
 	if (!is_power_of_2(align)) {
-		bug_caller("sized free of %p: %z is no alignment", ptr, align);
+		report_alignment(ptr, align);
 		return false;
 	}
 	want = align > 16 ? align_up(size + !size, align) : size;
+	is_exact = desc_class(map_lookup((uintptr_t)ptr)) && have > 16;
 	/* realloc() leaves a small block in place down to half its size. */
-	if (size <= have && (want >= have / 2 || have <= 16 || have > SMALL_MAX) && (uintptr_t)ptr % align == 0)
+	if (size <= have && (want >= have / 2 || !is_exact) && (uintptr_t)ptr % align == 0)
 		return true;
-	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
+	report_size(ptr, size, align, have);
 	return false;
 }

@@ -8,6 +8,7 @@
 #include "malloc/reports.h"
 #include "malloc/internal.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "page/limit.h"
 
@@ -116,13 +117,15 @@ int bslab_mallopt(int param, int value)
 	case M_MMAP_THRESHOLD:
 		if (value < 0)
 			return 0;
-		bslab_options.large_size = max_size((size_t)value, PAGEBLOCK_SIZE);
+		if (!bslab_options.hardened) /* where each large block is a mapping */
+			bslab_options.large_size = max_size((size_t)value, PAGEBLOCK_SIZE);
 		return 1;
 	case M_CHECK_ACTION:
 		bug_set_fatal(value & 2);
 		return 1;
 	case M_PERTURB:
-		perturb_set(value & 0xff);
+		if (!bslab_options.hardened) /* where all that is new, or free, reads as zero */
+			perturb_set(value & 0xff);
 		return 1;
 	case M_MXFAST:
 	case M_TOP_PAD:

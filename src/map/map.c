@@ -89,13 +89,49 @@ struct pageblock *map_pageblock(uintptr_t addr)
 	return &s->block[(addr >> PAGEBLOCK_SHIFT) % SECTION_BLOCKS];
 }
 
-void map_set_range(uintptr_t addr, size_t nr_pages, page_desc_t desc)
+/* Pages of a range that are described in its first page's section. */
+static size_t nr_in_section(uintptr_t addr, size_t nr_pages)
 {
-	_Atomic page_desc_t *slot = map_slot(addr);
+	return min_size(nr_pages, SECTION_PAGES - (addr >> PAGE_SHIFT) % SECTION_PAGES);
+}
+
+static void set_in_section(_Atomic page_desc_t *slot, size_t nr_pages, page_desc_t desc)
+{
 	size_t i;
 
 	for (i = 0; i < nr_pages; i++)
 		atomic_store_explicit(&slot[i], desc, memory_order_relaxed);
+}
+
+void map_set_range(uintptr_t addr, size_t nr_pages, page_desc_t desc)
+{
+	size_t n;
+
+	for (; nr_pages; nr_pages -= n, addr += n << PAGE_SHIFT) {
+		n = nr_in_section(addr, nr_pages);
+		set_in_section(map_slot(addr), n, desc);
+	}
+}
+
+/* Those whose page of descriptors has others in it are written; the kernel takes the rest, which read as zero then. */
+static void clear_in_section(_Atomic page_desc_t *slot, size_t nr_pages)
+{
+	uintptr_t from = align_up((uintptr_t)slot, os_page_size());
+	uintptr_t to = align_down((uintptr_t)(slot + nr_pages), os_page_size());
+
+	set_in_section(slot, nr_pages, 0);
+	if (from < to)
+		os_purge((void *)from, to - from);
+}
+
+void map_clear_range(uintptr_t addr, size_t nr_pages)
+{
+	size_t n;
+
+	for (; nr_pages; nr_pages -= n, addr += n << PAGE_SHIFT) {
+		n = nr_in_section(addr, nr_pages);
+		clear_in_section(map_slot(addr), n);
+	}
 }
 
 size_t map_reserved(void)

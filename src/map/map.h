@@ -22,6 +22,11 @@
  *        slab:     | struct slab * (48 bits)   | 0 (8)    | class (8) |
  *        others:   | pointer or fields (48)    | type (8) | 0     (8) |
  *
+ *    Slabs of typed caches are among the others, so that free() does not take
+ *    their objects: their type is the cache's number (slab/typed.h). In the
+ *    hardened mode malloc's slabs are among them, too, so that each free of an
+ *    object comes to the slow path and is checked.
+ *
  * 4. Sections are never removed, descriptors are read without a lock. Whoever
  *    owns a page writes its descriptor; it has to be written before the page is
  *    handed to anyone and cleared before the page is freed.
@@ -40,8 +45,15 @@ enum page_type {
 	PAGE_RUN_BODY, /* other pages of a run: distance to its head */
 	PAGE_RUN_HOT,  /* head of a run that is free and kept whole: number of pages */
 	PAGE_LARGE,    /* head of a large block: struct vm_area */
+	PAGE_GUARD,    /* before or behind a slab or a run in the hardened mode: how it traps (page/guard.h) */
+	PAGE_OBJECTS,  /* of a slab in the hardened mode: struct slab */
 	PAGE_SAMPLED,  /* head of a run, or of pages for one small object, that the profile knows: struct sample */
+	PAGE_GUARDED,  /* of a guarded block, live or freed, in the pool: struct guarded_slot */
+	PAGE_FOLIO,    /* head of a run that a program counts references of: page/folio.h */
+	PAGE_HEAP,     /* every page of a library's heap, of a large block its first: struct chunk */
+	PAGE_POOL,     /* every page of a pool's elements: struct pool */
 	PAGE_HANDLE,   /* every page of a slab whose objects have handles: struct handle_slab */
+	PAGE_TYPED = 134, /* from here on the number of a typed cache, behind those of the size classes: struct slab */
 };
 
 struct pageblock;
@@ -88,6 +100,12 @@ static force_inline const uint8_t *map_class_byte(uintptr_t addr)
 	return byte;
 }
 
+/* The same for a typed cache's free(): class and type in one load, to be compared with desc_tag(). */
+static force_inline const uint16_t *map_tag(uintptr_t addr)
+{
+	return (const uint16_t *)map_class_byte(addr);
+}
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the class is the first byte of a descriptor");
 
 /*
@@ -106,7 +124,10 @@ static force_inline void map_set(uintptr_t addr, page_desc_t desc)
 	atomic_store_explicit(map_slot(addr), desc, memory_order_relaxed);
 }
 
+/* Of any length; its sections have to be there. */
 void map_set_range(uintptr_t addr, size_t nr_pages, page_desc_t desc);
+/* The same with 0, and descriptors that take whole pages give them back. */
+void map_clear_range(uintptr_t addr, size_t nr_pages);
 
 static force_inline unsigned desc_class(page_desc_t d)
 {
@@ -116,6 +137,18 @@ static force_inline unsigned desc_class(page_desc_t d)
 static force_inline enum page_type desc_type(page_desc_t d)
 {
 	return (enum page_type)((d >> 8) & 0xff);
+}
+
+/* The number of the cache whose slab the page is in, malloc's or typed; 0: no slab's. */
+static force_inline unsigned desc_cache(page_desc_t d)
+{
+	return desc_class(d) ? desc_class(d) : desc_type(d) >= PAGE_TYPED ? (unsigned)desc_type(d) : 0;
+}
+
+/* The low 16 bits of the descriptors of a cache's slabs. */
+static force_inline unsigned desc_tag(unsigned cache)
+{
+	return cache < PAGE_TYPED ? cache : cache << 8;
 }
 
 static force_inline void *desc_pointer(page_desc_t d)

@@ -29,6 +29,7 @@ enum pageblock_state {
 	PAGEBLOCK_BUDDY,
 	PAGEBLOCK_LARGE,
 	PAGEBLOCK_ISOLATE,
+	PAGEBLOCK_DEVICE, /* of a heap in memory that the program brought: heap/device.h */
 };
 
 /*

@@ -153,6 +153,11 @@ void bug_caller(const char *format, ...)
 	va_start(args, format);
 	say_list(format, &args);
 	va_end(args);
+	bug_end();
+}
+
+void bug_end(void)
+{
 	if (!atomic_load_explicit(&caller_faults_warn, memory_order_relaxed))
 		abort();
 }

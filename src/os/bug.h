@@ -16,6 +16,8 @@ void bug_say(const char *format, ...);
 void bug_abort(const char *format, ...) __attribute__((noreturn, cold));
 /* The fault of a caller: aborts, or only says so where bug_set_fatal(false) was called. */
 void bug_caller(const char *format, ...) __attribute__((cold));
+/* The end of more than one line of such a fault, said by bug_say(): aborts or goes on as bug_caller() would. */
+void bug_end(void);
 void bug_set_fatal(bool fatal);
 /* Formats into buf (always terminated when size > 0); returns the length that it took. */
 size_t bug_format(char *buf, size_t size, const char *format, ...);

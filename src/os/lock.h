@@ -8,18 +8,21 @@
  * Debug builds check it: a thread that takes a lock of a rank at or below one
  * that it holds dies with a line that names both.
  *
- *   2 thread     list of threads, buddies in use and orphaned buddies
- *   3 cache      one kmem_cache's partial list; one handle cache's slabs
- *   4 barn       one kmem_cache's full and empty sheaves
- *   5 large      list of large blocks, and those kept after their free
- *   6 runs       the runs that one buddy keeps
- *   7 buddy      one buddy's free areas and its pageblocks
- *   8 adopter    the buddy that adopts another's blocks (under the thread lock)
- *   9 zone       free pageblocks of all regions
- *  10 map        sections coming into being
- *  11 profile    samples and their stacks; whether the profile is on
- *  12 handles    the table of handles
- *  13 meta       boot allocator and pools of metadata
+ *   1 heaps      list of libraries' heaps, of pools
+ *   2 heap       one library's heap
+ *   3 thread     list of threads, buddies in use and orphaned buddies
+ *   4 caches     making and end of kmem_caches
+ *   5 cache      one kmem_cache's partial list; one handle cache's slabs
+ *   6 barn       one kmem_cache's full and empty sheaves
+ *   7 large      list of large blocks, and those kept after their free
+ *   8 runs       the runs that one buddy keeps
+ *   9 buddy      one buddy's free areas and its pageblocks
+ *  10 adopter    the buddy that adopts another's blocks (under the thread lock)
+ *  11 zone       free pageblocks of all regions
+ *  12 map        sections coming into being
+ *  13 profile    samples and their stacks; whether the profile is on
+ *  14 handles    the table of handles
+ *  15 meta       boot allocator and pools of metadata
  */
 #ifndef BSLAB_LOCK_H
 #define BSLAB_LOCK_H
@@ -27,7 +30,10 @@
 #include "os/thread.h"
 
 enum lock_rank {
-	RANK_THREAD = 2,
+	RANK_HEAPS = 1,
+	RANK_HEAP,
+	RANK_THREAD,
+	RANK_CACHES,
 	RANK_CACHE,
 	RANK_BARN,
 	RANK_LARGE,

@@ -12,8 +12,10 @@ const struct options bslab_option_defaults = {
     .index = INDEX_AUTO,
     .huge = true,
     .guard = true,
+    .merge = true,
     .region_size = GIB,
     .dirty_size = MIB,
+    .quarantine_size = QUARANTINE_SIZE,
     .large_size = 256 * MIB,
 };
 
@@ -114,13 +116,13 @@ static bool parse_text(struct token t, struct option_text *value)
 }
 
 /* on, off, or the mean distance of samples. */
-static bool parse_profile(struct token t, size_t *interval)
+static bool parse_interval(struct token t, size_t usual, size_t max, size_t *interval)
 {
 	if (token_is(t, "on") || token_is(t, "off")) {
-		*interval = t.len == 2 ? PROFILE_INTERVAL : 0;
+		*interval = t.len == 2 ? usual : 0;
 		return true;
 	}
-	return parse_size(t, 1, MAX_PROFILE_INTERVAL, interval);
+	return parse_size(t, 1, max, interval);
 }
 
 static bool parse_value(struct options *o, struct token key, struct token value, bool *known)
@@ -146,6 +148,12 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 		return parse_bool(value, &o->huge);
 	if (token_is(key, "guard"))
 		return parse_bool(value, &o->guard);
+	if (token_is(key, "merge"))
+		return parse_bool(value, &o->merge);
+	if (token_is(key, "hardened"))
+		return parse_bool(value, &o->hardened);
+	if (token_is(key, "quarantine"))
+		return parse_size(value, 0, GIB, &o->quarantine_size);
 	if (token_is(key, "stats"))
 		return parse_bool(value, &o->stats);
 	if (token_is(key, "report"))
@@ -155,7 +163,9 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 	if (token_is(key, "report_signal"))
 		return parse_signal(value, &o->report_signal);
 	if (token_is(key, "profile"))
-		return parse_profile(value, &o->profile_interval);
+		return parse_interval(value, PROFILE_INTERVAL, MAX_PROFILE_INTERVAL, &o->profile_interval);
+	if (token_is(key, "guarded"))
+		return parse_interval(value, GUARDED_INTERVAL, MAX_GUARDED_INTERVAL, &o->guarded_interval);
 	if (token_is(key, "profile_to"))
 		return parse_text(value, &o->profile_to);
 	if (token_is(key, "profile_unwind")) {

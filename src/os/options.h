@@ -12,6 +12,9 @@ enum index_mode {
 	INDEX_THREAD, /* per thread, without rseq */
 };
 
+#define GUARDED_INTERVAL 20000 /* where none is given */
+#define MAX_GUARDED_INTERVAL ((size_t)1 << 30)
+#define QUARANTINE_SIZE (128 * KIB) /* where none is given */
 #define PROFILE_INTERVAL (512 * KIB) /* where none is given */
 #define MAX_PROFILE_INTERVAL GIB
 
@@ -27,15 +30,19 @@ struct options {
 	bool check;	     /* every free goes to its slab at once and is checked against the bitmap */
 	bool huge;	     /* huge pages where they are worth it: page/huge.h */
 	bool guard;	     /* guard pages around own mappings */
+	bool merge;	     /* typed caches of like geometry share slabs */
+	bool hardened;	     /* the hardened mode; slab/hardened.h */
 	bool stats;	     /* malloc_stats() at exit */
 	size_t region_size;  /* bytes reserved at a time */
 	size_t dirty_size;   /* bytes of free dirty memory that are always kept */
+	size_t quarantine_size; /* hardened: bytes of freed objects that wait before they serve again */
 	size_t reserve_size; /* bytes of the HIGHATOMIC reserve */
 	size_t large_size;   /* from here on a block is a mapping of its own */
 	size_t soft_limit, hard_limit; /* bytes of the heap, 0: none; see page/limit.h */
 	struct option_text report, report_to; /* WHAT[:FORMAT], and the file; for the api floor to read */
 	int report_signal;   /* 0: at exit */
 	size_t profile_interval; /* mean bytes from one sample to the next; 0: no profile at start */
+	size_t guarded_interval; /* mean number of allocations from one that is guarded to the next; 0: none is */
 	struct option_text profile_to; /* the file of the profile at exit */
 	bool profile_frames; /* profile_unwind=frames: by frame pointers only */
 };

@@ -12,6 +12,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -112,16 +113,42 @@ int os_purge(void *addr, size_t size)
 	return advise(addr, size, MADV_DONTNEED);
 }
 
+bool os_count_resident(const void *addr, size_t size, size_t *nr_resident)
+{
+	unsigned char pages[PAGEBLOCK_PAGES];
+	size_t i, n = 0, nr_pages = size / os_page_size();
+
+	if (nr_pages > sizeof pages || SYS(SYS_mincore, addr, size, pages, 0, 0, 0) != 0)
+		return false;
+	for (i = 0; i < nr_pages; i++)
+		n += pages[i] & 1;
+	*nr_resident = n;
+	return true;
+}
+
 int os_populate(void *addr, size_t size)
 {
 	return advise(addr, size, MADV_POPULATE_WRITE);
 }
 
+int os_lock(void *addr, size_t size)
+{
+	return (int)SYS(SYS_mlock, addr, size, 0, 0, 0, 0);
+}
+
+int os_unlock(void *addr, size_t size)
+{
+	return (int)SYS(SYS_munlock, addr, size, 0, 0, 0, 0);
+}
+
+int os_guard_hard(void *addr, size_t size)
+{
+	return (int)SYS(SYS_mprotect, addr, size, PROT_NONE, 0, 0, 0);
+}
+
 int os_guard(void *addr, size_t size)
 {
-	if (advise(addr, size, MADV_GUARD_INSTALL) == 0)
-		return 0;
-	return (int)SYS(SYS_mprotect, addr, size, PROT_NONE, 0, 0, 0);
+	return advise(addr, size, MADV_GUARD_INSTALL) == 0 ? 0 : os_guard_hard(addr, size);
 }
 
 int os_unguard(void *addr, size_t size)
@@ -130,6 +157,68 @@ int os_unguard(void *addr, size_t size)
 	int ret = advise(addr, size, MADV_GUARD_REMOVE);
 
 	return ret && ret != -EINVAL ? ret : os_commit(addr, size);
+}
+
+enum answer { UNKNOWN, NO, YES };
+
+/*
+ * Emulators say yes to advice that they do not know: a page that was guarded has to read as zero afterwards. Locked memory
+ * refuses markers, and lets them be removed: nothing is known then, nor is it without memory.
+ */
+static enum answer markers_work(void)
+{
+	size_t size = os_page_size();
+	volatile char *page = os_map(size);
+	enum answer answer = UNKNOWN;
+
+	if (!page)
+		return UNKNOWN;
+	*page = 1;
+	if (advise((void *)page, size, MADV_GUARD_INSTALL) == 0)
+		answer = advise((void *)page, size, MADV_GUARD_REMOVE) == 0 && *page == 0 ? YES : NO;
+	else if (advise((void *)page, size, MADV_GUARD_REMOVE) != 0)
+		answer = NO;
+	os_unmap((void *)page, size);
+	return answer;
+}
+
+/* What was found out first counts. */
+static bool has_markers(void)
+{
+	static _Atomic int known = UNKNOWN;
+	int k = atomic_load_explicit(&known, memory_order_relaxed), unknown = UNKNOWN;
+
+	if (unlikely(k == UNKNOWN)) {
+		k = markers_work();
+		if (k != UNKNOWN && !atomic_compare_exchange_strong(&known, &unknown, k))
+			k = unknown;
+	}
+	return k == YES;
+}
+
+int os_guard_light(void *addr, size_t size)
+{
+	return has_markers() ? advise(addr, size, MADV_GUARD_INSTALL) : -EINVAL;
+}
+
+int os_open_guard(void *addr, size_t size, enum guard_kind kind)
+{
+	switch (kind) {
+	case GUARD_LIGHT:
+		return advise(addr, size, MADV_GUARD_REMOVE);
+	case GUARD_HARD:
+		return os_commit(addr, size);
+	default:
+		return 0;
+	}
+}
+
+int os_seal(void *addr, size_t size)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+	long ret = SYS(SYS_mmap, addr, size, PROT_NONE, flags, -1, 0);
+
+	return ret == (long)addr ? 0 : (int)ret;
 }
 
 void os_no_huge_pages(void *addr, size_t size)
@@ -320,6 +409,31 @@ uint64_t os_random_seed(void)
 }
 
 /*
+ * Early at boot, or where the call is refused. The loader's random bytes are the canary of stacks and the key of jmp_buf as
+ * well: folded, so that whoever gets to know the one does not know the other.
+ */
+static uint64_t random_fallback(void)
+{
+	const uint64_t *random = (const uint64_t *)getauxval(AT_RANDOM);
+	uint64_t bits[2] = {os_clock_us(), os_pid()};
+	unsigned __int128 x;
+
+	if (random)
+		__builtin_memcpy(bits, random, sizeof bits);
+	x = (unsigned __int128)(bits[0] ^ os_wall_clock_ns()) * (bits[1] ^ (uintptr_t)bits << 16 ^ 1);
+	return (uint64_t)x ^ (uint64_t)(x >> 64);
+}
+
+uint64_t os_random(void)
+{
+	uint64_t number;
+
+	if (SYS(SYS_getrandom, &number, sizeof number, GRND_NONBLOCK, 0, 0, 0) == sizeof number)
+		return number;
+	return random_fallback();
+}
+
+/*
  * rt_sigprocmask(2) reads the new mask, if there is one, before it looks at what to do with it: EFAULT where it cannot be
  * read, EINVAL for a way that does not exist (abseil's AddressIsReadable() asks so).
  */
@@ -353,9 +467,21 @@ void os_yield(void)
 	SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
+void os_sleep_ms(unsigned ms)
+{
+	struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	SYS(SYS_nanosleep, &span, 0, 0, 0, 0, 0);
+}
+
 unsigned os_pid(void)
 {
 	return (unsigned)SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+unsigned os_thread_id(void)
+{
+	return (unsigned)SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }
 
 /* Linux takes from `left` what was waited for. */

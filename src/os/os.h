@@ -32,11 +32,29 @@ void *os_move_pages(void *addr, size_t size);
 
 /* Gives the pages back: they read as zero afterwards. */
 int os_purge(void *addr, size_t size);
+/*
+ * How many pages of a range of at most a pageblock are resident; false when the kernel does not say. A hint: pages that
+ * were swapped out do not count, and are not zero.
+ */
+bool os_count_resident(const void *addr, size_t size, size_t *nr_resident);
 /* Faults the pages in at once, writable. */
 int os_populate(void *addr, size_t size);
+/* Keeps the pages resident (mlock); -EPERM or -ENOMEM beyond RLIMIT_MEMLOCK. */
+int os_lock(void *addr, size_t size);
+int os_unlock(void *addr, size_t size);
 /* Makes a page trap when touched, within its mapping (MADV_GUARD_INSTALL) or, on older kernels, by mprotect. */
 int os_guard(void *addr, size_t size);
 int os_unguard(void *addr, size_t size);
+/*
+ * One way or the other, for whoever keeps which it was: what the one did the other does not undo. Markers
+ * (MADV_GUARD_INSTALL) split no mapping, and contents are lost. They are tried out before they are trusted.
+ */
+enum guard_kind { GUARD_NONE, GUARD_LIGHT, GUARD_HARD };
+int os_guard_light(void *addr, size_t size);
+int os_guard_hard(void *addr, size_t size);
+int os_open_guard(void *addr, size_t size, enum guard_kind kind);
+/* Puts a mapping that traps, and holds no memory, in the place of what is there. */
+int os_seal(void *addr, size_t size);
 /*
  * Makes a range that was never touched resident by one huge page. False, and nothing is resident, where the kernel has none.
  * The advice is that of os_no_huge_pages() afterwards.
@@ -79,17 +97,22 @@ uint64_t os_clock_us(void);
 uint64_t os_wall_clock_ns(void);
 /* A number that differs from process to process (AT_RANDOM). */
 uint64_t os_random_seed(void);
+/* A number that nobody can know (getrandom), or, while the kernel has none, can hardly know. */
+uint64_t os_random(void);
 /* Whether the eight bytes at an address can be read: a system call that changes nothing. */
 bool os_is_readable(uintptr_t addr);
 /* The path of the program's file as a string; false when it is not known. */
 bool os_exe_path(char *path, size_t size);
 unsigned os_pid(void);
+/* Of the calling thread, as gettid() has it. */
+unsigned os_thread_id(void);
 
 /* --- threads waiting ---------------------------------------------------- */
 
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value);
 void os_futex_wake(_Atomic uint32_t *word, int nr_waiters);
 void os_yield(void);
+void os_sleep_ms(unsigned ms);
 
 /* --- messages ----------------------------------------------------------- */
 

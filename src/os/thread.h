@@ -24,12 +24,14 @@ struct thread_state {
 	uint64_t rseq_cs; /* written by the sequences, never read */
 	struct buddy *buddy; /* this thread's page source, NULL until it needs one */
 	uint32_t index;	     /* slot of a cache per thread; 0: none */
-	uint16_t exit_hooked; /* enum thread_life */
+	uint8_t exit_hooked; /* enum thread_life */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
 	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
-	intptr_t sample_left;	 /* bytes to go until the profile's next sample, never below 0; profile/sampler.h */
-	uint32_t nr_locks; /* held, or about to be taken; read by a signal handler of this thread */
-	uint16_t sample_epoch; /* in which sample_left was drawn; 0: not yet */
+	int64_t sample_near;	 /* epoch, and bytes to go until the profile's next sample; profile/sampler.h */
+	uint64_t sample_far;	 /* those of them that are far away */
+	const void *shrinking;	 /* the program's shrinker that this thread is within: its calls ask no others */
+	uint32_t nr_locks; /* held, or about to be taken, and changes that are like one; read by a signal handler of this thread */
+	uint16_t guarded_left; /* allocations to go until one is guarded; guarded/count.h; 0: not yet drawn */
 	bool fork_alone;       /* the fork that this thread is in takes no locks */
 	bool in_profile;       /* a sample is being taken: what is allocated meanwhile is not sampled */
 	struct handle_thread *handles; /* free handles with their objects; NULL until it needs one */

@@ -105,6 +105,7 @@ struct buddies {
 enum pages_flags {
 	PAGES_NOWAIT = 1,     /* no system call: fails rather than grow, may use the HIGHATOMIC reserve */
 	PAGES_HIGHATOMIC = 2, /* may use the reserve as a last resort */
+	PAGES_RECLAIMABLE = 4, /* of a run: it comes back soon, and stands among slabs of few objects */
 };
 
 /*

@@ -154,6 +154,13 @@ void limit_reclaimed(void)
 	store(&limits.reclaim_at, footprint() + reclaim_step(soft_limit()));
 }
 
+size_t limit_excess(void)
+{
+	size_t soft = soft_limit(), near = soft - soft / 16, total = footprint();
+
+	return soft && total > near ? (total - near) << PAGE_SHIFT : 0;
+}
+
 void limit_set(size_t soft_size, size_t hard_size)
 {
 	store(&limits.soft, pages_of_size(soft_size));

@@ -33,5 +33,7 @@ void limit_note_mapped(size_t nr_old_pages, size_t nr_new_pages);
 /* True, for one caller, when it is time for a reclaim; tell when it is done. */
 bool limit_take_reclaim(void);
 void limit_reclaimed(void);
+/* Bytes by which the footprint is too near to a soft limit. */
+size_t limit_excess(void);
 
 #endif

@@ -90,6 +90,11 @@ static struct hot_runs *hot_self(void)
 	return thread_state.buddy && !bslab_options.check ? &thread_state.buddy->hot : NULL;
 }
 
+static enum migratetype type_of_run(unsigned flags)
+{
+	return flags & PAGES_RECLAIMABLE ? MIGRATE_RECLAIMABLE : MIGRATE_MOVABLE;
+}
+
 void *run_alloc(unsigned nr_pages, unsigned align_order, unsigned flags, bool *zeroed)
 {
 	struct hot_runs *hot = hot_self();
@@ -110,7 +115,7 @@ void *run_alloc(unsigned nr_pages, unsigned align_order, unsigned flags, bool *z
 		}
 		hot_empty(hot, true);
 	}
-	p = limit_allows(nr_pages) ? pages_alloc(nr_pages, align_order, MIGRATE_MOVABLE, flags, zeroed) : NULL;
+	p = limit_allows(nr_pages) ? pages_alloc(nr_pages, align_order, type_of_run(flags), flags, zeroed) : NULL;
 	if (p)
 		run_describe(p, 1, nr_pages);
 	return p;

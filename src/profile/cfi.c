@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "profile/cfi.h"
 
-#include <string.h>
-
 /* DWARF 5, table 7.29, and those of GNU. The first three have an operand in their lower six bits. */
 enum {
 	CFA_ADVANCE_LOC = 0x40,
@@ -35,196 +33,64 @@ enum {
 };
 enum { OP_DEREF = 0x06, OP_PLUS_UCONST = 0x23, OP_BREG0 = 0x70, OP_BREG31 = 0x8f };
 
-#define ENCODING_ALIGNED 0x50
-#define MAX_STATES 4 /* remembered; compilers nest one or two */
-
-struct rule {
-	enum {
-		UNDEFINED,
-		REGISTER, /* a register and an offset */
-		MEMORY,	  /* what stands at an offset from the CFA */
-		EXPRESSION,
-		OTHER, /* not understood */
-	} kind;
-	unsigned reg;
-	int64_t offset;
-	const uint8_t *expression;
-};
-
-/* What holds at an address. */
-struct row {
-	struct rule cfa, ra;
-	bool is_signed; /* the return address, on aarch64 */
-};
-
-/* What entries have in common. */
-struct cie {
-	uint64_t code_align;
-	int64_t data_align;
-	unsigned ra_column;
-	uint8_t encoding; /* of the entries' addresses */
-	bool has_data, is_signal_frame;
-	const uint8_t *insn, *end;
-};
+#define MAX_STATES 2 /* remembered; compilers nest none */
 
 struct machine {
-	const struct cie *cie;
-	struct row row, state[MAX_STATES];
-	struct row initial; /* as the CIE has it */
+	const struct eh_entry *e;
+	struct cfi_row row, initial; /* as the common instructions have it */
+	struct cfi_row state[MAX_STATES];
 	unsigned nr_states;
 	uintptr_t at, pc; /* instructions count up to pc */
-	int64_t lowest;	  /* of all offsets from the CFA at which registers are kept */
+	bool is_beyond; /* an offset does not fit */
 };
 
-/* --- numbers --------------------------------------------------------------------------------- */
+/* --- instructions ------------------------------------------------------------------------------ */
 
-static uint64_t get_fixed(const uint8_t **p, size_t size)
+static void set_rule(struct machine *m, uint64_t reg, struct cfi_rule r)
 {
-	uint64_t value = 0;
-
-	memcpy(&value, *p, size); /* both machines are little endian */
-	*p += size;
-	return value;
-}
-
-static uint64_t get_leb(const uint8_t **p, bool is_signed)
-{
-	uint64_t value = 0;
-	unsigned shift = 0;
-	uint8_t byte;
-
-	do {
-		byte = *(*p)++;
-		if (shift < 64)
-			value |= (uint64_t)(byte & 127) << shift;
-		shift += 7;
-	} while (byte & 128);
-	if (is_signed && byte & 64 && shift < 64)
-		value |= ~0ull << shift;
-	return value;
-}
-
-static uint64_t get_unsigned(const uint8_t **p)
-{
-	return get_leb(p, false);
-}
-
-static int64_t get_signed(const uint8_t **p)
-{
-	return (int64_t)get_leb(p, true);
-}
-
-static const uint8_t *get_block(const uint8_t **p)
-{
-	const uint8_t *block = *p;
-	uint64_t len = get_unsigned(p);
-
-	*p += len;
-	return block;
-}
-
-/* Of an address; 0 where it has no fixed size. */
-static size_t encoded_size(uint8_t encoding)
-{
-	static const uint8_t sizes[8] = {8, 0, 2, 4, 8};
-
-	return encoding == ENCODING_ALIGNED ? 0 : sizes[encoding & 7];
-}
-
-/* --- the tables ---------------------------------------------------------------------------------- */
-
-static bool parse_augmentation(const char *text, const uint8_t *p, struct cie *c)
-{
-	size_t size;
-
-	for (; *text; text++) {
-		switch (*text) {
-		case 'R':
-			c->encoding = *p++;
-			break;
-		case 'L':
-			p++;
-			break;
-		case 'P':
-			size = encoded_size(*p++);
-			if (!size)
-				return false;
-			p += size;
-			break;
-		case 'S':
-			c->is_signal_frame = true;
-			break;
-		case 'B': /* by which key addresses are signed */
-			break;
-		default:
-			return false;
-		}
+	if (reg < ARCH_DWARF_NR) {
+		m->row.reg[reg] = r;
+		m->row.said |= (uint64_t)1 << reg;
 	}
-	return true;
 }
 
-static bool parse_cie(const uint8_t *p, struct cie *c)
+static struct cfi_rule rule_of(struct machine *m, unsigned kind, uint64_t reg, int64_t offset)
 {
-	uint64_t length = get_fixed(&p, 4), size;
-	const char *text;
-	uint8_t version;
+	struct cfi_rule r = {.reg = (uint8_t)reg, .offset = (int32_t)offset};
 
-	*c = (struct cie){.end = p + length};
-	p += 4; /* what tells it from an FDE */
-	version = *p++;
-	if (length == UINT32_MAX || (version != 1 && version != 3))
-		return false;
-	text = (const char *)p;
-	p += strlen(text) + 1;
-	c->code_align = get_unsigned(&p);
-	c->data_align = get_signed(&p);
-	c->ra_column = version == 1 ? *p++ : (unsigned)get_unsigned(&p);
-	c->has_data = *text == 'z';
-	size = c->has_data ? get_unsigned(&p) : 0;
-	c->insn = p + size;
-	return !*text || (c->has_data && parse_augmentation(text + 1, p, c));
+	r.kind = kind;
+	m->is_beyond |= reg > UINT8_MAX || offset != r.offset;
+	return r;
 }
 
-/* The entry's own instructions. */
-static bool parse_fde(const uint8_t *p, struct cie *c, const uint8_t **insn, const uint8_t **end)
+static void set_factored(struct machine *m, uint64_t reg, unsigned kind, int64_t factored)
 {
-	uint64_t length = get_fixed(&p, 4), size;
-	const uint8_t *here = p;
-
-	*end = p + length;
-	if (length == UINT32_MAX || !parse_cie(here - get_fixed(&p, 4), c) || !encoded_size(c->encoding))
-		return false;
-	p += 2 * encoded_size(c->encoding);
-	size = c->has_data ? get_unsigned(&p) : 0;
-	*insn = p + size;
-	return true;
+	set_rule(m, reg, rule_of(m, kind, 0, factored * m->e->data_align));
 }
 
-/* --- their instructions ------------------------------------------------------------------------------ */
-
-static void set_rule(struct machine *m, uint64_t reg, struct rule r)
+static struct cfi_rule expression(struct machine *m, unsigned kind, const uint8_t **p)
 {
-	if (reg == m->cie->ra_column)
-		m->row.ra = r;
+	struct cfi_rule r = rule_of(m, kind, 0, *p - m->e->own);
+	uint64_t size = eh_unsigned(p);
+
+	*p += size;
+	return r;
 }
 
-static void set_offset(struct machine *m, uint64_t reg, int64_t factored)
+static void restore(struct machine *m, uint64_t reg)
 {
-	int64_t offset = factored * m->cie->data_align;
+	uint64_t bit;
 
-	if (offset < m->lowest)
-		m->lowest = offset;
-	set_rule(m, reg, (struct rule){.kind = MEMORY, .offset = offset});
-}
-
-static void define_cfa(struct machine *m, uint64_t reg, int64_t offset)
-{
-	m->row.cfa = (struct rule){.kind = REGISTER, .reg = (unsigned)reg, .offset = offset};
+	if (reg < ARCH_DWARF_NR) {
+		bit = (uint64_t)1 << reg;
+		m->row.reg[reg] = m->initial.reg[reg];
+		m->row.said = (m->row.said & ~bit) | (m->initial.said & bit);
+	}
 }
 
 static void advance(struct machine *m, uint64_t factored)
 {
-	m->at += factored * m->cie->code_align;
+	m->at += factored * m->e->code_align;
 }
 
 static bool remember(struct machine *m)
@@ -246,29 +112,29 @@ static bool restore_state(struct machine *m)
 /* Those of the CFA; false for any other. */
 static bool step_cfa(struct machine *m, uint8_t op, const uint8_t **p)
 {
-	struct rule *cfa = &m->row.cfa;
+	struct cfi_rule *cfa = &m->row.cfa;
 	uint64_t reg;
 
 	switch (op) {
 	case CFA_DEF_CFA:
-		reg = get_unsigned(p);
-		define_cfa(m, reg, (int64_t)get_unsigned(p));
+		reg = eh_unsigned(p);
+		*cfa = rule_of(m, CFI_REGISTER, reg, (int64_t)eh_unsigned(p));
 		return true;
 	case CFA_DEF_CFA_SF:
-		reg = get_unsigned(p);
-		define_cfa(m, reg, get_signed(p) * m->cie->data_align);
+		reg = eh_unsigned(p);
+		*cfa = rule_of(m, CFI_REGISTER, reg, eh_signed(p) * m->e->data_align);
 		return true;
 	case CFA_DEF_CFA_REGISTER:
-		define_cfa(m, get_unsigned(p), cfa->offset);
+		*cfa = rule_of(m, CFI_REGISTER, eh_unsigned(p), cfa->offset);
 		return true;
 	case CFA_DEF_CFA_OFFSET:
-		cfa->offset = (int64_t)get_unsigned(p);
+		*cfa = rule_of(m, CFI_REGISTER, cfa->reg, (int64_t)eh_unsigned(p));
 		return true;
 	case CFA_DEF_CFA_OFFSET_SF:
-		cfa->offset = get_signed(p) * m->cie->data_align;
+		*cfa = rule_of(m, CFI_REGISTER, cfa->reg, eh_signed(p) * m->e->data_align);
 		return true;
 	case CFA_DEF_CFA_EXPRESSION:
-		*cfa = (struct rule){.kind = EXPRESSION, .expression = get_block(p)};
+		*cfa = expression(m, CFI_EXPRESSION, p);
 		return true;
 	default:
 		return false;
@@ -278,38 +144,38 @@ static bool step_cfa(struct machine *m, uint8_t op, const uint8_t **p)
 /* Those of a register. */
 static bool step_register(struct machine *m, uint8_t op, const uint8_t **p)
 {
-	uint64_t reg = get_unsigned(p);
+	uint64_t reg = eh_unsigned(p);
 
 	switch (op) {
 	case CFA_OFFSET_EXTENDED:
-		set_offset(m, reg, (int64_t)get_unsigned(p));
+		set_factored(m, reg, CFI_MEMORY, (int64_t)eh_unsigned(p));
 		return true;
 	case CFA_OFFSET_EXTENDED_SF:
-		set_offset(m, reg, get_signed(p));
+		set_factored(m, reg, CFI_MEMORY, eh_signed(p));
 		return true;
 	case CFA_RESTORE_EXTENDED:
-		set_rule(m, reg, m->initial.ra);
+		restore(m, reg);
 		return true;
 	case CFA_UNDEFINED:
-		set_rule(m, reg, (struct rule){.kind = UNDEFINED});
+		set_rule(m, reg, rule_of(m, CFI_UNDEFINED, 0, 0));
 		return true;
 	case CFA_SAME_VALUE:
-		set_rule(m, reg, (struct rule){.kind = REGISTER, .reg = (unsigned)reg});
+		set_rule(m, reg, rule_of(m, CFI_REGISTER, reg, 0));
 		return true;
 	case CFA_REGISTER:
-		set_rule(m, reg, (struct rule){.kind = REGISTER, .reg = (unsigned)get_unsigned(p)});
+		set_rule(m, reg, rule_of(m, CFI_REGISTER, eh_unsigned(p), 0));
 		return true;
 	case CFA_EXPRESSION:
-		set_rule(m, reg, (struct rule){.kind = EXPRESSION, .expression = get_block(p)});
-		return true;
-	case CFA_VAL_OFFSET:
-	case CFA_VAL_OFFSET_SF:
-		get_unsigned(p);
-		set_rule(m, reg, (struct rule){.kind = OTHER});
+		set_rule(m, reg, expression(m, CFI_ADDRESS, p));
 		return true;
 	case CFA_VAL_EXPRESSION:
-		get_block(p);
-		set_rule(m, reg, (struct rule){.kind = OTHER});
+		set_rule(m, reg, expression(m, CFI_EXPRESSION, p));
+		return true;
+	case CFA_VAL_OFFSET:
+		set_factored(m, reg, CFI_OFFSET, (int64_t)eh_unsigned(p));
+		return true;
+	case CFA_VAL_OFFSET_SF:
+		set_factored(m, reg, CFI_OFFSET, eh_signed(p));
 		return true;
 	default:
 		return false;
@@ -320,25 +186,23 @@ static bool step_other(struct machine *m, uint8_t op, const uint8_t **p)
 {
 	switch (op) {
 	case CFA_NOP:
+	case CFA_AARCH64_NEGATE_RA_STATE: /* signatures are taken off all return addresses */
 		return true;
 	case CFA_ADVANCE_LOC1:
-		advance(m, get_fixed(p, 1));
+		advance(m, eh_fixed(p, 1));
 		return true;
 	case CFA_ADVANCE_LOC2:
-		advance(m, get_fixed(p, 2));
+		advance(m, eh_fixed(p, 2));
 		return true;
 	case CFA_ADVANCE_LOC4:
-		advance(m, get_fixed(p, 4));
+		advance(m, eh_fixed(p, 4));
 		return true;
 	case CFA_REMEMBER_STATE:
 		return remember(m);
 	case CFA_RESTORE_STATE:
 		return restore_state(m);
-	case CFA_AARCH64_NEGATE_RA_STATE:
-		m->row.is_signed = !m->row.is_signed;
-		return true;
 	case CFA_GNU_ARGS_SIZE:
-		get_unsigned(p);
+		eh_unsigned(p);
 		return true;
 	default:
 		return step_cfa(m, op, p) || step_register(m, op, p);
@@ -356,94 +220,148 @@ static bool run(struct machine *m, const uint8_t *p, const uint8_t *end)
 			advance(m, operand);
 			break;
 		case CFA_OFFSET:
-			set_offset(m, operand, (int64_t)get_unsigned(&p));
+			set_factored(m, operand, CFI_MEMORY, (int64_t)eh_unsigned(&p));
 			break;
 		case CFA_RESTORE:
-			set_rule(m, operand, m->initial.ra);
+			restore(m, operand);
 			break;
 		default:
 			if (!step_other(m, op, &p))
 				return false;
 		}
 	}
+	return !m->is_beyond;
+}
+
+bool cfi_row(const struct eh_entry *e, uintptr_t pc, struct cfi_row *row)
+{
+	struct machine m;
+
+	m.e = e;
+	m.pc = pc;
+	m.at = 0;
+	m.nr_states = 0;
+	m.is_beyond = false;
+	memset(&m.row, 0, sizeof m.row);
+	m.row.base = e->own;
+	m.row.ra_column = e->ra_column;
+	m.row.is_signal_frame = e->is_signal_frame;
+	if (!run(&m, e->common, e->common_end))
+		return false;
+	m.initial = m.row;
+	m.at = e->start;
+	if (e->ra_column >= ARCH_DWARF_NR || !run(&m, e->own, e->own_end))
+		return false;
+	*row = m.row;
 	return true;
 }
 
 /* --- what they come to ---------------------------------------------------------------------------------- */
 
-/* A register and an offset, what stands there, and so on: no operation that takes two values. */
-static bool evaluate(const struct cfi_frame *f, const uint8_t *p, uintptr_t *value)
+/* A frame, and its stack. */
+struct place {
+	const struct cfi_frame *f;
+	const struct cfi_row *row;
+	cfi_read_fn *read;
+	void *arg;
+};
+
+static bool get_register(const struct cfi_frame *f, uint64_t reg, uintptr_t *value)
 {
-	uint64_t size = get_unsigned(&p);
-	const uint8_t *end = p + size;
+	if (reg >= ARCH_DWARF_NR || !(f->known >> reg & 1))
+		return false;
+	*value = f->reg[reg];
+	return true;
+}
+
+/* A register and an offset, what stands there, and so on: no operation that takes two values. */
+static bool evaluate(const struct place *at, const struct cfi_rule *r, uintptr_t *value)
+{
+	const uint8_t *p = at->row->base + r->offset, *end;
+	uint64_t size = eh_unsigned(&p);
 	uintptr_t reg;
 
+	end = p + size;
 	while (p < end) {
 		uint8_t op = *p++;
 
 		if (op >= OP_BREG0 && op <= OP_BREG31) {
-			if (!f->get_register(f->arg, op - OP_BREG0, &reg))
+			if (!get_register(at->f, op - OP_BREG0, &reg))
 				return false;
-			*value = reg + (uintptr_t)get_signed(&p);
+			*value = reg + (uintptr_t)eh_signed(&p);
 		} else if (op == OP_PLUS_UCONST) {
-			*value += get_unsigned(&p);
-		} else if (op != OP_DEREF || !f->read(f->arg, *value, value)) {
+			*value += eh_unsigned(&p);
+		} else if (op != OP_DEREF || !at->read(at->arg, *value, value)) {
 			return false;
 		}
 	}
 	return true;
 }
 
-static bool find_cfa(const struct cfi_frame *f, const struct rule *r, uintptr_t *cfa)
+static bool find_cfa(const struct place *at, const struct cfi_rule *r, uintptr_t *cfa)
 {
 	*cfa = 0;
-	if (r->kind == EXPRESSION)
-		return evaluate(f, r->expression, cfa);
-	if (r->kind != REGISTER || !f->get_register(f->arg, r->reg, cfa))
+	if (r->kind == CFI_EXPRESSION)
+		return evaluate(at, r, cfa);
+	if (r->kind != CFI_REGISTER || !get_register(at->f, r->reg, cfa))
 		return false;
-	*cfa += (uintptr_t)r->offset;
+	*cfa += (uintptr_t)(intptr_t)r->offset;
 	return true;
 }
 
-static bool find_ip(const struct cfi_frame *f, const struct rule *r, uintptr_t cfa, uintptr_t *ip)
+static bool find_register(const struct place *at, unsigned reg, const struct cfi_rule *r, uintptr_t cfa, uintptr_t *value)
 {
-	uintptr_t addr = cfa; /* what an expression begins with */
+	uintptr_t offset = (uintptr_t)(intptr_t)r->offset;
 
+	*value = cfa; /* what an expression begins with */
 	switch (r->kind) {
-	case REGISTER:
-		return f->get_register(f->arg, r->reg, ip);
-	case MEMORY:
-		return f->read(f->arg, cfa + (uintptr_t)r->offset, ip);
-	case EXPRESSION:
-		return evaluate(f, r->expression, &addr) && f->read(f->arg, addr, ip);
+	case CFI_SAME:
+		return get_register(at->f, reg, value);
+	case CFI_REGISTER:
+		return get_register(at->f, r->reg, value);
+	case CFI_MEMORY:
+		return at->read(at->arg, cfa + offset, value);
+	case CFI_OFFSET:
+		*value += offset;
+		return true;
+	case CFI_ADDRESS:
+		return evaluate(at, r, value) && at->read(at->arg, *value, value);
+	case CFI_EXPRESSION:
+		return evaluate(at, r, value);
 	default:
 		return false;
 	}
 }
 
-bool cfi_caller(const struct cfi_frame *f, struct cfi_caller *caller)
+bool cfi_step(struct cfi_frame *f, const struct cfi_row *row, cfi_read_fn *read, void *arg)
 {
-	struct machine m = {.pc = f->pc};
-	const uint8_t *insn, *end;
-	uintptr_t unused;
-	struct cie cie;
+	struct place at = {f, row, read, arg};
+	uint64_t said = row->said, bit;
+	struct cfi_frame caller;
+	uintptr_t cfa;
 
-	if (!parse_fde(f->fde, &cie, &insn, &end))
+	if (!find_cfa(&at, &row->cfa, &cfa))
 		return false;
-	m.cie = &cie;
-	/* Where nothing is said of the return address, it is in its register still. */
-	m.row.ra = (struct rule){.kind = REGISTER, .reg = cie.ra_column};
-	if (!run(&m, cie.insn, cie.end))
+	/* A call keeps these, or the entry says where they are. */
+	caller = *f;
+	caller.known &= ARCH_DWARF_KEPT | (uint64_t)1 << row->ra_column;
+	caller.reg[ARCH_DWARF_SP] = cfa;
+	caller.known |= (uint64_t)1 << ARCH_DWARF_SP;
+	for (; said; said &= said - 1) {
+		unsigned reg = (unsigned)__builtin_ctzll(said);
+
+		bit = said & -said;
+		if (find_register(&at, reg, &row->reg[reg], cfa, &caller.reg[reg]))
+			caller.known |= bit;
+		else
+			caller.known &= ~bit;
+	}
+	if (!get_register(&caller, row->ra_column, &caller.ip))
 		return false;
-	m.initial = m.row;
-	m.at = f->start;
-	/* libgcc reads registers from their slots without asking. */
-	if (!run(&m, insn, end) || !find_cfa(f, &m.row.cfa, &caller->cfa) ||
-	    (m.lowest && !f->read(f->arg, caller->cfa + (uintptr_t)m.lowest, &unused)) ||
-	    !find_ip(f, &m.row.ra, caller->cfa, &caller->ip))
-		return false;
-	if (m.row.is_signed)
-		caller->ip &= ((uintptr_t)1 << ADDRESS_BITS) - 1;
-	caller->is_interrupted = cie.is_signal_frame;
-	return caller->ip != 0;
+	if (!row->is_signal_frame) /* a call has put it there */
+		caller.known &= ~((uint64_t)1 << row->ra_column);
+	caller.ip &= ((uintptr_t)1 << ADDRESS_BITS) - 1; /* aarch64 may sign it */
+	caller.pc = caller.ip - !row->is_signal_frame;
+	*f = caller;
+	return caller.ip != 0;
 }

@@ -85,35 +85,53 @@ bool sampler_chance(double chance)
 	return random_unit() < chance;
 }
 
+static int64_t zero_of(uint32_t epoch)
+{
+	return (int64_t)epoch << 32;
+}
+
+static void set_left(uint32_t epoch, uint64_t left)
+{
+	uint64_t near = left < SAMPLE_NEAR ? left : SAMPLE_NEAR;
+
+	thread_state.sample_near = zero_of(epoch) + (int64_t)near;
+	thread_state.sample_far = left - near;
+}
+
 bool sampler_hits(size_t bytes)
 {
+	/* In the other order than they are stored: with a new epoch comes no old interval. */
+	uint32_t epoch = __atomic_load_n(&sampler.epoch, __ATOMIC_ACQUIRE);
 	size_t interval = sampler_interval();
-	uint16_t epoch = __atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED);
+	uint64_t left;
 
-	if (!interval || thread_state.in_profile)
+	if (!interval || !epoch || thread_state.in_profile)
 		return false;
-	if (thread_state.sample_epoch != epoch) {
-		thread_state.sample_left = (intptr_t)sampler_draw(interval);
-		thread_state.sample_epoch = epoch;
-	}
-	if (bytes <= (size_t)thread_state.sample_left) {
-		thread_state.sample_left -= (intptr_t)bytes;
+	if (thread_state.sample_near >> 32 != epoch)
+		left = sampler_draw(interval);
+	else
+		left = (uint32_t)thread_state.sample_near + thread_state.sample_far;
+	if (bytes <= left) {
+		set_left(epoch, left - bytes);
 		return false;
 	}
-	thread_state.sample_left = (intptr_t)sampler_draw(interval);
+	set_left(epoch, sampler_draw(interval));
 	return true;
+}
+
+void sampler_seed(void)
+{
+	if (!atomic_load_explicit(&sequence, memory_order_relaxed))
+		atomic_store_explicit(&sequence, os_random_seed() ^ os_pid() * WEYL, memory_order_relaxed);
 }
 
 void sampler_start(size_t interval)
 {
-	uint16_t epoch = (uint16_t)(__atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED) + 1);
+	uint32_t epoch = __atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED);
 
-	if (!atomic_load_explicit(&sequence, memory_order_relaxed))
-		atomic_store_explicit(&sequence, os_random_seed() ^ os_pid() * WEYL, memory_order_relaxed);
-	if (epoch == 0 || epoch == NO_EPOCH)
-		epoch = 1;
+	sampler_seed();
 	__atomic_store_n(&sampler.interval, interval, __ATOMIC_RELAXED);
-	__atomic_store_n(&sampler.epoch, epoch, __ATOMIC_RELAXED);
+	__atomic_store_n(&sampler.epoch, epoch < INT32_MAX ? epoch + 1 : 1, __ATOMIC_RELEASE);
 }
 
 void sampler_stop(void)
@@ -123,9 +141,9 @@ void sampler_stop(void)
 
 void sampler_allow_medium(bool allow)
 {
-	uint16_t epoch = __atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED);
+	uint32_t epoch = __atomic_load_n(&sampler.epoch, __ATOMIC_RELAXED);
 
-	__atomic_store_n(&sampler.medium_epoch, allow ? epoch : NO_EPOCH, __ATOMIC_RELAXED);
+	__atomic_store_n(&sampler.medium_zero, allow ? zero_of(epoch) : INT64_MAX, __ATOMIC_RELAXED);
 }
 
 void sampler_fork_child(void)

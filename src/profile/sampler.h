@@ -6,8 +6,13 @@
  * 1. Think of each byte as marked with the chance 1 / interval. A block is
  *    sampled when one of its bytes is. The distance to the next mark is
  *    exponentially distributed, so it is drawn once, and each thread counts its own
- *    down: thread_state.sample_left. A malloc that is not sampled costs a
- *    subtraction.
+ *    down. A malloc that is not sampled costs a subtraction and two comparisons:
+ *    thread_state.sample_near has the epoch in its upper half and the bytes to go in
+ *    its lower one. If what is left is above the present epoch's zero, the thread drew in this
+ *    epoch and the next mark is beyond the block. (A thread that has drawn in a later epoch, which the
+ *    zero does not know yet, counts by that; so the size has a test of its own.)
+ *    Bytes beyond SAMPLE_NEAR wait in sample_far. A signal handler that allocates between the two
+ *    stores of a count undoes one of them: some bytes, once.
  *
  * 2. So a block for which n bytes are counted is sampled with the chance
  *    1 - exp(-n / interval), and a sample of it stands for 1 over that of such
@@ -28,19 +33,20 @@
 #include "os/thread.h"
 #include "slab/sizes.h"
 
+#define SAMPLE_NEAR ((uint64_t)1 << 31)
+
 struct sampler {
 	/*
-	 * What malloc goes by as long as nothing is sampled: equal to a thread's own only while the profile is on and
-	 * is all that keeps malloc from its fast path.
+	 * What malloc goes by as long as nothing is sampled: sample_near with no byte to go while the profile is on and
+	 * is all that keeps malloc from its fast path, else INT64_MAX. (0 until there is a first reason: no thread has drawn
+	 * before that. Not INT64_MAX from the start, which would put it into .data, a page that each process touches.)
 	 */
-	uint16_t medium_epoch;
-	uint16_t epoch;	 /* of the last start; never 0, nor NO_EPOCH */
+	int64_t medium_zero;
+	uint32_t epoch;	 /* of the last start, up to INT32_MAX; 0: there was none */
 	size_t interval; /* 0: off */
 };
 /* Relaxed: a thread may count a few allocations by what was. */
 extern struct sampler sampler __attribute__((visibility("hidden")));
-
-#define NO_EPOCH UINT16_MAX /* no thread draws in it */
 
 static inline size_t sampler_bytes(size_t size)
 {
@@ -50,14 +56,14 @@ static inline size_t sampler_bytes(size_t size)
 /* Counts a small block; false when it may have to be sampled, or is none of the medium path's: nothing was counted. */
 static force_inline bool sampler_passes(size_t size)
 {
-	intptr_t left;
+	int64_t near;
 
-	if (thread_state.sample_epoch != __atomic_load_n(&sampler.medium_epoch, __ATOMIC_RELAXED))
+	if (unlikely(size > SMALL_MAX))
 		return false;
-	left = thread_state.sample_left - (intptr_t)size - 1;
-	if (unlikely(left < 0))
+	near = thread_state.sample_near - (int64_t)size;
+	if (unlikely(near <= __atomic_load_n(&sampler.medium_zero, __ATOMIC_RELAXED)))
 		return false;
-	thread_state.sample_left = left;
+	thread_state.sample_near = near - 1;
 	return true;
 }
 
@@ -68,6 +74,8 @@ double sampler_weight(size_t bytes, size_t interval);
 /* True with this chance. */
 bool sampler_chance(double chance);
 
+/* Numbers differ from process to process from now on. */
+void sampler_seed(void);
 /* interval: 1 to MAX_PROFILE_INTERVAL. */
 void sampler_start(size_t interval);
 void sampler_stop(void);

@@ -270,15 +270,22 @@ static void number_functions(struct symbols *s)
 	}
 }
 
+typedef int phdr_iterator(int (*)(struct dl_phdr_info *, size_t, void *), void *);
+
+static _Atomic(phdr_iterator *) iterator; /* NULL in a static program */
+
+void symbols_setup(void)
+{
+	if (dlsym)
+		atomic_store(&iterator, (phdr_iterator *)dlsym(RTLD_DEFAULT, "dl_iterate_phdr"));
+}
+
 void symbols_resolve(struct symbols *s)
 {
-	int (*iterate)(int (*)(struct dl_phdr_info *, size_t, void *), void *) = NULL;
+	phdr_iterator *iterate = atomic_load(&iterator);
 
 	sort(s->frame, s->nr_frames, sizeof *s->frame, by_pc);
 	drop_doubles(s);
-	if (dlsym)
-		iterate = (int (*)(int (*)(struct dl_phdr_info *, size_t, void *), void *))dlsym(RTLD_DEFAULT,
-												 "dl_iterate_phdr");
 	if (iterate)
 		iterate(visit_info, s);
 	else

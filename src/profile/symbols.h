@@ -49,6 +49,12 @@ struct symbols {
 	size_t map_size;
 };
 
+/*
+ * Once, before the first is resolved, and not from a signal handler: dlsym() takes the lock that dlopen() holds while it calls
+ * constructors. What is found takes only the one of the list of modules, held for moments.
+ */
+void symbols_setup(void);
+
 /* False where there is no memory. */
 bool symbols_init(struct symbols *s, size_t max_frames);
 void symbols_add(struct symbols *s, const uintptr_t *pc, unsigned n);

@@ -4,7 +4,6 @@
 
 #include <dlfcn.h>
 #include <string.h>
-#include <unwind.h>
 
 #include "arch/arch.h"
 #include "boot/boot.h"
@@ -15,24 +14,24 @@
 
 #pragma weak dlsym /* not in a static program */
 
-struct memo;
-
-/* libgcc's own (unwind-dw2-fde.h), which no header that is installed has. */
-struct dwarf_eh_bases {
-	void *tbase, *dbase, *func;
+#ifndef DLFO_STRUCT_HAS_EH_DBASE /* a libc before glibc 2.35: it has none to give, but a later one may be run with */
+struct dl_find_object {
+	unsigned long long dlfo_flags;
+	void *dlfo_map_start, *dlfo_map_end;
+	struct link_map *dlfo_link_map;
+	void *dlfo_eh_frame;
+	unsigned long long reserved[8];
 };
+#endif
+
+struct memos;
 
 /* What was found at the start of the first profile. */
 struct unwinder {
 	uintptr_t own_start, own_end; /* of bslab, where it is a library; else both 0 */
-	/* libgcc's, which stands from start to end. backtrace NULL: frame pointers. */
-	_Unwind_Reason_Code (*backtrace)(_Unwind_Trace_Fn, void *);
-	uintptr_t (*get_ip)(struct _Unwind_Context *, int *before_insn);
-	uintptr_t (*get_cfa)(struct _Unwind_Context *); /* of the frame below: this one's stack pointer */
-	uintptr_t (*get_gr)(struct _Unwind_Context *, int reg);
-	const void *(*find_fde)(void *pc, struct dwarf_eh_bases *bases);
-	uintptr_t start, end;
-	struct memo *memos; /* [NR_MEMOS], or NULL; not in .bss, of which each process touches the pages */
+	/* libc's: which object an address is in, and where its tables are. NULL: frame pointers. */
+	int (*find_object)(void *pc, struct dl_find_object *);
+	struct memos *memos; /* or NULL; not in .bss, of which each process touches the pages */
 };
 
 /* Published whole, by whoever has it first. NULL: frame pointers, and nothing is known. */
@@ -47,7 +46,7 @@ const char *unwind_name(void)
 {
 	const struct unwinder *u = unwinder_get();
 
-	return u && u->backtrace ? "unwind tables" : "frame pointers";
+	return u && u->find_object ? "unwind tables" : "frame pointers";
 }
 
 /* --- by frame pointers -------------------------------------------------------------- */
@@ -66,9 +65,9 @@ static bool frame_is_good(uintptr_t fp, uintptr_t below)
 	       os_is_readable(fp + sizeof(uintptr_t));
 }
 
-static unsigned walk_frames(const struct caller *by, uintptr_t pc[MAX_FRAMES])
+static unsigned walk_frames(const struct caller *by, uintptr_t sp, uintptr_t pc[MAX_FRAMES])
 {
-	uintptr_t fp = by->fp, below = (uintptr_t)__builtin_frame_address(0);
+	uintptr_t fp = by->fp, below = sp ? sp - 1 : (uintptr_t)__builtin_frame_address(0);
 	unsigned n = 0;
 
 	pc[n++] = plain_address(by->pc) - 1;
@@ -87,42 +86,64 @@ static unsigned walk_frames(const struct caller *by, uintptr_t pc[MAX_FRAMES])
 /* --- by the tables ------------------------------------------------------------------- */
 
 /*
- * A thread's outer frames are mostly those of its last sample, and the unwinder takes up to a microsecond for each. So
- * the last stack is remembered, with each frame's stack pointer. When a walk comes to one of its frames, and every
- * return address further out still stands where it stood, the rest is taken from there. In a few places, by thread;
- * whoever finds its place in use, by another thread or by a fork long ago, does without.
+ * What a thread's samples have in common is remembered, in one of a few places, by thread; whoever finds its place in
+ * use, by another thread or by a fork long ago, does without.
+ *
+ * 1. Its outer frames are mostly those of its last sample. So the last stack is kept, with each frame's stack pointer. When
+ *    a walk comes to one of its frames, and every return address further out still stands where it stood, the rest is
+ *    taken from there.
+ *    (A frame that has grown by alloca() since, without a word of the new room written, may be taken for the old one: that
+ *    stack is then wrong further out.)
+ * 2. Its other frames are mostly at addresses that were seen. What the tables say of these is kept, by address; a
+ *    row takes some 1,500 instructions to find, a step by it 300. Libraries come and go: before a row is used, its entry is
+ *    looked at, whether it is still there and says the same.
  */
 #define NR_MEMOS 16
+#define NR_ROWS 128
 
-struct memo {
-	_Atomic bool is_busy;
-	bool is_cut; /* the stack had more frames */
-	unsigned n;
-	uintptr_t pc[MAX_FRAMES], sp[MAX_FRAMES]; /* sp rises */
+struct known_row {
+	uintptr_t pc;
+	const void *tables;
+	struct eh_mark mark;
+	struct cfi_row row;
 };
 
-static struct memo *memo_get(const struct unwinder *u)
-{
-	struct memo *m = u->memos + ((arch_thread_pointer() >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 60);
+struct memo {
+	bool is_cut; /* the stack had more frames */
+	unsigned n;
+	uintptr_t pc[MAX_FRAMES], sp[MAX_FRAMES]; /* sp rises, but where a signal changed stacks */
+	struct known_row row[NR_ROWS];
+};
 
-	return u->memos && !atomic_exchange_explicit(&m->is_busy, true, memory_order_acquire) ? m : NULL;
+struct memos {
+	_Atomic bool is_busy[NR_MEMOS];
+	struct memo memo[NR_MEMOS];
+};
+
+static struct memo *memo_get(struct memos *all)
+{
+	unsigned i = (arch_thread_pointer() >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 60;
+
+	return all && !atomic_exchange_explicit(&all->is_busy[i], true, memory_order_acquire) ? &all->memo[i] : NULL;
 }
 
 _Static_assert(NR_MEMOS == 1 << 4, "the upper four bits of the hash are the place");
 
-static void memo_put(struct memo *m, const uintptr_t *pc, const uintptr_t *sp, unsigned n, bool is_cut)
+static void memo_put(struct memos *all, struct memo *m, const uintptr_t *pc, const uintptr_t *sp, unsigned n, bool is_cut)
 {
-	m->n = n;
-	m->is_cut = is_cut;
-	memcpy(m->pc, pc, n * sizeof *pc);
-	memcpy(m->sp, sp, n * sizeof *sp);
-	atomic_store_explicit(&m->is_busy, false, memory_order_release);
+	if (ARCH_RETURN_BELOW_CFA) {
+		m->n = n;
+		m->is_cut = is_cut;
+		memcpy(m->pc, pc, n * sizeof *pc);
+		memcpy(m->sp, sp, n * sizeof *sp);
+	}
+	atomic_store_explicit(&all->is_busy[m - all->memo], false, memory_order_release);
 }
 
 /* The frames outside of the i-th, which is live, are as they were. The kernel is asked before another page is read. */
 static bool memo_holds(const struct memo *m, unsigned i)
 {
-	uintptr_t page = align_down(m->sp[i], BSLAB_PAGE_SIZE);
+	uintptr_t page = align_down(m->sp[i] - ARCH_RETURN_BELOW_CFA, BSLAB_PAGE_SIZE); /* where its own was read */
 
 	for (; i + 1 < m->n; i++) {
 		uintptr_t slot = m->sp[i + 1] - ARCH_RETURN_BELOW_CFA;
@@ -141,17 +162,15 @@ static bool memo_holds(const struct memo *m, unsigned i)
 
 struct trace {
 	const struct unwinder *unwinder;
-	uintptr_t caller, *pc;
+	uintptr_t *pc;
 	uintptr_t sp[MAX_FRAMES];
 	struct memo *memo; /* or NULL */
 	unsigned memo_at;
-	unsigned n, nr_own;
+	unsigned n;
 	bool is_cut;
-	/* Of the frame that libgcc steps to next: its entry in the tables, and where that begins. */
-	const void *fde;
-	uintptr_t fde_start, next; /* and its address */
 	uintptr_t page; /* of the stack, that was read last */
-	struct _Unwind_Context *context; /* of the frame that it is at */
+	struct dl_find_object object; /* that was looked up last */
+	struct known_row row;	      /* without a memo */
 };
 
 static void trace_add(struct trace *t, uintptr_t pc, uintptr_t sp)
@@ -161,30 +180,35 @@ static void trace_add(struct trace *t, uintptr_t pc, uintptr_t sp)
 	t->is_cut = t->n == MAX_FRAMES;
 }
 
-/* --- a look ahead --- */
-
-static bool find_fde(struct trace *t, uintptr_t pc)
+static const uint8_t *find_tables(struct trace *t, uintptr_t pc)
 {
-	struct dwarf_eh_bases bases;
+	uintptr_t start = (uintptr_t)t->object.dlfo_map_start;
 
-	t->fde = t->unwinder->find_fde((void *)pc, &bases);
-	t->fde_start = t->fde ? (uintptr_t)bases.func : 0;
-	return t->fde;
+	if (pc - start >= (uintptr_t)t->object.dlfo_map_end - start && t->unwinder->find_object((void *)pc, &t->object))
+		t->object = (struct dl_find_object){0};
+	return t->object.dlfo_eh_frame;
 }
 
-/* Those that a function keeps for its caller: libgcc has a value for each of them. */
-static bool get_register(void *trace, unsigned number, uintptr_t *value)
+/* What the tables say of this address; NULL: nothing. Good until the next call. */
+static const struct cfi_row *find_row(struct trace *t, uintptr_t pc)
 {
-	struct trace *t = trace;
+	const uint8_t *tables = find_tables(t, pc);
+	struct known_row *k = t->memo ? &t->memo->row[pc * 0x9e3779b97f4a7c15ull >> 57] : &t->row;
+	struct eh_entry e;
 
-	if (number == ARCH_DWARF_SP)
-		*value = t->unwinder->get_cfa(t->context);
-	else if (number < 32 && ARCH_DWARF_KEPT >> number & 1)
-		*value = t->unwinder->get_gr(t->context, (int)number);
-	else
-		return false;
-	return true;
+	if (!tables)
+		return NULL;
+	if (k->pc != pc || k->tables != tables || !eh_is_there(tables, &k->mark)) {
+		k->pc = 0;
+		if (!eh_find(tables, pc, &e, &k->mark) || !cfi_row(&e, pc, &k->row))
+			return NULL;
+		k->pc = pc;
+		k->tables = tables;
+	}
+	return &k->row;
 }
+
+_Static_assert(NR_ROWS == 1 << (64 - 57), "the upper bits of the hash are the place");
 
 /* The kernel is asked before another page is read. */
 static bool read_stack(void *trace, uintptr_t addr, uintptr_t *value)
@@ -197,26 +221,6 @@ static bool read_stack(void *trace, uintptr_t addr, uintptr_t *value)
 	t->page = page;
 	*value = *(const uintptr_t *)addr;
 	return true;
-}
-
-/*
- * Whether libgcc may step from the frame at pc to its caller: only if it finds an entry there too. Code without one,
- * such as a JIT's, ends the stack with its address.
- */
-static bool trace_next(struct trace *t, uintptr_t pc)
-{
-	struct cfi_frame f = {t->fde, t->fde_start, pc, get_register, read_stack, t};
-	struct cfi_caller caller;
-
-	if (t->is_cut || !cfi_caller(&f, &caller))
-		return false;
-	caller.ip -= !caller.is_interrupted;
-	t->next = caller.ip;
-	if (find_fde(t, caller.ip))
-		return true;
-	if (os_is_readable(align_down(caller.ip, sizeof caller.ip)))
-		trace_add(t, caller.ip, caller.cfa);
-	return false;
 }
 
 /* The rest of the stack, if the memo has it. What was cut there may only be cut here. */
@@ -238,51 +242,63 @@ static bool trace_rest(struct trace *t, uintptr_t pc, uintptr_t sp)
 	return true;
 }
 
-static _Unwind_Reason_Code trace_frame(struct _Unwind_Context *context, void *arg)
+/* From here to the program's own call: its frame. */
+static bool leave_own(struct trace *t, struct cfi_frame *f, uintptr_t caller)
 {
-	struct trace *t = arg;
-	int before_insn = 0; /* a frame that a signal interrupted: the address is not a call's */
-	uintptr_t ip = t->unwinder->get_ip(context, &before_insn), sp;
+	const struct cfi_row *row;
+	unsigned n = 0;
 
-	if (!ip) /* where the stack begins */
-		return _URC_END_OF_STACK;
-	if (!t->n && ip != t->caller)
-		return ++t->nr_own < MAX_OWN_FRAMES ? _URC_NO_REASON : _URC_END_OF_STACK;
-	ip -= !before_insn;
-	if (t->n && ip != t->next) /* libgcc has read the tables in another way: what is ahead was not looked at */
-		return _URC_END_OF_STACK;
-	sp = t->unwinder->get_cfa(context);
-	if (t->memo && trace_rest(t, ip, sp))
-		return _URC_END_OF_STACK;
-	trace_add(t, ip, sp);
-	t->context = context;
-	return trace_next(t, ip) ? _URC_NO_REASON : _URC_END_OF_STACK;
+	f->pc = arch_registers(f->reg);
+	f->known = ARCH_DWARF_KEPT | (uint64_t)1 << ARCH_DWARF_SP;
+	do {
+		row = n++ < MAX_OWN_FRAMES ? find_row(t, f->pc) : NULL;
+		if (!row || !cfi_step(f, row, read_stack, t))
+			return false;
+	} while (f->ip != caller);
+	return true;
 }
 
-static unsigned walk_tables(const struct unwinder *u, const struct caller *by, uintptr_t pc[MAX_FRAMES])
+static void walk_out(struct trace *t, struct cfi_frame *f)
 {
+	while (!ARCH_RETURN_BELOW_CFA || !t->memo || !trace_rest(t, f->pc, f->reg[ARCH_DWARF_SP])) {
+		const struct cfi_row *row = find_row(t, f->pc);
+
+		/* Code without an entry, such as a JIT's, is the last of the stack. */
+		if (!row && t->n && !os_is_readable(align_down(f->pc, sizeof f->pc)))
+			return;
+		trace_add(t, f->pc, f->reg[ARCH_DWARF_SP]);
+		if (!row || t->is_cut || !cfi_step(f, row, read_stack, t))
+			return;
+	}
+}
+
+/* Not part of its caller: its own frame is what it begins with. */
+static out_of_line unsigned walk_tables(const struct unwinder *u, const struct caller *by, uintptr_t pc[MAX_FRAMES])
+{
+	struct cfi_frame f;
 	struct trace t;
 
 	t.unwinder = u;
-	t.caller = by->pc;
 	t.pc = pc;
-	t.memo_at = t.n = t.nr_own = 0;
+	t.memo_at = t.n = 0;
 	t.is_cut = false;
 	t.page = align_down((uintptr_t)__builtin_frame_address(0), BSLAB_PAGE_SIZE);
-	t.memo = memo_get(u);
-	if (by->pc - u->start >= u->end - u->start && find_fde(&t, plain_address(by->pc) - 1))
-		u->backtrace(trace_frame, &t);
+	t.object = (struct dl_find_object){0};
+	t.row.pc = 0;
+	t.memo = memo_get(u->memos);
+	if (leave_own(&t, &f, plain_address(by->pc)))
+		walk_out(&t, &f);
 	if (t.memo)
-		memo_put(t.memo, pc, t.sp, t.n, t.is_cut);
+		memo_put(u->memos, t.memo, pc, t.sp, t.n, t.is_cut);
 	if (!t.n)
-		pc[t.n++] = by->pc - 1;
+		pc[t.n++] = plain_address(by->pc) - 1;
 	return t.n;
 }
 
-unsigned unwind(const struct caller *by, uintptr_t pc[MAX_FRAMES])
+unsigned unwind(const struct caller *by, uintptr_t sp, uintptr_t pc[MAX_FRAMES])
 {
 	const struct unwinder *u = unwinder_get();
-	unsigned n = u && u->backtrace ? walk_tables(u, by, pc) : walk_frames(by, pc), nr_own = 0;
+	unsigned n = u && u->find_object ? walk_tables(u, by, pc) : walk_frames(by, sp, pc), nr_own = 0;
 
 	/* Debug builds call where others jump, and operator new tries again on its own behalf. */
 	while (u && nr_own < n - 1 && pc[nr_own] - u->own_start < u->own_end - u->own_start)
@@ -291,11 +307,19 @@ unsigned unwind(const struct caller *by, uintptr_t pc[MAX_FRAMES])
 	return n - nr_own;
 }
 
-/* --- finding the unwinder --------------------------------------------------------------- */
-
-static void *find(void *library, const char *name)
+void unwind_fork_child(void)
 {
-	return dlsym ? dlsym(library, name) : NULL;
+	const struct unwinder *u = unwinder_get();
+
+	for (int i = 0; u && u->memos && i < NR_MEMOS; i++)
+		atomic_store_explicit(&u->memos->is_busy[i], false, memory_order_relaxed);
+}
+
+/* --- looking around --------------------------------------------------------------- */
+
+static void *find(const char *name)
+{
+	return dlsym ? dlsym(RTLD_DEFAULT, name) : NULL;
 }
 
 /* Of a library that is loaded: it begins with its headers, and is linked to address 0. */
@@ -331,69 +355,22 @@ static bool is_program(uintptr_t base)
 	return false;
 }
 
-static bool imports_find_object(uintptr_t base)
-{
-	size_t n, i;
-	const ElfW(Phdr) *phdr = headers(base, &n);
-	struct elf_symbols symbols;
-
-	if (!elf_symbols(base, phdr, n, &symbols))
-		return false;
-	for (i = 1; i < symbols.nr_symbols; i++)
-		if (symbols.symbol[i].st_shndx == SHN_UNDEF && text_equal(elf_name(&symbols, i), "_dl_find_object"))
-			return true;
-	return false;
-}
-
-static _Unwind_Reason_Code stop_at_once(struct _Unwind_Context *context, void *unused)
-{
-	(void)context;
-	(void)unused;
-	return _URC_END_OF_STACK;
-}
-
-/* False: one that takes a lock, or none. */
-static bool find_libgcc(struct unwinder *u, void *library)
-{
-	int (*address)(const void *, Dl_info *) = (int (*)(const void *, Dl_info *))find(RTLD_DEFAULT, "dladdr");
-	_Unwind_Reason_Code (*backtrace)(_Unwind_Trace_Fn, void *);
-	Dl_info info;
-
-	backtrace = (_Unwind_Reason_Code(*)(_Unwind_Trace_Fn, void *))find(library, "_Unwind_Backtrace");
-	u->get_ip = (uintptr_t(*)(struct _Unwind_Context *, int *))find(library, "_Unwind_GetIPInfo");
-	u->get_cfa = (uintptr_t(*)(struct _Unwind_Context *))find(library, "_Unwind_GetCFA");
-	u->get_gr = (uintptr_t(*)(struct _Unwind_Context *, int))find(library, "_Unwind_GetGR");
-	u->find_fde = (const void *(*)(void *, struct dwarf_eh_bases *))find(library, "_Unwind_Find_FDE");
-	if (!backtrace || !u->get_ip || !u->get_cfa || !u->get_gr || !u->find_fde || !address((void *)backtrace, &info) ||
-	    !imports_find_object((uintptr_t)info.dli_fbase))
-		return false;
-	u->start = (uintptr_t)info.dli_fbase;
-	u->end = library_end(u->start);
-	u->backtrace = backtrace;
-	return true;
-}
-
 static void look_around(struct unwinder *u, bool frames_only)
 {
-	void *(*open)(const char *, int) = (void *(*)(const char *, int))find(RTLD_DEFAULT, "dlopen");
-	int (*address)(const void *, Dl_info *) = (int (*)(const void *, Dl_info *))find(RTLD_DEFAULT, "dladdr");
-	void *library;
+	int (*address)(const void *, Dl_info *) = (int (*)(const void *, Dl_info *))find("dladdr");
 	Dl_info info;
 
-	if (!open || !address)
+	if (!address)
 		return;
 	if (address((void *)unwind_setup, &info) && !is_program((uintptr_t)info.dli_fbase)) {
 		u->own_start = (uintptr_t)info.dli_fbase;
 		u->own_end = library_end(u->own_start);
 	}
-	if (frames_only || !find(RTLD_DEFAULT, "_dl_find_object"))
+	if (frames_only)
 		return;
-	library = open("libgcc_s.so.1", RTLD_NOW | RTLD_LOCAL);
-	if (!library || !find_libgcc(u, library))
-		return;
-	if (ARCH_RETURN_BELOW_CFA)
-		u->memos = boot_alloc(NR_MEMOS * sizeof *u->memos, _Alignof(struct memo));
-	u->backtrace(stop_at_once, NULL);
+	u->find_object = (int (*)(void *, struct dl_find_object *))find("_dl_find_object");
+	if (u->find_object)
+		u->memos = boot_alloc(sizeof *u->memos, _Alignof(struct memos));
 }
 
 void unwind_setup(bool frames_only)

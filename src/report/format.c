@@ -99,6 +99,7 @@ const struct meminfo_item meminfo_items[NR_MEMINFO] = {
     {"GivenBack", "given_back", "Pages given back to the kernel since the start", AT(given_back)},
     {"Metadata", "metadata", "Memory for metadata that is in use", AT(metadata)},
     {"MetadataMapped", "metadata_mapped", "Memory for metadata, used or not", AT(metadata_mapped)},
+    {"Pools", "pools", "Resident elements of NOWAIT pools and mempools, beside the total", AT(pools)},
     {"Reserved", "reserved", "Address space of regions, and of mappings of large blocks", AT(reserved)},
     {"Watermark", "watermark", "Free pages of the zone that may stay resident", AT(watermark)},
 };

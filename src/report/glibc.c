@@ -44,7 +44,7 @@ static void text_caches(const struct heap_report *r, report_put *put, void *arg)
 
 	LINE("%6s %8s %8s %8s %7s %7s %8s %5s %8s %8s", "size", "used", "cached", "objects", "slabs", "partial",
 	     "pages", "sheaf", "refills", "drains");
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < NR_CACHES; class++) {
 		const struct class_report *c = &r->class[class];
 
 		if (c->cache.size)
@@ -61,17 +61,23 @@ void report_text(const struct heap_report *r, report_put *put, void *arg)
 	text_caches(r, put, arg);
 }
 
+/* A typed cache has one size; malloc's classes end where the next begins. */
+static size_t smallest_in(unsigned class, const struct cache_info *c)
+{
+	return class < NR_CLASSES ? class_size(class - 1) + 1 : c->size;
+}
+
 static void xml_caches(const struct heap_report *r, report_put *put, void *arg)
 {
 	unsigned class;
 
 	LINE("%s", "<sizes>");
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < NR_CACHES; class++) {
 		const struct class_report *c = &r->class[class];
 
 		if (c->cache.size)
 			LINE("  <size from=\"%z\" to=\"%z\" used=\"%z\" cached=\"%z\" total=\"%z\" slabs=\"%z\"/>",
-			     class_size(class - 1) + 1, c->cache.size, c->nr_used, c->nr_cached,
+			     smallest_in(class, &c->cache), c->cache.size, c->nr_used, c->nr_cached,
 			     c->cache.nr_objects, c->cache.nr_slabs);
 	}
 	LINE("%s", "</sizes>");

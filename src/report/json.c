@@ -100,7 +100,7 @@ static void write_cpus(const struct heap_report *r, struct json *j, unsigned cla
 	unsigned i;
 
 	OPEN(j, "\"cpus\":[");
-	for (i = 0; class < NR_CLASSES && i < r->percpu.nr_listed; i++) {
+	for (i = 0; class < NR_CACHES && i < r->percpu.nr_listed; i++) {
 		const struct cpu_info *cpu = &r->percpu.cpu[i];
 
 		if (cpu->capacity[class])
@@ -114,7 +114,8 @@ static void write_cache(const struct heap_report *r, struct json *j, unsigned nu
 {
 	const struct class_report *c = listed_cache(r, number);
 	const struct cache_info *i = &c->cache;
-	char name[CACHE_NAME];
+
+	char name[CACHE_NAME_SIZE];
 
 	listed_name(name, r, number);
 	OPEN(j, "{\"name\":\"%s\"", name);

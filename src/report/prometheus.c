@@ -149,7 +149,7 @@ static void each_cache(const struct heap_report *r, struct out *o, const char *s
 
 	for (i = 1; i < NR_LISTED; i++) {
 		const struct class_report *c = listed_cache(r, i);
-		char name[CACHE_NAME];
+		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;

@@ -14,7 +14,7 @@ static size_t slab_tails(const struct cache_info *c)
 }
 
 /* nr_cached: in sheaves, or kept by threads. */
-static void derive_cache(struct heap_report *r, struct class_report *c, size_t nr_cached, size_t *pages, size_t *used)
+static void derive_class(struct heap_report *r, struct class_report *c, size_t nr_cached, size_t *pages, size_t *used)
 {
 	c->nr_cached = c->nr_used = 0;
 	if (!c->cache.size)
@@ -53,7 +53,7 @@ static void count_caches(struct heap_report *r)
 	uint64_t *e = r->vm_event;
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < NR_CACHES; class++) {
 		const struct cache_info *c = &r->class[class].cache;
 
 		e[BARN_GET] += c->nr_gets;
@@ -157,10 +157,10 @@ void report_derive(struct heap_report *r)
 
 	r->slab_pages = r->small_used = r->cached = r->slab_free = r->nr_small_free = r->slack = 0;
 	r->handle_pages = r->handle_used = 0;
-	for (class = 1; class < NR_CLASSES; class++)
-		derive_cache(r, &r->class[class], r->percpu.nr_cached[class], &r->slab_pages, &r->small_used);
+	for (class = 1; class < NR_CACHES; class++)
+		derive_class(r, &r->class[class], r->percpu.nr_cached[class], &r->slab_pages, &r->small_used);
 	for (class = 0; class < NR_CLASSES; class++)
-		derive_cache(r, &r->handle[class], r->handles.nr_cached[class], &r->handle_pages, &r->handle_used);
+		derive_class(r, &r->handle[class], r->handles.nr_cached[class], &r->handle_pages, &r->handle_used);
 	derive_sums(r);
 	for (i = 0; i < NR_VM_EVENTS; i++)
 		r->vm_event[i] = 0;

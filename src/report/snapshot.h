@@ -58,11 +58,12 @@ struct heap_report {
 	struct pages_info pages;
 	struct large_info large;
 	struct large_list large_list;
-	struct class_report class[NR_CLASSES];
+	struct class_report class[NR_CACHES]; /* of typed caches, too: a size class, or such a cache's number */
 	struct class_report handle[NR_CLASSES]; /* of objects that have handles; 0: of runs, by their pages */
 	struct handle_info handles;
 	struct compact_counts compact;
 	size_t metadata, metadata_mapped; /* bytes of the boot allocator: handed out, mapped */
+	size_t pools;			  /* bytes of NOWAIT pools and mempools */
 	uint64_t nr_reclaims, nr_failures; /* of the api floor: all caches emptied; calls that returned NULL */
 
 	/*

@@ -104,7 +104,7 @@ static void write_slabinfo_lines(const struct heap_report *r, report_put *put, v
 	     " : slabdata <active_slabs> <num_slabs> <sharedavail>");
 	for (i = 1; i < NR_LISTED; i++) {
 		const struct class_report *c = listed_cache(r, i);
-		char name[CACHE_NAME];
+		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
@@ -152,7 +152,7 @@ static void write_sheaves(const struct heap_report *r, report_put *put, void *ar
 	for (i = 1; i < NR_LISTED; i++) {
 		const struct class_report *c = listed_cache(r, i);
 		size_t nr_full = c->cache.nr_slabs > c->cache.nr_partial ? c->cache.nr_slabs - c->cache.nr_partial : 0;
-		char name[CACHE_NAME];
+		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
@@ -161,7 +161,7 @@ static void write_sheaves(const struct heap_report *r, report_put *put, void *ar
 		     c->cache.nr_free, c->cache.nr_partial, nr_full, c->cache.nr_pages, c->cache.nr_full_sheaves,
 		     c->cache.nr_empty_sheaves, c->cache.nr_barn_objects, c->cache.sheaf_capacity,
 		     listed_cached(r, i));
-		if (i < NR_CLASSES)
+		if (i < NR_CACHES)
 			write_cpu_fill(r, i, name, put, arg);
 	}
 }
@@ -174,7 +174,7 @@ static size_t cpu_batch(const struct cpu_info *cpu)
 	size_t n = 0;
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++)
+	for (class = 1; class < NR_CACHES; class++)
 		n = max_size(n, batch_of(cpu->capacity[class]));
 	return n;
 }

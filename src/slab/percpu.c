@@ -9,19 +9,31 @@
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/runs.h"
-#include "slab/sheaf.h"
+#include "slab/quarantine.h"
+#include "slab/typed.h"
 
 /* glibc 2.35 and later; weak, so that older and other libcs load us and get the fallback. */
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
-/* Both sentinels of a sheaf without slots. */
-extern void *const none_words[2] reader_root(none_words);
 void *const none_words[2] = {(void *)1, (void *)1};
-#define NONE_TOP ((void **)&none_words[1]) /* never written: it is full */
 
-struct percpu_area none_area reader_root(none_area);
+/* The tops of freed objects behind it are used, and so touched, in the hardened mode only. */
+struct none {
+	struct percpu_area area;
+	void **freed[NR_CLASSES], **freed_seen[NR_CLASSES];
+} none reader_root(none_area);
+#define none_area none.area
+_Static_assert(offsetof(struct percpu_area, top) == 0 && offsetof(struct none, freed) == sizeof(struct percpu_area),
+	       "area_top()");
+
 struct percpu percpu reader_root(percpu);
+
+/* Objects of typed caches do not wait when they are freed: slab/hardened.h. */
+static bool has_freed_tops(unsigned cache)
+{
+	return bslab_options.hardened && cache < NR_CLASSES;
+}
 
 enum index_mode percpu_mode(void)
 {
@@ -41,7 +53,7 @@ static bool push(unsigned class, void *obj)
 					   : percpu_push(class, obj, RSEQ_MM_CID);
 }
 
-static bool swap_top(unsigned class, void **old, void **new)
+bool percpu_swap_top(unsigned class, void **old, void **new)
 {
 	return percpu.mode == INDEX_CPU_ID ? percpu_cmpxchg(class, old, new, &none_area, RSEQ_CPU_ID)
 					   : percpu_cmpxchg(class, old, new, &none_area, RSEQ_MM_CID);
@@ -97,6 +109,16 @@ static enum index_mode choose_mode(unsigned nr_slots)
 	return INDEX_CPU_ID;
 }
 
+static void area_init(struct percpu_area *a, unsigned nr_caches)
+{
+	unsigned class;
+
+	for (class = 0; class < nr_caches; class++)
+		a->top[class] = NONE_TOP;
+	for (class = 0; bslab_options.hardened && class < NR_CLASSES; class++)
+		*area_top(a, FREED_TOPS + class) = NONE_TOP;
+}
+
 void percpu_boot(void)
 {
 	unsigned nr_cpus = os_nr_cpus(), i;
@@ -111,10 +133,14 @@ void percpu_boot(void)
 		bslab_hot.rseq_offset_cpu = __rseq_offset;
 	if (percpu.mode != INDEX_THREAD)
 		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
-	for (i = 0; i < NR_CLASSES; i++)
-		none_area.top[i] = NONE_TOP;
+	area_init(&none_area, NR_CLASSES);
 	for (i = 0; i < percpu.nr_slots; i++)
 		bslab_hot.area[i] = &none_area;
+}
+
+void percpu_add_cache(unsigned number)
+{
+	none_area.top[number] = NONE_TOP; /* areas have it from the start, but this one in .bss is touched by all processes */
 }
 
 /* --- areas --------------------------------------------------------------------------------- */
@@ -129,19 +155,28 @@ static void area_store(unsigned slot, struct percpu_area *a)
 	__atomic_store_n(&bslab_hot.area[slot], a, __ATOMIC_RELEASE);
 }
 
+/* Of this CPU, or thread; NULL when it has none. */
+static struct percpu_area *own_area(void)
+{
+	struct percpu_area *a = area_load(current_slot());
+
+	return a == &none_area ? NULL : a;
+}
+
 static struct percpu_area *area_get(void)
 {
 	struct percpu_area **list = percpu.orphans ? &percpu.orphans : &percpu.spare, *a = *list;
-	unsigned i;
 
 	if (a) {
 		WRITE_ONCE(*list, a->next_orphan);
 		a->looked_at_ms = 0;
+		memset(a->visits, 0, sizeof a->visits);
+		memset(a->nr_strays, 0, sizeof a->nr_strays);
 		return a;
 	}
-	a = boot_alloc(sizeof *a, 64);
-	for (i = 0; a && i < NR_CLASSES; i++)
-		a->top[i] = NONE_TOP;
+	a = boot_alloc(bslab_options.hardened ? sizeof none : sizeof *a, 64);
+	if (a)
+		area_init(a, NR_CACHES);
 	return a;
 }
 
@@ -222,32 +257,64 @@ static void sheaf_empty(struct kmem_cache *c, struct sheaf *s)
 	barn_put(c, s);
 }
 
+/* Tops are even, multiples of eight: a sheaf that moved by a multiple of 512 KiB looks as if it rested. */
+static uint16_t top_bits(void **top)
+{
+	return (uint16_t)((uintptr_t)top >> 3);
+}
+
+static void reap_sheaf(struct kmem_cache *c, void **top)
+{
+	drain_begin(cache_drains(c));
+	if (percpu_swap_top(c->class, top, NONE_TOP)) {
+		struct sheaf *s = sheaf_of_top(top);
+
+		atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
+		PROBE(sheaf_reap, c->size, s->nr);
+		sheaf_empty(c, s);
+	}
+	drain_end(cache_drains(c));
+}
+
+static void reap_freed(struct percpu_area *a, struct kmem_cache *c)
+{
+	unsigned index = FREED_TOPS + c->class;
+	void ***seen = area_top(a, FREED_SEEN + c->class), **top = READ_ONCE(*area_top(a, index));
+	bool rests = top == READ_ONCE(*seen) && top != NONE_TOP && percpu_swap_top(index, top, NONE_TOP);
+
+	WRITE_ONCE(*seen, top);
+	if (!rests)
+		return;
+	atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
+	quarantine_put(c, sheaf_of_top(top));
+}
+
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
 static void reap(struct percpu_area *a, uint64_t now)
 {
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
 		void **top = READ_ONCE(a->top[class]);
-		bool rests = top == READ_ONCE(a->seen[class]);
+		bool rests = top_bits(top) == READ_ONCE(a->seen[class]);
 
 		if (!c)
 			continue;
-		if (rests && top != NONE_TOP && swap_top(class, top, NONE_TOP)) {
-			struct sheaf *s = sheaf_of_top(top);
-
-			atomic_fetch_add_explicit(&percpu.nr_sheaf_reaps, 1, memory_order_relaxed);
-			PROBE(sheaf_reap, c->size, s->nr);
-			sheaf_empty(c, s);
-		}
-		WRITE_ONCE(a->seen[class], top);
+		if (rests && top != NONE_TOP)
+			reap_sheaf(c, top);
+		WRITE_ONCE(a->seen[class], top_bits(top));
+		if (unlikely(has_freed_tops(class)))
+			reap_freed(a, c);
 		if (barn_has_rested(c, now, REAP_MS)) {
 			atomic_fetch_add_explicit(&percpu.nr_barn_reaps, 1, memory_order_relaxed);
 			barn_drain(c);
 			cache_shrink_kept(c);
 		}
+		if (unlikely(c->typed != NULL))
+			typed_tend(c);
 	}
+	typed_bury();
 	runs_reap(now);
 	large_reap();
 }
@@ -257,11 +324,11 @@ static void drain_idle(uint64_t now);
 /* Other threads of this CPU may do the same at the same time; counts and times need not be exact. */
 static void reap_if_due(void)
 {
-	struct percpu_area *a = area_load(current_slot());
+	struct percpu_area *a = own_area();
 	uint32_t nr_visits, interval;
 	uint64_t now;
 
-	if (!a || a == &none_area)
+	if (!a)
 		return;
 	nr_visits = READ_ONCE(a->nr_visits) + 1;
 	interval = READ_ONCE(a->look_interval);
@@ -285,12 +352,11 @@ static void reap_if_due(void)
 static void install(struct kmem_cache *c, struct sheaf *s)
 {
 	atomic_thread_fence(memory_order_release); /* reports read sheaves of other CPUs */
-	if (!swap_top(c->class, NONE_TOP, sheaf_top(s, s->nr)))
+	if (!percpu_swap_top(c->class, NONE_TOP, sheaf_top(s, s->nr)))
 		barn_put(c, s);
 }
 
-/* This CPU's top of the class; NULL when it has no area and gets none. */
-static void **current_top(unsigned class)
+void **percpu_current_top(unsigned index)
 {
 	struct percpu_area *a = area_load(current_slot());
 
@@ -299,13 +365,20 @@ static void **current_top(unsigned class)
 			return NULL;
 		a = area_load(current_slot());
 	}
-	return READ_ONCE(a->top[class]);
+	return READ_ONCE(*area_top(a, index));
+}
+
+static struct barn_visits *own_visits(unsigned class)
+{
+	struct percpu_area *a = own_area();
+
+	return a ? &a->visits[class] : NULL;
 }
 
 /* After so many sequences were interrupted, the next one would be too: somebody is stepping through them. */
 #define MAX_TRIES 8
 
-static void *alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
+void *percpu_alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
 {
 	void *obj = NULL;
 
@@ -313,7 +386,7 @@ static void *alloc_uncached(struct kmem_cache *c, unsigned pages_flags)
 	return obj;
 }
 
-static void free_uncached(struct kmem_cache *c, void *obj)
+void percpu_free_uncached(struct kmem_cache *c, void *obj)
 {
 	atomic_fetch_add_explicit(&c->nr_uncached_frees, 1, memory_order_relaxed);
 	slab_give(c, &obj, 1);
@@ -333,7 +406,7 @@ static void *alloc_from_new_sheaf(struct kmem_cache *c, struct sheaf *s, unsigne
 			s = orphan;
 	}
 	if (!s || !s->nr)
-		s = barn_exchange_empty(c, s, pages_flags);
+		s = barn_exchange_empty(c, s, own_visits(c->class), pages_flags);
 	if (!s)
 		return NULL;
 	obj = s->slot[--s->nr];
@@ -347,7 +420,7 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 	int i;
 
 	for (i = 0; i < MAX_TRIES; i++) {
-		void **top = current_top(c->class);
+		void **top = percpu_current_top(c->class);
 		void *obj;
 
 		if (!top)
@@ -355,24 +428,40 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags)
 		if ((uintptr_t)top[-1] & 1) {
 			if (top == NONE_TOP)
 				return alloc_from_new_sheaf(c, NULL, pages_flags);
-			if (swap_top(c->class, top, NONE_TOP))
+			if (percpu_swap_top(c->class, top, NONE_TOP))
 				return alloc_from_new_sheaf(c, sheaf_of_top(top), pages_flags);
 		}
 		obj = pop(c->class);
 		if (obj)
 			return obj;
 	}
-	return alloc_uncached(c, pages_flags);
+	return percpu_alloc_uncached(c, pages_flags);
+}
+
+/* See 6 in percpu.h. */
+#define MAX_STRAYS 16
+
+/* Threads of this CPU may count at the same time: it need not be exact. */
+static bool is_stray(unsigned class)
+{
+	struct percpu_area *a = own_area();
+	unsigned n;
+
+	if (!a)
+		return true;
+	n = READ_ONCE(a->nr_strays[class]) + 1u;
+	WRITE_ONCE(a->nr_strays[class], (uint8_t)(n % MAX_STRAYS));
+	return n < MAX_STRAYS;
 }
 
 /* `s` was full when this CPU's top was read; rarely, its memory has by now begun another life. */
 static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj)
 {
 	if (!s || s->nr == s->capacity)
-		s = barn_exchange_full(c, s);
+		s = barn_exchange_full(c, s, own_visits(c->class));
 
 	if (!s) {
-		free_uncached(c, obj);
+		percpu_free_uncached(c, obj);
 		return;
 	}
 	s->slot[s->nr++] = obj;
@@ -385,7 +474,7 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 	int i;
 
 	for (i = 0; i < MAX_TRIES; i++) {
-		void **top = current_top(c->class), *below;
+		void **top = percpu_current_top(c->class), *below;
 
 		if (!top)
 			break;
@@ -399,16 +488,66 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 		}
 		if ((uintptr_t)top[0] & 1) {
 			if (top == NONE_TOP) {
-				free_into_new_sheaf(c, NULL, obj);
+				if (is_stray(c->class)) {
+					percpu_free_uncached(c, obj);
+					reap_if_due();
+				} else {
+					free_into_new_sheaf(c, NULL, obj);
+				}
 				return;
 			}
-			if (swap_top(c->class, top, NONE_TOP)) {
+			if (percpu_swap_top(c->class, top, NONE_TOP)) {
 				free_into_new_sheaf(c, sheaf_of_top(top), obj);
 				return;
 			}
 		}
 	}
-	free_uncached(c, obj);
+	percpu_free_uncached(c, obj);
+}
+
+static void quarantine_install(struct kmem_cache *c, struct sheaf *s)
+{
+	atomic_thread_fence(memory_order_release);
+	if (!percpu_swap_top(FREED_TOPS + c->class, NONE_TOP, sheaf_top(s, s->nr)))
+		quarantine_put(c, s);
+}
+
+/* `s` was full when this CPU's top was read, as in free_into_new_sheaf(). */
+static void delay_in_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj)
+{
+	if (s && s->nr == s->capacity) {
+		quarantine_put(c, s);
+		s = NULL;
+	}
+	if (!s)
+		s = barn_get_empty(c, own_visits(c->class));
+	if (!s) {
+		percpu_free_uncached(c, obj);
+		return;
+	}
+	s->slot[s->nr++] = obj;
+	quarantine_install(c, s);
+	reap_if_due();
+}
+
+void percpu_free_delayed(struct kmem_cache *c, void *obj)
+{
+	unsigned index = FREED_TOPS + c->class;
+	int i;
+
+	for (i = 0; i < MAX_TRIES; i++) {
+		void **top = percpu_current_top(index);
+
+		if (!top)
+			break;
+		if (push(index, obj))
+			return;
+		if ((uintptr_t)READ_ONCE(top[0]) & 1 && (top == NONE_TOP || percpu_swap_top(index, top, NONE_TOP))) {
+			delay_in_new_sheaf(c, top == NONE_TOP ? NULL : sheaf_of_top(top), obj);
+			return;
+		}
+	}
+	percpu_free_uncached(c, obj);
 }
 
 /* --- emptying ---------------------------------------------------------------------------------- */
@@ -417,10 +556,18 @@ static void area_empty(struct percpu_area *a)
 {
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		struct sheaf *s = sheaf_of_top(a->top[class]);
 
-		a->top[class] = NONE_TOP;
+		WRITE_ONCE(a->top[class], NONE_TOP); /* reports read it */
+		if (s)
+			sheaf_empty(caches[class], s);
+	}
+	for (class = 1; has_freed_tops(class); class++) {
+		void ***top = area_top(a, FREED_TOPS + class);
+		struct sheaf *s = sheaf_of_top(*top);
+
+		*top = NONE_TOP;
 		if (s)
 			sheaf_empty(cache_of(class), s);
 	}
@@ -478,17 +625,24 @@ static void areas_reattach(struct percpu_area *list)
 	lock_drop(&percpu.lock, RANK_THREAD);
 }
 
+static void drain_own_top(unsigned class, unsigned index)
+{
+	struct percpu_area *a = area_load(current_slot());
+	void **top = a ? READ_ONCE(*area_top(a, index)) : NULL;
+
+	if (top && top != NONE_TOP && percpu_swap_top(index, top, NONE_TOP))
+		sheaf_empty(caches[class], sheaf_of_top(top));
+}
+
 static void drain_own(void)
 {
 	unsigned class;
 
 	PROBE(cpu_drain, current_slot(), false);
-	for (class = 1; class < NR_CLASSES; class++) {
-		struct percpu_area *a = area_load(current_slot());
-		void **top = a ? READ_ONCE(a->top[class]) : NULL;
-
-		if (top && top != NONE_TOP && swap_top(class, top, NONE_TOP))
-			sheaf_empty(cache_of(class), sheaf_of_top(top));
+	for (class = 1; class < caches_end(); class++) {
+		drain_own_top(class, class);
+		if (unlikely(has_freed_tops(class)))
+			drain_own_top(class, FREED_TOPS + class);
 	}
 }
 
@@ -536,16 +690,24 @@ static bool areas_drain(uint64_t now)
 /* Bytes in an idle CPU's sheaves from which they are worth a system call. */
 #define MIN_IDLE_BYTES (32 * KIB)
 
-static size_t area_bytes(const struct percpu_area *a)
+static size_t nr_below(void **top)
+{
+	size_t n = 0;
+
+	while (!((uintptr_t)READ_ONCE(top[-1 - (ptrdiff_t)n]) & 1))
+		n++;
+	return n;
+}
+
+static size_t area_bytes(struct percpu_area *a)
 {
 	size_t bytes = 0;
 	unsigned class;
 
-	for (class = 1; class < NR_CLASSES; class++) {
-		void **p = READ_ONCE(a->top[class]);
-
-		for (; !((uintptr_t)READ_ONCE(p[-1]) & 1); p--)
-			bytes += class_size(class);
+	for (class = 1; class < caches_end(); class++) {
+		bytes += nr_below(READ_ONCE(a->top[class])) * cache_size(class);
+		if (unlikely(has_freed_tops(class)))
+			bytes += nr_below(READ_ONCE(*area_top(a, FREED_TOPS + class))) * cache_size(class);
 	}
 	return bytes;
 }
@@ -568,9 +730,12 @@ static void drain_idle(uint64_t now)
 {
 	static bool refused; /* atomic */
 
-	if (percpu.mode != INDEX_THREAD && !READ_ONCE(refused) && any_is_idle(now) &&
-	    !areas_drain(now))
+	if (percpu.mode == INDEX_THREAD || READ_ONCE(refused) || !any_is_idle(now))
+		return;
+	drain_begin(&area_drains);
+	if (!areas_drain(now))
 		WRITE_ONCE(refused, true);
+	drain_end(&area_drains);
 }
 
 void percpu_drain(void)
@@ -578,9 +743,11 @@ void percpu_drain(void)
 	if (bslab_options.check)
 		return;
 	atomic_fetch_add_explicit(&percpu.nr_drains, 1, memory_order_relaxed);
+	drain_begin(&area_drains);
 	if (percpu.mode == INDEX_THREAD || !areas_drain(0))
 		drain_own();
 	drain_orphans();
+	drain_end(&area_drains);
 }
 
 void percpu_thread_exit(void)
@@ -592,7 +759,9 @@ void percpu_thread_exit(void)
 		return;
 	a = area_load(slot);
 	thread_state.index = 0;
+	drain_begin(&area_drains);
 	area_empty(a);
+	drain_end(&area_drains);
 	lock_take(&percpu.lock, RANK_THREAD);
 	percpu.free_slots[percpu.nr_free_slots++] = slot; /* with its area, for the next thread */
 	lock_drop(&percpu.lock, RANK_THREAD);
@@ -616,7 +785,7 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 {
 	unsigned class, nr, capacity;
 
-	for (class = 1; class < NR_CLASSES; class++) {
+	for (class = 1; class < caches_end(); class++) {
 		snapshot_sheaf(READ_ONCE(a->top[class]), &nr, &capacity);
 		info->nr_cached[class] += nr;
 		if (!cpu)
@@ -625,7 +794,11 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 		cpu->capacity[class] = (uint16_t)capacity;
 		cpu->nr_objects += nr;
 		cpu->nr_slots += capacity;
-		cpu->bytes += nr * class_size(class);
+		cpu->bytes += nr * cache_size(class);
+	}
+	for (class = 1; bslab_options.hardened && class < NR_CLASSES; class++) {
+		snapshot_sheaf(READ_ONCE(*area_top(a, FREED_TOPS + class)), &nr, &capacity);
+		info->nr_cached[class] += nr;
 	}
 }
 
@@ -655,9 +828,38 @@ void percpu_snapshot(struct percpu_info *info)
 	for (struct percpu_area *a = percpu.limbo; a; a = a->next_orphan)
 		snapshot_area(a, info, NULL);
 	lock_drop(&percpu.lock, RANK_THREAD);
+	quarantine_count(info->nr_cached);
 	info->nr_sheaf_reaps = atomic_load_explicit(&percpu.nr_sheaf_reaps, memory_order_relaxed);
 	info->nr_barn_reaps = atomic_load_explicit(&percpu.nr_barn_reaps, memory_order_relaxed);
 	info->nr_drains = atomic_load_explicit(&percpu.nr_drains, memory_order_relaxed);
+}
+
+static size_t nr_in_area(struct percpu_area *a, unsigned number)
+{
+	unsigned nr, capacity;
+
+	snapshot_sheaf(READ_ONCE(a->top[number]), &nr, &capacity);
+	return nr;
+}
+
+size_t percpu_nr_cached(unsigned number)
+{
+	struct percpu_area *a;
+	size_t sum = 0;
+	unsigned slot;
+
+	for (slot = 0; slot < READ_ONCE(percpu.nr_slots); slot++) {
+		a = area_load(slot);
+		if (a && a != &none_area)
+			sum += nr_in_area(a, number);
+	}
+	lock_take(&percpu.lock, RANK_THREAD);
+	for (a = percpu.orphans; a; a = a->next_orphan)
+		sum += nr_in_area(a, number);
+	for (a = percpu.limbo; a; a = a->next_orphan)
+		sum += nr_in_area(a, number);
+	lock_drop(&percpu.lock, RANK_THREAD);
+	return sum;
 }
 
 void percpu_fork_prepare(void)
@@ -674,6 +876,7 @@ void percpu_fork_done(bool child)
 		lock_drop_nested(&percpu.lock);
 		return;
 	}
+	atomic_store(&area_drains, 0);
 	own = percpu.nr_slots ? current_slot() : 0;
 	percpu.nr_free_slots = 0;
 	for (slot = 0; slot < percpu.nr_slots; slot++) {

@@ -31,6 +31,12 @@
  *    So a class that was hot once does not hold its pages for good. Areas of CPUs
  *    that ran next to no slow path for a second, and hold 32 KiB, are emptied by
  *    whoever looks, as in 4.
+ *
+ * 6. Strays. What a CPU frees and has no sheaf for, another has allocated, as a
+ *    rule, and may have its neighbours in the cache line: it goes home to its
+ *    slab. Were it handed out here again, the two CPUs would write to one line
+ *    (Berger et al., ASPLOS 2000: passive false sharing). A CPU that goes on so
+ *    gets a sheaf with its MAX_STRAYS'th of the class.
  */
 #ifndef BSLAB_PERCPU_H
 #define BSLAB_PERCPU_H
@@ -38,17 +44,31 @@
 #include "arch/arch.h"
 #include "os/options.h"
 #include "os/thread.h"
-#include "slab/slab.h"
+#include "slab/sheaf.h"
 
 struct percpu_area {
-	void **top[NR_CLASSES];
-	void **seen[NR_CLASSES]; /* top at the last look for sheaves that rest */
+	void **top[NR_CACHES];
+	uint16_t seen[NR_CACHES]; /* bits of the top at the last look for sheaves that rest */
 	uint64_t looked_at_ms;
 	uint32_t nr_visits; /* of slow paths, since the last look at the clock */
 	uint32_t look_interval; /* in visits */
+	uint8_t nr_strays[NR_CACHES]; /* see 6; since the last that got a sheaf */
+	struct barn_visits visits[NR_CACHES];
 	struct percpu_area *next_orphan;
 	unsigned slot; /* it was detached from; under the lock of slab/percpu.c */
 };
+
+/*
+ * In the hardened mode an area is longer: behind the struct stand as many tops more, of the sheaves on which freed
+ * objects are pushed; what rests of those goes to the quarantine. So the sequences reach them as classes from here on.
+ */
+#define FREED_TOPS (sizeof(struct percpu_area) / sizeof(void **))
+#define FREED_SEEN (FREED_TOPS + NR_CLASSES) /* what seen[] is of top[] */
+
+static inline void ***area_top(struct percpu_area *a, unsigned index)
+{
+	return (void ***)a + index;
+}
 
 struct percpu {
 	struct lock lock; /* RANK_THREAD: everything but mode and counters */
@@ -66,9 +86,34 @@ struct percpu {
 void percpu_boot(void);
 enum index_mode percpu_mode(void);
 
+/* Both sentinels of a sheaf without slots, which is never written: it is full. */
+extern void *const none_words[2] reader_root(none_words);
+#define NONE_TOP ((void **)&none_words[1])
+
+/* This CPU's top of a cache; NULL when it has no area and gets none. */
+void **percpu_current_top(unsigned class) __attribute__((visibility("hidden")));
+/* percpu_cmpxchg() by the mode; over NONE_TOP, and to it, is how a sheaf is installed and detached. */
+bool percpu_swap_top(unsigned class, void **old, void **new) __attribute__((visibility("hidden")));
+
 /* The slow paths behind percpu_pop() and percpu_push(). */
 void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_slow(struct kmem_cache *c, void *obj);
+/* Past the sheaves, a single object. */
+void *percpu_alloc_uncached(struct kmem_cache *c, unsigned pages_flags);
+void percpu_free_uncached(struct kmem_cache *c, void *obj);
+/*
+ * Many at once (slab/bulk.c): up to n that this CPU's sheaf has, or has room for; how many. 0 also when another thread is at
+ * it. push_bulk: ends before what is not an object of the cache, by its page.
+ */
+unsigned percpu_pop_bulk(struct kmem_cache *c, void **out, unsigned n);
+unsigned percpu_push_bulk(struct kmem_cache *c, void *const *objects, unsigned n); /* n is not 0 */
+
+/* Before a number of a typed cache is used. */
+void percpu_add_cache(unsigned number);
+/* Objects of a cache in the sheaves of all CPUs, and of areas without one; racy as percpu_snapshot() is. */
+size_t percpu_nr_cached(unsigned number);
+/* Hardened: the one behind percpu_push(FREED_TOPS + class). */
+void percpu_free_delayed(struct kmem_cache *c, void *obj);
 
 /* CPUs, or threads, that a report lists one by one; the others are in the sums. */
 #define MAX_REPORT_CPUS 128
@@ -77,14 +122,14 @@ struct cpu_info {
 	unsigned index;		     /* the concurrency id, the CPU or the thread's slot */
 	size_t nr_objects, nr_slots; /* in its sheaves: objects, and places for them */
 	size_t bytes;		     /* of the objects */
-	uint16_t nr[NR_CLASSES], capacity[NR_CLASSES]; /* of its sheaf of the class; capacity 0: none */
+	uint16_t nr[NR_CACHES], capacity[NR_CACHES]; /* of its sheaf of the cache; capacity 0: none */
 };
 
 /* What other CPUs have are racy reads: each sheaf's count was right at some moment, or nearly. */
 struct percpu_info {
 	enum index_mode mode;
 	unsigned nr_areas, nr_listed; /* CPUs, or threads, with a cache; of these the ones in cpu[] */
-	size_t nr_cached[NR_CLASSES]; /* objects in the sheaves of all of them */
+	size_t nr_cached[NR_CACHES]; /* objects in the sheaves of all of them */
 	/* Since the start: */
 	uint64_t nr_sheaf_reaps, nr_barn_reaps; /* sheaves and barns emptied because they rested */
 	uint64_t nr_drains;			/* of all CPUs: trim, reclaim */

@@ -6,7 +6,11 @@
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
+#include "os/options.h"
+#include "os/os.h"
 #include "page/zone.h"
+#include "slab/hardened.h"
+#include "slab/typed.h"
 
 /*
  * A sheaf of size k takes an odd number of cache lines, 1, 3, 5, 9, ... 65,
@@ -30,6 +34,9 @@
 #define FIRST_SHEAF_BYTES (16 * KIB)
 #define MIN_FIRST_CAPACITY 2u
 #define GROW_VISITS 4
+/* A visit takes some 100 ns: so many in that time are 1/1000 of it. By CPU, as the memory of large sheaves is. */
+#define GROW_US 500
+#define CHEAP_SHEAF_BYTES (8 * KIB)
 #define HYSTERESIS 32
 #define ONE_WAY 4
 #define MIN_DECLINE_BYTES (256 * KIB)
@@ -39,6 +46,7 @@
 
 _Static_assert(CAPACITY(1) == FIRST_CAPACITY, "the smallest sheaf in use holds any first one");
 
+_Atomic uint64_t area_drains;
 static struct boot_pool sheaf_pool[NR_SHEAF_SIZES];
 static _Atomic size_t barns_bytes; /* of objects in full sheaves, of all classes */
 
@@ -101,13 +109,17 @@ static uint16_t first_capacity(const struct barn *b)
 	return (uint16_t)max_size(n, MIN_FIRST_CAPACITY);
 }
 
+/* Of a number that had a cache before, too: its counters begin again. */
 void barn_setup(struct barn *b, size_t object_size)
 {
 	size_t max = min_size(MAX_SHEAF_BYTES / object_size, CAPACITY(NR_SHEAF_SIZES - 1));
 
+	lock_take(&b->lock, RANK_BARN);
 	b->object_size = (uint16_t)object_size;
 	b->max_capacity = (uint16_t)max_size(max, MIN_CAPACITY);
 	b->capacity = first_capacity(b);
+	b->nr_gets = b->nr_refills = b->nr_overs = b->nr_puts = b->nr_drains = 0;
+	lock_drop(&b->lock, RANK_BARN);
 }
 
 /* See 5 in sheaf.h. Not for the sake of a few pages. */
@@ -155,13 +167,29 @@ static bool is_one_way(int run)
 	return run > ONE_WAY || run < -ONE_WAY;
 }
 
-static void barn_count_visit(struct barn *b, int run)
+/* Whether visits are frequent enough to make sheaves larger: see 2 in sheaf.h. Without the lock, for the clock may be a system call. */
+static bool count_visit(const struct barn *b, struct barn_visits *v, int run)
+{
+	size_t capacity = READ_ONCE(b->capacity);
+	uint8_t nr = v ? (uint8_t)(READ_ONCE(v->nr) + 1) : 0;
+	uint32_t now, counted_at;
+
+	if (!v || is_one_way(run) || capacity == b->max_capacity)
+		return false;
+	WRITE_ONCE(v->nr, nr < GROW_VISITS ? nr : 0);
+	if (nr < GROW_VISITS || capacity * b->object_size < CHEAP_SHEAF_BYTES)
+		return nr >= GROW_VISITS;
+	now = (uint32_t)os_clock_us();
+	counted_at = READ_ONCE(v->counted_at_us);
+	WRITE_ONCE(v->counted_at_us, now);
+	return now - counted_at < GROW_US; /* a thread that read the clock before another stored it: no */
+}
+
+static void barn_visit(struct barn *b, bool grows)
 {
 	note_visit(b);
-	if (is_one_way(run) || b->capacity == b->max_capacity || ++b->nr_visits < GROW_VISITS)
-		return;
-	b->nr_visits = 0;
-	WRITE_ONCE(b->capacity, (uint16_t)min_size(b->max_capacity, 2 * b->capacity));
+	if (grows)
+		WRITE_ONCE(b->capacity, (uint16_t)min_size(b->max_capacity, 2 * b->capacity));
 }
 
 static struct sheaf *pop(struct sheaf **list, uint16_t *nr)
@@ -246,7 +274,10 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 	n = (s->capacity + 1u) / 2;
 	if (is_one_way(s->run))
 		n = (unsigned)min_size(n, one_way_capacity(c));
+	n = (unsigned)min_size(align_up(n, c->line_objects), s->capacity);
 	s->nr = (uint16_t)slab_take(c, s->slot, n, pages_flags);
+	if (unlikely(bslab_options.hardened))
+		shuffle(s->slot, s->nr);
 	PROBE(sheaf_refill, c->size, s->nr, s->capacity);
 	if (s->nr)
 		return s;
@@ -254,29 +285,46 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 	return NULL;
 }
 
-struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags)
+/* Into a larger one that is empty; the other has no more use. */
+static void move_all(struct sheaf *from, struct sheaf *to)
+{
+	memcpy(to->slot, from->slot, from->nr * sizeof(void *));
+	to->nr = from->nr;
+	sheaf_put(from);
+}
+
+struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, struct barn_visits *v, unsigned pages_flags)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *full, *larger = NULL;
 	int run = run_out(empty);
+	bool grows = count_visit(b, v, run);
+	bool is_outgrown = false;
 	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
-	barn_count_visit(b, run);
+	barn_visit(b, grows);
 	capacity = b->capacity;
 	full = pop(&b->full, &b->nr_full);
 	if (full) {
 		b->nr_gets++;
 		count_bytes(b, full, false);
-		empty = keep_empty(b, empty);
+		is_outgrown = empty && full->capacity < capacity && empty->capacity >= capacity;
+		if (!is_outgrown)
+			empty = keep_empty(b, empty);
 	} else {
 		b->nr_refills++;
 		if (!empty || empty->capacity < capacity)
 			larger = pop_empty(b);
 	}
 	lock_drop(&b->lock, RANK_BARN);
-	if (full) {
+	if (full && is_outgrown) { /* else the small one would stay in use as long as the barn never runs out */
+		move_all(full, empty);
+		full = empty;
+	} else if (full) {
 		retire(empty);
+	}
+	if (full) {
 		full->run = (int8_t)run;
 		return full;
 	}
@@ -302,15 +350,16 @@ static void split(struct sheaf *from, struct sheaf *to)
 	from->nr = (uint16_t)keep;
 }
 
-struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
+struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struct barn_visits *v)
 {
 	struct barn *b = &c->barn;
 	struct sheaf *half = NULL;
 	int run = run_over(full);
+	bool grows = count_visit(b, v, run);
 	size_t capacity;
 
 	lock_take(&b->lock, RANK_BARN);
-	barn_count_visit(b, run);
+	barn_visit(b, grows);
 	b->nr_overs++;
 	capacity = b->capacity;
 	if (is_one_way(run))
@@ -333,6 +382,21 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full)
 	}
 	flush(c, full);
 	return full;
+}
+
+struct sheaf *barn_get_empty(struct kmem_cache *c, struct barn_visits *v)
+{
+	struct barn *b = &c->barn;
+	struct sheaf *s;
+	bool grows = count_visit(b, v, 0);
+	size_t capacity;
+
+	lock_take(&b->lock, RANK_BARN);
+	barn_visit(b, grows);
+	capacity = b->capacity;
+	s = pop_empty(b);
+	lock_drop(&b->lock, RANK_BARN);
+	return s ? s : sheaf_get(capacity);
 }
 
 void barn_put(struct kmem_cache *c, struct sheaf *s)
@@ -380,6 +444,7 @@ void barn_drain(struct kmem_cache *c)
 	struct sheaf *full, *empty, *s;
 	unsigned nr_full;
 
+	drain_begin(cache_drains(c));
 	lock_take(&b->lock, RANK_BARN);
 	full = b->full;
 	nr_full = b->nr_full;
@@ -402,6 +467,7 @@ void barn_drain(struct kmem_cache *c)
 		empty = s->next;
 		retire(s);
 	}
+	drain_end(cache_drains(c));
 }
 
 void barn_snapshot(struct barn *b, struct cache_info *info)

@@ -11,7 +11,10 @@
  * 2. Capacity. All classes begin with small sheaves. Each GROW_VISITS visits to
  *    the barn double the capacity of the class's next sheaves, up to what
  *    MAX_SHEAF_BYTES of objects fill: a hot class ends with few visits, a cold
- *    one keeps a few objects. A sheaf of an old capacity is retired when it
+ *    one keeps a few objects. Above CHEAP_SHEAF_BYTES of objects they grow only
+ *    while these visits of one CPU come within GROW_US, so that they take more than a
+ *    thousandth of its time: a class that is visited less often costs memory on
+ *    each CPU and saves nothing. A sheaf of an old capacity is retired when it
  *    comes by empty.
  *
  * 3. Hysteresis. A CPU that runs over keeps the objects that it freed last, up
@@ -45,6 +48,7 @@
 struct sheaf {
 	struct sheaf *next; /* in a barn */
 	uint16_t capacity, nr;
+	uint8_t class; /* in a quarantine */
 	int8_t run; /* visits to the barn in a row that its CPU has made: above 0 run over, below 0 run out */
 	uintptr_t low_sentinel;
 	void *slot[]; /* and the high sentinel behind the last */
@@ -65,14 +69,44 @@ static inline struct sheaf *sheaf_of_sentinel(void *word)
 /* The sheaf of a top, with nr set; NULL for the sentinels that all CPUs share. The caller owns it. */
 struct sheaf *sheaf_of_top(void **top);
 
+/*
+ * Around what takes objects out of sheaves to bring them home: meanwhile they are in nobody's sheaf, and free. Who counts
+ * live objects looks at the word before and after: it counted right where none ran and none has begun. One word
+ * for drains of whole areas, one in each typed cache for its own; nobody counts malloc's.
+ *
+ *     word = begun << 32 | running
+ */
+#define DRAIN_BEGUN (1ull << 32)
+extern _Atomic uint64_t area_drains __attribute__((visibility("hidden")));
+
+static inline void drain_begin(_Atomic uint64_t *drains)
+{
+	if (drains)
+		atomic_fetch_add(drains, DRAIN_BEGUN + 1);
+}
+
+static inline void drain_end(_Atomic uint64_t *drains)
+{
+	if (drains)
+		atomic_fetch_sub(drains, 1);
+}
+
+/* Of one CPU to one barn, in both directions. Hints: threads of the CPU may miss each other's. */
+struct barn_visits {
+	uint32_t counted_at_us; /* when nr was last full; wraps, in an hour */
+	uint8_t nr;		/* since then */
+};
+
 void barn_setup(struct barn *b, size_t object_size);
 /*
  * A sheaf with at least one object, in exchange for an empty one (or NULL). NULL when there is no memory: the empty
- * one is then in the barn.
+ * one is then in the barn. `v` is the CPU's, or NULL: the visit does not count.
  */
-struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, unsigned pages_flags);
+struct sheaf *barn_exchange_empty(struct kmem_cache *c, struct sheaf *empty, struct barn_visits *v, unsigned pages_flags);
 /* An empty sheaf in exchange for a full one (or NULL). NULL when there is no memory for one: the objects are home. */
-struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full);
+struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struct barn_visits *v);
+/* An empty sheaf, or NULL. */
+struct sheaf *barn_get_empty(struct kmem_cache *c, struct barn_visits *v);
 /* Takes a sheaf that nobody works on, in whatever state. */
 void barn_put(struct kmem_cache *c, struct sheaf *s);
 /*

@@ -24,6 +24,7 @@
 
 #define SMALL_MAX (32 * KIB)
 #define NR_CLASSES 134 /* class 0 is "not a slab": no object has it */
+#define NR_CACHES 256  /* the size classes', and typed caches behind them: slab/typed.h */
 
 /* Class of a size in units of 8 bytes, rounded up; for sizes up to SMALL_MAX. */
 extern const uint8_t bslab_size_class[SMALL_MAX / 8 + 1]

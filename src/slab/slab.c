@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/slab.h"
 
+#include <string.h>
+
 #include "base/probe.h"
 #include "boot/boot.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "page/buddy.h"
+#include "page/guard.h"
 #include "page/limit.h"
+#include "slab/hardened.h"
 #include "slab/sheaf.h"
+#include "slab/typed.h"
 
-struct kmem_cache *caches[NR_CLASSES] reader_root(caches);
-static struct lock caches_lock; /* RANK_CACHE: making one */
+struct kmem_cache *caches[NR_CACHES] reader_root(caches);
+struct lock caches_lock; /* RANK_CACHES */
+static unsigned end_of_caches; /* above NR_CLASSES; read without the lock */
 
 static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
 
 /* --- geometry ----------------------------------------------------------------- */
-
-/*
- * Offsets are below 2^18 (64 pages). With r = ceil(2^40 / size) = (2^40 + e) / size,
- * e < size <= 2^15, offset * r / 2^40 exceeds offset / size by offset * e / (2^40 * size)
- * < 2^-22 < 1/size: the integer part is right.
- */
-#define RECIPROCAL_SHIFT 40
 
 static size_t pages_for(size_t bytes)
 {
@@ -46,6 +46,9 @@ static size_t lost_in(size_t size, unsigned order)
 	return (pages_for(bytes) << PAGE_SHIFT) - bytes;
 }
 
+/* Hardened: more pages between two that trap, for each of which a system call is made. */
+#define HARDENED_ORDER 3
+
 static unsigned full_order(size_t size)
 {
 	size_t nr_objects = size <= KIB ? 64 : size <= 8 * KIB ? 8 : 4;
@@ -53,29 +56,54 @@ static unsigned full_order(size_t size)
 
 	while (order < first + 2 && order < MAX_SLAB_ORDER && lost_in(size, order) > (BSLAB_PAGE_SIZE << order) / 64)
 		order++;
-	return order;
+	return bslab_options.hardened ? (unsigned)max_size(order, HARDENED_ORDER) : order;
 }
 
-static struct kmem_cache *cache_create(unsigned class)
+void cache_setup(struct kmem_cache *c, unsigned class, size_t size)
 {
-	struct kmem_cache *c = boot_alloc(sizeof *c, _Alignof(struct kmem_cache));
-	size_t size = class_size(class);
-
-	if (!c)
-		return NULL;
-	c->size = (uint32_t)size;
 	c->class = (uint8_t)class;
+	c->line_objects = (uint8_t)max_size(CACHE_LINE / (size & -size), 1);
 	c->first_order = (uint8_t)order_of(pages_for(size));
 	c->full_order = (uint8_t)full_order(size);
 	c->reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size;
 	c->migratetype = objects_in(size, c->full_order) >= 32 ? MIGRATE_UNMOVABLE : MIGRATE_RECLAIMABLE;
 	barn_setup(&c->barn, size);
+	WRITE_ONCE(c->size, (uint32_t)size);
+}
+
+static struct kmem_cache *cache_create(unsigned class)
+{
+	struct kmem_cache *c = boot_alloc(sizeof *c, _Alignof(struct kmem_cache));
+
+	if (c)
+		cache_setup(c, class, class == ZERO_CLASS ? ZERO_SIZE : class_size(class));
 	return c;
 }
 
+/* Numbers of typed caches are used again, and their struct with them: without a cache its size is 0. */
 struct kmem_cache *cache_if_used(unsigned class)
 {
-	return __atomic_load_n(&caches[class], __ATOMIC_ACQUIRE);
+	struct kmem_cache *c = __atomic_load_n(&caches[class], __ATOMIC_ACQUIRE);
+
+	return c && READ_ONCE(c->size) ? c : NULL;
+}
+
+size_t cache_size(unsigned class)
+{
+	struct kmem_cache *c = cache_if_used(class);
+
+	return c ? c->size : 0;
+}
+
+unsigned caches_end(void)
+{
+	return (unsigned)max_size(NR_CLASSES, READ_ONCE(end_of_caches));
+}
+
+void caches_raise_end(unsigned end)
+{
+	bslab_assert(lock_is_held(&caches_lock));
+	WRITE_ONCE(end_of_caches, (unsigned)max_size(end, end_of_caches));
 }
 
 struct kmem_cache *cache_of(unsigned class)
@@ -83,20 +111,15 @@ struct kmem_cache *cache_of(unsigned class)
 	struct kmem_cache *c = cache_if_used(class);
 
 	if (unlikely(!c)) {
-		lock_take(&caches_lock, RANK_CACHE);
+		lock_take(&caches_lock, RANK_CACHES);
 		c = caches[class];
 		if (!c) {
 			c = cache_create(class);
 			__atomic_store_n(&caches[class], c, __ATOMIC_RELEASE);
 		}
-		lock_drop(&caches_lock, RANK_CACHE);
+		lock_drop(&caches_lock, RANK_CACHES);
 	}
 	return c;
-}
-
-static unsigned object_index(const struct kmem_cache *c, uintptr_t offset)
-{
-	return (unsigned)((offset * c->reciprocal) >> RECIPROCAL_SHIFT);
 }
 
 uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
@@ -106,12 +129,18 @@ uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
 
 /* --- slabs come and go -------------------------------------------------------- */
 
+/* Hardened: its objects are blocks as slab/hardened.h has them. Those of typed caches keep what is in them. */
+static bool cache_has_words(const struct kmem_cache *c)
+{
+	return bslab_options.hardened && !c->typed;
+}
+
 static unsigned nr_words_for(unsigned nr_objects)
 {
 	return (nr_objects + 63) / 64;
 }
 
-static unsigned slab_nr_objects(const struct slab *s)
+unsigned slab_nr_objects(const struct slab *s)
 {
 	return atomic_load_explicit(&s->nr_objects, memory_order_relaxed);
 }
@@ -124,6 +153,13 @@ static unsigned slab_nr_words(const struct slab *s)
 static size_t slab_nr_pages(const struct slab *s)
 {
 	return pages_for((size_t)slab_nr_objects(s) * s->cache->size);
+}
+
+static page_desc_t desc_of_slab(const struct slab *s, unsigned cache)
+{
+	if (cache >= NR_CLASSES)
+		return desc_of_pointer(s, (enum page_type)cache, 0);
+	return bslab_options.hardened ? desc_of_pointer(s, PAGE_OBJECTS, 0) : desc_of_pointer(s, PAGE_NONE, cache);
 }
 
 static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigned nr_objects)
@@ -140,7 +176,59 @@ static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigne
 	}
 	atomic_store_explicit(&s->nr_free, (int16_t)nr_objects, memory_order_relaxed);
 	atomic_store_explicit(&s->state, SLAB_DEAD, memory_order_relaxed); /* until it is on the list */
-	map_set_range(s->base, slab_nr_pages(s), desc_of_pointer(s, PAGE_NONE, c->class));
+	map_set_range(s->base, slab_nr_pages(s), desc_of_slab(s, c->class));
+}
+
+/* Hardened: between two pages that trap. */
+static void *slab_alloc_pages(struct kmem_cache *c, unsigned nr_pages, unsigned flags, bool *zeroed)
+{
+	if (unlikely(bslab_options.hardened))
+		return guard_alloc_pages(nr_pages, 0, (enum migratetype)c->migratetype, flags, zeroed);
+	return limit_allows(nr_pages) ? pages_alloc(nr_pages, 0, (enum migratetype)c->migratetype, flags, zeroed) : NULL;
+}
+
+/* Objects that were never handed out read as zero; those of no size are not to be touched at all. */
+static void slab_harden(struct slab *s, bool zeroed)
+{
+	unsigned nr_pages = (unsigned)slab_nr_pages(s);
+
+	if (!zeroed)
+		memset((void *)s->base, 0, (size_t)nr_pages << PAGE_SHIFT);
+	if (s->cache->class == ZERO_CLASS)
+		guard_close((void *)s->base, nr_pages);
+}
+
+/* Adds the objects, of those that are free in the slab, that were written since: of up to max, how many there are then. */
+static unsigned slab_find_written(const struct slab *s, void **out, unsigned n, unsigned max)
+{
+	const struct kmem_cache *c = s->cache;
+	uintptr_t addr = s->base;
+	unsigned i;
+
+	for (i = 0; c->class != ZERO_CLASS && i < slab_nr_objects(s) && n < max; i++, addr += c->size)
+		if (atomic_load(&s->free[i / 64]) >> (i % 64) & 1 && unlikely(!object_is_clean(addr, addr + c->size)))
+			out[n++] = (void *)addr;
+	return n;
+}
+
+/* All are free, when the slab goes. There they are looked at in order, and at the latest. */
+static void slab_check_clean(const struct slab *s)
+{
+	void *written[MAX_WRITTEN];
+	unsigned n = slab_find_written(s, written, 0, MAX_WRITTEN), i;
+
+	for (i = 0; i < n; i++)
+		report_write_after_free(written[i]);
+}
+
+static void slab_free_hardened(struct slab *s)
+{
+	unsigned n = (unsigned)slab_nr_pages(s);
+
+	if (cache_has_words(s->cache))
+		slab_check_clean(s);
+	map_set_range(s->base, n, 0); /* the header may serve another slab before they are free */
+	guard_free_pages((void *)s->base, n);
 }
 
 /* How many objects the next slab has: see 6 in slab.h. A stale count only makes it another size. */
@@ -159,18 +247,21 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 	unsigned nr_objects = next_nr_objects(c), nr_words = nr_words_for(nr_objects);
 	struct slab *s = boot_pool_get(&slab_pool[nr_words], sizeof *s + nr_words * sizeof(uint64_t), 8);
 	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size);
-	void *pages = NULL;
+	void *pages;
 	bool zeroed;
 
 	if (!s)
 		return NULL;
-	if (limit_allows(nr_pages))
-		pages = pages_alloc(nr_pages, 0, (enum migratetype)c->migratetype, pages_flags, &zeroed);
+	pages = slab_alloc_pages(c, nr_pages, pages_flags, &zeroed);
 	if (!pages) {
 		boot_pool_put(&slab_pool[nr_words], s);
 		return NULL;
 	}
+	if (unlikely(c->typed != NULL))
+		typed_construct(c, pages, nr_objects);
 	slab_init(s, c, pages, nr_objects);
+	if (unlikely(cache_has_words(c)))
+		slab_harden(s, zeroed);
 	PROBE(slab_create, c->size, pages, nr_objects, nr_pages);
 	return s;
 }
@@ -179,7 +270,10 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 static void slab_destroy(struct slab *s)
 {
 	PROBE(slab_destroy, s->cache->size, s->base, slab_nr_pages(s));
-	pages_free((void *)s->base, slab_nr_pages(s));
+	if (unlikely(bslab_options.hardened))
+		slab_free_hardened(s);
+	else
+		pages_free((void *)s->base, slab_nr_pages(s));
 	boot_pool_put(&slab_pool[slab_nr_words(s)], s);
 }
 
@@ -248,22 +342,55 @@ static uint64_t lowest_bits(uint64_t word, unsigned n)
 	return word & ~rest;
 }
 
+/* Of the groups of n bits, n a power of two, those that are all set. */
+static uint64_t whole_groups(uint64_t word, unsigned n)
+{
+	uint64_t all = word;
+	unsigned i;
+
+	for (i = 1; i < n; i *= 2)
+		all &= all >> i;
+	all &= ~0ull / ((1ull << n) - 1); /* the lowest of each group */
+	return all * ((1ull << n) - 1);
+}
+
+/* Hardened: before the bits say so; see slab/hardened.h. Those of no size have no word. */
+static void objects_leave(const struct slab *s, unsigned word, uint64_t mask)
+{
+	size_t size = s->cache->size;
+
+	for (; mask && s->cache->class != ZERO_CLASS; mask &= mask - 1)
+		object_leaves(s->base + (word * 64u + (unsigned)__builtin_ctzll(mask) + 1) * size);
+}
+
 /* Only the holder of the lock clears bits, so what was read is still there. */
-static void take_bits(struct slab *s, unsigned max, struct taken *t)
+static void take_lines(struct slab *s, unsigned nr_objects, unsigned max, struct taken *t)
 {
 	unsigned w;
+
+	for (w = 0; w < t->nr_words && t->n < max; w++) {
+		uint64_t mask = lowest_bits(whole_groups(atomic_load(&s->free[w]), nr_objects), max - t->n);
+
+		if (unlikely(cache_has_words(s->cache)))
+			objects_leave(s, w, mask);
+		if (mask)
+			atomic_fetch_and(&s->free[w], ~mask);
+		t->mask[w] |= mask;
+		t->n += (unsigned)__builtin_popcountll(mask);
+	}
+}
+
+static void take_bits(struct slab *s, unsigned max, struct taken *t)
+{
+	unsigned nr_line_objects = s->cache->line_objects;
 
 	t->base = s->base;
 	t->n = 0;
 	t->nr_words = slab_nr_words(s);
-	for (w = 0; w < t->nr_words; w++) {
-		uint64_t mask = t->n < max ? lowest_bits(atomic_load(&s->free[w]), max - t->n) : 0;
-
-		t->mask[w] = mask;
-		if (mask)
-			atomic_fetch_and(&s->free[w], ~mask);
-		t->n += (unsigned)__builtin_popcountll(mask);
-	}
+	memset(t->mask, 0, t->nr_words * sizeof *t->mask);
+	if (nr_line_objects > 1 && max > 1)
+		take_lines(s, nr_line_objects, max, t);
+	take_lines(s, 1, max, t);
 	atomic_fetch_sub(&s->nr_free, (int16_t)t->n);
 }
 
@@ -308,7 +435,11 @@ static void take_from(struct kmem_cache *c, struct slab *s, unsigned max, struct
 
 static bool take_from_partial(struct kmem_cache *c, unsigned max, struct taken *t)
 {
+	struct slab *s;
+
 	lock_take(&c->lock, RANK_CACHE);
+	if (unlikely(!c->partial.first && c->typed) && (s = typed_take_back(c)))
+		partial_add(c, s, false);
 	if (!c->partial.first) {
 		lock_drop(&c->lock, RANK_CACHE);
 		return false;
@@ -394,25 +525,59 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
 /* The last partial slab stays if it is small: the next refill would make a new one. */
 static bool slab_is_kept(const struct kmem_cache *c, const struct slab *s)
 {
-	return c->partial.first == c->partial.last && slab_nr_pages(s) <= MAX_KEPT_PAGES;
+	return !typed_is_dying(c) && c->partial.first == c->partial.last && slab_nr_pages(s) <= MAX_KEPT_PAGES;
+}
+
+void slab_retire(struct kmem_cache *c, struct slab *s, struct list *dead)
+{
+	if (unlikely(c->typed != NULL))
+		atomic_fetch_add(&c->typed->nr_retiring, 1); /* first: see is_home() in typed.c */
+	count_slab(c, s, -1);
+	list_add(dead, &s->node);
+}
+
+void slabs_destroy(struct kmem_cache *c, struct list *dead)
+{
+	struct list_node *n, *next;
+
+	for (n = dead->first; n; n = next) {
+		next = n->next;
+		slab_destroy(container_of(n, struct slab, node));
+		if (unlikely(c->typed != NULL))
+			atomic_fetch_sub(&c->typed->nr_retiring, 1);
+	}
+}
+
+/* A slab that is wholly free leaves: its pages go when the lock is dropped or, of a type-stable cache, after a grace period. */
+static void slab_leave(struct kmem_cache *c, struct slab *s, struct list *dead)
+{
+	partial_del(c, s, SLAB_DEAD);
+	if (unlikely(typed_is_stable(c)))
+		typed_defer(c, s);
+	else
+		slab_retire(c, s, dead);
+}
+
+static void slabs_gone(struct kmem_cache *c, struct list *dead)
+{
+	slabs_destroy(c, dead);
+	if (unlikely(typed_is_stable(c)))
+		typed_poll(c);
 }
 
 /* Puts the slab where it belongs after bits were set in it. */
 static void slab_settle(struct kmem_cache *c, struct slab *s)
 {
-	bool dead = false;
+	struct list dead = {0};
 
 	lock_take(&c->lock, RANK_CACHE);
 	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) && slab_has_free(s))
 		partial_add(c, s, true);
-	if (atomic_load(&s->state) == slab_state(c, SLAB_PARTIAL) && (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s) && !slab_is_kept(c, s)) {
-		partial_del(c, s, SLAB_DEAD);
-		count_slab(c, s, -1);
-		dead = true;
-	}
+	if (atomic_load(&s->state) == slab_state(c, SLAB_PARTIAL) &&
+	    (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s) && !slab_is_kept(c, s))
+		slab_leave(c, s, &dead);
 	lock_drop(&c->lock, RANK_CACHE);
-	if (dead)
-		slab_destroy(s);
+	slabs_gone(c, &dead);
 }
 
 static void report_double_free(struct slab *s, unsigned word, uint64_t bits)
@@ -452,6 +617,11 @@ static struct group *group_of(struct group *groups, struct slab *s, unsigned wor
 	return &groups[((uintptr_t)s / 16 + word) % NR_GROUPS];
 }
 
+static bool is_hardened_object(page_desc_t d, const struct kmem_cache *c)
+{
+	return desc_is_hardened(d) && slab_of(d)->cache == c;
+}
+
 /* How many were given to make room for it. */
 static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s, unsigned index)
 {
@@ -470,7 +640,22 @@ static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s,
 	return nr_given;
 }
 
-void slab_give(struct kmem_cache *c, void **objects, unsigned n)
+/*
+ * Objects that were freed in random order are of as many slabs, and each is found behind two loads that miss the cache:
+ * its descriptor's, then its header's. They are asked for some objects ahead.
+ */
+#define HEADER_AHEAD 4
+#define DESC_AHEAD (2 * HEADER_AHEAD)
+
+static void prefetch_ahead(void *const *objects, unsigned i, unsigned n)
+{
+	if (i + DESC_AHEAD < n)
+		__builtin_prefetch(map_slot((uintptr_t)objects[i + DESC_AHEAD]));
+	if (i + HEADER_AHEAD < n)
+		__builtin_prefetch(slab_of(map_lookup((uintptr_t)objects[i + HEADER_AHEAD])), 1);
+}
+
+void slab_give(struct kmem_cache *c, void *const *objects, unsigned n)
 {
 	struct group groups[NR_GROUPS] = {0};
 	unsigned i, index, nr_given = 0;
@@ -480,7 +665,8 @@ void slab_give(struct kmem_cache *c, void **objects, unsigned n)
 		page_desc_t d = map_lookup(addr);
 		struct slab *s = slab_of(d);
 
-		if (unlikely(desc_class(d) != c->class)) {
+		prefetch_ahead(objects, i, n);
+		if (unlikely(desc_cache(d) != c->class) && !is_hardened_object(d, c)) {
 			/* Its slab was given back with it: it was free before. */
 			bug_caller("double free of %p", objects[i]);
 			continue;
@@ -526,7 +712,7 @@ enum object_fault slab_check_object(struct slab *s, uintptr_t addr)
 	struct kmem_cache *c = s->cache;
 	unsigned index = object_index(c, addr - s->base);
 
-	if (index >= slab_nr_objects(s) || s->base + (uintptr_t)index * c->size != addr)
+	if (!slab_starts_object(s, addr))
 		return OBJECT_INTERIOR;
 	return atomic_load(&s->free[index / 64]) >> (index % 64) & 1 ? OBJECT_FREE : OBJECT_GOOD;
 }
@@ -545,34 +731,38 @@ void cache_shrink(struct kmem_cache *c)
 		next = n->next;
 		if ((unsigned)atomic_load(&s->nr_free) != slab_nr_objects(s))
 			continue;
-		partial_del(c, s, SLAB_DEAD);
-		count_slab(c, s, -1);
-		list_add(&dead, n);
+		slab_leave(c, s, &dead);
 	}
 	lock_drop(&c->lock, RANK_CACHE);
-	for (n = dead.first; n; n = next) {
-		next = n->next;
-		slab_destroy(container_of(n, struct slab, node));
-	}
+	slabs_gone(c, &dead);
+}
+
+unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN])
+{
+	struct list_node *node;
+	unsigned n = 0;
+
+	lock_take(&c->lock, RANK_CACHE);
+	for (node = c->partial.first; node; node = node->next)
+		n = slab_find_written(container_of(node, struct slab, node), out, n, MAX_WRITTEN);
+	lock_drop(&c->lock, RANK_CACHE);
+	return n;
 }
 
 /* It is the last partial slab, and so the first: see slab_is_kept(). */
 void cache_shrink_kept(struct kmem_cache *c)
 {
+	struct list dead = {0};
 	struct slab *s = NULL;
 
 	lock_take(&c->lock, RANK_CACHE);
 	if (c->partial.first)
 		s = container_of(c->partial.first, struct slab, node);
 	if (s && (unsigned)atomic_load(&s->nr_free) == slab_nr_objects(s)) {
-		partial_del(c, s, SLAB_DEAD);
-		count_slab(c, s, -1);
-	} else {
-		s = NULL;
+		slab_leave(c, s, &dead);
 	}
 	lock_drop(&c->lock, RANK_CACHE);
-	if (s)
-		slab_destroy(s);
+	slabs_gone(c, &dead);
 }
 
 bool cache_snapshot(unsigned class, struct cache_info *info)
@@ -584,6 +774,8 @@ bool cache_snapshot(unsigned class, struct cache_info *info)
 	if (!c)
 		return false;
 	info->size = c->size;
+	if (c->typed)
+		memcpy(info->name, c->typed->name, sizeof info->name);
 	info->migratetype = c->migratetype;
 	info->objects_per_slab = objects_in(c->size, c->full_order);
 	info->pages_per_slab = pages_for(info->objects_per_slab * info->size);
@@ -609,7 +801,7 @@ void slab_fork_prepare(void)
 	unsigned i;
 
 	lock_take_nested(&caches_lock);
-	for (i = 0; i < NR_CLASSES; i++)
+	for (i = 0; i < caches_end(); i++)
 		if (caches[i]) {
 			lock_take_nested(&caches[i]->lock);
 			lock_take_nested(&caches[i]->barn.lock);
@@ -620,12 +812,14 @@ void slab_fork_done(bool child)
 {
 	unsigned i;
 
-	for (i = 0; i < NR_CLASSES; i++) {
+	for (i = 0; i < caches_end(); i++) {
 		struct kmem_cache *c = caches[i];
 
 		if (!c)
 			continue;
 		if (child) {
+			if (c->typed)
+				typed_fork_child(c);
 			lock_reset(&c->barn.lock);
 			lock_reset(&c->lock);
 		} else {

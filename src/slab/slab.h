@@ -12,6 +12,9 @@
  *    dropped. Bits are given back without any lock, by atomic or: that also finds
  *    a bit that is already set, which is a double free.
  *
+ *    Objects that fill whole cache lines are taken before others: two CPUs
+ *    should not write to one line.
+ *
  * 3. A slab's state says where it is; it changes under the cache's lock only:
  *
  *      state    on partial list  free bits              next
@@ -50,15 +53,17 @@
 #define MAX_SLAB_OBJECTS 512
 #define MAX_SLAB_ORDER 6
 #define MAX_SLAB_WORDS (MAX_SLAB_OBJECTS / 64)
+#define CACHE_NAME_SIZE 32 /* with the zero behind it */
 
 struct sheaf;
+struct typed;
 
 /* Full and empty sheaves between the CPUs (Linux: struct node_barn). Under its lock. */
 struct barn {
 	struct lock lock;
 	uint16_t nr_full, nr_empty;
 	uint16_t capacity, max_capacity; /* of sheaves from now on, at most */
-	uint16_t object_size, nr_visits; /* nr_visits: since the capacity last grew */
+	uint16_t object_size;
 	bool was_visited;   /* since the last look for barns that rest */
 	uint64_t visited_at_ms; /* last look that found it visited; 0 once it was emptied */
 	struct sheaf *full, *empty;
@@ -72,11 +77,13 @@ struct kmem_cache {
 	/* Constant: */
 	uint32_t size;	     /* bytes per object */
 	uint64_t reciprocal; /* ceil(2^40 / size): object_index() */
-	uint8_t class;
+	uint8_t class; /* from NR_CLASSES on the number of a typed cache, which has no size class */
 	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
 	uint8_t migratetype;
+	uint8_t line_objects; /* the fewest that fill whole cache lines: a power of two */
 	_Atomic size_t nr_out; /* objects taken from slabs and not yet given back, in use or in sheaves */
 	_Atomic uint64_t nr_uncached_allocs, nr_uncached_frees; /* single objects that passed the sheaves by; relaxed */
+	struct typed *typed; /* NULL in malloc's: slab/typed.h */
 	/* Under lock: */
 	struct lock lock;
 	uint32_t nr_slabs, nr_partial; /* nr_partial: on the list */
@@ -107,8 +114,22 @@ struct slab {
  * touches fewer pages than a table of them has.
  */
 struct kmem_cache *cache_of(unsigned class);
-/* NULL for a class never used. */
+/* NULL for a class never used, and for a number that no typed cache has. */
 struct kmem_cache *cache_if_used(unsigned class);
+/* Bytes of an object; 0 for a class never used. */
+size_t cache_size(unsigned class);
+/* From here on no number was ever used. */
+unsigned caches_end(void);
+
+/* For slab/typed.c: the making of caches, and of their geometry. */
+extern struct kmem_cache *caches[NR_CACHES] reader_root(caches);
+extern struct lock caches_lock __attribute__((visibility("hidden"))); /* RANK_CACHES: making one, and its end */
+void caches_raise_end(unsigned end);
+void cache_setup(struct kmem_cache *c, unsigned class, size_t size);
+/* Slabs that are unlinked and DEAD: counted out under lock, and destroyed when it was dropped. */
+void slab_retire(struct kmem_cache *c, struct slab *s, struct list *dead);
+void slabs_destroy(struct kmem_cache *c, struct list *dead);
+unsigned slab_nr_objects(const struct slab *s);
 
 /*
  * Takes up to n objects; out[0] has the highest address of those taken from one slab, so that a stack filled in
@@ -119,7 +140,7 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
  * Gives n objects back, grouped by slab. What is not an object of the cache, or is free already, is reported with
  * the pointer and left out.
  */
-void slab_give(struct kmem_cache *c, void **objects, unsigned n);
+void slab_give(struct kmem_cache *c, void *const *objects, unsigned n);
 
 /*
  * One object of a slab that is fuller, by its share of free objects, than another one; NULL when there is none among
@@ -147,13 +168,53 @@ static force_inline struct slab *slab_of(page_desc_t d)
 	return desc_pointer(d);
 }
 
+/* Whether the page is a slab's in the hardened mode; its objects are blocks as slab/hardened.h has them. */
+static force_inline bool desc_is_hardened(page_desc_t d)
+{
+	return (uint16_t)d == PAGE_OBJECTS << 8;
+}
+
+/* The class of zero-size blocks in the hardened mode: its slabs trap. No sheaf has it. */
+#define ZERO_CLASS 0
+#define ZERO_SIZE 16 /* apart from each other, so that no two have one address */
+
+/*
+ * Offsets are below 2^18 (64 pages). With r = ceil(2^40 / size) = (2^40 + e) / size,
+ * e < size <= 2^15, offset * r / 2^40 exceeds offset / size by offset * e / (2^40 * size)
+ * < 2^-22 < 1/size: the integer part is right.
+ */
+#define RECIPROCAL_SHIFT 40
+
+static force_inline unsigned object_index(const struct kmem_cache *c, uintptr_t offset)
+{
+	return (unsigned)((offset * c->reciprocal) >> RECIPROCAL_SHIFT);
+}
+
+/* Whether an address in the slab's pages is where an object starts. */
+static force_inline bool slab_starts_object(struct slab *s, uintptr_t addr)
+{
+	struct kmem_cache *c = s->cache;
+	unsigned index = object_index(c, addr - s->base);
+
+	return index < atomic_load_explicit(&s->nr_objects, memory_order_relaxed) &&
+	       s->base + (uintptr_t)index * c->size == addr;
+}
+
 /* Frees the slabs that are wholly free; walks the partial list. */
 void cache_shrink(struct kmem_cache *c);
 /* Frees the one that is kept for the next refill. */
 void cache_shrink_kept(struct kmem_cache *c);
 
+/*
+ * Hardened: the first objects, of those free in slabs, that were written since their free. How many. Keeps the lock all the
+ * while: for exit. The caller says so without it: who is told, by a signal, may allocate.
+ */
+#define MAX_WRITTEN 16
+unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN]);
+
 struct cache_info {
 	size_t size; /* 0: never used */
+	char name[CACHE_NAME_SIZE];
 	unsigned migratetype;
 	size_t objects_per_slab, pages_per_slab; /* of the largest slabs; 6 above */
 	size_t nr_slabs, nr_objects, nr_pages; /* nr_objects: free or not */

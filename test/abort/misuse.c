@@ -277,9 +277,12 @@ static void sized_run_too_large(void)
 
 static void sized_misaligned(void)
 {
-	void *p = block(48), *q = bslab_malloc(48);
+	void *p;
 
-	bslab_free_aligned_sized((uintptr_t)p % 64 ? p : q, 64, 48);
+	do
+		p = block(72);
+	while ((uintptr_t)p % 64 == 0);
+	bslab_free_aligned_sized(p, 64, 72);
 }
 
 static void sized_bad_alignment(void)

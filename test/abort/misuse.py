@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs `misuse CASE` for each misuse and compares what it says, exactly, and how it ends.
 
-usage: misuse.py PROGRAM [CASE ...]
+usage: misuse.py PROGRAM [CASE ... | caches | heaps | pages | pools]
 
 Each case runs by default (must abort), with on_error=warn (must say the same and go on), and both again with
 check=yes. BSLAB_CONF from outside comes first, so that it can choose the index mode.
@@ -64,10 +64,97 @@ CASES = {
     "sized_too_large": [line(SIZED, size=1000, align=1, have=112)],
     "sized_too_small": [line(SIZED, size=10, align=1, have=1024)],
     "sized_run_too_large": [line(SIZED, size=200000, align=1, have=102400)],
-    "sized_misaligned": [line(SIZED, size=48, align=64, have=48)],
+    "sized_misaligned": [line(SIZED, size=72, align=64, have=80)],
     "sized_bad_alignment": ["bslab: sized free of {block}: 0 is no alignment"],
     "sized_odd_alignment": ["bslab: sized free of {block}: 24 is no alignment"],
 }
+
+# Of caches.c.
+CACHE_FREE = "bslab: invalid bslab_cache_free of {block}: not an object of cache 'a'"
+CACHE_OBJECT = "bslab: invalid {call} of {block}: an object of cache 'a'"
+DESTROYED = "bslab: {call}: the cache 'a' was destroyed"
+CACHE_CASES = {
+    "cache_free_of_block": [CACHE_FREE],
+    "cache_free_of_run": [CACHE_FREE],
+    "cache_free_of_stack": [CACHE_FREE],
+    "cache_free_of_other": ["bslab: invalid bslab_cache_free of {block}: an object of cache 'b', not of 'a'"],
+    "cache_free_of_merged_size": [CACHE_FREE],
+    "cache_bulk_with_block": [CACHE_FREE],
+    "cache_free_interior": ["bslab: invalid free of {pointer}: not the start of an object",
+                            "bslab: invalid bslab_cache_free of {pointer}: inside an object of cache 'a' at {block}"],
+    "cache_double_free": [DOUBLE, DOUBLE + ": an object of cache 'a'"],
+    "cache_bulk_double_free": [DOUBLE, DOUBLE + ": an object of cache 'a'"],
+    "cache_bulk_free_after_free": [DOUBLE, DOUBLE + ": an object of cache 'a'"],
+    "cache_double_free_poisoned": [DOUBLE + ": an object of cache 'a'"],
+    "cache_malloc_free": [line(CACHE_OBJECT, call="free")],
+    "cache_malloc_realloc": [line(CACHE_OBJECT, call="realloc")],
+    "cache_malloc_sized_free": [line(CACHE_OBJECT, call="free")],
+    "cache_alloc_after_destroy": [line(DESTROYED, call="bslab_cache_alloc")],
+    "cache_free_after_destroy": [line(DESTROYED, call="bslab_cache_free")],
+    "cache_destroy_twice": [line(DESTROYED, call="bslab_cache_destroy")],
+    "cache_zalloc_constructed": ["bslab: bslab_cache_zalloc: objects of cache 'a' are constructed"],
+    "cache_grace_of_ordinary": ["bslab: bslab_cache_set_grace: cache 'a' is not type-stable, or a function is missing"],
+    "cache_write_after_free": ["bslab: object {block} of cache 'a' was written after its free: at byte 17"],
+    "cache_write_beyond": ["bslab: object {block} of cache 'a' was written beyond its 200 bytes: at byte 200"],
+}
+
+# Of heaps.c.
+HEAP = "bslab: invalid {call} of {block}: not a block of heap 'a'"
+HEAP_BLOCK = "bslab: invalid {call} of {block}: a block of heap 'a'"
+HEAP_INSIDE = "bslab: invalid bslab_heap_free of {pointer}: inside a block of heap 'a', or behind it"
+HEAP_GONE = "bslab: {call}: the heap 'a' was destroyed"
+HEAP_CASES = {
+    "heap_free_of_malloc": [line(HEAP, call="bslab_heap_free")],
+    "heap_free_of_other": ["bslab: invalid bslab_heap_free of {block}: a block of heap 'b', not of 'a'"],
+    "heap_free_of_stack": [line(HEAP, call="bslab_heap_free")],
+    "heap_double_free": ["bslab: invalid bslab_heap_free of {block}: freed before"],
+    "heap_double_free_run": [line(HEAP, call="bslab_heap_free")],
+    "heap_interior": [HEAP_INSIDE],
+    "heap_interior_run": [HEAP_INSIDE],
+    "heap_realloc_of_malloc": [line(HEAP, call="bslab_heap_realloc")],
+    "heap_malloc_free": [line(HEAP_BLOCK, call="free")],
+    "heap_malloc_free_run": [line(HEAP_BLOCK, call="free")],
+    "heap_malloc_free_large": [line(HEAP_BLOCK, call="free")],
+    "heap_malloc_realloc": [line(HEAP_BLOCK, call="realloc")],
+    "heap_after_destroy": [line(FREED, call="free")],
+    "heap_destroy_twice": [line(HEAP_GONE, call="bslab_heap_destroy")],
+    "heap_alloc_after_destroy": [line(HEAP_GONE, call="bslab_heap_alloc")],
+    "heap_free_after_destroy": [line(HEAP_GONE, call="bslab_heap_free")],
+}
+# Of pages.c.
+PAGES = "bslab: invalid {call} of {block}: not a run of pages"
+PAGES_INSIDE = "bslab: invalid {call} of {pointer}: inside a run of 8 pages at {block}"
+PAGES_RUN = "bslab: invalid {call} of {block}: in a run of pages at {block}"
+PAGES_CASES = {
+    "pages_free_of_malloc": [line(PAGES, call="bslab_pages_free")],
+    "pages_free_of_object": [line(PAGES, call="bslab_pages_free")],
+    "pages_free_of_stack": [line(PAGES, call="bslab_pages_free")],
+    "pages_interior": [line(PAGES_INSIDE, call="bslab_pages_free")],
+    "pages_interior_first_page": [line(PAGES_INSIDE, call="bslab_pages_free")],
+    "pages_double_free": [line(PAGES, call="bslab_pages_free")],
+    "pages_get_freed": [line(PAGES, call="bslab_folio_get")],
+    "pages_split_interior": [line(PAGES_INSIDE, call="bslab_pages_split")],
+    "pages_malloc_free": [line(PAGES_RUN, call="free")],
+    "pages_malloc_realloc": [line(PAGES_RUN, call="realloc")],
+}
+# Of pools.c.
+POOL_FREE = "bslab: invalid bslab_mempool_free of {%s}: freed before, or inside an element"
+RESERVE_FREE = "bslab: invalid free of {%s}: freed before, or inside a block of 128 bytes of a NOWAIT pool"
+POOL_CASES = {
+    "pool_double_free": [POOL_FREE % "block"],
+    "pool_interior": [POOL_FREE % "pointer"],
+    "pool_free_of_other": ["bslab: invalid bslab_mempool_free of {block}: another mempool's"],
+    "pool_free_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="free")],
+    "pool_malloc_free": ["bslab: invalid free of {block}: an element of pool 'mempool'"],
+    "pool_malloc_realloc": ["bslab: invalid realloc of {block}: an element of pool 'mempool'"],
+    "pool_reserve_double_free": [RESERVE_FREE % "block"],
+    "pool_reserve_interior": [RESERVE_FREE % "pointer"],
+    "pool_destroy_twice": ["bslab: bslab_mempool_destroy: the mempool was destroyed"],
+    "pool_shrinker_twice": ["bslab: bslab_shrinker_unregister: the shrinker 'a' was unregistered"],
+    "pool_alloc_after_destroy": ["bslab: bslab_mempool_alloc: the mempool was destroyed"],
+}
+SETS = {"pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
+ALL_CASES = {**CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES}
 
 ERRNOS = """malloc NULL ENOMEM
 malloc NULL ENOMEM
@@ -125,8 +212,9 @@ def check_misuse(program, case, conf):
     lines = run.stderr.splitlines()
     if not lines or not run.stderr.endswith("\n"):
         return fail(name, "no line on stderr", run)
-    if not any(matches(t, lines[0], addresses) for t in CASES[case]):
-        return fail(name, f"the line is not {CASES[case]}", run)
+    expected = ALL_CASES[case]
+    if not any(matches(t, lines[0], addresses) for t in expected):
+        return fail(name, f"the line is not {expected}", run)
     if len(lines) != 1 and not (warn and case == "interior_odd"):
         return fail(name, "more than one line", run)
     if warn and (run.returncode != 0 or not run.stdout.endswith("went on\n")):
@@ -152,6 +240,8 @@ def check_options(program):
 def main():
     global total
     program, cases = sys.argv[1], sys.argv[2:] or list(CASES)
+    if len(cases) == 1:
+        cases = list(SETS.get(cases[0], cases))
     for case in cases:
         for conf in "", "on_error=warn", "check=yes", "check=yes,on_error=warn":
             check_misuse(program, case, conf)
@@ -166,4 +256,5 @@ def main():
     return failures != 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,7 +4,8 @@
 
 usage: costs.py LIBRARY BARE PROGRAM    BARE: the library without probes and without a sampler; PROGRAM: insight/costs
 
-1. The fast paths are the same in both, instruction for instruction. Only addresses may differ.
+1. The fast paths are the same in both, instruction for instruction. Only addresses may differ. So are the entry points as a
+   whole, but for malloc: behind its fast path it has the one that it takes while the profile is on.
 2. Under callgrind, which counts instructions, a malloc and a free take as many in both, but for the slow paths: for each
    probe that is passed a nop, and its arguments. In all, less than MOST_MORE.
 """
@@ -64,6 +65,8 @@ def check_code():
                 fail(f"{name} is in one library only")
             continue
         a, b = code(LIBRARY, *ours[name]), code(BARE, *bare[name])
+        if name == "malloc":
+            a, b = a[:a.index("ret") + 1], b[:b.index("ret") + 1]
         if not a:
             fail(f"{name} has no instructions")
         elif a != b:

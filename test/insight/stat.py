@@ -4,12 +4,14 @@
 
 usage: stat.py BSLAB-STAT LIBRARY HEAP [STATIC-HEAP ...]
 """
+import ctypes
 import json
 import os
 import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -122,6 +124,26 @@ def case_live():
         check_quiet("live", [t.pid], t.known)
         state = open(f"/proc/{t.pid}/stat").read().rsplit(")", 1)[1].split()[0]
         check("live: it was not stopped", state == "S", state)
+
+
+def refuse_readv():
+    """In a child: process_vm_readv(2) is not permitted, as some containers have it."""
+    number = {"x86_64": 310, "aarch64": 270}[os.uname().machine]
+    code = struct.pack("HBBI" * 4, 0x20, 0, 0, 0, 0x15, 0, 1, number, 0x06, 0, 0, 0x00050001, 0x06, 0, 0, 0x7FFF0000)
+    text = ctypes.create_string_buffer(code, len(code))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 4, ctypes.addressof(text)))
+    libc = ctypes.CDLL(None)
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
+        os._exit(77)
+
+
+def case_by_mem():
+    with Target([HEAP], LIBRARY) as t:
+        status, out, err = stat(PROGRAM, t.pid, "--json", preexec_fn=refuse_readv)
+        if status == 77:
+            return skip("process_vm_readv refused", "no seccomp filters here")
+        check("process_vm_readv refused", status == 0, status, err)
+        check_objects("by /proc/PID/mem", json.loads(out), t.known)
 
 
 def case_static():
@@ -298,7 +320,7 @@ def check_damaged(path, core):
     layout = note + len("blsb") + len("bslab\0\0\0") + 4
     other = bytearray(data)
     other[layout] ^= 1
-    refused("another layout", damaged(other), 1, r"has bslab [0-9.]+ with layout 1\.[0-9a-f]{8}; this bslab-stat [0-9.]+ reads layout 1\.[0-9a-f]{8}")
+    refused("another layout", damaged(other), 1, r"has bslab [0-9.]+ with layout 2\.[0-9a-f]{8}; this bslab-stat [0-9.]+ reads layout 2\.[0-9a-f]{8}")
     # What the core does not hold is in the file, if it is the same file.
     bare = damaged(without_first_pages(data, LIBRARY))
     check("core without files' pages: read from the file", "MemTotal" in look(*bare, "--lib", LIBRARY, "meminfo"))
@@ -326,9 +348,15 @@ def case_errors():
     refused("a bad address", [1, "--ptr", "here"], 2, "not an address")
     refused("a bad interval", [1, "--interval", "-1"], 2, "not a number of seconds")
     refused("a count alone", [1, "--count", "2"], 2, "--interval")
+    refused("two formats", [1, "--json", "--prometheus"], 2, "not both")
+    refused("a count of none", [1, "--interval", "1", "--count", "0"], 2, "not a count: 0")
+    refused("process 0", [0], 2, "not a process number: 0")
+    refused("a program without a core", [1, "--exe", "program"], 2, "--exe and --lib go with --core")
+    refused("a core again and again", ["--core", "core", "--interval", "1"], 2, "a core does not change")
+    refused("too many libraries", ["--core", "core"] + ["--lib", "library"] * 1000, 2, "too many files")
     check("unknown option", stat(PROGRAM, "--nonsense")[0] == 2)
     check("help", "usage: bslab-stat PID" in look("--help"))
-    check("version", re.fullmatch(r"bslab-stat [0-9.]+, layout 1\.[0-9a-f]{8}\n", look("--version")))
+    check("version", re.fullmatch(r"bslab-stat [0-9.]+, layout 2\.[0-9a-f]{8}\n", look("--version")))
     env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     with subprocess.Popen(["sleep", "60"], env=env) as sleep:
         time.sleep(0.1)

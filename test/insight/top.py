@@ -84,6 +84,7 @@ def case_batch():
 def case_faults():
     for args, status, part in (([], 2, "which process?"), (["x"], 2, "not a process number: x"), (["-s", "?", 1], 2, "no such order"),
                                (["-d", "0", 1], 2, "not a number of seconds"), (["-v", "x", 1], 2, "no such view"), ([1, 2], 2, "one process"),
+                               (["--nonsense"], 2, "unrecognized option"),
                                (["-n", "-1", 1], 2, "not a count"), ([2147483647], 1, "there is no process"), ([os.getpid()], 1, "does not run under bslab")):
         got, out, err = top(*args)
         check(f"{args}: one line", got == status and part in err and err.count("\n") == 1 and not out, got, out, err)
@@ -185,7 +186,8 @@ def case_keys(t):
             screen = term.wait_order(f"by {name}", values)
             orders.add(tuple(order(screen)))
         check("the order changes", len(orders) == len(sizes), orders)
-        for key, name in (("a", "active"), ("u", "use"), ("w", "waste"), ("r", "rate"), ("v", "partial-slabs"), ("b", "objects-per-slab"), ("e", "cached")):
+        for key, name in (("a", "active"), ("u", "use"), ("w", "waste"), ("r", "rate"), ("v", "partial-slabs"), ("b", "objects-per-slab"),
+                          ("p", "pages-per-slab"), ("e", "cached")):
             term.send(key)
             term.wait(f"by {name}", f"by {name}: ")
         term.send("s")
@@ -206,6 +208,13 @@ def case_keys(t):
         term.wait("the beginning", "alloc_slowpath")
         term.send("PageDown")
         term.wait("a page on", lambda s: "alloc_slowpath" not in s)
+        term.send("PageUp")
+        term.wait("a page back", "alloc_slowpath")
+        term.send("Down")
+        term.wait("down", lambda s: "alloc_slowpath" not in s)
+        term.send("C-l")
+        term.send("Home")
+        term.wait("drawn anew", "alloc_slowpath")
         term.send("h")
         term.wait("help", "quit")
         term.send("x")
@@ -214,6 +223,10 @@ def case_keys(t):
         term.wait("asks", "seconds between two looks (now 1): _")
         term.send("0", ".", "2", "5", "Enter")
         term.wait("the new delay", "every 0.25 s")
+        term.send("d", "9", "BSpace", "0", ".", "5", "Enter")
+        term.wait("a delay mistyped first", "every 0.5 s")
+        term.send("d", "0", ".", "2", "5", "Enter")
+        term.wait("the delay of before", "every 0.25 s")
         term.send("d", "9", "Escape")
         term.wait("broken off", "every 0.25 s")
         term.quit("q", "q")

@@ -15,6 +15,9 @@
  *   leak                  12 MB held at exit
  *   coroutine DIR         from stacks that were made by hand, and end in anything
  *   first-start           a thread starts the profile, and a child is forked and does, while another is about it
+ *   edge                  from a stack that ends where its memory does, and did not the last time
+ *   restarts              a thread starts it again and again, others allocate
+ *   reload FILE FILE      two libraries, one after the other at the same place, each calls back and allocates
  *   starts                two threads start and stop, again and again; then it is on, and then off
  *   children              a child ends by exit(), its parent does not
  *   misuse N              the N-th of some misuses, of sampled blocks
@@ -34,6 +37,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bslab/profile.h>
@@ -524,6 +528,34 @@ static int run_coroutine(const char *dir)
 	return 0;
 }
 
+/* Its last word is the return address into code with an entry; what is above is looked for, first there and then not. */
+int main(int argc, char **argv);
+
+SITE void site_edge(void)
+{
+}
+
+static int run_edge(void)
+{
+#ifdef __x86_64__
+	char *memory = mmap(NULL, 32768, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *top = memory + 16384;
+	static volatile int i;
+
+	EXPECT(bslab_profile_start(1) == 0);
+	for (i = 0; i < 3; i++) {
+		if (i == 2)
+			EXPECT(munmap(top, 16384) == 0);
+		else
+			*(uintptr_t *)top = (uintptr_t)main + 4; /* what stands where the next return address would */
+		*((uintptr_t *)top - 1) = (uintptr_t)site_edge + 1; /* at its start: its CFA is 8 above */
+		if (!_setjmp(back))
+			__asm__ volatile("mov %0, %%rsp; xor %%ebp, %%ebp; jmp *%1" : : "a"(top - 8), "d"(coroutine) : "memory");
+	}
+#endif
+	puts("done");
+	return 0;
+}
+
 SITE void *site_deep(int depth)
 {
 	void *p = depth ? site_deep(depth - 1) : malloc(1000);
@@ -622,18 +654,18 @@ static int run_starts(const char *dir)
 
 /* --- the first start --- */
 
-static void (*during_dlopen)(void);
+static void (*during_setup)(void);
 
-/* The one that the library finds. */
-void *dlopen(const char *name, int flags)
+/* The one that the library finds when it looks around. */
+int dladdr(const void *addr, Dl_info *info)
 {
-	void *(*real)(const char *, int) = (void *(*)(const char *, int))dlsym(RTLD_NEXT, "dlopen");
-	void (*hook)(void) = during_dlopen;
+	int (*real)(const void *, Dl_info *) = (int (*)(const void *, Dl_info *))dlsym(RTLD_NEXT, "dladdr");
+	void (*hook)(void) = during_setup;
 
-	during_dlopen = NULL;
+	during_setup = NULL;
 	if (hook)
 		hook();
-	return real(name, flags);
+	return real(addr, info);
 }
 
 static void *start_once(void *arg)
@@ -661,10 +693,82 @@ static void start_otherwise(void)
 static int run_first_start(void)
 {
 	alarm(60);
-	during_dlopen = start_otherwise;
+	during_setup = start_otherwise;
 	start_once(NULL);
-	EXPECT(!during_dlopen || !dlsym(RTLD_DEFAULT, "_dl_find_object"));
+	EXPECT(!during_setup);
 	puts("done");
+	return 0;
+}
+
+static atomic_bool is_over;
+
+static void *allocate_all_along(void *arg)
+{
+	unsigned random = (unsigned)(uintptr_t)&arg | 1;
+
+	while (!is_over) {
+		size_t size = 36000 + ((random = random * 1103515245 + 12345) >> 8) % 90000;
+		void *small = malloc(16), *p = malloc(size);
+
+		KEEP(p);
+		KEEP(small);
+		EXPECT(malloc_usable_size(p) >= size);
+		free(p);
+		free(small);
+	}
+	return arg;
+}
+
+/* Whatever a thread has seen of a start, it gets what it asked for. */
+static int run_restarts(void)
+{
+	struct timespec begin, now;
+	pthread_t thread[4];
+
+	EXPECT(bslab_profile_start(1 << 29) == 0);
+	for (int size = 1; size < 40000; size *= 2) /* so that there are free ones of each class */
+		free(site_malloc((size_t)size));
+	for (int i = 0; i < 4; i++)
+		EXPECT(pthread_create(&thread[i], NULL, allocate_all_along, NULL) == 0);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	do {
+		for (size_t i = 0; i < 1000; i++)
+			EXPECT(bslab_profile_start(((size_t)1 << 29) + i) == 0);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (now.tv_sec - begin.tv_sec < 3);
+	is_over = true;
+	for (int i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	puts("done");
+	return 0;
+}
+
+/* --- libraries that come and go --- */
+
+static void call_back(void)
+{
+	EXPECT(site_malloc(1000));
+}
+
+static int run_reload(const char *first, const char *second)
+{
+	const char *names[] = {first, second};
+	void *at[2];
+
+	EXPECT(bslab_profile_start(1) == 0);
+	for (int i = 0; i < 2; i++) {
+		void *library = dlopen(names[i], RTLD_NOW);
+		void (*plugin)(void (*)(void));
+
+		EXPECT(library);
+		plugin = (void (*)(void (*)(void)))dlsym(library, "plugin");
+		EXPECT(plugin);
+		at[i] = (void *)plugin;
+		plugin(call_back);
+		EXPECT(bslab_profile_dump("folded", 1) == 0);
+		EXPECT(dlclose(library) == 0);
+	}
+	puts(at[0] == at[1] ? "at the same place" : "elsewhere");
 	return 0;
 }
 
@@ -779,6 +883,12 @@ int main(int argc, char **argv)
 		return run_coroutine(dir);
 	if (strcmp(what, "first-start") == 0)
 		return run_first_start();
+	if (strcmp(what, "edge") == 0)
+		return run_edge();
+	if (strcmp(what, "restarts") == 0)
+		return run_restarts();
+	if (strcmp(what, "reload") == 0 && argc == 4)
+		return run_reload(argv[2], argv[3]);
 	if (strcmp(what, "starts") == 0)
 		return run_starts(dir);
 	if (strcmp(what, "children") == 0)

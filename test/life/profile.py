@@ -300,6 +300,28 @@ class Life(Profiles):
                 if os.uname().machine == "x86_64":
                     self.assertLessEqual(len(stack), 3)
 
+    def test_the_edge_of_memory(self):
+        self.run_program("edge", says="done\n")
+
+    def test_restarts(self):
+        self.run_program("restarts", says="done\n")
+
+    @unittest.skipUnless(shutil.which("cc"), "no compiler")
+    def test_a_library_that_was_built_anew(self):
+        source = "void plugin(void (*call)(void)) { volatile char room[ROOM]; room[0] = 1; call(); room[0] = 2; }\n"
+        names = []
+        for room in 200, 400:  # the same code at the same place, but for its frame
+            names.append(f"{self.dir}/plugin-{room}.so")
+            subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-x", "c", f"-DROOM={room}", "-o", names[-1], "-"], input=source, text=True, check=True)
+        done = run("reload", *names)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertTrue(done.stdout.endswith("at the same place\n"), done.stdout)
+        held = 0
+        for stack, size in re.findall(r"(\S*;site_malloc) (\d+)\n", done.stdout):
+            self.assertRegex(stack, r";main;plugin;[^;]*;site_malloc$")
+            held += int(size)
+        self.assertEqual(held, 3000, done.stdout)  # what the first one holds is in both dumps
+
     def test_nobody_waits_for_the_first_start(self):
         self.run_program("first-start", says="done\n")
 

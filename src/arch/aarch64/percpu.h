@@ -3,11 +3,32 @@
 #ifndef BSLAB_ARCH_AARCH64_PERCPU_H
 #define BSLAB_ARCH_AARCH64_PERCPU_H
 
+#include "arch/inject.h"
 #include "arch/percpu.h"
 
 #define ARCH_RETURN_BELOW_CFA 0
 #define ARCH_DWARF_SP 31
+#define ARCH_DWARF_NR 32
 #define ARCH_DWARF_KEPT 0x7ff80000u /* x19 to x30, the last of which is the return address */
+
+static force_inline uintptr_t arch_registers(uintptr_t reg[ARCH_DWARF_NR])
+{
+	uintptr_t pc;
+
+	__asm__ volatile("stp x19, x20, [%1, #152]\n\t"
+			 "stp x21, x22, [%1, #168]\n\t"
+			 "stp x23, x24, [%1, #184]\n\t"
+			 "stp x25, x26, [%1, #200]\n\t"
+			 "stp x27, x28, [%1, #216]\n\t"
+			 "stp x29, x30, [%1, #232]\n\t"
+			 "mov %0, sp\n\t"
+			 "str %0, [%1, #248]\n\t"
+			 "adr %0, ."
+			 : "=&r"(pc)
+			 : "r"(reg)
+			 : "memory");
+	return pc;
+}
 
 static force_inline uintptr_t arch_thread_pointer(void)
 {
@@ -40,8 +61,11 @@ static force_inline void cpu_relax(void)
 	"adrp %[tmp], 3b\n\t"                                                                   \
 	"add %[tmp], %[tmp], :lo12:3b\n\t"                                                         \
 	"str %[tmp], [%[rseq], %[cs]]\n\t"                                                         \
-	"1: ldr %w[tmp], [%[rseq], %[index]]\n\t"                                                  \
-	"ldr %[area], [%[areas], %[tmp], lsl 3]\n\t"
+	"1: " RSEQ_INJECT                                                                          \
+	"ldr %w[tmp], [%[rseq], %[index]]\n\t"                                                     \
+	RSEQ_INJECT                                                                                \
+	"ldr %[area], [%[areas], %[tmp], lsl 3]\n\t"                                               \
+	RSEQ_INJECT
 #define RSEQ_INPUTS                                                                                \
 	[areas] "r"((char *)&bslab_hot + AREAS_OFFSET(index_offset)), [rseq] "r"(arch_thread_pointer() + RSEQ_OFFSET(index_offset)),    \
 	    [cs] "i"(RSEQ_CS), [index] "i"(index_offset), [class] "r"((size_t) class)
@@ -52,14 +76,14 @@ static force_inline void *percpu_pop(unsigned class, const int index_offset)
 	void *obj;
 
 	__asm__ volatile goto(RSEQ_DESCRIPTOR(empty) RSEQ_ENTER
-		     "ldr %[top], [%[area], %[class], lsl 3]\n\t"
-		     "ldr %[obj], [%[top], -8]!\n\t"
-		     "tbnz %[obj], 0, %l[empty]\n\t"
+		     "ldr %[top], [%[area], %[class], lsl 3]\n\t" RSEQ_INJECT
+		     "ldr %[obj], [%[top], -8]!\n\t" RSEQ_INJECT
+		     "tbnz %[obj], 0, %l[empty]\n\t" RSEQ_INJECT
 		     "str %[top], [%[area], %[class], lsl 3]\n\t"
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top), [obj] "=&r"(obj)
 		     : RSEQ_INPUTS
-		     : "memory", "cc"
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : empty);
 	if (!obj)
 		__builtin_unreachable(); /* so that callers test once */
@@ -75,18 +99,18 @@ static force_inline bool percpu_push(unsigned class, void *obj, const int index_
 	uintptr_t tmp, area, top;
 
 	__asm__ volatile goto(RSEQ_DESCRIPTOR(full) RSEQ_ENTER
-		     "ldr %[top], [%[area], %[class], lsl 3]\n\t"
-		     "ldr %[tmp], [%[top]]\n\t"
-		     "tbnz %[tmp], 0, %l[full]\n\t"
-		     "ldr %[tmp], [%[top], -8]\n\t"
+		     "ldr %[top], [%[area], %[class], lsl 3]\n\t" RSEQ_INJECT
+		     "ldr %[tmp], [%[top]]\n\t" RSEQ_INJECT
+		     "tbnz %[tmp], 0, %l[full]\n\t" RSEQ_INJECT
+		     "ldr %[tmp], [%[top], -8]\n\t" RSEQ_INJECT
 		     "cmp %[tmp], %[obj]\n\t"
-		     "b.eq %l[full]\n\t"
-		     "str %[obj], [%[top]], 8\n\t"
+		     "b.eq %l[full]\n\t" RSEQ_INJECT
+		     "str %[obj], [%[top]], 8\n\t" RSEQ_INJECT
 		     "str %[top], [%[area], %[class], lsl 3]\n\t"
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top)
 		     : RSEQ_INPUTS, [obj] "r"(obj)
-		     : "memory", "cc"
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : full);
 	return true;
 full:
@@ -100,15 +124,15 @@ static force_inline bool percpu_cmpxchg(unsigned class, void **old, void **new,
 
 	__asm__ volatile goto(RSEQ_DESCRIPTOR(differs) RSEQ_ENTER
 		     "cmp %[area], %[none]\n\t"
-		     "b.eq %l[differs]\n\t"
-		     "ldr %[tmp], [%[area], %[class], lsl 3]\n\t"
+		     "b.eq %l[differs]\n\t" RSEQ_INJECT
+		     "ldr %[tmp], [%[area], %[class], lsl 3]\n\t" RSEQ_INJECT
 		     "cmp %[tmp], %[old]\n\t"
-		     "b.ne %l[differs]\n\t"
+		     "b.ne %l[differs]\n\t" RSEQ_INJECT
 		     "str %[new], [%[area], %[class], lsl 3]\n\t"
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area)
 		     : RSEQ_INPUTS, [old] "r"(old), [new] "r"(new), [none] "r"(none)
-		     : "memory", "cc"
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : differs);
 	return true;
 differs:

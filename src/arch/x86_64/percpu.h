@@ -3,11 +3,31 @@
 #ifndef BSLAB_ARCH_X86_64_PERCPU_H
 #define BSLAB_ARCH_X86_64_PERCPU_H
 
+#include "arch/inject.h"
 #include "arch/percpu.h"
 
 #define ARCH_RETURN_BELOW_CFA 8 /* the call instruction pushes it */
 #define ARCH_DWARF_SP 7
+#define ARCH_DWARF_NR 17
 #define ARCH_DWARF_KEPT 0xf048u /* rbx 3, rbp 6, r12 to r15 */
+
+static force_inline uintptr_t arch_registers(uintptr_t reg[ARCH_DWARF_NR])
+{
+	uintptr_t pc;
+
+	__asm__ volatile("mov %%rbx, 3 * 8(%1)\n\t"
+			 "mov %%rbp, 6 * 8(%1)\n\t"
+			 "mov %%rsp, 7 * 8(%1)\n\t"
+			 "mov %%r12, 12 * 8(%1)\n\t"
+			 "mov %%r13, 13 * 8(%1)\n\t"
+			 "mov %%r14, 14 * 8(%1)\n\t"
+			 "mov %%r15, 15 * 8(%1)\n"
+			 "1:\tlea 1b(%%rip), %0"
+			 : "=&r"(pc)
+			 : "r"(reg)
+			 : "memory");
+	return pc;
+}
 
 static force_inline uintptr_t arch_thread_pointer(void)
 {
@@ -43,8 +63,11 @@ static force_inline void cpu_relax(void)
 #define RSEQ_ENTER                                                                                 \
 	"leaq 3b(%%rip), %[tmp]\n\t"                                                            \
 	"movq %[tmp], %%fs:%c[cs](%[rseq])\n\t"                                                    \
-	"1: movl %%fs:%c[index](%[rseq]), %k[tmp]\n\t"                                             \
-	"movq %c[areas](%[hot], %[tmp], 8), %[area]\n\t"
+	"1: " RSEQ_INJECT                                                                          \
+	"movl %%fs:%c[index](%[rseq]), %k[tmp]\n\t"                                                \
+	RSEQ_INJECT                                                                                \
+	"movq %c[areas](%[hot], %[tmp], 8), %[area]\n\t"                                           \
+	RSEQ_INJECT
 #define RSEQ_INPUTS                                                                                \
 	[hot] "r"(&bslab_hot), [rseq] "r"(RSEQ_OFFSET(index_offset)),                                  \
 	    [areas] "i"(AREAS_OFFSET(index_offset)), [cs] "i"(RSEQ_CS), [index] "i"(index_offset), \
@@ -56,16 +79,16 @@ static force_inline void *percpu_pop(unsigned class, const int index_offset)
 	void *obj;
 
 	__asm__ volatile goto(RSEQ_DESCRIPTOR(empty) RSEQ_ENTER
-		     "movq (%[area], %[class], 8), %[top]\n\t"
-		     "movq -8(%[top]), %[obj]\n\t"
+		     "movq (%[area], %[class], 8), %[top]\n\t" RSEQ_INJECT
+		     "movq -8(%[top]), %[obj]\n\t" RSEQ_INJECT
 		     "testb $1, %b[obj]\n\t"
-		     "jne %l[empty]\n\t"
-		     "subq $8, %[top]\n\t"
+		     "jne %l[empty]\n\t" RSEQ_INJECT
+		     "subq $8, %[top]\n\t" RSEQ_INJECT
 		     "movq %[top], (%[area], %[class], 8)\n\t"
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top), [obj] "=&r"(obj)
 		     : RSEQ_INPUTS
-		     : "memory", "cc"
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : empty);
 	if (!obj)
 		__builtin_unreachable(); /* so that callers test once */
@@ -81,18 +104,18 @@ static force_inline bool percpu_push(unsigned class, void *obj, const int index_
 	uintptr_t tmp, area, top;
 
 	__asm__ volatile goto(RSEQ_DESCRIPTOR(full) RSEQ_ENTER
-		     "movq (%[area], %[class], 8), %[top]\n\t"
+		     "movq (%[area], %[class], 8), %[top]\n\t" RSEQ_INJECT
 		     "testb $1, (%[top])\n\t"
-		     "jne %l[full]\n\t"
+		     "jne %l[full]\n\t" RSEQ_INJECT
 		     "cmpq %[obj], -8(%[top])\n\t"
-		     "je %l[full]\n\t"
-		     "movq %[obj], (%[top])\n\t"
-		     "addq $8, %[top]\n\t"
+		     "je %l[full]\n\t" RSEQ_INJECT
+		     "movq %[obj], (%[top])\n\t" RSEQ_INJECT
+		     "addq $8, %[top]\n\t" RSEQ_INJECT
 		     "movq %[top], (%[area], %[class], 8)\n\t"
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top)
 		     : RSEQ_INPUTS, [obj] "r"(obj)
-		     : "memory", "cc"
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : full);
 	return true;
 full:
@@ -106,14 +129,14 @@ static force_inline bool percpu_cmpxchg(unsigned class, void **old, void **new,
 
 	__asm__ volatile goto(RSEQ_DESCRIPTOR(differs) RSEQ_ENTER
 		     "cmpq %[none], %[area]\n\t"
-		     "je %l[differs]\n\t"
+		     "je %l[differs]\n\t" RSEQ_INJECT
 		     "cmpq %[old], (%[area], %[class], 8)\n\t"
-		     "jne %l[differs]\n\t"
+		     "jne %l[differs]\n\t" RSEQ_INJECT
 		     "movq %[new], (%[area], %[class], 8)\n\t"
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area)
 		     : RSEQ_INPUTS, [old] "r"(old), [new] "r"(new), [none] "r"(none)
-		     : "memory", "cc"
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : differs);
 	return true;
 differs:

@@ -37,6 +37,15 @@ static inline bool sampler_chance(double chance)
 	return chance > 0;
 }
 
+static inline size_t sampler_draw(size_t mean)
+{
+	return mean;
+}
+
+static inline void sampler_seed(void)
+{
+}
+
 static inline void sampler_start(size_t interval)
 {
 	(void)interval;

@@ -51,7 +51,7 @@ static void free_top(struct top *t)
 
 Test(top, rows_have_what_the_report_has)
 {
-	struct cache_row row[NR_CLASSES];
+	struct cache_row row[NR_CACHES];
 	struct top *t = new_top();
 
 	cr_assert_eq(cache_rows(t->now, t->before, 2, row), 3);
@@ -68,7 +68,7 @@ Test(top, rows_have_what_the_report_has)
 
 static void check_order(enum sort_key key, bool reverse, size_t a, size_t b, size_t c)
 {
-	struct cache_row row[NR_CLASSES];
+	struct cache_row row[NR_CACHES];
 	struct top *t = new_top();
 
 	cache_rows(t->now, t->before, 2, row);

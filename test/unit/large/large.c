@@ -426,6 +426,37 @@ Test(large, a_mapping_shrinks_without_memory)
 	large_free(area_at(p));
 }
 
+/* However often it comes back: nothing would give it back in a process that goes on in its fast paths. */
+Test(large, a_mapping_is_gone_once_freed)
+{
+	fake.clock_ms = 1000;
+	for (unsigned i = 1; i <= 50; i++) {
+		char *p = get(40 * MIB);
+
+		cr_assert(zeroed);
+		large_free(area_at(p));
+		fake.clock_ms += 1;
+		cr_assert_eq(snapshot().nr_unmaps, i);
+		cr_assert_eq(snapshot().nr_hot_pages, 0);
+		cr_assert_eq(fake_page(p), FAKE_FREE);
+	}
+}
+
+/* What is mapped may never be touched: it says nothing of how many pageblocks are worth keeping. */
+Test(large, mappings_do_not_raise_the_watermark)
+{
+	char *held = get(64 * MIB);
+
+	fake.clock_ms = 1000;
+	for (int i = 0; i < 200; i++) {
+		large_free(area_at(get(40 * MIB)));
+		fake.clock_ms += 1;
+		large_free(area_at(get(4 * MIB)));
+	}
+	cr_assert_leq(zone_high_pages() << PAGE_SHIFT, bslab_options.dirty_size + 5 * MIB);
+	large_free(area_at(held));
+}
+
 Test(large, a_drain_leaves_nothing)
 {
 	char *p = get(3 * MIB), *q = get(3 * MIB);

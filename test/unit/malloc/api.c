@@ -3,9 +3,11 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -161,6 +163,73 @@ Test(api, calloc_is_zero_where_free_left_something)
 		}
 		for (int i = 0; i < 3; i++)
 			bslab_free(p[i]);
+	}
+}
+
+static size_t nr_resident(const void *p, size_t size)
+{
+	unsigned char pages[256];
+	size_t n = 0;
+
+	cr_assert_leq(size, sizeof pages * BSLAB_PAGE_SIZE);
+	cr_assert_eq(mincore((void *)p, size, pages), 0);
+	for (size_t i = 0; i < size / BSLAB_PAGE_SIZE; i++)
+		n += pages[i] & 1;
+	return n;
+}
+
+/* A table of which little is used, again and again, stays as small as what is used of it. */
+Test(api, calloc_makes_nothing_resident_that_was_not)
+{
+	char *p = NULL;
+
+	for (int i = 0; i < 20; i++) {
+		p = bslab_calloc(1, MIB);
+		cr_assert_leq(nr_resident(p, MIB), 128);
+		p[i * BSLAB_PAGE_SIZE] = 1;
+		bslab_free(p);
+	}
+	p = bslab_calloc(1, MIB);
+	cr_assert(is_zero(p, MIB));
+	bslab_free(p);
+}
+
+/* The program may protect, lock or advise a mapping of its own: the next owner gets none of it. */
+Test(api, a_large_mapping_comes_without_its_last_owners_protection)
+{
+	char *p;
+
+	for (int i = 0; i < 200; i++) {
+		p = bslab_malloc(300 * MIB);
+		p[0] = 1;
+		bslab_free(p);
+	}
+	p = bslab_malloc(300 * MIB);
+	p[8192] = 7;
+	cr_assert_eq(mprotect(p, BSLAB_PAGE_SIZE, PROT_READ), 0);
+	bslab_free(p);
+	p = bslab_malloc(300 * MIB);
+	p[0] = 1;
+	cr_assert_eq(p[8192], 0);
+	bslab_free(p);
+}
+
+/* A full table is written over without a question; that a sparse one is made next to it does not make that resident. */
+Test(api, a_sparse_calloc_beside_full_ones_stays_sparse)
+{
+	for (int i = 0; i < 20; i++) {
+		char *p;
+
+		for (int k = 0; k < 20; k++) {
+			p = bslab_calloc(1, MIB);
+			memset(p, 1, MIB);
+			bslab_free(p);
+		}
+		p = bslab_calloc(64, MIB);
+		memset(p, 1, MIB);
+		for (size_t at = 4 * MIB; at < 64 * MIB; at += MIB)
+			cr_assert_eq(nr_resident(p + at, MIB), 0, "round %d, at %zu", i, at);
+		bslab_free(p);
 	}
 }
 
@@ -402,4 +471,35 @@ Test(api, index_mode_is_named)
 	if (conf && strstr(conf, "index=thread"))
 		cr_assert_str_eq(mode, "thread");
 	cr_assert(!strcmp(mode, "mm_cid") || !strcmp(mode, "cpu_id") || !strcmp(mode, "thread"));
+}
+
+Test(api, limits_are_set)
+{
+	void *p;
+
+	cr_assert_eq(bslab_set_limits(2 * MIB, MIB), EINVAL);
+	cr_assert_eq(bslab_set_limits(0, 64 * MIB), 0);
+	cr_assert_null(bslab_malloc(128 * MIB));
+	cr_assert_eq(bslab_set_limits(0, 0), 0);
+	p = bslab_malloc(128 * MIB);
+	cr_assert_not_null(p);
+	bslab_free(p);
+}
+
+Test(api, a_misuse_need_not_be_fatal)
+{
+	char *p = bslab_malloc(100);
+
+	cr_assert_eq(bslab_mallopt(M_CHECK_ACTION, 1), 1); /* says so, and goes on */
+	bslab_free(p + 1);
+	expect_block(p, 100, 8);
+}
+
+Test(api, a_misuse_may_be_fatal, .signal = SIGABRT)
+{
+	char *p = bslab_malloc(100);
+
+	cr_assert_eq(bslab_mallopt(M_CHECK_ACTION, 1), 1);
+	cr_assert_eq(bslab_mallopt(M_CHECK_ACTION, 3), 1);
+	bslab_free(p + 1);
 }

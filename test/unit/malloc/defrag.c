@@ -5,6 +5,7 @@
 
 #include "bslab/bslab.h"
 #include "bslab/insight.h"
+#include "bslab/profile.h"
 #include "os/options.h"
 #include "slab/sheaf.h"
 #include "slab/slab.h"
@@ -102,6 +103,40 @@ Test(defrag, runs_and_large_blocks)
 	cr_assert_null(bslab_defrag_move(large));
 	bslab_free(run);
 	bslab_free(large);
+}
+
+Test(defrag, a_run_among_many_is_sparse)
+{
+	char *run[60];
+	unsigned nr[3] = {0};
+
+	for (int i = 0; i < 60; i++)
+		run[i] = bslab_malloc(100000); /* 25 pages, some twenty in a pageblock */
+	for (int i = 0; i < 60; i++)
+		nr[bslab_defrag_hint(run[i])]++;
+	cr_assert_gt(nr[BSLAB_DEFRAG_NO], 30);
+	for (int i = 0; i < 60; i++)
+		if (i % 10)
+			bslab_free(run[i]);
+	memset(nr, 0, sizeof nr);
+	for (int i = 0; i < 60; i += 10)
+		nr[bslab_defrag_hint(run[i])]++;
+	cr_assert_gt(nr[BSLAB_DEFRAG_SPARSE], 0);
+	cr_assert_eq(nr[BSLAB_DEFRAG_NO], 0);
+	for (int i = 0; i < 60; i += 10)
+		bslab_free(run[i]);
+}
+
+Test(defrag, samples_are_runs)
+{
+	char *p;
+
+	cr_assert_eq(bslab_profile_start(1), 0);
+	p = bslab_malloc(64);
+	cr_assert_neq(bslab_defrag_hint(p), BSLAB_DEFRAG_NO);
+	cr_assert_eq(bslab_defrag_hint(p + 1), BSLAB_DEFRAG_NO);
+	bslab_profile_stop();
+	bslab_free(p);
 }
 
 Test(defrag, what_is_no_block)

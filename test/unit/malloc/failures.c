@@ -2,10 +2,12 @@
 /* One workload, run once for each system call in it, which is then refused: SQLite's test_malloc.c does the same. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bslab/bslab.h"
+#include "bslab/insight.h"
 #include "fake_os.h"
 
 #define NR_BLOCKS 30
@@ -193,4 +195,35 @@ Test(failures, unmap_and_guard)
 		fake_fail_at(0, 0, false);
 		expect_empty();
 	}
+}
+
+static int put_nothing(const char *text, size_t len, void *arg)
+{
+	(void)text;
+	(void)arg;
+	return len == 0;
+}
+
+/* A report wants pages of its own. */
+Test(failures, no_memory_for_a_report)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *stream = open_memstream(&text, &len);
+
+	bslab_free(bslab_malloc(100));
+	fake_fail_at(KINDS, 1, true);
+	fake.capture = true;
+	cr_assert_eq(bslab_malloc_info(0, stream), -1);
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert_eq(bslab_report_to("meminfo", "text", put_nothing, NULL), -1);
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert_eq(bslab_mallinfo2().arena, 0);
+	bslab_malloc_stats();
+	cr_assert_str_eq(fake.text, "bslab: malloc_stats: no memory for a snapshot\n");
+	fake_fail_at(0, 0, false);
+	cr_assert_eq(bslab_malloc_info(0, stream), 0);
+	cr_assert_neq(bslab_mallinfo2().arena, 0);
+	fclose(stream);
+	free(text);
 }

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "bslab/insight.h"
+#include "malloc/reports.h"
 
 static const char *const names[] = {"buddyinfo", "pagetypeinfo", "slabinfo",	"zoneinfo",
 				    "vmstat",	 "vmallocinfo",	 "meminfo", "all"};
@@ -260,4 +261,18 @@ Test(reports, while_threads_churn, .timeout = 120)
 	churn_ends = true;
 	for (int i = 0; i < NR_THREADS; i++)
 		pthread_join(thread[i], NULL);
+}
+
+Test(reports, errors_have_words)
+{
+	static const int errors[] = {ENOSPC, EDQUOT, EACCES, ENOENT, ENOTDIR, ELOOP,  EISDIR,	     EROFS,
+				     EFBIG,  EAGAIN, EPIPE,  EBADF,  EMFILE,  ENOMEM, ENAMETOOLONG, EIO};
+	enum { NR = sizeof errors / sizeof *errors };
+
+	for (int i = 0; i < NR; i++)
+		for (int k = 0; k < i; k++)
+			cr_assert_str_neq(error_text(errors[i]), error_text(errors[k]));
+	cr_assert_str_eq(error_text(EPERM), error_text(EACCES));
+	cr_assert_str_eq(error_text(ENFILE), error_text(EMFILE));
+	cr_assert_str_eq(error_text(12345), error_text(EIO));
 }

@@ -54,6 +54,30 @@ Test(map, sections_at_both_ends_of_the_address_space)
 	cr_assert_eq(map_lookup(ADDRESS_END - BSLAB_PAGE_SIZE - 1), 0);
 }
 
+/* Behind a section's descriptors stand its pageblocks. */
+Test(map, ranges_go_on_in_the_next_section)
+{
+	uintptr_t start = 0x7f0000000000, end = start + SECTION_SIZE, from = end - 3 * BSLAB_PAGE_SIZE;
+	struct pageblock *first;
+	size_t i;
+
+	cr_assert(map_ensure(start, 3 * SECTION_SIZE));
+	first = map_pageblock(start);
+	map_set_range(from, 5, desc_of_number(7, PAGE_RUN));
+	for (i = 0; i < 5; i++)
+		cr_assert_eq(desc_number(map_lookup(from + i * BSLAB_PAGE_SIZE)), 7);
+	cr_assert(!map_lookup(from - 1) && !map_lookup(from + 5 * BSLAB_PAGE_SIZE));
+	for (i = 0; i < sizeof *first; i++)
+		cr_assert_eq(((char *)first)[i], 0);
+	map_set_range(end - BSLAB_PAGE_SIZE, SECTION_PAGES + 2, desc_of_number(8, PAGE_RUN));
+	cr_assert_eq(desc_number(map_lookup(end + SECTION_SIZE)), 8);
+	map_clear_range(end - BSLAB_PAGE_SIZE, SECTION_PAGES + 1);
+	cr_assert_eq(desc_number(map_lookup(end - BSLAB_PAGE_SIZE - 1)), 7);
+	for (i = 0; i <= SECTION_PAGES; i++)
+		cr_assert_eq(map_lookup(end - BSLAB_PAGE_SIZE + i * BSLAB_PAGE_SIZE), 0);
+	cr_assert_eq(desc_number(map_lookup(end + SECTION_SIZE)), 8);
+}
+
 Test(map, refuses_what_is_beyond_the_address_space)
 {
 	cr_assert_not(map_ensure(ADDRESS_END, 1));

@@ -38,7 +38,7 @@ Test(options, empty_text_changes_nothing)
 
 Test(options, reads_each_key)
 {
-	expect_good("index=cpu_id,on_error=warn,check=yes,guard=no,stats=yes,region=4M,dirty=12K,reserve=2M,large=1G,"
+	expect_good("index=cpu_id,on_error=warn,check=yes,guard=no,merge=no,stats=yes,region=4M,dirty=12K,reserve=2M,large=1G,"
 		    "soft_limit=3G,hard_limit=4G");
 	cr_assert_eq(o.soft_limit, 3 * GIB);
 	cr_assert_eq(o.hard_limit, 4 * GIB);
@@ -46,11 +46,26 @@ Test(options, reads_each_key)
 	cr_assert(o.warn);
 	cr_assert(o.check);
 	cr_assert_not(o.guard);
+	cr_assert_not(o.merge);
 	cr_assert(o.stats);
 	cr_assert_eq(o.region_size, 4 * MIB);
 	cr_assert_eq(o.dirty_size, 12 * KIB);
 	cr_assert_eq(o.reserve_size, 2 * MIB);
 	cr_assert_eq(o.large_size, GIB);
+}
+
+Test(options, hardened)
+{
+	expect_good("hardened=yes,quarantine=0,guarded=100");
+	cr_assert(o.hardened);
+	cr_assert_eq(o.quarantine_size, 0);
+	cr_assert_eq(o.guarded_interval, 100);
+	expect_good("guarded=on");
+	cr_assert_eq(o.guarded_interval, GUARDED_INTERVAL);
+	expect_good("guarded=on,guarded=off");
+	cr_assert_eq(o.guarded_interval, 0);
+	expect_fault("guarded=0", "BSLAB_CONF: bad value '0' for 'guarded'");
+	expect_fault("hardened=2", "BSLAB_CONF: bad value '2' for 'hardened'");
 }
 
 Test(options, profile)
@@ -159,4 +174,13 @@ Test(options, reports)
 	expect_fault("report_signal=SIG", "BSLAB_CONF: bad value 'SIG' for 'report_signal'");
 	expect_fault("report_signal=usr1", "BSLAB_CONF: bad value 'usr1' for 'report_signal'");
 	expect_fault("report_to=", "BSLAB_CONF: bad value '' for 'report_to'");
+}
+
+Test(options, huge)
+{
+	expect_good("huge=no");
+	cr_assert_not(o.huge);
+	expect_good("huge=yes");
+	cr_assert(o.huge);
+	expect_fault("huge=2", "BSLAB_CONF: bad value '2' for 'huge'");
 }

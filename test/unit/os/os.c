@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -164,4 +165,77 @@ Test(os, clock_goes_forward)
 
 	usleep(20000);
 	cr_assert_gt(os_coarse_clock_ms(), before);
+}
+
+Test(os, populate_makes_resident)
+{
+	char *p = os_map(2 * MIB);
+	unsigned char seen[2 * MIB / 4096];
+
+	cr_assert_eq(mincore(p, 2 * MIB, seen), 0);
+	cr_assert_not(seen[0] & 1);
+	if (os_populate(p, MIB) == -EINVAL)
+		cr_skip("no MADV_POPULATE_WRITE: Linux 5.14 has it");
+	cr_assert_eq(mincore(p, 2 * MIB, seen), 0);
+	for (size_t i = 0; i < MIB / 4096; i++)
+		cr_assert(seen[i] & 1, "page %zu", i);
+	cr_assert(reads_as_zero(p, 2 * MIB));
+	cr_assert_eq(os_unmap(p, 2 * MIB), 0);
+	cr_assert_eq(os_populate(p, MIB), -ENOMEM);
+}
+
+/* Where the kernel has no markers, or only says so, there is nothing to see. */
+Test(os, light_guards_lose_contents)
+{
+	char *p = os_map(2 * 4096);
+
+	p[0] = p[4096] = 'x';
+	if (os_guard_light(p + 4096, 4096) == 0) {
+		cr_assert_not(os_is_readable((uintptr_t)p + 4096));
+		cr_assert_eq(os_open_guard(p + 4096, 4096, GUARD_LIGHT), 0);
+		cr_assert_eq(p[4096], 0);
+	}
+	cr_assert_eq(p[0], 'x');
+	os_unmap(p, 2 * 4096);
+}
+
+Test(os, hard_guards_come_back)
+{
+	char *p = os_map(4096);
+
+	p[0] = 'x';
+	cr_assert_eq(os_guard_hard(p, 4096), 0);
+	cr_assert_not(os_is_readable((uintptr_t)p));
+	cr_assert_eq(os_open_guard(p, 4096, GUARD_HARD), 0);
+	cr_assert_eq(p[0], 'x');
+	os_unmap(p, 4096);
+}
+
+/* Each test is a process of its own: here the first question comes while all memory is locked, and markers are refused. */
+Test(os, a_refusal_of_light_guards_may_pass)
+{
+	char *p = os_map(4096);
+	bool has_markers = madvise(p, 4096, 102 /* MADV_GUARD_INSTALL */) == 0;
+
+	/* AddressSanitizer only says that it locks. */
+	if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0 || madvise(os_map(4096), 4096, 102) == 0)
+		cr_skip("memory cannot be locked");
+	cr_assert_neq(os_guard_light(os_map(4096), 4096), 0);
+	munlockall();
+	cr_assert_eq(os_guard_light(os_map(4096), 4096) == 0, has_markers);
+}
+
+Test(os, sealed_ranges_trap)
+{
+	char *p = os_map(4096);
+
+	p[0] = 'x';
+	cr_assert_eq(os_seal(p, 4096), 0);
+	cr_assert_not(os_is_readable((uintptr_t)p));
+	cr_assert_eq(os_unmap(p, 4096), 0);
+}
+
+Test(os, random_numbers_differ)
+{
+	cr_assert_neq(os_random(), os_random());
 }

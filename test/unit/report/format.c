@@ -214,6 +214,7 @@ Test(format, meminfo)
 	       "GivenBack:            40 kB\n"
 	       "Metadata:              4 kB\n"
 	       "MetadataMapped:       48 kB\n"
+	       "Pools:                 0 kB\n"
 	       "Reserved:        1355776 kB\n"
 	       "Watermark:          1152 kB\n");
 }
@@ -300,9 +301,10 @@ Test(format, all_lines_fit_whatever_the_numbers)
 	r.percpu.mode = INDEX_MM_CID;
 	r.percpu.nr_areas = r.percpu.nr_listed = MAX_REPORT_CPUS;
 	r.large_list.nr_listed = 3;
-	for (unsigned class = 1; class < NR_CLASSES; class++)
-		r.class[class].cache.migratetype = r.handle[class].cache.migratetype = class % 2;
-	r.handle[0].cache.migratetype = 0;
+	for (unsigned class = 1; class < NR_CACHES; class++)
+		r.class[class].cache.migratetype = class % 2;
+	for (unsigned class = 0; class < NR_CLASSES; class++)
+		r.handle[class].cache.migratetype = class % 2;
 	for (size_t i = 0; i < 3; i++) {
 		len = 0;
 		for (unsigned what = 1; what < REPORT_ALL; what *= 2) {

@@ -94,6 +94,30 @@ Test(percpu, last_in_first_out)
 	cr_assert_eq(get(), a);
 }
 
+static uint64_t nr_barn_visits(void)
+{
+	struct cache_info info = snapshot();
+
+	return info.nr_gets + info.nr_refills + info.nr_overs;
+}
+
+/* Small sheaves from the start do not stay in use between the CPU and the barn. */
+Test(percpu, bursts_of_one_length_come_to_need_no_barn)
+{
+	void *held[32];
+	uint64_t before = 0;
+
+	for (int round = 0; round < 300; round++) {
+		if (round == 200)
+			before = nr_barn_visits();
+		for (int i = 0; i < 32; i++)
+			held[i] = get();
+		for (int i = 0; i < 32; i++)
+			put(held[i]);
+	}
+	cr_assert_leq(nr_barn_visits(), before + 20); /* on another CPU it begins anew */
+}
+
 Test(percpu, objects_are_distinct_over_many_sheaves)
 {
 	static uint64_t *held[5000];
@@ -140,6 +164,82 @@ Test(percpu, freed_twice_in_a_row)
 	cr_assert_not_null(strstr(fake.text, "bslab: double free of "));
 	cr_assert_eq(get(), a);
 	cr_assert_neq(get(), a);
+}
+
+/* Each in turn drains, so that its sheaf is another than that of whoever allocated. */
+Test(percpu, what_others_allocated_goes_home)
+{
+	void *p[64], *q;
+	int i;
+
+	for (i = 0; i < 64; i++)
+		p[i] = get();
+	percpu_drain();
+	put(p[0]);
+	cr_assert_eq(nr_cached(), 0, "no sheaf for a stray");
+	cr_assert_eq(snapshot().nr_uncached_frees, 1);
+	q = get();
+	put(q);
+	cr_assert_gt(nr_cached(), 0);
+	percpu_drain();
+	for (i = 1; i < 64; i++)
+		put(p[i]);
+	cr_assert_gt(nr_cached(), 0, "a CPU that goes on gets a sheaf");
+}
+
+static pthread_barrier_t all_gave;
+
+static void *give_one(void *obj)
+{
+	put(obj);
+	pthread_barrier_wait(&all_gave);
+	pthread_barrier_wait(&all_gave); /* what it may have cached has been counted */
+	return NULL;
+}
+
+/* Each has its own count: else one of them would get a sheaf with the first object that it frees. */
+Test(percpu, many_that_give_a_stray_each_get_no_sheaf)
+{
+	enum { NR = 40 };
+	pthread_t threads[NR];
+	void *p[NR];
+	int i;
+
+	if (percpu_mode() != INDEX_THREAD)
+		cr_skip("no more areas than CPUs");
+	for (i = 0; i < NR; i++)
+		p[i] = get();
+	percpu_drain();
+	pthread_barrier_init(&all_gave, NULL, NR + 1);
+	for (i = 0; i < NR; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, give_one, p[i]), 0);
+	pthread_barrier_wait(&all_gave);
+	cr_assert_eq(nr_cached(), 0);
+	cr_assert_eq(snapshot().nr_uncached_frees, NR);
+	pthread_barrier_wait(&all_gave);
+	for (i = 0; i < NR; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* Passive false sharing: what another CPU allocated is not handed out here while it has neighbours in use. */
+Test(percpu, a_stray_is_not_handed_out_with_its_neighbours_in_use)
+{
+	struct kmem_cache *other = c;
+	void *p[8], *q;
+	int i;
+
+	if (bslab_options.check)
+		cr_skip("nothing is cached");
+	c = cache_of(size_class(8));
+	for (i = 0; i < 8; i++)
+		p[i] = get();
+	percpu_drain();
+	put(p[0]);
+	put(p[1]);
+	q = get();
+	for (i = 0; i < 8; i++)
+		cr_assert_neq((uintptr_t)q / CACHE_LINE, (uintptr_t)p[i] / CACHE_LINE);
+	c = other;
 }
 
 Test(percpu, check_mode_has_no_caches)
@@ -226,6 +326,42 @@ Test(percpu, threads_that_drain_without_the_barrier)
 		put(get());
 	percpu_drain();
 	fake_fail_at(0, 0, false);
+	hammer(NULL);
+}
+
+static void *drain_always(void *arg)
+{
+	for (int i = 0; i < 20000; i++) {
+		void *objects[3] = {get(), get(), get()};
+
+		for (int k = 0; k < 3; k++)
+			put(objects[k]);
+		fake_fail_at(1u << FAKE_BARRIER, 2, false); /* the first asks whether there is one */
+		percpu_drain();
+	}
+	thread_end();
+	return arg;
+}
+
+/* When the barrier fails, an area that was detached goes back; or waits, where there is another in its place by then. */
+Test(percpu, areas_that_cannot_be_drained_wait)
+{
+	pthread_t threads[4];
+
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("no areas of others");
+	put(get());
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, drain_always, NULL), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	nr_cached(); /* looks at those that wait, too */
+	fake_fail_at(0, 0, false);
+	percpu_drain();
+	barn_drain(c);
+	cache_shrink(c);
+	cr_assert_eq(nr_cached(), 0);
+	cr_assert_eq(snapshot().nr_slabs, 0, "%zu slabs left", snapshot().nr_slabs);
 	hammer(NULL);
 }
 
@@ -345,15 +481,12 @@ static unsigned nr_areas(void)
 	return info.nr_areas;
 }
 
-/* The caches of a CPU that nobody uses any more are emptied by those who work on. */
-Test(percpu, idle_cpus_give_up_their_sheaves)
+static void leave_a_cpu_idle(void)
 {
 	struct kmem_cache *other = cache_of(size_class(256));
 	static void *held[4000];
 	pthread_t thread;
 
-	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
-		cr_skip("no caches of CPUs");
 	fake.clock_ms = 1000;
 	run_on(0);
 	put(get());
@@ -369,8 +502,27 @@ Test(percpu, idle_cpus_give_up_their_sheaves)
 		for (int i = 0; i < 4000; i++)
 			percpu_free_slow(other, held[i]);
 	}
+}
+
+/* The caches of a CPU that nobody uses any more are emptied by those who work on. */
+Test(percpu, idle_cpus_give_up_their_sheaves)
+{
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("no caches of CPUs");
+	leave_a_cpu_idle();
 	cr_assert_eq(nr_areas(), 1);
 	hammer(NULL);
+}
+
+/* And stay, where the kernel has no barrier; nor is it asked again. */
+Test(percpu, idle_cpus_keep_theirs_without_the_barrier)
+{
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("no caches of CPUs");
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	leave_a_cpu_idle();
+	cr_assert_eq(nr_areas(), 2);
+	cr_assert_eq(fake.nr_failed, 1, "it was asked again");
 }
 
 /* --- fork ---------------------------------------------------------------------------------------- */
@@ -390,6 +542,7 @@ Test(percpu, the_child_of_fork_uses_what_others_left)
 	pid = fork();
 	percpu_fork_done(pid == 0);
 	if (pid == 0) {
+		nr_cached(); /* looks at what they left, too */
 		for (int i = 0; i < 2000; i++)
 			put(get());
 		percpu_drain();

@@ -127,6 +127,47 @@ Test(slab, lowest_address_comes_last)
 		cr_assert_eq((char *)objects[i - 1] - (char *)objects[i], 64);
 }
 
+/* Two CPUs that fill their sheaves in turns get no line in common, whatever single objects are free beside. */
+Test(slab, whole_cache_lines_come_first)
+{
+	static const unsigned sizes[] = {8, 16, 32, 48, 80, 96};
+
+	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		struct kmem_cache *c = cache_of(size_class(sizes[i]));
+		unsigned group = c->line_objects, n = 2 * group, j;
+		uintptr_t line;
+		void *first[16];
+
+		cr_assert_eq(group * c->size % CACHE_LINE, 0);
+		cr_assert(group == 1 || group / 2 * c->size % CACHE_LINE != 0);
+		cr_assert_eq(slab_take(c, first, n, 0), n);
+		line = (uintptr_t)first[n - 1] / CACHE_LINE;
+		slab_give(c, &first[n - 1], 1); /* the lowest: its neighbours are in use */
+		cr_assert_eq(slab_take(c, objects, n, 0), n);
+		for (j = 0; j < n; j++) {
+			cr_assert_neq((uintptr_t)objects[j] / CACHE_LINE, line, "%u bytes", sizes[i]);
+			cr_assert_gt(objects[j], first[0]);
+		}
+		slab_give(c, objects, n);
+		slab_give(c, first, n - 1);
+	}
+}
+
+Test(slab, then_the_others)
+{
+	struct kmem_cache *c = cache_of(size_class(8));
+	unsigned nr = snapshot(c->class).objects_per_slab, n = 0, i;
+
+	cr_assert_eq(slab_take(c, objects, nr, 0), nr);
+	for (i = 0; i < nr; i += 3) {
+		slab_give(c, &objects[i], 1);
+		n++;
+	}
+	cr_assert_eq(slab_take(c, objects + nr, n, 0), n);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 1);
+	cr_assert_eq(snapshot(c->class).nr_free, 0);
+}
+
 Test(slab, one_slab_at_a_time)
 {
 	struct kmem_cache *c = cache_of(size_class(64));

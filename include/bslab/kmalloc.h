@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmalloc with flags, vmalloc, mempools and scopes, as the kernel has them.
+ *
+ * Blocks of bslab_kmalloc(), bslab_krealloc(), bslab_kvmalloc() and bslab_vmalloc() are malloc's: bslab_free() frees
+ * each of them, and where bslab is the malloc of the process, so does free(). Elements of a mempool go back to it.
+ *
+ * Threads: all calls may be made from any thread, but for the ends of mempools and scopes. Errors: NULL and errno
+ * ENOMEM where nothing else is said, EINVAL for flags that are not among these; misuse as bslab.h has it.
+ */
+#ifndef BSLAB_KMALLOC_H
+#define BSLAB_KMALLOC_H
+
+#include <bslab/bslab.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum bslab_gfp {
+	BSLAB_GFP_KERNEL = 0, /* as malloc */
+	BSLAB_GFP_ZERO = 1,
+	/*
+	 * From a NOWAIT pool (bslab_nowait_pool()), or NULL at once: no system call, no lock that could be waited for,
+	 * no page fault. For threads that have a deadline. Wins over NOFAIL.
+	 */
+	BSLAB_GFP_NOWAIT = 2,
+	/* Does not return before there is memory, but for sizes that can never be; looks again after 1 to 100 ms. */
+	BSLAB_GFP_NOFAIL = 4,
+	/*
+	 * NULL rather than emptying caches and giving memory back to make room: where the program can do with less. Near a
+	 * soft limit, too, the work is left to the next call without it.
+	 */
+	BSLAB_GFP_NORETRY = 8,
+	/*
+	 * Hints, of which not more than one: what a block of more than 32 KiB stands beside. MOVABLE: other blocks of
+	 * that size, as by default. RECLAIMABLE: objects of some KiB, for what soon goes; long-lived ones are then not kept
+	 * apart from the rest by it.
+	 */
+	BSLAB_GFP_MOVABLE = 16,
+	BSLAB_GFP_RECLAIMABLE = 32,
+	/* A hint without effect as yet: the kernel places a page where the thread runs that touches it first. */
+	BSLAB_GFP_THISNODE = 64,
+	/*
+	 * A hint: from 2 MiB on the block is aligned to 2 MiB and resident by huge pages, where the kernel has some at hand
+	 * and the option `huge` does not forbid it.
+	 */
+	BSLAB_GFP_HUGE = 128,
+};
+
+BSLAB_API void *bslab_kmalloc(size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1)));
+/* count * size bytes; NULL with ENOMEM where that is too much for a size_t. With ZERO it is kcalloc. */
+BSLAB_API void *bslab_kmalloc_array(size_t count, size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1, 2)));
+/*
+ * As realloc; ZERO: bytes beyond the old block's usable size read as zero. NOWAIT: the block stays where it is or moves from
+ * one NOWAIT pool to another; one of malloc's that would have to grow is not moved, for its pages may not be resident, and
+ * its free takes a lock: NULL. To know such a block's size reads what bslab keeps of it, which may not be resident either.
+ */
+BSLAB_API void *bslab_krealloc(void *ptr, size_t size, unsigned gfp) __attribute__((warn_unused_result, alloc_size(2)));
+/* Overwrites all of the block with zeros before it is freed, for certain. NULL is fine. */
+BSLAB_API void bslab_kfree_sensitive(void *ptr);
+/* Where memory that is at hand does not have it, a mapping of its own. */
+BSLAB_API void *bslab_kvmalloc(size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1)));
+/*
+ * Always a mapping of its own, zero, with a page that traps before and behind it, whatever the option `guard` says. A
+ * system call or four.
+ */
+BSLAB_API void *bslab_vmalloc(size_t size) BSLAB_MALLOC __attribute__((alloc_size(1)));
+
+/*
+ * Adds nr blocks of size bytes (each at most 2 MiB) to what NOWAIT has: resident from now on, and for good. lock: also
+ * mlock()ed, with all that bslab keeps of them, so that they stay it. At most 16 times. 0, or EINVAL, ENOMEM (the
+ * hard limit counts them), ENOSPC (the 17th), or EPERM: mlock was refused (RLIMIT_MEMLOCK), and nothing was added. A request
+ * takes a block of the smallest size that fits and has one.
+ *
+ * fork() makes pages read-only in the parent, too, locked or not: from the moment of the fork until it returns, which takes
+ * longer for it copies these pools again, a thread may fault once for each page that it writes. In the child they may
+ * fault. A program's stacks, code and data are its own to lock (mlockall).
+ */
+BSLAB_API int bslab_nowait_pool(size_t size, size_t nr, int lock);
+
+/* --- mempools ------------------------------------------------------------------------------- */
+
+struct bslab_mempool;
+
+/*
+ * At least min_nr elements of size bytes (up to 2 MiB), aligned to 16, can be had whatever happens: they are resident
+ * from the start, and counted by the hard limit. After a fork they are as all memory is: whoever writes a page first, parent
+ * or child, faults, and gets a copy if the kernel has one. NULL with ENOMEM or EINVAL.
+ */
+BSLAB_API struct bslab_mempool *bslab_mempool_create(size_t min_nr, size_t size);
+/*
+ * From malloc as long as it gives, then of the guaranteed ones; NOWAIT: of the guaranteed ones only, as above. NULL when
+ * those are out; with NOFAIL it waits for one, as Linux does for GFP_KERNEL.
+ */
+BSLAB_API void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp) BSLAB_MALLOC;
+/* NULL is fine. Without a lock or system call for a guaranteed one. */
+BSLAB_API void bslab_mempool_free(struct bslab_mempool *pool, void *element);
+/* How many of the guaranteed ones are taken. */
+BSLAB_API size_t bslab_mempool_nr_taken(struct bslab_mempool *pool);
+/* 0; or how many of the guaranteed ones are taken: a line on stderr tells, and nothing is done. NULL is fine. */
+BSLAB_API size_t bslab_mempool_destroy(struct bslab_mempool *pool);
+
+/* --- scopes ------------------------------------------------------------------------------------ */
+
+/*
+ * What was allocated in a scope is freed at its end, the last first (devm_kmalloc; cleanup.h):
+ *
+ *     BSLAB_SCOPE(scope);
+ *     char *name = bslab_scope_alloc(&scope, 100, 0);
+ *     FILE *file = fopen(name, "r");
+ *     if (file && bslab_scope_add(&scope, close_file, file) != 0) ...
+ *     return ...;                                          here, whichever way out is taken
+ *
+ * One thread's at a time.
+ */
+struct bslab_scope {
+	struct bslab_scope_entry *last;
+};
+
+#define BSLAB_SCOPE(name) struct bslab_scope name __attribute__((cleanup(bslab_scope_end))) = {0}
+
+/* A block, as by bslab_kmalloc(); not to be freed otherwise. */
+BSLAB_API void *bslab_scope_alloc(struct bslab_scope *scope, size_t size, unsigned gfp) BSLAB_MALLOC
+    __attribute__((alloc_size(2)));
+/* end(arg) is called at the end. 0, or ENOMEM: end(arg) was called at once (devm_add_action_or_reset). */
+BSLAB_API int bslab_scope_add(struct bslab_scope *scope, void (*end)(void *arg), void *arg);
+/* Now; the scope is empty then, and may be used again. */
+BSLAB_API void bslab_scope_end(struct bslab_scope *scope);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: MIT */
+/* kmalloc and what goes with it; bslab/kmalloc.h documents each call. */
+#include "bslab/kmalloc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "heap/pool.h"
+#include "large/large.h"
+#include "malloc/fast.h"
+#include "malloc/hardened.h"
+#include "malloc/internal.h"
+#include "malloc/reports.h"
+#include "os/bug.h"
+#include "os/options.h"
+#include "os/os.h"
+#include "page/buddy.h"
+
+/* --- NOWAIT pools ---------------------------------------------------------------------------- */
+
+#define MAX_NOWAIT_POOLS 16
+
+/* Filled from the front, and never emptied; read without a lock. */
+static _Atomic(struct pool *) nowait_pools[MAX_NOWAIT_POOLS];
+
+static bool nowait_add(struct pool *p)
+{
+	struct pool *none;
+	unsigned i;
+
+	for (i = 0; i < MAX_NOWAIT_POOLS; i++) {
+		none = NULL;
+		if (atomic_compare_exchange_strong(&nowait_pools[i], &none, p))
+			return true;
+	}
+	return false;
+}
+
+int bslab_nowait_pool(size_t size, size_t nr, int lock)
+{
+	struct pool *p;
+	int fault = 0;
+
+	if (!size || size > PAGEBLOCK_SIZE || !nr || nr > MAX_POOL_ELEMENTS)
+		return EINVAL;
+	process_boot();
+	p = pool_create("nowait", size, nr, POOL_MALLOCS | (lock ? POOL_LOCK : 0));
+	if (!p)
+		return ENOMEM;
+	if (lock && !p->is_locked)
+		fault = EPERM;
+	else if (!nowait_add(p))
+		fault = ENOSPC;
+	if (fault)
+		pool_destroy(p);
+	return fault;
+}
+
+/* The smallest that fits, of those not tried. */
+static int best_pool(size_t size, unsigned tried)
+{
+	struct pool *p, *best = NULL;
+	int i, found = -1;
+
+	for (i = 0; i < MAX_NOWAIT_POOLS && (p = atomic_load(&nowait_pools[i])); i++)
+		if (!(tried & 1u << i) && p->size >= size && (!best || p->size < best->size)) {
+			best = p;
+			found = i;
+		}
+	return found;
+}
+
+static void *nowait_take(size_t size)
+{
+	unsigned tried = 0;
+	void *p = NULL;
+	int i;
+
+	while (!p && (i = best_pool(size, tried)) >= 0) {
+		p = pool_take(atomic_load(&nowait_pools[i]));
+		tried |= 1u << i;
+	}
+	return p;
+}
+
+/* --- flags ------------------------------------------------------------------------------------- */
+
+#define ALL_GFP                                                                                    \
+	(BSLAB_GFP_ZERO | BSLAB_GFP_NOWAIT | BSLAB_GFP_NOFAIL | BSLAB_GFP_NORETRY | BSLAB_GFP_MOVABLE |        \
+	 BSLAB_GFP_RECLAIMABLE | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE)
+#define BOTH_TYPES (BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE)
+
+static bool gfp_is_good(unsigned gfp)
+{
+	if (likely(!(gfp & ~(unsigned)ALL_GFP) && (gfp & BOTH_TYPES) != BOTH_TYPES))
+		return true;
+	errno = EINVAL;
+	return false;
+}
+
+/* Once more, for those that must not fail: after a while that grows, so that others may free something. */
+#define MAX_PAUSE_MS 100
+
+static bool try_again(size_t size, unsigned gfp, unsigned *pause_ms)
+{
+	if ((gfp & (BSLAB_GFP_NOFAIL | BSLAB_GFP_NOWAIT)) != BSLAB_GFP_NOFAIL || size > MAX_REQUEST)
+		return false;
+	os_sleep_ms(*pause_ms);
+	*pause_ms = (unsigned)min_size(2 * *pause_ms, MAX_PAUSE_MS);
+	return true;
+}
+
+/* --- kmalloc ----------------------------------------------------------------------------------- */
+
+static unsigned pages_flags_of(unsigned gfp)
+{
+	return gfp & BSLAB_GFP_RECLAIMABLE ? PAGES_RECLAIMABLE : 0;
+}
+
+/* A mapping of its own, for it has to be fresh; NULL where it cannot be had, and small pages will do. */
+static void *alloc_huge(size_t size, bool *zeroed)
+{
+	process_boot();
+	return bslab_options.huge && !bslab_options.hardened && size >= PAGEBLOCK_SIZE && size <= MAX_REQUEST
+		       ? large_map(size, PAGEBLOCK_SIZE, LARGE_HUGE, zeroed)
+		       : NULL;
+}
+
+/* NULL rather than a reclaim. */
+static bool is_content(unsigned gfp)
+{
+	return (gfp & (BSLAB_GFP_NORETRY | BSLAB_GFP_NOFAIL)) == BSLAB_GFP_NORETRY;
+}
+
+/* Once, as malloc does it. *zeroed: reads as zero. */
+static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
+{
+	void *p = NULL;
+
+	*zeroed = false;
+	if (unlikely(gfp & BSLAB_GFP_HUGE))
+		p = alloc_huge(size, zeroed);
+	p = p ? p : malloc_quick(size);
+	return p ? p : alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(),
+							  .no_retry = is_content(gfp),
+							  .pages_flags = pages_flags_of(gfp)}, zeroed);
+}
+
+void *bslab_kmalloc(size_t size, unsigned gfp)
+{
+	unsigned pause_ms = 1;
+	bool zeroed = false;
+	void *p;
+
+	if (!gfp_is_good(gfp))
+		return NULL;
+	do
+		p = gfp & BSLAB_GFP_NOWAIT ? nowait_take(size) : alloc_once(size, gfp, &zeroed);
+	while (unlikely(!p) && try_again(size, gfp, &pause_ms));
+	if (unlikely(!p))
+		errno = ENOMEM;
+	else if (gfp & BSLAB_GFP_ZERO && !zeroed)
+		memset(p, 0, size);
+	return p;
+}
+
+void *bslab_kmalloc_array(size_t count, size_t size, unsigned gfp)
+{
+	size_t total;
+
+	if (unlikely(__builtin_mul_overflow(count, size, &total))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return bslab_kmalloc(total, gfp);
+}
+
+/* Neither block may have a part that is not resident, and the old one has to go back without a lock. */
+static void *realloc_nowait(void *ptr, size_t old_size, size_t size)
+{
+	void *p;
+
+	if (size <= old_size)
+		return ptr;
+	p = pool_of(map_lookup((uintptr_t)ptr)) ? nowait_take(size) : NULL;
+	if (!p) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	memcpy(p, ptr, old_size);
+	bslab_free(ptr);
+	return p;
+}
+
+static void *resize(void *ptr, size_t old_size, size_t size, bool no_retry)
+{
+	if (unlikely(bslab_options.hardened))
+		return hardened_realloc(ptr, size, CALLER(), no_retry);
+	return realloc_live(ptr, old_size, size, CALLER(), no_retry);
+}
+
+static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned gfp)
+{
+	unsigned pause_ms = 1;
+	void *p;
+
+	do
+		p = size <= MAX_REQUEST ? resize(ptr, old_size, size, is_content(gfp)) : NULL;
+	while (unlikely(!p) && try_again(size, gfp, &pause_ms));
+	reports_poll();
+	if (unlikely(!p))
+		errno = ENOMEM;
+	return p;
+}
+
+void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
+{
+	size_t old_size;
+	void *p;
+
+	if (!gfp_is_good(gfp))
+		return NULL;
+	if (!ptr)
+		return bslab_kmalloc(size, gfp);
+	if (!size) {
+		bslab_free(ptr);
+		return NULL;
+	}
+	old_size = block_size(ptr, "krealloc");
+	if (!old_size) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (gfp & BSLAB_GFP_NOWAIT)
+		p = realloc_nowait(ptr, old_size, size);
+	else if (size <= old_size && size >= old_size / 2 && old_size <= SMALL_MAX && !bslab_options.hardened)
+		p = ptr;
+	else
+		p = realloc_waiting(ptr, old_size, size, gfp);
+	if (p && gfp & BSLAB_GFP_ZERO && size > old_size)
+		memset((char *)p + old_size, 0, size - old_size);
+	return p;
+}
+
+void bslab_kfree_sensitive(void *ptr)
+{
+	size_t size = ptr ? block_size(ptr, "kfree_sensitive") : 0;
+
+	if (!size)
+		return;
+	memset(ptr, 0, size);
+	__asm__ volatile("" : : "r"(ptr) : "memory"); /* it is read, as far as the compiler knows */
+	bslab_free(ptr);
+}
+
+static void *map_once(size_t size)
+{
+	bool zeroed;
+
+	return bslab_options.hardened ? hardened_map(size) : large_map(size + !size, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed);
+}
+
+static void *map_block(size_t size, bool no_retry)
+{
+	void *p = NULL;
+	unsigned round;
+
+	process_boot();
+	if (!no_retry)
+		reclaim_if_due();
+	if (likely(size <= MAX_REQUEST)) {
+		p = map_once(size);
+		for (round = 0; unlikely(!p && !no_retry) && reclaim_more(round, size); round++)
+			p = map_once(size);
+	}
+	reports_poll();
+	if (unlikely(!p))
+		errno = ENOMEM;
+	return p;
+}
+
+void *bslab_vmalloc(size_t size)
+{
+	return map_block(size, false);
+}
+
+void *bslab_kvmalloc(size_t size, unsigned gfp)
+{
+	unsigned once = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
+	void *p;
+
+	if (!gfp_is_good(gfp) || gfp & BSLAB_GFP_NOWAIT)
+		return bslab_kmalloc(size, gfp);
+	if (!is_content(gfp))
+		reclaim_if_due();
+	do {
+		p = bslab_kmalloc(size, once);
+		p = p ? p : map_block(size, is_content(gfp));
+	} while (unlikely(!p) && try_again(size, gfp, &pause_ms));
+	return p;
+}
+
+/* --- mempools ------------------------------------------------------------------------------------ */
+
+struct bslab_mempool {
+	struct pool pool;
+};
+
+static struct pool *pool_in(struct bslab_mempool *pool)
+{
+	return &pool->pool;
+}
+
+struct bslab_mempool *bslab_mempool_create(size_t min_nr, size_t size)
+{
+	struct pool *p;
+
+	if (!min_nr || min_nr > MAX_POOL_ELEMENTS || !size || size > PAGEBLOCK_SIZE) {
+		errno = EINVAL;
+		return NULL;
+	}
+	process_boot();
+	p = pool_create("mempool", size, min_nr, 0);
+	if (!p)
+		errno = ENOMEM;
+	return (struct bslab_mempool *)p;
+}
+
+/* False after a report. */
+static bool is_live(struct pool *p, const char *what)
+{
+	if (likely(p->is_live))
+		return true;
+	bug_caller("%s: the mempool was destroyed", what);
+	errno = EINVAL;
+	return false;
+}
+
+void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
+{
+	struct pool *p = pool_in(pool);
+	unsigned more = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
+	void *element = NULL;
+
+	if (!gfp_is_good(gfp) || !is_live(p, "bslab_mempool_alloc"))
+		return NULL;
+	if (!(gfp & BSLAB_GFP_NOWAIT) && !is_content(gfp))
+		reclaim_if_due();
+	do {
+		if (!(gfp & BSLAB_GFP_NOWAIT))
+			element = bslab_kmalloc(p->size, more);
+		if (element)
+			return element;
+		element = pool_take(p);
+	} while (unlikely(!element) && try_again(p->size, gfp, &pause_ms));
+	if (unlikely(!element))
+		errno = ENOMEM;
+	else if (gfp & BSLAB_GFP_ZERO)
+		memset(element, 0, p->size);
+	return element;
+}
+
+void bslab_mempool_free(struct bslab_mempool *pool, void *element)
+{
+	struct pool *p = pool_of(map_lookup((uintptr_t)element));
+
+	if (p && p != pool_in(pool) && !p->is_mallocs)
+		bug_caller("invalid bslab_mempool_free of %p: another mempool's", element);
+	else if (p != pool_in(pool))
+		bslab_free(element);
+	else if (pool_give(p, element) != POOL_GOOD)
+		bug_caller("invalid bslab_mempool_free of %p: freed before, or inside an element", element);
+}
+
+size_t bslab_mempool_nr_taken(struct bslab_mempool *pool)
+{
+	return atomic_load(&pool_in(pool)->nr_taken);
+}
+
+size_t bslab_mempool_destroy(struct bslab_mempool *pool)
+{
+	size_t nr_taken;
+
+	if (!pool || !is_live(pool_in(pool), "bslab_mempool_destroy"))
+		return 0;
+	nr_taken = bslab_mempool_nr_taken(pool);
+	if (nr_taken)
+		bug_say("bslab_mempool_destroy: of a mempool of %z bytes each %z elements are taken", pool_in(pool)->size, nr_taken);
+	else
+		pool_destroy(pool_in(pool));
+	return nr_taken;
+}
+
+/* --- scopes --------------------------------------------------------------------------------------- */
+
+/* Stands before each block of a scope, and alone for an action. Its size keeps malloc's alignment. */
+struct bslab_scope_entry {
+	struct bslab_scope_entry *before;
+	void (*end)(void *arg);
+	void *arg;
+	size_t unused;
+};
+
+_Static_assert(sizeof(struct bslab_scope_entry) % 16 == 0, "blocks behind it are aligned as malloc's");
+
+static struct bslab_scope_entry *scope_push(struct bslab_scope *scope, size_t size, unsigned gfp)
+{
+	struct bslab_scope_entry *e;
+	size_t total;
+
+	if (__builtin_add_overflow(size, sizeof *e, &total)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	e = bslab_kmalloc(total, gfp);
+	if (!e)
+		return NULL;
+	*e = (struct bslab_scope_entry){.before = scope->last};
+	scope->last = e;
+	return e;
+}
+
+void *bslab_scope_alloc(struct bslab_scope *scope, size_t size, unsigned gfp)
+{
+	struct bslab_scope_entry *e = scope_push(scope, size, gfp);
+
+	return e ? e + 1 : NULL;
+}
+
+int bslab_scope_add(struct bslab_scope *scope, void (*end)(void *arg), void *arg)
+{
+	struct bslab_scope_entry *e = scope_push(scope, 0, 0);
+
+	if (!e) {
+		end(arg);
+		return ENOMEM;
+	}
+	e->end = end;
+	e->arg = arg;
+	return 0;
+}
+
+void bslab_scope_end(struct bslab_scope *scope)
+{
+	struct bslab_scope_entry *e;
+
+	while ((e = scope->last)) {
+		scope->last = e->before;
+		if (e->end)
+			e->end(e->arg);
+		bslab_free(e);
+	}
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* Pages for programs; bslab/page.h documents each call, page/folio.h how runs are counted. */
+#include "bslab/page.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "handle/objects.h"
+#include "heap/heap.h"
+#include "heap/pool.h"
+#include "large/large.h"
+#include "malloc/internal.h"
+#include "malloc/profile.h"
+#include "malloc/reports.h"
+#include "os/bug.h"
+#include "page/buddy.h"
+#include "page/folio.h"
+#include "slab/slab.h"
+
+_Static_assert(BSLAB_PAGE_BYTES == BSLAB_PAGE_SIZE && BSLAB_MAX_PAGE_ORDER == PAGEBLOCK_ORDER, "the page floor's");
+
+static size_t nr_pages_of(size_t size)
+{
+	return (size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
+static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
+{
+	bool zeroed = false;
+	unsigned round;
+	void *p;
+
+	if (!nr_pages || nr_pages > PAGEBLOCK_PAGES || flags & ~(unsigned)BSLAB_PAGES_ZERO) {
+		errno = EINVAL;
+		return NULL;
+	}
+	process_boot();
+	reclaim_if_due();
+	p = folio_alloc((unsigned)nr_pages, align_order, 0, &zeroed);
+	for (round = 0; unlikely(!p) && reclaim_more(round, nr_pages << PAGE_SHIFT); round++)
+		p = folio_alloc((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC, &zeroed);
+	process_hook_thread();
+	reports_poll();
+	if (unlikely(!p))
+		errno = ENOMEM;
+	else if (flags & BSLAB_PAGES_ZERO && !zeroed)
+		memset(p, 0, nr_pages << PAGE_SHIFT);
+	return p;
+}
+
+void *bslab_pages_alloc(unsigned order, unsigned flags)
+{
+	return alloc(order <= PAGEBLOCK_ORDER ? (size_t)1 << order : 0, order, flags);
+}
+
+void *bslab_pages_alloc_exact(size_t size, unsigned flags)
+{
+	return alloc(size <= PAGEBLOCK_SIZE ? nr_pages_of(size) : 0, 0, flags);
+}
+
+/* Pieces of a bulk, so that the page floor counts in 32 bits. */
+#define MAX_BULK (1u << 20)
+
+static size_t alloc_singles(size_t nr, void **pages, bool zero, unsigned pages_flags)
+{
+	size_t done = 0;
+	unsigned n, got;
+
+	do {
+		n = (unsigned)min_size(nr - done, MAX_BULK);
+		got = folio_alloc_singles(pages + done, n, zero, pages_flags);
+		done += got;
+	} while (done < nr && got == n);
+	return done;
+}
+
+size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
+{
+	bool zero = flags & BSLAB_PAGES_ZERO;
+	unsigned round;
+	size_t done;
+
+	if (flags & ~(unsigned)BSLAB_PAGES_ZERO) {
+		errno = EINVAL;
+		return 0;
+	}
+	process_boot();
+	reclaim_if_due();
+	done = alloc_singles(nr, pages, zero, 0);
+	for (round = 0; unlikely(done < nr) && reclaim_more(round, (nr - done) << PAGE_SHIFT); round++)
+		done += alloc_singles(nr - done, pages + done, zero, PAGES_HIGHATOMIC);
+	process_hook_thread();
+	reports_poll();
+	if (unlikely(done < nr)) {
+		bslab_pages_free_bulk(done, pages);
+		errno = ENOMEM;
+		return 0;
+	}
+	return nr;
+}
+
+/* --- what is not a run -------------------------------------------------------------------------- */
+
+static bool check(const void *addr, const char *what, enum folio_fault fault)
+{
+	uintptr_t head;
+
+	if (likely(fault == FOLIO_GOOD))
+		return true;
+	head = folio_head((uintptr_t)addr);
+	if (fault == FOLIO_BAD)
+		bug_caller("invalid %s of %p: the run has as many references as can be", what, addr);
+	else if (head)
+		bug_caller("invalid %s of %p: inside a run of %z pages at %p", what, addr, (size_t)folio_nr_pages(head),
+			   (void *)head);
+	else
+		bug_caller("invalid %s of %p: not a run of pages", what, addr);
+	return false;
+}
+
+static bool is_head(const void *addr, const char *what)
+{
+	uintptr_t head = folio_head((uintptr_t)addr);
+
+	return check(addr, what, head && head == (uintptr_t)addr ? FOLIO_GOOD : FOLIO_FOREIGN);
+}
+
+/* --- calls on runs -------------------------------------------------------------------------------- */
+
+static void put(void *head, const char *what)
+{
+	check(head, what, folio_put((uintptr_t)head));
+	reports_poll();
+}
+
+void bslab_pages_free(void *addr)
+{
+	if (addr)
+		put(addr, "bslab_pages_free");
+}
+
+void bslab_pages_free_bulk(size_t nr, void *const *pages)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		bslab_pages_free(pages[i]);
+}
+
+size_t bslab_pages_split(void *addr, size_t nr_pages)
+{
+	size_t before, each;
+
+	if (!is_head(addr, "bslab_pages_split"))
+		return 0;
+	before = folio_nr_pages((uintptr_t)addr);
+	each = min_size(nr_pages, before);
+	return folio_split((uintptr_t)addr, (unsigned)each) == FOLIO_GOOD ? (before + each - 1) / each : 0;
+}
+
+void *bslab_folio_head(const void *addr)
+{
+	return (void *)folio_head((uintptr_t)addr);
+}
+
+size_t bslab_folio_size(const void *head)
+{
+	return is_head(head, "bslab_folio_size") ? (size_t)folio_nr_pages((uintptr_t)head) << PAGE_SHIFT : 0;
+}
+
+unsigned bslab_folio_ref_count(const void *head)
+{
+	return is_head(head, "bslab_folio_ref_count") ? folio_count((uintptr_t)head) : 0;
+}
+
+void bslab_folio_get(void *head)
+{
+	check(head, "bslab_folio_get", folio_get((uintptr_t)head));
+}
+
+void bslab_folio_put(void *head)
+{
+	put(head, "bslab_folio_put");
+}
+
+/* --- descriptors ------------------------------------------------------------------------------------ */
+
+static void slab_info(struct slab *s, struct bslab_page_info *info)
+{
+	info->type = BSLAB_PAGE_SLAB;
+	info->head = (void *)s->base;
+	info->object_size = s->cache->size;
+	info->nr_pages = nr_pages_of(slab_nr_objects(s) * info->object_size);
+}
+
+static void run_info(uintptr_t head, struct bslab_page_info *info)
+{
+	page_desc_t d = map_lookup(head);
+
+	info->head = (void *)head;
+	if (folio_head(head) == head) {
+		info->type = BSLAB_PAGE_FOLIO;
+		info->nr_pages = folio_nr_pages(head);
+		info->ref_count = folio_count(head);
+	} else if (desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_HOT) {
+		info->type = desc_type(d) == PAGE_RUN ? BSLAB_PAGE_RUN : BSLAB_PAGE_FREE;
+		info->nr_pages = (size_t)desc_number(d);
+	} else {
+		info->type = BSLAB_PAGE_RUN;
+	}
+}
+
+/* A page without a descriptor: of a block of free pages, or of a large block, which have one for their first. */
+static enum bslab_page_type type_of_block(const struct pageblock *b)
+{
+	switch (b ? READ_ONCE(b->state) : PAGEBLOCK_ABSENT) {
+	case PAGEBLOCK_FREE:
+	case PAGEBLOCK_BUDDY:
+	case PAGEBLOCK_ISOLATE:
+	case PAGEBLOCK_DEVICE:
+		return BSLAB_PAGE_FREE;
+	case PAGEBLOCK_LARGE:
+		return BSLAB_PAGE_LARGE;
+	default:
+		return BSLAB_PAGE_OTHER;
+	}
+}
+
+void bslab_page_info(struct bslab_page page, struct bslab_page_info *info)
+{
+	uintptr_t addr = (uintptr_t)bslab_page_address(page);
+	page_desc_t d = map_lookup(addr);
+	struct vm_area *a = large_of(d);
+
+	*info = (struct bslab_page_info){0};
+	if (desc_cache(d) || desc_is_hardened(d)) {
+		slab_info(slab_of(d), info);
+	} else if (handle_slab_of(d)) {
+		info->type = BSLAB_PAGE_HANDLE;
+	} else if (a) {
+		info->type = a->has_handle ? BSLAB_PAGE_HANDLE : BSLAB_PAGE_LARGE;
+		info->head = (void *)a->addr;
+		info->nr_pages = a->size >> PAGE_SHIFT;
+	} else if (desc_type(d) == PAGE_RUN_BODY) {
+		run_info(addr - ((uintptr_t)desc_number(d) << PAGE_SHIFT), info);
+	} else if (desc_type(d) == PAGE_FREE) {
+		info->type = BSLAB_PAGE_FREE;
+	} else if (heap_of(d)) {
+		info->type = BSLAB_PAGE_HEAP;
+	} else if (pool_of(d)) {
+		info->type = BSLAB_PAGE_POOL;
+	} else if (d) {
+		run_info(addr, info);
+	} else {
+		info->type = type_of_block(map_pageblock(addr));
+	}
+}

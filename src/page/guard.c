@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include "page/guard.h"
+
+#include <string.h>
+
+#include "os/lock.h"
+#include "os/os.h"
+#include "page/limit.h"
+
+/* A quarter of the mappings that a process has by default, at two each. */
+#define MAX_SPLITS 8192
+
+static _Atomic unsigned nr_splits; /* guards made by mprotect; relaxed */
+
+static void split_drop(void)
+{
+	atomic_fetch_sub_explicit(&nr_splits, 1, memory_order_relaxed);
+}
+
+static bool split_take(void)
+{
+	if (atomic_fetch_add_explicit(&nr_splits, 1, memory_order_relaxed) < MAX_SPLITS)
+		return true;
+	split_drop();
+	return false;
+}
+
+static enum guard_kind install(uintptr_t addr, unsigned nr_pages)
+{
+	size_t size = (size_t)nr_pages << PAGE_SHIFT;
+
+	if (os_page_size() != BSLAB_PAGE_SIZE)
+		return GUARD_NONE;
+	if (os_guard_light((void *)addr, size) == 0)
+		return GUARD_LIGHT;
+	if (!split_take())
+		return GUARD_NONE;
+	if (os_purge((void *)addr, size) != 0) /* refused, or the memory is locked */
+		memset((void *)addr, 0, size);
+	if (os_guard_hard((void *)addr, size) == 0)
+		return GUARD_HARD;
+	split_drop();
+	return GUARD_NONE;
+}
+
+static bool open_pages(uintptr_t addr, size_t nr_pages, enum guard_kind kind)
+{
+	if (os_open_guard((void *)addr, nr_pages << PAGE_SHIFT, kind) != 0)
+		return false;
+	if (kind == GUARD_HARD)
+		split_drop();
+	return true;
+}
+
+/* --- descriptors of guard pages ------------------------------------------------------------------ */
+
+#define IS_BEFORE ((uint64_t)1 << 16)
+
+struct guards {
+	uintptr_t addr, end; /* of the pages between */
+	bool has_before;
+	enum guard_kind before, body, behind;
+};
+
+static struct guards guards_get(uintptr_t addr, unsigned nr_pages)
+{
+	struct guards g = {.addr = addr, .end = addr + ((uintptr_t)nr_pages << PAGE_SHIFT)};
+	page_desc_t before = map_lookup(addr - BSLAB_PAGE_SIZE);
+	uint64_t behind = desc_number(map_lookup(g.end));
+
+	g.has_before = desc_type(before) == PAGE_GUARD && !desc_class(before) && desc_number(before) & IS_BEFORE;
+	if (g.has_before)
+		g.before = (enum guard_kind)(desc_number(before) & 0xff);
+	g.body = (enum guard_kind)(behind >> 8);
+	g.behind = (enum guard_kind)(behind & 0xff);
+	return g;
+}
+
+static void guards_put(const struct guards *g)
+{
+	if (g->has_before)
+		map_set(g->addr - BSLAB_PAGE_SIZE, desc_of_number(IS_BEFORE | g->before, PAGE_GUARD));
+	map_set(g->end, desc_of_number((uint64_t)g->body << 8 | g->behind, PAGE_GUARD));
+}
+
+/* --- pages between them ---------------------------------------------------------------------------- */
+
+void *guard_alloc_pages(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed)
+{
+	unsigned nr_before = align_order ? 0 : 1, n = nr_pages + nr_before + 1;
+	char *p = limit_allows(n) ? pages_alloc(n, align_order, type, flags, zeroed) : NULL;
+	struct guards g = {.has_before = nr_before};
+
+	if (!p)
+		return NULL;
+	g.addr = (uintptr_t)p + nr_before * BSLAB_PAGE_SIZE;
+	g.end = g.addr + ((uintptr_t)nr_pages << PAGE_SHIFT);
+	if (g.has_before)
+		g.before = install(g.addr - BSLAB_PAGE_SIZE, 1);
+	g.behind = install(g.end, 1);
+	guards_put(&g);
+	return (void *)g.addr;
+}
+
+bool guard_close(void *addr, unsigned nr_pages)
+{
+	struct guards g = guards_get((uintptr_t)addr, nr_pages);
+
+	g.body = install(g.addr, nr_pages);
+	guards_put(&g);
+	return g.body != GUARD_NONE;
+}
+
+/* Markers are removed by one call, which passes over what has none. */
+static bool guards_open(struct guards *g)
+{
+	uintptr_t start = g->addr - g->has_before * BSLAB_PAGE_SIZE;
+
+	if (g->before == GUARD_HARD && open_pages(g->addr - BSLAB_PAGE_SIZE, 1, GUARD_HARD))
+		g->before = GUARD_NONE;
+	if (g->behind == GUARD_HARD && open_pages(g->end, 1, GUARD_HARD))
+		g->behind = GUARD_NONE;
+	if (g->body == GUARD_HARD && open_pages(g->addr, (g->end - g->addr) >> PAGE_SHIFT, GUARD_HARD))
+		g->body = GUARD_NONE;
+	if (g->before == GUARD_HARD || g->behind == GUARD_HARD || g->body == GUARD_HARD)
+		return false;
+	if (g->before == GUARD_NONE && g->behind == GUARD_NONE && g->body == GUARD_NONE)
+		return true;
+	return open_pages(start, ((g->end - start) >> PAGE_SHIFT) + 1, GUARD_LIGHT);
+}
+
+static bool try_free(uintptr_t addr, unsigned nr_pages)
+{
+	struct guards g = guards_get(addr, nr_pages);
+	bool is_clean = g.body != GUARD_NONE;
+	uintptr_t start = addr - g.has_before * BSLAB_PAGE_SIZE;
+
+	if (!guards_open(&g)) {
+		guards_put(&g);
+		return false;
+	}
+	if (g.has_before)
+		map_set(start, 0);
+	map_set(g.end, 0);
+	if (is_clean)
+		pages_free_clean((void *)start, nr_pages + g.has_before + 1);
+	else
+		pages_free((void *)start, nr_pages + g.has_before + 1);
+	return true;
+}
+
+/* --- those that the kernel refused to open --------------------------------------------------------- */
+
+/* More than that are lost. */
+#define MAX_CLOSED 1024
+
+static struct {
+	struct lock lock; /* RANK_RUNS, nothing is taken inside: all of this */
+	unsigned n;	  /* read without the lock as a hint */
+	struct waiting {
+		uintptr_t addr;
+		unsigned nr_pages;
+	} pages[MAX_CLOSED];
+} closed;
+
+static void closed_put(const struct waiting *g)
+{
+	lock_take(&closed.lock, RANK_RUNS);
+	if (closed.n < MAX_CLOSED) {
+		closed.pages[closed.n] = *g;
+		WRITE_ONCE(closed.n, closed.n + 1);
+	}
+	lock_drop(&closed.lock, RANK_RUNS);
+}
+
+static bool closed_take(struct waiting *g)
+{
+	bool found;
+
+	lock_take(&closed.lock, RANK_RUNS);
+	found = closed.n;
+	if (found) {
+		WRITE_ONCE(closed.n, closed.n - 1);
+		*g = closed.pages[closed.n];
+	}
+	lock_drop(&closed.lock, RANK_RUNS);
+	return found;
+}
+
+void guard_free_pages(void *addr, unsigned nr_pages)
+{
+	struct waiting g = {(uintptr_t)addr, nr_pages};
+
+	while (likely(try_free(g.addr, g.nr_pages)))
+		if (likely(!READ_ONCE(closed.n)) || !closed_take(&g))
+			return;
+	closed_put(&g);
+}
+
+void guard_retry(void)
+{
+	struct waiting g;
+
+	if (closed_take(&g))
+		guard_free_pages((void *)g.addr, g.nr_pages);
+}
+
+void guard_fork_prepare(void)
+{
+	lock_take_nested(&closed.lock);
+}
+
+void guard_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&closed.lock);
+	else
+		lock_drop_nested(&closed.lock);
+}

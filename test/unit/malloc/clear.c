@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "fake_os.h"
+#include "malloc/clear.h"
+#include "os/os.h"
+
+#define SIZE (5 * MIB)
+
+static char *block;
+static size_t nr_purges;
+
+static void setup(void)
+{
+	block = os_map(SIZE);
+	fake.nr_resident = 0;
+}
+
+TestSuite(clear, .init = setup);
+
+/* Clears, and says whether the kernel was asked for zero pages since the last call. */
+static bool clears_by_kernel(size_t offset, size_t size)
+{
+	size_t before = nr_purges;
+
+	memset(block, 0xff, SIZE);
+	block_clear(block + offset, size);
+	for (size_t i = 0; i < SIZE; i++)
+		if (block[i] != (i - offset < size ? 0 : (char)0xff))
+			cr_assert_fail("byte %zu of a block at %zu with %zu bytes", i, offset, size);
+	nr_purges = fake.nr_calls[FAKE_PURGE];
+	return nr_purges != before;
+}
+
+Test(clear, what_is_hardly_resident_is_given_back)
+{
+	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+	cr_assert(clears_by_kernel(0, SIZE));
+	cr_assert_eq(nr_purges, 4, "a pageblock at a time");
+	fake.nr_resident = 8; /* of 128 */
+	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+}
+
+Test(clear, what_is_resident_is_written)
+{
+	fake.nr_resident = 9;
+	cr_assert_not(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+}
+
+Test(clear, small_blocks_are_written)
+{
+	cr_assert_not(clears_by_kernel(0, MIN_KERNEL_CLEAR - 1));
+	cr_assert_not(clears_by_kernel(0, 1));
+}
+
+Test(clear, edges_are_written)
+{
+	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR + 1));
+	cr_assert(clears_by_kernel(100, MIN_KERNEL_CLEAR + 5000));
+	fake.page_size = 64 * KIB;
+	cr_assert(clears_by_kernel(4 * BSLAB_PAGE_SIZE, MIB));
+}
+
+Test(clear, where_the_kernel_does_not_say_or_refuses)
+{
+	fake.nr_resident = SIZE_MAX;
+	cr_assert_not(clears_by_kernel(0, SIZE));
+	fake.nr_resident = 0;
+	fake_fail_at(1u << FAKE_PURGE, 1, true);
+	for (int i = 0; i < 100; i++)
+		clears_by_kernel(0, MIN_KERNEL_CLEAR); /* zero all the same */
+}
+
+/* Blocks until the next one that the kernel is asked about, as the answer then is "sparse". */
+static unsigned nr_until_asked(void)
+{
+	unsigned n = 1;
+
+	while (!clears_by_kernel(0, MIN_KERNEL_CLEAR))
+		n++;
+	return n;
+}
+
+Test(clear, full_blocks_are_asked_about_less_and_less)
+{
+	fake.nr_resident = 100;
+	for (int i = 0; i < 200; i++)
+		cr_assert_not(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+	fake.nr_resident = 0;
+	cr_assert_leq(nr_until_asked(), 17);
+	cr_assert_eq(nr_until_asked(), 1, "a sparse one: the next is asked about");
+	fake.nr_resident = 100;
+	clears_by_kernel(0, MIN_KERNEL_CLEAR);
+	fake.nr_resident = 0;
+	cr_assert_eq(nr_until_asked(), 2);
+}
+
+/* A wrong guess would write, and make resident, all of a block of which hardly anything was. */
+Test(clear, blocks_above_a_piece_are_always_asked_about)
+{
+	fake.nr_resident = SIZE_MAX - 1;
+	for (int i = 0; i < 100; i++)
+		cr_assert_not(clears_by_kernel(0, i % 2 ? SIZE : PAGEBLOCK_SIZE));
+	fake.nr_resident = 0;
+	cr_assert(clears_by_kernel(0, SIZE));
+	cr_assert(clears_by_kernel(0, PAGEBLOCK_SIZE + 1));
+}
+
+Test(clear, each_size_has_its_own_history)
+{
+	fake.nr_resident = SIZE_MAX - 1;
+	for (int i = 0; i < 20; i++)
+		cr_assert_not(clears_by_kernel(0, MIB));
+	fake.nr_resident = 0;
+	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+	cr_assert(clears_by_kernel(0, PAGEBLOCK_SIZE));
+	cr_assert_not(clears_by_kernel(0, MIB));
+	cr_assert(clears_by_kernel(0, MIB + 64 * KIB));
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bslab/bslab.h"
+#include "large/large.h"
+#include "os/options.h"
+
+static void harden(void)
+{
+	const char *mode = getenv("BSLAB_CONF");
+	char conf[100];
+
+	snprintf(conf, sizeof conf, "%s,hardened=yes", mode ? mode : "index=mm_cid");
+	setenv("BSLAB_CONF", conf, 1);
+	bslab_free(bslab_malloc(1));
+	cr_assert(bslab_options.hardened);
+}
+
+static uint64_t nr_remaps(void)
+{
+	struct large_info info;
+
+	large_snapshot(&info);
+	return info.nr_remaps;
+}
+
+#define MAX_BUFFERS 3
+
+/* Some buffers by turns, to a size, by steps. How often one moved. */
+static unsigned grow(unsigned nr_buffers, size_t to, size_t step)
+{
+	char *p[MAX_BUFFERS] = {NULL};
+	unsigned nr_moves = 0, i;
+	size_t size, at;
+
+	for (size = step; size <= to; size += step)
+		for (i = 0; i < nr_buffers; i++) {
+			char *q = bslab_realloc(p[i], size);
+
+			cr_assert_not_null(q);
+			cr_assert_eq(bslab_malloc_usable_size(q), size);
+			nr_moves += q != p[i];
+			memset(q + size - step, (int)(size / step % 251), step);
+			p[i] = q;
+		}
+	for (i = 0; i < nr_buffers; i++) {
+		for (at = 0; at + step <= to; at += step)
+			cr_assert_eq((unsigned char)p[i][at], (at / step + 1) % 251);
+		bslab_free(p[i]);
+	}
+	return nr_moves;
+}
+
+/* A mapping costs seven system calls each time that it is resized: not for each of 110,000 steps. */
+Test(hardened, small_steps_fit_most_times, .init = harden, .timeout = 60)
+{
+	uint64_t before = nr_remaps();
+
+	grow(1, 2 * MIB, 16);
+	cr_assert_lt(nr_remaps() - before, 600, "%u remaps", (unsigned)(nr_remaps() - before));
+}
+
+/* The thread knows one that grows: the others have room too. */
+Test(hardened, buffers_that_grow_in_turn, .init = harden, .timeout = 60)
+{
+	uint64_t before = nr_remaps();
+	unsigned nr_moves = grow(MAX_BUFFERS, 2 * MIB, 4096);
+
+	cr_assert_lt(nr_moves, 100 * MAX_BUFFERS, "%u moves", nr_moves);
+	cr_assert_lt(nr_remaps() - before, 60 * MAX_BUFFERS, "%u remaps", (unsigned)(nr_remaps() - before));
+}
+
+/* What is given up again is so: room is no more than the word behind can say. */
+Test(hardened, mappings_shrink, .init = harden, .timeout = 60)
+{
+	struct large_info info;
+	char *p = bslab_malloc(8 * MIB);
+	size_t size;
+
+	for (size = 8 * MIB; size > 3 * MIB; size -= 1000) {
+		p = bslab_realloc(p, size);
+		large_snapshot(&info);
+		cr_assert_leq(info.mapped_bytes, size + 72 * KIB);
+	}
+	bslab_free(p);
+}
+
+/* No address space has them; the block stays as it was. */
+Test(hardened, sizes_that_cannot_be, .init = harden, .timeout = 60)
+{
+	static const size_t from[] = {100, 5000, 200 * KIB, 3 * MIB}, to[] = {(size_t)1 << 47, (size_t)1 << 62, PTRDIFF_MAX, SIZE_MAX - 4};
+
+	for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+		char *p = bslab_malloc(from[i]);
+
+		memset(p, 7, from[i]);
+		for (size_t j = 0; j < sizeof to / sizeof *to; j++)
+			cr_assert_null(bslab_realloc(p, to[j]));
+		cr_assert_eq(bslab_malloc_usable_size(p), from[i]);
+		cr_assert_eq(p[0], 7);
+		cr_assert_eq(p[from[i] - 1], 7);
+		bslab_free(p);
+	}
+}
+
+/* More bytes than 32 bits count. */
+Test(hardened, four_gib_and_more, .init = harden, .timeout = 60)
+{
+	size_t size = 4 * GIB + 100;
+	char *p = bslab_malloc(size);
+
+	if (!p)
+		cr_skip("no such addresses");
+	p[0] = p[size - 1] = 7;
+	for (int i = 0; i < 100; i++) {
+		p = bslab_realloc(p, size += 5000);
+		cr_assert_not_null(p);
+		cr_assert_eq(p[size - 1], 0);
+		p[size - 1] = 7;
+	}
+	cr_assert_eq(p[0], 7);
+	cr_assert_eq(p[4 * GIB + 99], 7);
+	p = bslab_realloc(p, 2 * GIB);
+	cr_assert_eq(p[0], 7);
+	bslab_free(p);
+}

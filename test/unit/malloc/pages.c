@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "bslab/kmalloc.h"
+#include "bslab/kmem.h"
+#include "bslab/page.h"
+#include "page/folio.h"
+
+#define PAGE ((size_t)BSLAB_PAGE_BYTES)
+#define MIB ((size_t)1 << 20)
+
+static struct bslab_page_info info_of(const void *p)
+{
+	struct bslab_page_info info;
+
+	bslab_page_info(bslab_virt_to_page(p), &info);
+	return info;
+}
+
+static bool is_zero(const char *p, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (p[i])
+			return false;
+	return true;
+}
+
+Test(pages, orders_are_aligned)
+{
+	for (int round = 0; round < 3; round++)
+		for (unsigned order = 0; order <= BSLAB_MAX_PAGE_ORDER; order++) {
+			char *p = bslab_pages_alloc(order, BSLAB_PAGES_ZERO);
+
+			cr_assert(p);
+			cr_assert_eq((uintptr_t)p % (PAGE << order), 0);
+			cr_assert(is_zero(p, PAGE << order));
+			memset(p, 1, PAGE << order);
+			cr_assert_eq(bslab_folio_size(p), PAGE << order);
+			bslab_pages_free(p);
+		}
+	errno = 0;
+	cr_assert_null(bslab_pages_alloc(10, 0));
+	cr_assert_eq(errno, EINVAL);
+	cr_assert_null(bslab_pages_alloc(0, 2));
+	cr_assert_null(bslab_pages_alloc_exact(0, 0));
+	cr_assert_null(bslab_pages_alloc_exact(2 * MIB + 1, 0));
+}
+
+Test(pages, exact_runs_are_exact)
+{
+	for (size_t size = 1; size <= 2 * MIB; size = size * 5 / 4 + 1000) {
+		char *p = bslab_pages_alloc_exact(size, 0);
+
+		cr_assert(p);
+		memset(p, 1, size);
+		cr_assert_eq(bslab_folio_size(p), (size + PAGE - 1) / PAGE * PAGE);
+		for (size_t i = 0; i < size; i += PAGE / 2)
+			cr_assert_eq(bslab_folio_head(p + i), p);
+		bslab_pages_free(p);
+		cr_assert_null(bslab_folio_head(p));
+	}
+}
+
+Test(pages, bulk)
+{
+	enum { NR = 3000 };
+	static void *page[NR];
+
+	for (int round = 0; round < 3; round++) {
+		cr_assert_eq(bslab_pages_alloc_bulk(NR, page, BSLAB_PAGES_ZERO), NR);
+		for (int i = 0; i < NR; i++) {
+			cr_assert_eq(bslab_folio_size(page[i]), PAGE);
+			cr_assert(is_zero(page[i], PAGE));
+			memset(page[i], 1, PAGE);
+		}
+		bslab_pages_free_bulk(NR, page);
+	}
+	cr_assert_eq(bslab_pages_alloc_bulk(0, page, 0), 0);
+	bslab_set_limits(0, 8 * MIB);
+	errno = 0;
+	cr_assert_eq(bslab_pages_alloc_bulk(NR, page, 0), 0);
+	cr_assert_eq(errno, ENOMEM);
+	bslab_set_limits(0, 0);
+	cr_assert_eq(bslab_pages_alloc_bulk(NR, page, 0), NR);
+}
+
+Test(pages, references)
+{
+	char *p = bslab_pages_alloc_exact(5 * PAGE, 0);
+
+	cr_assert_eq(bslab_folio_ref_count(p), 1);
+	bslab_folio_get(p);
+	bslab_folio_get(p);
+	cr_assert_eq(bslab_folio_ref_count(p), 3);
+	cr_assert_eq(bslab_pages_split(p, 1), 0);
+	bslab_pages_free(p);
+	bslab_folio_put(p);
+	cr_assert_eq(bslab_folio_ref_count(p), 1);
+	cr_assert_eq(bslab_folio_size(p), 5 * PAGE);
+	bslab_folio_put(p);
+	cr_assert_null(bslab_folio_head(p));
+}
+
+Test(pages, split)
+{
+	char *p = bslab_pages_alloc_exact(10 * PAGE, 0);
+
+	for (size_t i = 0; i < 10; i++)
+		p[i * PAGE] = (char)i;
+	cr_assert_eq(bslab_pages_split(p, 4), 3);
+	cr_assert_eq(bslab_folio_size(p), 4 * PAGE);
+	cr_assert_eq(bslab_folio_size(p + 8 * PAGE), 2 * PAGE);
+	cr_assert_eq(bslab_folio_head(p + 7 * PAGE + 5), p + 4 * PAGE);
+	bslab_pages_free(p + 4 * PAGE);
+	cr_assert_eq(bslab_pages_split(p, 1), 4);
+	bslab_pages_free(p + PAGE);
+	for (size_t i = 0; i < 10; i++)
+		if (i != 1 && (i < 4 || i > 7))
+			cr_assert_eq(p[i * PAGE], (char)i);
+	bslab_pages_free(p);
+	bslab_pages_free(p + 2 * PAGE);
+	bslab_pages_free(p + 3 * PAGE);
+	cr_assert_eq(bslab_pages_split(p + 8 * PAGE, 100), 1);
+	bslab_pages_free(p + 8 * PAGE);
+}
+
+Test(pages, descriptors)
+{
+	struct bslab_cache *c = bslab_cache_create("d", 200, 0, BSLAB_CACHE_NO_MERGE, NULL);
+	char *run = bslab_malloc(100000), *large = bslab_malloc(5 * MIB), *small = bslab_malloc(100), *obj = bslab_cache_alloc(c),
+	     *folio = bslab_pages_alloc(3, 0);
+	int on_stack;
+
+	cr_assert_eq(bslab_page_address(bslab_virt_to_page(run + 5)), run);
+	cr_assert_eq(info_of(run + 50000).type, BSLAB_PAGE_RUN);
+	cr_assert_eq(info_of(run + 50000).head, run);
+	cr_assert_eq(info_of(run).nr_pages, 25);
+	cr_assert_eq(info_of(large).type, BSLAB_PAGE_LARGE);
+	cr_assert_eq(info_of(large).nr_pages, 1280);
+	cr_assert_eq(info_of(small).type, BSLAB_PAGE_SLAB);
+	cr_assert_eq(info_of(small).object_size, 112);
+	cr_assert_eq(info_of(obj).object_size, 200);
+	cr_assert_eq(info_of(folio + 3 * PAGE).type, BSLAB_PAGE_FOLIO);
+	cr_assert_eq(info_of(folio + 3 * PAGE).head, folio);
+	cr_assert_eq(info_of(folio + 3 * PAGE).nr_pages, 8);
+	cr_assert_eq(info_of(folio).ref_count, 1);
+	cr_assert_eq(info_of(large + 3 * MIB).type, BSLAB_PAGE_LARGE);
+	cr_assert_eq(info_of(&on_stack).type, BSLAB_PAGE_OTHER);
+	cr_assert_eq(info_of((void *)UINTPTR_MAX).type, BSLAB_PAGE_OTHER);
+}
+
+/* A walk over a pageblock finds an owner for each page, and the free ones free. */
+Test(pages, descriptors_of_free_pages)
+{
+	char *run = bslab_malloc(40 * PAGE), *block = (char *)((uintptr_t)run & ~(2 * MIB - 1));
+	struct bslab_mempool *pool = bslab_mempool_create(16, PAGE);
+	char *element = bslab_mempool_alloc(pool, BSLAB_GFP_NOWAIT);
+	size_t nr_free = 0, nr_other = 0;
+
+	for (size_t i = 0; i < 512; i++) {
+		nr_free += info_of(block + i * PAGE).type == BSLAB_PAGE_FREE;
+		nr_other += info_of(block + i * PAGE).type == BSLAB_PAGE_OTHER;
+	}
+	cr_assert_eq(nr_other, 0);
+	cr_assert_geq(nr_free, 300);
+	cr_assert_eq(info_of(element).type, BSLAB_PAGE_POOL);
+	bslab_mempool_free(pool, element);
+	bslab_mempool_destroy(pool);
+}
+
+/* Pages that come fresh from the kernel are not touched to make them zero. */
+Test(pages, bulk_zeroes_what_is_not_zero)
+{
+	enum { NR = 3000 };
+	static char *page[NR];
+	struct rusage before, after;
+
+	getrusage(RUSAGE_SELF, &before);
+	cr_assert_eq(bslab_pages_alloc_bulk(NR, (void **)page, BSLAB_PAGES_ZERO), NR);
+	getrusage(RUSAGE_SELF, &after);
+	cr_assert_lt(after.ru_minflt - before.ru_minflt, NR / 4);
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < NR; i++) {
+			cr_assert(page[i][0] == 0 && page[i][PAGE - 1] == 0);
+			memset(page[i], 1, PAGE);
+		}
+		bslab_pages_free_bulk(NR, (void **)page);
+		cr_assert_eq(bslab_pages_alloc_bulk(NR, (void **)page, BSLAB_PAGES_ZERO), NR);
+	}
+	bslab_pages_free_bulk(NR, (void **)page);
+}
+
+/* Between the last put and its free nobody may put again, or get. */
+Test(pages, a_count_of_zero_is_nobodys)
+{
+	char *p = bslab_pages_alloc_exact(3 * PAGE, 0);
+	page_desc_t was = map_lookup((uintptr_t)p);
+
+	map_set((uintptr_t)p, desc_of_number(3, PAGE_FOLIO));
+	cr_assert_eq(folio_put((uintptr_t)p), FOLIO_FOREIGN);
+	cr_assert_eq(folio_get((uintptr_t)p), FOLIO_FOREIGN);
+	map_set((uintptr_t)p, was);
+	bslab_pages_free(p);
+}
+
+enum { NR_THREADS = 4, NR_SHARED = 64 };
+static _Atomic(char *) shared[NR_SHARED];
+
+/* Runs pass through a table; who takes one out of it puts a reference, who put it in had taken one more. */
+static void *pass(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+
+	for (int i = 0; i < 20000; i++) {
+		char *p = bslab_pages_alloc_exact((1 + (size_t)rand_r(&seed) % 20) * PAGE, 0), *old;
+
+		bslab_folio_get(p);
+		old = atomic_exchange(&shared[(unsigned)rand_r(&seed) % NR_SHARED], p);
+		bslab_folio_put(p);
+		if (old)
+			bslab_folio_put(old);
+	}
+	return NULL;
+}
+
+Test(pages, threads)
+{
+	pthread_t thread[NR_THREADS];
+
+	for (uintptr_t i = 0; i < NR_THREADS; i++)
+		pthread_create(&thread[i], NULL, pass, (void *)i);
+	for (int i = 0; i < NR_THREADS; i++)
+		pthread_join(thread[i], NULL);
+	for (int i = 0; i < NR_SHARED; i++)
+		if (shared[i])
+			bslab_folio_put(shared[i]);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "fake_os.h"
+#include "os/options.h"
+#include "page/buddy.h"
+#include "page/guard.h"
+
+#define NR_PAGES 8
+
+static void setup(void)
+{
+	bslab_options.region_size = 64 * MIB;
+	bslab_options.dirty_size = 8 * MIB;
+	fake.nr_cpus = 2;
+}
+
+TestSuite(guard, .init = setup);
+
+static char *pages(void)
+{
+	bool zeroed;
+	char *p = guard_alloc_pages(NR_PAGES, 0, MIGRATE_MOVABLE, 0, &zeroed);
+
+	cr_assert_not_null(p);
+	return p;
+}
+
+static size_t nr_free(void)
+{
+	size_t n, nr_dirty;
+
+	pages_count_free(&n, &nr_dirty);
+	return n;
+}
+
+static enum fake_state state(const char *p, int page)
+{
+	return fake_page(p + page * (int)BSLAB_PAGE_SIZE);
+}
+
+static void expect(const char *p, enum fake_state before, enum fake_state body, enum fake_state behind)
+{
+	cr_assert_eq(state(p, -1), before);
+	for (int i = 0; i < NR_PAGES; i++)
+		cr_assert_eq(state(p, i), body);
+	cr_assert_eq(state(p, NR_PAGES), behind);
+}
+
+#define OPEN FAKE_COMMITTED
+
+Test(guard, a_page_on_either_side_traps)
+{
+	char *keep = pages(), *p = pages();
+	size_t before = nr_free();
+
+	expect(p, FAKE_GUARDED, OPEN, FAKE_GUARDED);
+	memset(p, 'x', NR_PAGES * BSLAB_PAGE_SIZE);
+	guard_free_pages(p, NR_PAGES);
+	expect(p, OPEN, OPEN, OPEN);
+	cr_assert_eq(nr_free(), before + NR_PAGES + 2);
+	guard_free_pages(keep, NR_PAGES);
+}
+
+Test(guard, all_of_them_may_trap)
+{
+	char *keep = pages(), *p = pages();
+	size_t before = nr_free();
+
+	cr_assert(guard_close(p, NR_PAGES));
+	expect(p, FAKE_GUARDED, FAKE_GUARDED, FAKE_GUARDED);
+	guard_free_pages(p, NR_PAGES);
+	expect(p, OPEN, OPEN, OPEN);
+	cr_assert_eq(nr_free(), before + NR_PAGES + 2);
+	guard_free_pages(keep, NR_PAGES);
+}
+
+Test(guard, aligned_pages_have_none_before_them)
+{
+	bool zeroed;
+	char *keep = pages(), *p = guard_alloc_pages(NR_PAGES, 4, MIGRATE_MOVABLE, 0, &zeroed);
+	size_t before = nr_free();
+
+	cr_assert_eq((uintptr_t)p % (16 * BSLAB_PAGE_SIZE), 0);
+	cr_assert_eq(state(p, NR_PAGES), FAKE_GUARDED);
+	guard_free_pages(p, NR_PAGES);
+	cr_assert_eq(nr_free(), before + NR_PAGES + 1);
+	guard_free_pages(keep, NR_PAGES);
+}
+
+/* Refused as markers, one after the other: then by mprotect. Each is undone as it was done. */
+Test(guard, mprotect_where_markers_are_refused)
+{
+	static const enum fake_state kinds[] = {FAKE_GUARDED, FAKE_CLOSED};
+	char *keep = pages(), *p;
+	size_t before = nr_free();
+
+	for (unsigned i = 0; i < 8; i++) {
+		fake_fail_at(1u << FAKE_GUARD, i & 1 ? 1 : i & 2 ? 2 : 0, false);
+		p = pages();
+		memset(p, 'x', NR_PAGES * BSLAB_PAGE_SIZE);
+		expect(p, kinds[i & 1], OPEN, kinds[(i & 3) == 2]);
+		fake_fail_at(1u << FAKE_GUARD, i & 4 ? 1 : 0, false);
+		cr_assert(guard_close(p, NR_PAGES));
+		expect(p, kinds[i & 1], kinds[i >> 2], kinds[(i & 3) == 2]);
+		guard_free_pages(p, NR_PAGES);
+		expect(p, OPEN, OPEN, OPEN);
+		cr_assert_eq(p[0], 0);
+		cr_assert_eq(p[NR_PAGES * BSLAB_PAGE_SIZE - 1], 0);
+		cr_assert_eq(nr_free(), before);
+	}
+	guard_free_pages(keep, NR_PAGES);
+}
+
+/* Each splits a mapping, so there is a number of them; those that are gone do not count. */
+Test(guard, mprotect_a_number_of_times)
+{
+	unsigned n = 0;
+	char *p;
+
+	for (int i = 0; i < 20000; i++) {
+		fake_fail_at(1u << FAKE_GUARD, 1, false);
+		p = pages();
+		cr_assert_eq(state(p, -1), FAKE_CLOSED, "the %d-th", i);
+		guard_free_pages(p, NR_PAGES);
+	}
+	do {
+		fake_fail_at(1u << FAKE_GUARD, 1, false);
+		p = pages();
+	} while (state(p, -1) == FAKE_CLOSED && ++n < 20000);
+	cr_assert(n > 1000 && n < 20000, "%u", n);
+}
+
+Test(guard, goes_without_where_all_is_refused)
+{
+	char *p;
+
+	fake_fail_at(1u << FAKE_GUARD, 1, true);
+	p = pages();
+	expect(p, OPEN, OPEN, OPEN);
+	cr_assert_not(guard_close(p, NR_PAGES));
+	guard_free_pages(p, NR_PAGES);
+}
+
+Test(guard, pages_of_the_machine_may_be_larger)
+{
+	char *p;
+
+	fake.page_size = 16384;
+	p = pages();
+	expect(p, OPEN, OPEN, OPEN);
+}
+
+/* What could not be opened is freed with the next that can; what was opened of it is not opened again. */
+Test(guard, refused_pages_wait)
+{
+	char *keep = pages(), *p = pages(), *q;
+	size_t before;
+
+	fake_fail_at(1u << FAKE_GUARD, 1, false);
+	q = pages();
+	before = nr_free();
+	cr_assert(guard_close(q, NR_PAGES));
+	fake_fail_at(1u << FAKE_UNGUARD, 1, true);
+	guard_free_pages(p, NR_PAGES);
+	fake_fail_at(1u << FAKE_UNGUARD, 2, true); /* the page before it opens, the others do not */
+	guard_free_pages(q, NR_PAGES);
+	expect(q, OPEN, FAKE_GUARDED, FAKE_GUARDED);
+	guard_retry();
+	cr_assert_eq(nr_free(), before);
+	fake_fail_at(0, 0, false);
+	guard_retry();
+	cr_assert_eq(nr_free(), before + 2 * (NR_PAGES + 2));
+	expect(p, OPEN, OPEN, OPEN);
+	expect(q, OPEN, OPEN, OPEN);
+	guard_free_pages(keep, NR_PAGES);
+}
