@@ -24,8 +24,14 @@ struct compact_counts compact_counts reader_root(compact_counts);
 static _Atomic(struct thread_state *) compactor;
 static _Atomic uint32_t nr_ended;
 
-/* By the compactor; blocks of which this is compact_round have an object that was mapped, and are left out. */
-static uint16_t round_now = 1;
+/* By the compactor. Zero at first: an initialized word would be a page of its own in each process. */
+static uint16_t nr_rounds; /* modulo 2^16 - 1 */
+
+/* Blocks of which this is compact_round have an object that was mapped, and are left out. Never 0, which a block begins with. */
+static uint16_t round_now(void)
+{
+	return (uint16_t)(nr_rounds + 1);
+}
 
 /* Of the watermark; by the compactor, the first three read by others as hints. */
 static struct {
@@ -105,7 +111,7 @@ static void survey_take(struct survey *v, size_t max_used)
 
 			v->nr_blocks++;
 			v->room += PAGEBLOCK_SIZE - c.used;
-			if (c.used <= max_used && READ_ONCE(blk->compact_round) != round_now)
+			if (c.used <= max_used && READ_ONCE(blk->compact_round) != round_now())
 				survey_add(v, c);
 		}
 	count(&compact_counts.nr_free_scanned, v->nr_blocks);
@@ -180,7 +186,7 @@ static enum end putback(struct pageblock *blk, enum end why)
 		PROBE(compact_released, pageblock_address(blk));
 		why = END_RELEASED;
 	} else if (why != END_DEFERRED) {
-		WRITE_ONCE(blk->compact_round, round_now);
+		WRITE_ONCE(blk->compact_round, round_now());
 	}
 	count(counter[why], 1);
 	return why;
@@ -284,7 +290,7 @@ static bool compact_pass(struct survey *v, size_t *nr_released)
 
 static void next_round(void)
 {
-	round_now = round_now == UINT16_MAX ? 1 : round_now + 1;
+	nr_rounds = nr_rounds == UINT16_MAX - 1 ? 0 : nr_rounds + 1;
 }
 
 /* Each block that could not be emptied is left out from then on, so this comes to an end. */
