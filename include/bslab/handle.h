@@ -62,9 +62,14 @@ typedef uint64_t bslab_handle_t;
 
 /*
  * An object of at least size bytes, not cleared; 0 and ENOMEM where there is no memory. Aligned, when it is mapped, as
- * malloc's blocks are, and to 16 at least. Objects of more than 2 MiB do not move: they have pageblocks of their own.
+ * malloc's blocks are, and to 16 at least; 1 TiB at most. Objects of more than 2 MiB do not move: they have pageblocks of their own.
  */
 BSLAB_API bslab_handle_t bslab_handle_alloc(size_t size) __attribute__((warn_unused_result));
+/*
+ * The same at an address that is a multiple of align, a power of two up to 4096, wherever the object is moved and whatever size it
+ * is given. 0 with EINVAL for another align. Takes the slow path each time.
+ */
+BSLAB_API bslab_handle_t bslab_handle_aligned_alloc(size_t align, size_t size) __attribute__((warn_unused_result));
 /* Releases an object that is not mapped; 0 is fine. Keeps errno. May compact: see below. */
 BSLAB_API void bslab_handle_free(bslab_handle_t handle);
 

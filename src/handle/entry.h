@@ -19,12 +19,14 @@
  *    So nobody ever waits for a move: a map, or a free, cancels it, and the compaction finds that its last step fails. It
  *    copies what may be written meanwhile, but then it throws the copy away.
  *
- * 2. info: | generation (24) | class (8) | size, or the next free entry (32) |. It is written by whoever owns the
- *    entry. The generation is in the handle, too, and goes on at each free, so that a handle which was freed is known:
+ * 2. info: | generation (24) | class (8) | alignment (4) | size (28) |, or, of one that is put by, instead of the last two the next
+ *    one (32). The alignment is log2, 0 where none was asked for; of blocks of the large floor the size is in pages. It is written
+ *    by whoever owns the entry. The generation is in the handle, too, and goes on at each free, so that a handle which was freed is known:
  *
  *        | HANDLE_TAG (8) | generation (24) | index (32) |
  *
- * 3. Chunks of entries double: 256 in the first. They are never given back.
+ * 3. Chunks of entries double: 256 in the first. They are never given back. A chunk is address space; limits are asked for, and
+ *    charged, a page of entries when the first of it is to be used.
  */
 #ifndef BSLAB_ENTRY_H
 #define BSLAB_ENTRY_H
@@ -46,19 +48,24 @@ struct handle_entry {
 #define MAX_GENERATION ((1u << (64 - GENERATION_SHIFT)) - 1)
 #define INFO_CLASS_SHIFT 32
 
+#define SIZE_BITS 28
+#define MAX_HANDLE_SIZE ((((size_t)1 << SIZE_BITS) - 1) << PAGE_SHIFT)
+#define MAX_HANDLE_ALIGN BSLAB_PAGE_SIZE
+
 #define HANDLE_TAG 0xb5u
 
 #define FIRST_ENTRIES 256u
+#define ENTRIES_PER_PAGE (BSLAB_PAGE_SIZE / sizeof(struct handle_entry))
 #define NR_ENTRY_CHUNKS 25 /* 2^32 entries */
 
 /* chunk: biased, the address that the entry of index -FIRST_ENTRIES would have; 0: not there. Release and acquire. */
 struct handle_table {
-	_Atomic uintptr_t chunk[NR_ENTRY_CHUNKS] __cacheline_aligned;
+	_Atomic uintptr_t chunk[NR_ENTRY_CHUNKS] __cacheline_aligned; /* stored under lock */
 	struct lock lock __cacheline_aligned; /* RANK_HANDLES: the rest, which is also read without it as a hint */
 	uint32_t free;	     /* linked by info; 0: none */
 	uint32_t nr_free;
 	uint32_t nr_entries; /* ever handed out, and entry 0, which is none's */
-	size_t mapped;	     /* bytes */
+	uint32_t nr_backed;  /* that there is room for: whole pages */
 };
 extern struct handle_table handle_table reader_root(handle_table);
 
@@ -100,7 +107,17 @@ static force_inline unsigned info_class(uint64_t info)
 	return (uint8_t)(info >> INFO_CLASS_SHIFT);
 }
 
-/* The same generation, with another class and number. */
+static force_inline uint32_t info_number(uint64_t info)
+{
+	return (uint32_t)info & ((1u << SIZE_BITS) - 1);
+}
+
+static force_inline unsigned info_align(uint64_t info)
+{
+	return (uint32_t)info >> SIZE_BITS;
+}
+
+/* The same generation, with another class and size or next entry. */
 static force_inline uint64_t info_with(uint64_t info, unsigned class, uint32_t number)
 {
 	return info >> GENERATION_SHIFT << GENERATION_SHIFT | (uint64_t)class << INFO_CLASS_SHIFT | number;

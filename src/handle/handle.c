@@ -283,13 +283,17 @@ static size_t pages_for(size_t size)
 	return align_up(size, BSLAB_PAGE_SIZE) >> PAGE_SHIFT;
 }
 
-/* What info says of the size. */
-static uint32_t number_for(unsigned class, size_t size)
+/* What info says of size and alignment. */
+static uint32_t number_for(unsigned class, size_t size, unsigned align)
 {
-	return (uint32_t)(class == LARGE_CLASS ? pages_for(size) : size);
+	return (uint32_t)(class == LARGE_CLASS ? pages_for(size) : size) | align << SIZE_BITS;
 }
 
-#define MAX_HANDLE_SIZE ((size_t)UINT32_MAX << PAGE_SHIFT)
+/* A multiple of the alignment, whose objects then have it: slab/sizes.h. */
+static size_t size_aligned(size_t size, unsigned align)
+{
+	return align ? align_up(size + !size, (size_t)1 << align) : size;
+}
 
 static uintptr_t large_take(size_t size)
 {
@@ -353,22 +357,53 @@ static uint64_t alloc_alone(unsigned class, size_t size)
 		return 0;
 	addr = object_get(index, class, size);
 	if (addr)
-		return make_live(index, class, addr, number_for(class, size));
+		return make_live(index, class, addr, number_for(class, size, 0));
 	entries_give(&index, 1);
 	return 0;
+}
+
+/* Set under caches_lock, which a fork holds: where nobody has a handle it takes none of the locks. */
+static bool is_used;
+
+static cold_path void note_use(void)
+{
+	lock_take(&caches_lock, RANK_CACHES);
+	WRITE_ONCE(is_used, true);
+	lock_drop(&caches_lock, RANK_CACHES);
 }
 
 uint64_t handle_alloc_slow(size_t size)
 {
 	unsigned class = class_for(size);
-	struct handle_thread *t = is_small(class) ? thread_self() : NULL;
-	struct handle_cache *c = t ? handle_cache_of(class) : NULL;
+	struct handle_thread *t;
+	struct handle_cache *c;
 
+	if (unlikely(!READ_ONCE(is_used)))
+		note_use();
+	t = is_small(class) ? thread_self() : NULL;
+	c = t ? handle_cache_of(class) : NULL;
 	if (!c)
 		return alloc_alone(class, size);
 	if (!t->top[class] && !refill(t, c))
 		return 0;
 	return handle_alloc_fast(size);
+}
+
+uint64_t handle_alloc_aligned(size_t size, unsigned align)
+{
+	size_t room = size_aligned(size, align);
+	uint64_t h = room <= SMALL_MAX ? handle_alloc_fast(room) : 0;
+	struct handle_entry *e;
+	unsigned class;
+
+	if (!h)
+		h = handle_alloc_slow(room);
+	if (!h)
+		return 0;
+	e = entry_at((uint32_t)h);
+	class = info_class(entry_info(e));
+	atomic_store_explicit(&e->info, info_with(entry_info(e), class, number_for(class, size, align)), memory_order_relaxed);
+	return h;
 }
 
 /* --- free -------------------------------------------------------------------------------------------------------------- */
@@ -423,7 +458,7 @@ void handle_fault(uint64_t handle, const char *what)
 
 static size_t info_size(uint64_t info)
 {
-	return info_class(info) == LARGE_CLASS ? (size_t)(uint32_t)info << PAGE_SHIFT : (uint32_t)info;
+	return (size_t)info_number(info) << (info_class(info) == LARGE_CLASS ? PAGE_SHIFT : 0);
 }
 
 size_t handle_size(uint64_t handle)
@@ -469,6 +504,14 @@ static enum resize mapped_meanwhile(uint64_t handle)
 	return RESIZE_FAULT;
 }
 
+/* The alignment stays. */
+static void store_size(struct handle_entry *e, uint64_t info, unsigned class, size_t size)
+{
+	uint32_t number = number_for(class, size, info_align(info));
+
+	atomic_store_explicit(&e->info, info_with(info, class, number), memory_order_relaxed);
+}
+
 /* A large block is elsewhere by now, and whoever has mapped it meanwhile has lost it; but the entry is right. */
 static void relocate(struct handle_entry *e, uintptr_t to)
 {
@@ -486,7 +529,7 @@ static enum resize resize_large(uint64_t handle, struct handle_entry *e, uintptr
 
 	if (!to)
 		return RESIZE_NO_MEMORY;
-	atomic_store_explicit(&e->info, info_with(entry_info(e), LARGE_CLASS, number_for(LARGE_CLASS, size)), memory_order_relaxed);
+	store_size(e, entry_info(e), LARGE_CLASS, size);
 	if (replace(e, addr, to))
 		return RESIZE_DONE;
 	relocate(e, to);
@@ -500,7 +543,7 @@ static enum resize resize_in_place(uint64_t handle, struct handle_entry *e, uint
 	bool fits = size <= object_room(class, addr);
 
 	if (fits)
-		atomic_store_explicit(&e->info, info_with(entry_info(e), class, number_for(class, size)), memory_order_relaxed);
+		store_size(e, entry_info(e), class, size);
 	handle_unmap(handle);
 	return fits ? RESIZE_DONE : RESIZE_NO_MEMORY;
 }
@@ -508,8 +551,9 @@ static enum resize resize_in_place(uint64_t handle, struct handle_entry *e, uint
 static enum resize resize_copied(uint64_t handle, struct handle_entry *e, uintptr_t addr, size_t size)
 {
 	uint64_t info = entry_info(e);
-	unsigned class = class_for(size);
-	uintptr_t to = object_get((uint32_t)handle, class, size);
+	size_t room = size_aligned(size, info_align(info));
+	unsigned class = class_for(room);
+	uintptr_t to = object_get((uint32_t)handle, class, room);
 
 	if (!to)
 		return resize_in_place(handle, e, addr, size);
@@ -518,7 +562,7 @@ static enum resize resize_copied(uint64_t handle, struct handle_entry *e, uintpt
 		object_put(class, to);
 		return mapped_meanwhile(handle);
 	}
-	atomic_store_explicit(&e->info, info_with(info, class, number_for(class, size)), memory_order_relaxed);
+	store_size(e, info, class, size);
 	object_put(info_class(info), addr);
 	return RESIZE_DONE;
 }
@@ -577,6 +621,9 @@ void handles_snapshot(struct handle_info *info)
 
 void handles_fork_prepare(void)
 {
+	bslab_assert(lock_is_held(&caches_lock));
+	if (!is_used)
+		return;
 	objects_fork_prepare();
 	lock_take_nested(&handle_threads.lock);
 	entries_fork_prepare();
@@ -612,6 +659,8 @@ static void adopt_all(void)
 
 void handles_fork_done(bool child)
 {
+	if (!is_used)
+		return;
 	entries_fork_done(child);
 	if (child) {
 		adopt_all();

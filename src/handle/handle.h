@@ -44,6 +44,8 @@ extern struct handle_threads handle_threads reader_root(handle_threads);
 
 /* Slow paths. 0 or false: no memory; the floors above may give some back and try again. */
 uint64_t handle_alloc_slow(size_t size);
+/* align: log2, up to that of a page. */
+uint64_t handle_alloc_aligned(size_t size, unsigned align);
 /* An entry that the caller took from its thread, whose object was taken away: another object. */
 uint64_t handle_refill(uint32_t index, unsigned class, size_t size);
 void handle_free_slow(uint64_t handle);
@@ -168,11 +170,12 @@ static inline void handle_table_info(const struct handle_table *t, struct handle
 	info->nr_entries = READ_ONCE(t->nr_entries);
 	info->nr_entries -= info->nr_entries != 0;
 	info->nr_free = READ_ONCE(t->nr_free);
-	info->mapped = READ_ONCE(t->mapped);
+	info->mapped = READ_ONCE(t->nr_backed) * sizeof(struct handle_entry);
 }
 
 void handles_snapshot(struct handle_info *info);
 
+/* Inside slab_fork_prepare() and slab_fork_done(). */
 void handles_fork_prepare(void);
 void handles_fork_done(bool child);
 

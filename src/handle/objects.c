@@ -12,8 +12,7 @@
 #define MAX_KEPT_PAGES 8
 #define RECIPROCAL_SHIFT 40 /* slab/slab.c shows that it is enough */
 
-struct handle_cache *handle_caches[NR_CLASSES] reader_root(handle_caches);
-static struct lock making_lock; /* RANK_CACHES: making a cache */
+struct handle_cache *handle_caches[NR_CLASSES] reader_root(handle_caches); /* made under caches_lock */
 
 static _Atomic size_t nr_taken_bytes; /* relaxed */
 
@@ -78,13 +77,13 @@ struct handle_cache *handle_cache_of(unsigned class)
 	struct handle_cache *c = handle_cache_if_used(class);
 
 	if (unlikely(!c)) {
-		lock_take(&making_lock, RANK_CACHES);
+		lock_take(&caches_lock, RANK_CACHES);
 		c = handle_caches[class];
 		if (!c) {
 			c = cache_create(class);
 			__atomic_store_n(&handle_caches[class], c, __ATOMIC_RELEASE);
 		}
-		lock_drop(&making_lock, RANK_CACHES);
+		lock_drop(&caches_lock, RANK_CACHES);
 	}
 	return c;
 }
@@ -653,7 +652,6 @@ void objects_fork_prepare(void)
 {
 	unsigned class;
 
-	lock_take_nested(&making_lock);
 	for (class = 0; class < NR_CLASSES; class++)
 		if (handle_caches[class])
 			lock_take_nested(&handle_caches[class]->lock);
@@ -671,8 +669,4 @@ void objects_fork_done(bool child)
 		else if (c)
 			lock_drop_nested(&c->lock);
 	}
-	if (child)
-		lock_reset(&making_lock);
-	else
-		lock_drop_nested(&making_lock);
 }

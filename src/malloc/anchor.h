@@ -106,7 +106,7 @@ struct anchor {
 	M(percpu, nr_sheaf_reaps) S(sample) M(sample, size) M(sample, nr_pages) M(sample, class)   \
 	M(sample, stack) M(sample, addr) M(sample, at_ms) M(vm_area, sample)                       \
 	S(stack) M(stack, nr_frames) M(stack, pc)                                                  \
-	S(handle_table) M(handle_table, nr_free) M(handle_table, nr_entries) M(handle_table, mapped)           \
+	S(handle_table) M(handle_table, nr_free) M(handle_table, nr_entries) M(handle_table, nr_backed)           \
 	S(handle_entry) S(handle_cache) M(handle_cache, size) M(handle_cache, nr_stripped)         \
 	M(handle_cache, nr_slabs) M(handle_cache, nr_depot) M(handle_cache, nr_taken) M(handle_cache, nr_partial)            \
 	M(handle_cache, nr_slab_creates) M(handle_cache, nr_flushes)                               \

@@ -18,7 +18,8 @@ static void count_failure(size_t size)
 	errno = ENOMEM;
 }
 
-static out_of_line uint64_t alloc_rest(size_t size)
+/* align: log2, 0 for that of malloc. */
+static out_of_line uint64_t alloc_rest(size_t size, unsigned align)
 {
 	uint64_t h = 0;
 	unsigned round;
@@ -27,9 +28,9 @@ static out_of_line uint64_t alloc_rest(size_t size)
 	reclaim_if_due();
 	handles_reap();
 	if (likely(size <= PTRDIFF_MAX)) {
-		h = handle_alloc_slow(size);
+		h = handle_alloc_aligned(size, align);
 		for (round = 0; unlikely(!h) && reclaim_more(round, size); round++)
-			h = handle_alloc_slow(size);
+			h = handle_alloc_aligned(size, align);
 	}
 	process_hook_thread();
 	reports_poll();
@@ -42,7 +43,16 @@ bslab_handle_t bslab_handle_alloc(size_t size)
 {
 	uint64_t h = likely(size <= SMALL_MAX) ? handle_alloc_fast(size) : 0;
 
-	return likely(h) ? h : alloc_rest(size);
+	return likely(h) ? h : alloc_rest(size, 0);
+}
+
+bslab_handle_t bslab_handle_aligned_alloc(size_t align, size_t size)
+{
+	if (unlikely(!is_power_of_2(align) || align > MAX_HANDLE_ALIGN)) {
+		errno = EINVAL;
+		return 0;
+	}
+	return alloc_rest(size, align > HANDLE_MIN_SIZE ? ilog2(align) : 0);
 }
 
 static out_of_line void free_rest(uint64_t handle)

@@ -143,6 +143,83 @@ Test(handle, the_table_grows)
 	}
 }
 
+/* Its memory is asked for, and counted, a page at a time, not a chunk, which is as large as all before. */
+Test(handle, the_table_is_charged_as_it_grows)
+{
+	struct handle_info info;
+	uint32_t index;
+	unsigned n;
+
+	for (n = 0; n < 100000; n++) {
+		cr_assert_eq(entries_take(&index, 1), 1);
+		handles_snapshot(&info);
+		cr_assert_leq(info.mapped, (info.nr_entries + 1) * sizeof(struct handle_entry) + BSLAB_PAGE_SIZE);
+	}
+	cr_assert_eq(info.nr_entries, 100000);
+	limit_set(0, 1);
+	while (entries_take(&index, 1))
+		n++;
+	cr_assert_lt(n, 100000 + ENTRIES_PER_PAGE);
+	limit_set(0, 0);
+	cr_assert_eq(entries_take(&index, 1), 1);
+	/* No more than indices have bits. */
+	handle_table.nr_entries = handle_table.nr_backed = -(uint32_t)ENTRIES_PER_PAGE;
+	cr_assert_eq(entries_take(&index, 1), 0);
+}
+
+static bool is_aligned(uint64_t h, size_t align)
+{
+	uintptr_t p = (uintptr_t)handle_map(h);
+
+	handle_unmap(h);
+	return p % align == 0;
+}
+
+/* Whatever its size, and after it was given another one. */
+Test(handle, alignment)
+{
+	static const size_t resized[] = {0, 33, 1000, 9000, 40000, 3 * MIB, 4 * MIB, 70000, 1500, 17};
+	unsigned align, i, k;
+
+	for (align = 5; align <= 12; align++)
+		for (i = 0; i < NR_SIZES; i++) {
+			uint64_t h[3];
+
+			for (k = 0; k < 3; k++) {
+				h[k] = handle_alloc_aligned(sizes[i], align);
+				cr_assert(h[k]);
+				cr_assert(is_aligned(h[k], (size_t)1 << align), "%zu %u", sizes[i], align);
+				cr_assert_eq(handle_size(h[k]), sizes[i] > PAGEBLOCK_SIZE ? align_up(sizes[i], 4096) : sizes[i]);
+				fill(h[k], k);
+			}
+			for (k = 0; k < sizeof resized / sizeof *resized; k++) {
+				cr_assert_eq(handle_resize(h[0], resized[k]), RESIZE_DONE);
+				cr_assert(is_aligned(h[0], (size_t)1 << align), "%zu %u", resized[k], align);
+			}
+			cr_assert_eq(handle_size(h[0]), 17);
+			for (k = 0; k < 3; k++)
+				put(h[k]);
+		}
+	cr_assert_eq(handle_alloc_aligned(MAX_HANDLE_SIZE + 1, 12), 0);
+}
+
+/* A fork takes no lock of handles where there are none. */
+Test(handle, fork_where_there_is_none)
+{
+	slab_fork_prepare();
+	handles_fork_prepare();
+	cr_assert_not(lock_is_held(&handle_table.lock));
+	handles_fork_done(false);
+	slab_fork_done(false);
+	put(get(100));
+	slab_fork_prepare();
+	handles_fork_prepare();
+	cr_assert(lock_is_held(&handle_table.lock));
+	handles_fork_done(false);
+	cr_assert_not(lock_is_held(&handle_table.lock));
+	slab_fork_done(false);
+}
+
 /* --- misuse: said, and nothing done ----------------------------------------------------------------------------------- */
 
 static void expect_line(const char *part)
@@ -370,8 +447,10 @@ Test(handle, a_child_has_what_other_threads_kept)
 	pthread_barrier_init(&b, NULL, 2);
 	cr_assert_eq(pthread_create(&t, NULL, sleeper, &b), 0);
 	pthread_barrier_wait(&b);
+	slab_fork_prepare();
 	handles_fork_prepare();
 	handles_fork_done(true); /* as if this were the child */
+	slab_fork_done(true);
 	compact_fork_child();
 	handles_snapshot(&info);
 	cr_assert_geq(info.nr_cached[size_class(200)], 20);

@@ -102,6 +102,38 @@ Test(handles, no_memory)
 	bslab_handle_free(a);
 }
 
+/* Kept by compactions; and what is no alignment. */
+Test(handles, alignment)
+{
+	static const size_t bad[] = {0, 3, 48, 8192};
+	unsigned i;
+
+	bslab_set_limits(0, 0);
+	for (i = 0; i < N; i++)
+		cr_assert(h[i] = bslab_handle_aligned_alloc(256, 600));
+	for (i = 0; i < N; i++)
+		if (i % 8) {
+			bslab_handle_free(h[i]);
+			h[i] = 0;
+		}
+	bslab_compact();
+	cr_assert_gt(compact_counts.nr_moved, 0);
+	for (i = 0; i < N; i += 8) {
+		cr_assert_eq((uintptr_t)bslab_handle_map(h[i]) % 256, 0);
+		bslab_handle_unmap(h[i]);
+	}
+	drop(h, N);
+	for (i = 0; i < 4; i++) {
+		errno = 0;
+		cr_assert_eq(bslab_handle_aligned_alloc(bad[i], 100), 0);
+		cr_assert_eq(errno, EINVAL);
+	}
+	h[0] = bslab_handle_aligned_alloc(1, 100);
+	cr_assert_eq(bslab_handle_size(h[0]), 100);
+	bslab_handle_free(h[0]);
+	h[0] = 0;
+}
+
 Test(handles, a_call_compacts)
 {
 	size_t before, n;
