@@ -12,6 +12,7 @@
 #include "handle/compact.h"
 #include "handle/handle.h"
 #include "heap/heap.h"
+#include "heap/highmem.h"
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/hardened.h"
@@ -159,6 +160,7 @@ static void locks_prepare(void)
 	lock_count_up();
 	heap_fork_prepare();
 	pool_fork_prepare();
+	highmem_fork_prepare();
 	shrinkers_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
@@ -193,6 +195,7 @@ static void fork_done(bool child)
 	slab_fork_done(child);
 	percpu_fork_done(child);
 	shrinkers_fork_done(child);
+	highmem_fork_done(child);
 	pool_fork_done(child);
 	heap_fork_done(child);
 	if (child)
