@@ -14,5 +14,6 @@ int main(int argc, char **argv)
     register_xthread();
     register_typed();
     register_handle();
+    register_highmem();
     return bm_main(argc, argv);
 }

@@ -96,6 +96,8 @@ void report_xml(const struct heap_report *r, report_put *put, void *arg)
 	LINE("<used size=\"%z\" small=\"%z\" handles=\"%z\" runs=\"%z\" large=\"%z\"/>", r->used, r->small_used,
 	     r->handle_used, r->run_used, r->large.bytes);
 	LINE("<dirty size=\"%z\"/>", r->dirty_free);
+	if (r->handles.nr_entries)
+		LINE("<compact moved=\"%z\" released=\"%z\"/>", (size_t)r->compact.nr_moved, (size_t)r->compact.nr_released);
 	LINE("%s", "</heap>");
 	LINE("%s", "</malloc>");
 }

@@ -490,6 +490,97 @@ Test(handle, what_rests_goes_home)
 	cr_assert_eq(objects_bytes(), 0);
 }
 
+/* What a thread keeps was taken away, and there is no other object: the handle goes home, too. */
+Test(handle, no_memory_for_what_was_kept)
+{
+	uint64_t h = get(200);
+	struct handle_info before, info;
+
+	put(h);
+	handles_strip();
+	handle_caches_shrink();
+	handles_snapshot(&before);
+	limit_set(0, 1);
+	cr_assert_eq(handle_alloc_fast(200), 0);
+	handles_snapshot(&info);
+	cr_assert_eq(info.nr_free, before.nr_free + 1);
+	limit_set(0, 0);
+	cr_assert(get(200));
+}
+
+/* --- mapped while it is resized ---------------------------------------------------------------------------------------- */
+
+static _Atomic uint64_t resized; /* 0: that is all */
+static _Atomic bool is_mapped, is_seen;
+
+/* Maps the object when it is mapped for a resize. */
+static void *intruder(void *unused)
+{
+	uint64_t h;
+
+	while ((h = resized)) {
+		if (!place_maps(entry_at((uint32_t)h)->place))
+			continue;
+		handle_map(h);
+		is_mapped = true;
+		while (!is_seen)
+			;
+		is_mapped = is_seen = false;
+		handle_unmap(h);
+	}
+	return unused;
+}
+
+/* It is told, and the entry is right in any case; of a large one it may have the new size. */
+static void resize_meanwhile(size_t from, size_t to)
+{
+	unsigned i, nr_told = 0;
+	uint64_t h = get(from);
+	pthread_t t;
+
+	fill(h, 3);
+	resized = h;
+	cr_assert_eq(pthread_create(&t, NULL, intruder, NULL), 0);
+	for (i = 0; i < 10000 && !nr_told; i++) {
+		enum resize r = handle_resize(h, i % 2 ? from : to);
+
+		if (r == RESIZE_FAULT || is_mapped) {
+			nr_told += r == RESIZE_FAULT;
+			while (!is_mapped)
+				;
+			cr_assert(place_maps(entry_at((uint32_t)h)->place));
+			cr_assert(is_filled(h, 64, 3));
+			is_seen = true;
+			while (is_seen)
+				;
+			while (place_maps(entry_at((uint32_t)h)->place))
+				;
+		}
+		cr_assert(handle_size(h) == from || handle_size(h) == to);
+	}
+	cr_assert_gt(nr_told, 0);
+	resized = 0;
+	pthread_join(t, NULL);
+	cr_assert(is_filled(h, 64, 3));
+	put(h);
+	handles_drain();
+	handle_caches_shrink();
+	cr_assert_eq(objects_bytes(), 0);
+}
+
+Test(handle, mapped_while_it_is_copied)
+{
+	warn();
+	resize_meanwhile(PAGEBLOCK_SIZE, PAGEBLOCK_SIZE - 100000);
+}
+
+Test(handle, mapped_while_a_large_one_is_resized)
+{
+	warn();
+	resize_meanwhile(8 * MIB, 5 * MIB);
+	cr_assert(strstr(fake.text, "invalid resize of handle"));
+}
+
 /* The zone has nothing, but malloc's pageblocks have free pages. */
 Test(handle, pages_of_any_block_at_the_last)
 {

@@ -132,10 +132,10 @@ Test(highmem, every_size)
 		}
 	for (i = 0; i < NR_SIZES; i++)
 		for (k = 0; k < 3; k++) {
-			const unsigned char *p = map(h, handle[i][k]);
+			const char *p = map(h, handle[i][k]);
+			size_t size = size_of(h, handle[i][k]);
 
-			for (size_t at = 0; at < size_of(h, handle[i][k]); at++)
-				cr_assert_eq(p[at], i * 3 + k, "%zu at %zu", sizes[i], at);
+			cr_assert(p[0] == (int)(i * 3 + k) && memcmp(p, p + 1, size - 1) == 0, "%zu", sizes[i]);
 			unmap(h, handle[i][k]);
 		}
 	cr_assert_gt(info_of(h).nr_misses, 20);
@@ -338,17 +338,9 @@ Test(highmem, full_disk)
 Test(highmem, no_memory_for_headers)
 {
 	struct bslab_highmem *h = create(64, 1);
-	size_t size;
-	int error = 0;
+	int error;
 
 	fake_fail_at(1u << FAKE_MAP, 1, true);
-	for (size = 64; size <= 2 * MIB && !error; size += size / 8) /* one of each kind, until metadata wants more memory */
-		for (unsigned i = 0; i < 4 && !error; i++) {
-			struct bslab_highmem *other = highmem_create("x", fd, BLOCK, BLOCK, &error);
-
-			cr_assert_null(other);
-		}
-	cr_assert_eq(error, -ENOMEM);
 	while (boot_alloc(64, 8))
 		;
 	cr_assert_eq(error_of_alloc(h, 64), -ENOMEM);
