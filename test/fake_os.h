@@ -29,6 +29,7 @@ enum fake_call {
 	FAKE_GUARD,
 	FAKE_UNGUARD,
 	FAKE_BARRIER,
+	FAKE_FILE, /* os_map_file(), os_file_reserve(); the file is a real one */
 	NR_FAKE_CALLS
 };
 #define FAKE_ALL ((1u << NR_FAKE_CALLS) - 1)

@@ -58,10 +58,7 @@ Test(kmalloc, flags)
 
 static uint64_t nr_reclaims(void)
 {
-	uint64_t reclaims, failures;
-
-	slow_path_counts(&reclaims, &failures);
-	return reclaims;
+	return counts.nr_reclaims;
 }
 
 Test(kmalloc, noretry_leaves_caches_alone)
