@@ -18,8 +18,9 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "os/place.h"
 
-struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX};
+struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX, .low_size = 4 * GIB};
 
 /* Held by each call that looks at the page table: floors above hold different locks when they come here. */
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -235,6 +236,20 @@ void *os_reserve(size_t size, size_t align, uintptr_t hint)
 	p = find_range(size, align, hint);
 	if (p)
 		set_range(p, size, FAKE_RESERVED);
+	return p;
+}
+
+/* The window stands where it stands: what is low is counted only. */
+void *os_reserve_low(size_t size, size_t align)
+{
+	void *p;
+
+	fake.nr_low_tries++;
+	if (size > fake.low_size)
+		return NULL;
+	p = os_reserve(size, align, 0);
+	if (p)
+		fake.low_size -= size;
 	return p;
 }
 

@@ -44,6 +44,8 @@ struct fake_os {
 	size_t page_size;
 	unsigned nr_cpus;
 	size_t address_space_limit;
+	size_t nr_low_tries;	/* calls of os_reserve_low() */
+	size_t low_size;	/* what os_reserve_low() has left */
 	const char *env;	/* value of BSLAB_CONF */
 	uint64_t clock_ms;	/* 0: that of the machine */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */

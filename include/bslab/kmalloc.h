@@ -46,13 +46,19 @@ enum bslab_gfp {
 	 * and the option `huge` does not forbid it.
 	 */
 	BSLAB_GFP_HUGE = 128,
+	/*
+	 * Below 4 GiB, for compressed pointers and code that jumps by 32 bits; at most 1 GiB at a time, and no more than the process
+	 * has free there. Costs a lock and three times what malloc does. NULL with ENOMEM where there is none; not together with
+	 * NOWAIT, nor for mempools: EINVAL.
+	 */
+	BSLAB_GFP_DMA32 = 256,
 };
 
 BSLAB_API void *bslab_kmalloc(size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1)));
 /* count * size bytes; NULL with ENOMEM where that is too much for a size_t. With ZERO it is kcalloc. */
 BSLAB_API void *bslab_kmalloc_array(size_t count, size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1, 2)));
 /*
- * As realloc; ZERO: bytes beyond the old block's usable size read as zero. NOWAIT: the block stays where it is or moves from
+ * As realloc; a block that was asked for with DMA32 stays below 4 GiB, and with DMA32 another moves there. ZERO: bytes beyond the old block's usable size read as zero. NOWAIT: the block stays where it is or moves from
  * one NOWAIT pool to another; one of malloc's that would have to grow is not moved, for its pages may not be resident, and
  * its free takes a lock: NULL. To know such a block's size reads what bslab keeps of it, which may not be resident either.
  */

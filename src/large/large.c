@@ -10,7 +10,7 @@
 #include "os/os.h"
 #include "page/buddy.h"
 #include "page/limit.h"
-#include "page/zone.h"
+#include "page/zonelist.h"
 
 struct large large reader_root(large);
 
@@ -77,11 +77,11 @@ static void blocks_mark(struct vm_area *a, size_t from)
 	}
 }
 
-static bool blocks_alloc(struct vm_area *a, bool *zeroed)
+static bool blocks_alloc(struct vm_area *a, unsigned pages_flags, bool *zeroed)
 {
 	unsigned n = blocks_of(a->size);
 	size_t nr_dirty;
-	struct pageblock *b = zone_alloc(n, PAGEBLOCK_LARGE, &nr_dirty);
+	struct pageblock *b = zonelist_alloc(pages_flags, n, PAGEBLOCK_LARGE, &nr_dirty);
 
 	if (!b)
 		return false;
@@ -342,7 +342,22 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, 0, zeroed))
+	if ((fits_zone && blocks_alloc(a, 0, zeroed)) || mapping_alloc(a, 0, zeroed))
+		return area_publish(a);
+	boot_pool_put(&vm_area_pool, a);
+	return NULL;
+}
+
+void *large_alloc_explicit(size_t size, size_t align, unsigned pages_flags, bool *zeroed)
+{
+	struct vm_area *a = size <= GIB && align <= PAGEBLOCK_SIZE && limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
+
+	if (!a)
+		return NULL;
+	a->size = align_up(size, BSLAB_PAGE_SIZE);
+	a->align = align;
+	a->is_explicit = true;
+	if (blocks_alloc(a, pages_flags, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
@@ -370,7 +385,7 @@ void large_free(struct vm_area *a)
 {
 	area_withdraw(a);
 	if (a->first) {
-		if (!hot_keep(a))
+		if (a->is_explicit || !hot_keep(a))
 			area_give_up(a);
 		return;
 	}

@@ -7,6 +7,7 @@
 
 #include "heap/pool.h"
 #include "large/large.h"
+#include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/hardened.h"
 #include "malloc/internal.h"
@@ -87,12 +88,16 @@ static void *nowait_take(size_t size)
 
 #define ALL_GFP                                                                                    \
 	(BSLAB_GFP_ZERO | BSLAB_GFP_NOWAIT | BSLAB_GFP_NOFAIL | BSLAB_GFP_NORETRY | BSLAB_GFP_MOVABLE |        \
-	 BSLAB_GFP_RECLAIMABLE | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE)
+	 BSLAB_GFP_RECLAIMABLE | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE | BSLAB_GFP_DMA32)
 #define BOTH_TYPES (BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE)
+/* Pools are where they are. */
+#define LOW_AND_NOWAIT (BSLAB_GFP_DMA32 | BSLAB_GFP_NOWAIT)
+/* Of a zone that the flags name, or nowhere. */
+#define EXPLICIT_GFP BSLAB_GFP_DMA32
 
 static bool gfp_is_good(unsigned gfp)
 {
-	if (likely(!(gfp & ~(unsigned)ALL_GFP) && (gfp & BOTH_TYPES) != BOTH_TYPES))
+	if (likely(!(gfp & ~(unsigned)ALL_GFP) && (gfp & BOTH_TYPES) != BOTH_TYPES && (gfp & LOW_AND_NOWAIT) != LOW_AND_NOWAIT))
 		return true;
 	errno = EINVAL;
 	return false;
@@ -138,6 +143,8 @@ static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
 	void *p = NULL;
 
 	*zeroed = false;
+	if (unlikely(gfp & EXPLICIT_GFP))
+		return explicit_alloc(size, PAGES_DMA32, is_content(gfp), zeroed);
 	if (unlikely(gfp & BSLAB_GFP_HUGE))
 		p = alloc_huge(size, zeroed);
 	p = p ? p : malloc_quick(size);
@@ -213,6 +220,23 @@ static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned g
 	return p;
 }
 
+/* Not in the zone that the flags name. */
+static bool is_elsewhere(void *ptr, unsigned gfp)
+{
+	return gfp & BSLAB_GFP_DMA32 && !heap_of_malloc(map_lookup((uintptr_t)ptr));
+}
+
+static void *move_to_zone(void *ptr, size_t old_size, size_t size, unsigned gfp)
+{
+	void *p = bslab_kmalloc(size, gfp);
+
+	if (!p)
+		return NULL;
+	memcpy(p, ptr, min_size(old_size, size));
+	bslab_free(ptr);
+	return p;
+}
+
 void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 {
 	size_t old_size;
@@ -233,6 +257,8 @@ void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 	}
 	if (gfp & BSLAB_GFP_NOWAIT)
 		p = realloc_nowait(ptr, old_size, size);
+	else if (unlikely(is_elsewhere(ptr, gfp)))
+		p = move_to_zone(ptr, old_size, size, gfp);
 	else if (size <= old_size && size >= old_size / 2 && old_size <= SMALL_MAX && !bslab_options.hardened)
 		p = ptr;
 	else
@@ -289,7 +315,7 @@ void *bslab_kvmalloc(size_t size, unsigned gfp)
 	unsigned once = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
 	void *p;
 
-	if (!gfp_is_good(gfp) || gfp & BSLAB_GFP_NOWAIT)
+	if (!gfp_is_good(gfp) || gfp & (BSLAB_GFP_NOWAIT | EXPLICIT_GFP))
 		return bslab_kmalloc(size, gfp);
 	if (!is_content(gfp))
 		reclaim_if_due();
@@ -344,6 +370,10 @@ void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 
 	if (!gfp_is_good(gfp) || !is_live(p, "bslab_mempool_alloc"))
 		return NULL;
+	if (gfp & EXPLICIT_GFP) {
+		errno = EINVAL;
+		return NULL;
+	}
 	if (!(gfp & BSLAB_GFP_NOWAIT) && !is_content(gfp))
 		reclaim_if_due();
 	do {

@@ -23,21 +23,28 @@ static size_t nr_pages_of(size_t size)
 	return (size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
+#define ALL_FLAGS (BSLAB_PAGES_ZERO | BSLAB_PAGES_DMA32)
+
+static unsigned pages_flags_of(unsigned flags)
+{
+	return flags & BSLAB_PAGES_DMA32 ? PAGES_DMA32 : 0;
+}
+
 static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 {
+	unsigned pages_flags = pages_flags_of(flags), round;
 	bool zeroed = false;
-	unsigned round;
 	void *p;
 
-	if (!nr_pages || nr_pages > PAGEBLOCK_PAGES || flags & ~(unsigned)BSLAB_PAGES_ZERO) {
+	if (!nr_pages || nr_pages > PAGEBLOCK_PAGES || flags & ~(unsigned)ALL_FLAGS) {
 		errno = EINVAL;
 		return NULL;
 	}
 	process_boot();
 	reclaim_if_due();
-	p = folio_alloc((unsigned)nr_pages, align_order, 0, &zeroed);
+	p = folio_alloc((unsigned)nr_pages, align_order, pages_flags, &zeroed);
 	for (round = 0; unlikely(!p) && reclaim_more(round, nr_pages << PAGE_SHIFT); round++)
-		p = folio_alloc((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC, &zeroed);
+		p = folio_alloc((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC | pages_flags, &zeroed);
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p))
@@ -75,19 +82,19 @@ static size_t alloc_singles(size_t nr, void **pages, bool zero, unsigned pages_f
 
 size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 {
+	unsigned pages_flags = pages_flags_of(flags), round;
 	bool zero = flags & BSLAB_PAGES_ZERO;
-	unsigned round;
 	size_t done;
 
-	if (flags & ~(unsigned)BSLAB_PAGES_ZERO) {
+	if (flags & ~(unsigned)ALL_FLAGS) {
 		errno = EINVAL;
 		return 0;
 	}
 	process_boot();
 	reclaim_if_due();
-	done = alloc_singles(nr, pages, zero, 0);
+	done = alloc_singles(nr, pages, zero, pages_flags);
 	for (round = 0; unlikely(done < nr) && reclaim_more(round, (nr - done) << PAGE_SHIFT); round++)
-		done += alloc_singles(nr - done, pages + done, zero, PAGES_HIGHATOMIC);
+		done += alloc_singles(nr - done, pages + done, zero, PAGES_HIGHATOMIC | pages_flags);
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(done < nr)) {

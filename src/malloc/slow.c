@@ -7,6 +7,7 @@
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/clear.h"
+#include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
 #include "malloc/hardened.h"
@@ -378,6 +379,8 @@ void free_slow(void *ptr)
 	} else if (pool_of(d)) {
 		free_reserved(d, ptr);
 		return;
+	} else if (heap_of_malloc(d)) {
+		explicit_free(heap_of_malloc(d), ptr);
 	} else if (!free_run(d, ptr) && !free_large(d, ptr) && !sampled_free(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
@@ -475,6 +478,8 @@ size_t block_size(void *ptr, const char *what)
 	}
 	if (is_reserved(d, ptr))
 		return pool_of(d)->size;
+	if (heap_of_malloc(d))
+		return explicit_size(heap_of_malloc(d), ptr, what);
 	if (guarded_of(d))
 		return guarded_size(d, ptr, what, &size) ? size : 0;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)

@@ -30,6 +30,9 @@
  *      d. when the zone has none, pages are stolen from any type, then from other
  *         buddies, then from the HIGHATOMIC reserve.
  *
+ * 6. A zone that requests name has a buddy of its own, made at the first of them, whose blocks are all of this zone. It
+ *    is no thread's: nobody shares it, adopts from it or steals from it.
+ *
  * Lock order: a buddy's lock is inside the thread lock and outside the zone's.
  * Two buddies are locked together only by adoption, under the thread lock.
  */
@@ -72,6 +75,8 @@ struct hot_runs {
 
 struct buddy {
 	struct lock lock;
+	bool is_zones; /* of explicit requests of one zone, and of no thread: constant, as is */
+	uint8_t zone;  /* its number */
 	/* Under the thread lock: */
 	uint32_t nr_users;
 	struct buddy *next;	   /* all buddies; never removed */
@@ -106,6 +111,8 @@ enum pages_flags {
 	PAGES_NOWAIT = 1,     /* no system call: fails rather than grow, may use the HIGHATOMIC reserve */
 	PAGES_HIGHATOMIC = 2, /* may use the reserve as a last resort */
 	PAGES_RECLAIMABLE = 4, /* of a run: it comes back soon, and stands among slabs of few objects */
+	PAGES_DMA32 = 8,       /* below 4 GiB */
+	PAGES_EXPLICIT = PAGES_DMA32, /* any of these: page/zonelist.h */
 };
 
 /*
@@ -114,6 +121,8 @@ enum pages_flags {
  */
 void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed);
 void pages_free(void *addr, unsigned nr_pages);
+/* Whether pages in use are of a zone's own buddy. */
+bool pages_are_explicit(const void *addr);
 /* The same for pages that read as zero: their contents were moved away. */
 void pages_free_clean(void *addr, unsigned nr_pages);
 /* Grows a run in place. Its new pages have no descriptors yet. */

@@ -187,20 +187,20 @@ static enum tail commit_tail(struct region *r, unsigned n, unsigned *index)
 	return TAIL_REFUSED;
 }
 
-static struct region *find_blocks(unsigned n, unsigned *index)
+static struct region *find_blocks(unsigned zone_nr, unsigned n, unsigned *index)
 {
 	struct region *r;
 	int i;
 
 	for (r = zone.regions; r; r = r->next)
-		if (r->nr_dirty >= n && (i = bits_find_run(r->dirty, r->nr_committed, n)) >= 0)
+		if (r->zone == zone_nr && r->nr_dirty >= n && (i = bits_find_run(r->dirty, r->nr_committed, n)) >= 0)
 			goto found;
 	for (r = zone.regions; r; r = r->next)
-		if (r->nr_free >= n && (i = bits_find_run(r->free, r->nr_committed, n)) >= 0)
+		if (r->zone == zone_nr && r->nr_free >= n && (i = bits_find_run(r->free, r->nr_committed, n)) >= 0)
 			goto found;
 	/* Where the kernel refuses to commit, another region would be refused too, and its address space lost. */
 	for (r = zone.regions; r; r = r->next)
-		switch (commit_tail(r, n, index)) {
+		switch (r->zone == zone_nr ? commit_tail(r, n, index) : TAIL_TOO_SHORT) {
 		case TAIL_FREE:
 			return r;
 		case TAIL_REFUSED:
@@ -208,7 +208,7 @@ static struct region *find_blocks(unsigned n, unsigned *index)
 		case TAIL_TOO_SHORT:
 			break;
 		}
-	r = region_create(n);
+	r = region_create(zone_nr, n);
 	if (!r)
 		return NULL;
 	r->next = zone.regions;
@@ -237,7 +237,7 @@ static void learn_blocks(unsigned nr_blocks, size_t nr_dirty, uint64_t now)
 
 /* --- calls --------------------------------------------------------------- */
 
-struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
+struct pageblock *zone_alloc_in(unsigned zone_nr, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
 {
 	uint64_t now = learning_clock(state);
 	struct pageblock *b = NULL;
@@ -245,7 +245,7 @@ struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, siz
 	unsigned index;
 
 	lock_take(&zone.lock, RANK_ZONE);
-	r = find_blocks(nr_blocks, &index);
+	r = find_blocks(zone_nr, nr_blocks, &index);
 	if (r) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
 		learn_blocks(nr_blocks, *nr_dirty, now);

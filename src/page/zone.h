@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The zone: all pageblocks that nobody uses (Linux: struct zone and its
- * watermarks, mm/page_alloc.c, mm/vmscan.c).
+ * watermarks, mm/page_alloc.c, mm/vmscan.c). Which of them a request may have
+ * goes by the number of their region's zone; page/zonelist.h says how.
  *
  * 1. A free block is a bit in its region; a second bit says that it may hold
  *    pages which are resident and not zero ("dirty"). Dirty blocks are handed
@@ -42,9 +43,11 @@ struct zone_walk {
 };
 struct pageblock *zone_walk_next(struct zone_walk *walk);
 
-/* Contiguous blocks in the given state, or NULL. *nr_dirty: how many of their pages may be non-zero. */
+/* Contiguous blocks in the given state, of a zone by its number, or NULL. *nr_dirty: how many of their pages may be non-zero. */
+struct pageblock *zone_alloc_in(unsigned zone, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
+/* The same for malloc: page/zonelist.c. */
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
-/* The blocks right behind a range, if they are free. */
+/* The blocks right behind a range, of the same region, if they are free. */
 bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
 /* Is there a free block with warm pages? A hint, read without the lock. */
 bool zone_has_dirty(void);

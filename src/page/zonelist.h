@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Zonelists: the zones that may serve a request, best first (Linux: struct zonelist, include/linux/mmzone.h).
+ *
+ * 1. Zones share a lock and the watermarks of page/zone.h: whole free blocks are few and seldom asked for, and what the
+ *    process holds without need is one sum. What makes a zone is that its blocks stand in regions of its own.
+ *
+ * 2. malloc takes from the zones NORMAL alone. A request that names a zone, or a node, is explicit: it is served by
+ *    that zone's own buddy, which has blocks of no other, and never by a thread's.
+ */
+#ifndef BSLAB_ZONELIST_H
+#define BSLAB_ZONELIST_H
+
+#include "page/zone.h"
+
+struct zonelist {
+	unsigned nr;
+	uint8_t zone[MAX_NODES]; /* numbers */
+};
+
+_Static_assert(NR_ZONES <= UINT8_MAX, "a number fits");
+
+/* flags: enum pages_flags. */
+void zonelist_make(unsigned flags, struct zonelist *list);
+/* Contiguous blocks, as zone_alloc_in(), of the first zone that has them. */
+struct pageblock *zonelist_alloc(unsigned flags, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* Explicit zones: their buddies, and which zones a request goes through. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "boot/boot.h"
+#include "fake_os.h"
+#include "map/map.h"
+#include "os/options.h"
+#include "os/thread.h"
+#include "page/buddy.h"
+#include "page/runs.h"
+#include "page/zonelist.h"
+
+static void setup(void)
+{
+	bslab_options.region_size = 64 * MIB;
+	bslab_options.dirty_size = 8 * MIB;
+}
+
+TestSuite(zonelist, .init = setup);
+
+static bool zeroed;
+
+static unsigned zone_at(const void *p)
+{
+	return map_pageblock((uintptr_t)p)->region->zone;
+}
+
+static void *take(unsigned nr_pages, unsigned flags)
+{
+	return pages_alloc(nr_pages, 0, MIGRATE_MOVABLE, flags, &zeroed);
+}
+
+Test(zonelist, low_pages_are_apart)
+{
+	char *low = take(3, PAGES_DMA32), *p = take(3, 0), *more = take(100, PAGES_DMA32);
+
+	cr_assert_eq(zone_at(low), ZONE_DMA32);
+	cr_assert_eq(zone_at(p), ZONE_NORMAL);
+	cr_assert_eq(zone_at(more), ZONE_DMA32);
+	cr_assert(pages_are_explicit(low) && !pages_are_explicit(p));
+	cr_assert_eq(map_pageblock((uintptr_t)low), map_pageblock((uintptr_t)more), "one buddy, whatever the type");
+	memset(low, 1, 3 * BSLAB_PAGE_SIZE);
+	pages_free(low, 3);
+	pages_free(more, 100);
+	cr_assert_eq(map_pageblock((uintptr_t)low)->state, PAGEBLOCK_FREE);
+	cr_assert_eq(take(512, PAGES_DMA32), low, "its own block again");
+	cr_assert_not(zeroed);
+	cr_assert_neq(zone_at(take(512, 0)), ZONE_DMA32);
+}
+
+/* No thread takes what a zone's buddy has, even if it gets nothing elsewhere. */
+Test(zonelist, nobody_steals_from_a_zone)
+{
+	cr_assert_not_null(take(1, PAGES_DMA32));
+	cr_assert_not_null(take(1, 0));
+	fake_fail_at(1u << FAKE_COMMIT | 1u << FAKE_RESERVE, 1, true);
+	for (;;) {
+		char *p = take(1, 0);
+
+		if (!p)
+			break;
+		cr_assert_eq(zone_at(p), ZONE_NORMAL);
+	}
+	cr_assert_not_null(take(1, PAGES_DMA32));
+}
+
+Test(zonelist, a_full_zone_gives_what_is_left)
+{
+	size_t n = 0;
+	char *p;
+
+	fake.low_size = 4 * MIB;
+	while ((p = take(100, PAGES_DMA32))) {
+		n++;
+		cr_assert_eq(zone_at(p), ZONE_DMA32);
+	}
+	cr_assert_eq(n, 8);
+	while (take(1, PAGES_DMA32))
+		n++;
+	cr_assert_eq(n, 8 + 2 * (512 - 400));
+	cr_assert_null(take(1, PAGES_DMA32));
+	cr_assert_not_null(take(1, 0));
+}
+
+Test(zonelist, a_buddy_that_cannot_be_made)
+{
+	size_t n = 0;
+
+	fake_fail_at(1u << FAKE_MAP, 1, true);
+	while (boot_alloc(64, 64))
+		n++;
+	cr_assert_gt(n, 0);
+	cr_assert_null(take(1, PAGES_DMA32));
+	fake_fail_at(0, 0, false);
+	cr_assert_not_null(take(1, PAGES_DMA32));
+}
+
+/* A freed run is not kept for a thread, which would hand it to malloc. */
+Test(zonelist, runs_go_home)
+{
+	char *p = take(1, 0), *low;
+
+	low = run_alloc(16, 0, PAGES_DMA32, &zeroed);
+	cr_assert_eq(zone_at(low), ZONE_DMA32);
+	run_free(low, 16);
+	cr_assert_eq(thread_state.buddy->hot.nr_runs, 0);
+	cr_assert_eq(zone_at(run_alloc(16, 0, 0, &zeroed)), ZONE_NORMAL);
+	pages_free(p, 1);
+}
+
+Test(zonelist, threads_share_no_zones_buddy)
+{
+	struct buddy *b;
+	unsigned n = 0;
+
+	cr_assert_not_null(take(1, PAGES_DMA32)); /* the first of all buddies */
+	cr_assert_not_null(take(1, 0));
+	cr_assert_not(thread_state.buddy->is_zones);
+	thread_state.exit_hooked = THREAD_ENDED;
+	thread_state.buddy = NULL;
+	cr_assert_eq(zone_at(take(1, 0)), ZONE_NORMAL);
+	for_each_buddy(b)
+		n++;
+	cr_assert_eq(n, 2);
+}
+
+/* In the child of a fork the other threads' buddies are orphans, a zone's is not. */
+Test(zonelist, fork)
+{
+	char *low = take(1, PAGES_DMA32), *p = take(1, 0);
+	struct buddy *mine = thread_state.buddy;
+
+	thread_state.buddy = NULL;
+	pages_fork_prepare();
+	pages_fork_done(true);
+	cr_assert_not_null(take(512, 0));
+	cr_assert_eq(thread_state.buddy, mine);
+	cr_assert_neq(take(1, PAGES_DMA32), NULL);
+	pages_free(low, 1);
+	pages_free(p, 1);
+}
+
+Test(zonelist, purged_as_others_are)
+{
+	char *low = take(256, PAGES_DMA32), *held = take(1, PAGES_DMA32);
+
+	memset(low, 1, 256 * BSLAB_PAGE_SIZE);
+	pages_free(low, 256);
+	pages_purge();
+	cr_assert_eq(take(256, PAGES_DMA32), low);
+	cr_assert(zeroed && low[0] == 0 && low[100] == 0);
+	cr_assert_not_null(held);
+}
