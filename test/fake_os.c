@@ -504,7 +504,34 @@ int os_barrier_rseq(void)
 
 int os_cpu(void)
 {
+	if (fake.cpu)
+		return fake.cpu - 1;
 	return sched_getcpu();
+}
+
+unsigned os_node(void)
+{
+	return fake.node;
+}
+
+int os_prefer_node(void *addr, size_t size, unsigned node)
+{
+	WITH_TABLE;
+	(void)node;
+	expect("os_prefer_node", addr, size, is_mapped);
+	fake.nr_prefers++;
+	return -ENOSYS;
+}
+
+bool os_is_on_node(void *addr, size_t size, unsigned node)
+{
+	WITH_TABLE;
+	(void)node;
+	expect("os_is_on_node", addr, size, is_committed);
+	if (!fake.nr_elsewhere)
+		return true;
+	fake.nr_elsewhere--;
+	return false;
 }
 
 size_t os_rseq_feature_size(void)

@@ -39,7 +39,10 @@ enum bslab_gfp {
 	 */
 	BSLAB_GFP_MOVABLE = 16,
 	BSLAB_GFP_RECLAIMABLE = 32,
-	/* A hint without effect as yet: the kernel places a page where the thread runs that touches it first. */
+	/*
+	 * Of the NUMA node that the thread runs on, and NULL rather than of another: its memory is resident when the call
+	 * returns. On a machine of one node without effect. Costs as DMA32 does.
+	 */
 	BSLAB_GFP_THISNODE = 64,
 	/*
 	 * A hint: from 2 MiB on the block is aligned to 2 MiB and resident by huge pages, where the kernel has some at hand

@@ -31,6 +31,7 @@ extern "C" {
 enum bslab_pages_flags {
 	BSLAB_PAGES_ZERO = 1, /* read as zero; pages fresh from the kernel are not written */
 	BSLAB_PAGES_DMA32 = 2, /* below 4 GiB */
+	BSLAB_PAGES_THISNODE = 4, /* of the NUMA node that the thread runs on, or NULL */
 };
 
 /* 2^order pages, aligned to their size (__get_free_pages). NULL with ENOMEM, or EINVAL: order above 9, unknown flags. */

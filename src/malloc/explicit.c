@@ -7,9 +7,12 @@
 #include "malloc/internal.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "os/nodes.h"
 #include "page/buddy.h"
+#include "region/region.h"
 
-static _Atomic(struct bslab_heap *) dma32;
+/* By type, and by node; the first of whatever node is nearest. */
+static _Atomic(struct bslab_heap *) heaps[NR_ZONE_TYPES][MAX_NODES + 1];
 
 /* Who comes second takes the first one's. */
 static struct bslab_heap *heap_publish(_Atomic(struct bslab_heap *) *slot, struct bslab_heap *h)
@@ -24,9 +27,17 @@ static struct bslab_heap *heap_publish(_Atomic(struct bslab_heap *) *slot, struc
 
 static struct bslab_heap *heap_for(unsigned pages_flags)
 {
-	struct bslab_heap *h = atomic_load_explicit(&dma32, memory_order_acquire);
+	enum zone_type type = pages_flags & PAGES_DMA32 ? ZONE_DMA32 : ZONE_NORMAL;
+	_Atomic(struct bslab_heap *) *slot = &heaps[type][pages_flags >> PAGES_NODE_SHIFT];
+	struct bslab_heap *h = atomic_load_explicit(slot, memory_order_acquire);
 
-	return likely(h != NULL) ? h : heap_publish(&dma32, heap_create_explicit("DMA32", pages_flags));
+	return likely(h != NULL) ? h : heap_publish(slot, heap_create_explicit(zone_type_name(type), pages_flags));
+}
+
+unsigned explicit_this_node(void)
+{
+	nodes_read();
+	return nodes_nr() > 1 ? pages_node(nodes_here()) : 0;
 }
 
 static void *alloc_from(struct bslab_heap *h, size_t size, bool no_retry, bool *zeroed)

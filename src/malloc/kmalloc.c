@@ -93,7 +93,7 @@ static void *nowait_take(size_t size)
 /* Pools are where they are. */
 #define LOW_AND_NOWAIT (BSLAB_GFP_DMA32 | BSLAB_GFP_NOWAIT)
 /* Of a zone that the flags name, or nowhere. */
-#define EXPLICIT_GFP BSLAB_GFP_DMA32
+#define EXPLICIT_GFP (BSLAB_GFP_DMA32 | BSLAB_GFP_THISNODE)
 
 static bool gfp_is_good(unsigned gfp)
 {
@@ -122,6 +122,13 @@ static unsigned pages_flags_of(unsigned gfp)
 	return gfp & BSLAB_GFP_RECLAIMABLE ? PAGES_RECLAIMABLE : 0;
 }
 
+/* 0: malloc's are as good. */
+static unsigned explicit_flags_of(unsigned gfp)
+{
+	process_boot();
+	return (gfp & BSLAB_GFP_DMA32 ? PAGES_DMA32 : 0) | (gfp & BSLAB_GFP_THISNODE ? explicit_this_node() : 0);
+}
+
 /* A mapping of its own, for it has to be fresh; NULL where it cannot be had, and small pages will do. */
 static void *alloc_huge(size_t size, bool *zeroed)
 {
@@ -140,11 +147,12 @@ static bool is_content(unsigned gfp)
 /* Once, as malloc does it. *zeroed: reads as zero. */
 static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
 {
+	unsigned explicit;
 	void *p = NULL;
 
 	*zeroed = false;
-	if (unlikely(gfp & EXPLICIT_GFP))
-		return explicit_alloc(size, PAGES_DMA32, is_content(gfp), zeroed);
+	if (unlikely(gfp & EXPLICIT_GFP) && (explicit = explicit_flags_of(gfp)))
+		return explicit_alloc(size, explicit, is_content(gfp), zeroed);
 	if (unlikely(gfp & BSLAB_GFP_HUGE))
 		p = alloc_huge(size, zeroed);
 	p = p ? p : malloc_quick(size);
@@ -223,7 +231,9 @@ static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned g
 /* Not in the zone that the flags name. */
 static bool is_elsewhere(void *ptr, unsigned gfp)
 {
-	return gfp & BSLAB_GFP_DMA32 && !heap_of_malloc(map_lookup((uintptr_t)ptr));
+	struct bslab_heap *h = heap_of_malloc(map_lookup((uintptr_t)ptr));
+
+	return gfp & BSLAB_GFP_DMA32 && !(h && h->pages_flags & PAGES_DMA32);
 }
 
 static void *move_to_zone(void *ptr, size_t old_size, size_t size, unsigned gfp)
@@ -315,7 +325,7 @@ void *bslab_kvmalloc(size_t size, unsigned gfp)
 	unsigned once = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
 	void *p;
 
-	if (!gfp_is_good(gfp) || gfp & (BSLAB_GFP_NOWAIT | EXPLICIT_GFP))
+	if (!gfp_is_good(gfp) || gfp & (BSLAB_GFP_NOWAIT | BSLAB_GFP_DMA32) || explicit_flags_of(gfp))
 		return bslab_kmalloc(size, gfp);
 	if (!is_content(gfp))
 		reclaim_if_due();
@@ -370,7 +380,7 @@ void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 
 	if (!gfp_is_good(gfp) || !is_live(p, "bslab_mempool_alloc"))
 		return NULL;
-	if (gfp & EXPLICIT_GFP) {
+	if (gfp & BSLAB_GFP_DMA32) {
 		errno = EINVAL;
 		return NULL;
 	}

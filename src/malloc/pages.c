@@ -8,6 +8,7 @@
 #include "heap/heap.h"
 #include "heap/pool.h"
 #include "large/large.h"
+#include "malloc/explicit.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
@@ -23,16 +24,16 @@ static size_t nr_pages_of(size_t size)
 	return (size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
-#define ALL_FLAGS (BSLAB_PAGES_ZERO | BSLAB_PAGES_DMA32)
+#define ALL_FLAGS (BSLAB_PAGES_ZERO | BSLAB_PAGES_DMA32 | BSLAB_PAGES_THISNODE)
 
 static unsigned pages_flags_of(unsigned flags)
 {
-	return flags & BSLAB_PAGES_DMA32 ? PAGES_DMA32 : 0;
+	return (flags & BSLAB_PAGES_DMA32 ? PAGES_DMA32 : 0) | (flags & BSLAB_PAGES_THISNODE ? explicit_this_node() : 0);
 }
 
 static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 {
-	unsigned pages_flags = pages_flags_of(flags), round;
+	unsigned pages_flags, round;
 	bool zeroed = false;
 	void *p;
 
@@ -41,6 +42,7 @@ static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 		return NULL;
 	}
 	process_boot();
+	pages_flags = pages_flags_of(flags);
 	reclaim_if_due();
 	p = folio_alloc((unsigned)nr_pages, align_order, pages_flags, &zeroed);
 	for (round = 0; unlikely(!p) && reclaim_more(round, nr_pages << PAGE_SHIFT); round++)
@@ -82,7 +84,7 @@ static size_t alloc_singles(size_t nr, void **pages, bool zero, unsigned pages_f
 
 size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 {
-	unsigned pages_flags = pages_flags_of(flags), round;
+	unsigned pages_flags, round;
 	bool zero = flags & BSLAB_PAGES_ZERO;
 	size_t done;
 
@@ -91,6 +93,7 @@ size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 		return 0;
 	}
 	process_boot();
+	pages_flags = pages_flags_of(flags);
 	reclaim_if_due();
 	done = alloc_singles(nr, pages, zero, pages_flags);
 	for (round = 0; unlikely(done < nr) && reclaim_more(round, (nr - done) << PAGE_SHIFT); round++)

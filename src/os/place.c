@@ -3,6 +3,7 @@
 #include "os/place.h"
 
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -50,4 +51,45 @@ void *os_reserve_low(size_t size, size_t align)
 			return NULL;
 	}
 	return NULL;
+}
+
+unsigned os_node(void)
+{
+	unsigned node;
+
+	return SYS(SYS_getcpu, NULL, &node, NULL, 0, 0, 0) == 0 ? node : 0;
+}
+
+#define LONG_BITS (8 * sizeof(long))
+
+int os_prefer_node(void *addr, size_t size, unsigned node)
+{
+	unsigned long mask[(MAX_NODE_ID + 1) / LONG_BITS] = {0};
+
+	if (node > MAX_NODE_ID)
+		return -EINVAL;
+	mask[node / LONG_BITS] = 1ul << (node % LONG_BITS);
+	/* The kernel takes a bit less than it is told. */
+	return (int)SYS(SYS_mbind, addr, size, MPOL_PREFERRED, mask, MAX_NODE_ID + 2, 0);
+}
+
+#define PAGES_AT_ONCE 64
+
+bool os_is_on_node(void *addr, size_t size, unsigned node)
+{
+	char *page = addr, *end = page + size;
+	void *pages[PAGES_AT_ONCE];
+	int status[PAGES_AT_ONCE];
+	size_t n, i;
+
+	while (page < end) {
+		for (n = 0; n < PAGES_AT_ONCE && page < end; n++, page += os_page_size())
+			pages[n] = page;
+		if (SYS(SYS_move_pages, 0, n, pages, NULL, status, 0) != 0)
+			return true;
+		for (i = 0; i < n; i++)
+			if (status[i] >= 0 && (unsigned)status[i] != node)
+				return false;
+	}
+	return true;
 }

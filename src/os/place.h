@@ -11,4 +11,15 @@
  */
 void *os_reserve_low(size_t size, size_t align);
 
+/* --- NUMA nodes, by the kernel's numbers; a kernel without them has node 0 ----------------------------- */
+
+#define MAX_NODE_ID 1023u
+
+/* Of the CPU that this thread runs on. */
+unsigned os_node(void);
+/* Pages of the range that fault from now on are to come from the node, where it has some (mbind, MPOL_PREFERRED). */
+int os_prefer_node(void *addr, size_t size, unsigned node);
+/* Whether no resident page of the range is known to be of another node (move_pages, which moves none). */
+bool os_is_on_node(void *addr, size_t size, unsigned node);
+
 #endif

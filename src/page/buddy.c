@@ -424,7 +424,7 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 static void *alloc_new_block(struct buddy *b, const struct request *q)
 {
 	size_t nr_dirty;
-	struct pageblock *blk = b->is_zones ? zone_alloc_in(b->zone, 1, PAGEBLOCK_BUDDY, &nr_dirty) :
+	struct pageblock *blk = b->is_zones ? zonelist_take(b->zone, q->flags, 1, PAGEBLOCK_BUDDY, &nr_dirty) :
 					      zone_alloc(1, PAGEBLOCK_BUDDY, &nr_dirty);
 	void *p;
 

@@ -112,8 +112,20 @@ enum pages_flags {
 	PAGES_HIGHATOMIC = 2, /* may use the reserve as a last resort */
 	PAGES_RECLAIMABLE = 4, /* of a run: it comes back soon, and stands among slabs of few objects */
 	PAGES_DMA32 = 8,       /* below 4 GiB */
-	PAGES_EXPLICIT = PAGES_DMA32, /* any of these: page/zonelist.h */
+	PAGES_NODE_SHIFT = 8, /* in the bits from here on: of one node only, by its number + 1 */
+	PAGES_NODE_MASK = 0xff << PAGES_NODE_SHIFT,
+	PAGES_EXPLICIT = PAGES_DMA32 | PAGES_NODE_MASK, /* any of these: page/zonelist.h */
 };
+
+static inline unsigned pages_node(unsigned node)
+{
+	return (node + 1) << PAGES_NODE_SHIFT;
+}
+
+static inline unsigned pages_node_of(unsigned flags)
+{
+	return ((flags & PAGES_NODE_MASK) >> PAGES_NODE_SHIFT) - 1;
+}
 
 /*
  * nr_pages (at most a pageblock's) of the type, aligned to 2^align_order pages; NULL when there are none.

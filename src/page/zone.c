@@ -68,6 +68,12 @@ static size_t block_dirty_pages(const struct pageblock *b)
 	return pageblock_nr_dirty(b, 0, PAGEBLOCK_PAGES);
 }
 
+static void count_dirty(const struct region *r, size_t nr_pages)
+{
+	WRITE_ONCE(zone.nr_dirty_pages, zone.nr_dirty_pages + nr_pages);
+	WRITE_ONCE(zone.nr_dirty_in[r->zone], zone.nr_dirty_in[r->zone] + nr_pages);
+}
+
 static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pageblock_state state)
 {
 	size_t nr_dirty = 0;
@@ -88,7 +94,7 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 	bits_change(r->free, index, n, false);
 	bits_change(r->dirty, index, n, false);
 	r->nr_free -= n;
-	WRITE_ONCE(zone.nr_dirty_pages, zone.nr_dirty_pages - nr_dirty);
+	count_dirty(r, -nr_dirty);
 	WRITE_ONCE(zone.nr_used, zone.nr_used + n);
 	if (state != PAGEBLOCK_ISOLATE)
 		zone.nr_peak = max_size(zone.nr_peak, zone.nr_used);
@@ -145,7 +151,7 @@ static void give_blocks(struct region *r, unsigned index, unsigned n)
 			bits_change(r->dirty, i, 1, true);
 			r->nr_dirty++;
 			zone.count.nr_dirty_blocks++;
-			WRITE_ONCE(zone.nr_dirty_pages, zone.nr_dirty_pages + nr_dirty);
+			count_dirty(r, nr_dirty);
 		}
 	}
 	bits_change(r->free, index, n, true);
@@ -224,7 +230,7 @@ found:
 /* Whether blocks come round shows when large ones are taken; buddies count the pages of runs. 0: nothing to learn. */
 static uint64_t learning_clock(enum pageblock_state state)
 {
-	if (state != PAGEBLOCK_LARGE || !(zone_has_dirty() || READ_ONCE(zone.nr_purged)))
+	if (state != PAGEBLOCK_LARGE || !(READ_ONCE(zone.nr_dirty_pages) || READ_ONCE(zone.nr_purged)))
 		return 0;
 	return os_coarse_clock_ms(); /* perhaps a system call: not under the lock */
 }
@@ -277,9 +283,9 @@ bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_stat
 	return ok;
 }
 
-bool zone_has_dirty(void)
+bool zone_has_dirty_in(unsigned zone_nr)
 {
-	return READ_ONCE(zone.nr_dirty_pages) >= PAGEBLOCK_PAGES / 2;
+	return READ_ONCE(zone.nr_dirty_in[zone_nr]) >= PAGEBLOCK_PAGES / 2;
 }
 
 void zone_free(struct pageblock *first, unsigned nr_blocks)

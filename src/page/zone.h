@@ -49,7 +49,8 @@ struct pageblock *zone_alloc_in(unsigned zone, unsigned nr_blocks, enum pagebloc
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
 /* The blocks right behind a range, of the same region, if they are free. */
 bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
-/* Is there a free block with warm pages? A hint, read without the lock. */
+/* Is there a free block with warm pages, of the zone, or of the one that malloc would take it from? Hints, without the lock. */
+bool zone_has_dirty_in(unsigned zone);
 bool zone_has_dirty(void);
 /* Their pages' dirty bits say what has to be given back. */
 void zone_free(struct pageblock *first, unsigned nr_blocks);
@@ -110,7 +111,8 @@ struct zone {
 	/* Under lock: */
 	struct region *regions;
 	size_t nr_used;	       /* blocks handed out */
-	size_t nr_dirty_pages; /* in free blocks */
+	size_t nr_dirty_pages; /* in free blocks: of all zones, the sum of */
+	size_t nr_dirty_in[NR_ZONES];
 	size_t dirty_floor;    /* 0: as the options say */
 	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
 	size_t nr_partial_free; /* free pages of blocks in use, as last told; atomic, not under the lock */

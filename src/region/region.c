@@ -113,6 +113,7 @@ struct region *region_create(unsigned zone, unsigned nr_blocks)
 	PROBE(region_reserve, base, size);
 	os_no_huge_pages(base, size);
 	os_name(base, size, region_name(zone));
+	nodes_prefer(base, size, zone_node_of(zone));
 	r->base = (uintptr_t)base;
 	r->nr_blocks = (uint32_t)(size >> PAGEBLOCK_SHIFT);
 	r->zone = zone;

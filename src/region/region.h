@@ -20,6 +20,7 @@
 #define BSLAB_REGION_H
 
 #include "map/pageblock.h"
+#include "os/nodes.h"
 
 #define REGION_MAX_BLOCKS ((unsigned)(GIB >> PAGEBLOCK_SHIFT))
 
@@ -28,7 +29,6 @@ enum zone_type {
 	ZONE_DMA32,
 	NR_ZONE_TYPES,
 };
-#define MAX_NODES 16u
 #define NR_ZONES (NR_ZONE_TYPES * MAX_NODES)
 
 /* A zone's number. 0 is where malloc's memory is from on a machine of one node. */
@@ -45,6 +45,13 @@ static inline enum zone_type zone_type_of(unsigned zone)
 static inline unsigned zone_node_of(unsigned zone)
 {
 	return zone / NR_ZONE_TYPES;
+}
+
+static inline const char *zone_type_name(enum zone_type type)
+{
+	static const char names[NR_ZONE_TYPES][8] = {"Normal", "DMA32"};
+
+	return names[type];
 }
 
 struct region {

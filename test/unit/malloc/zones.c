@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -15,10 +17,23 @@
 #include "bslab/kmalloc.h"
 #include "bslab/page.h"
 #include "malloc/internal.h"
+#include "map/pageblock.h"
+#include "os/nodes.h"
 #include "os/options.h"
+#include "region/region.h"
 
 #define MIB ((size_t)1 << 20)
 #define LOW_END ((uintptr_t)4 << 30)
+
+/* Before the first call. */
+static void add_option(const char *option)
+{
+	const char *conf = getenv("BSLAB_CONF");
+	char text[200];
+
+	snprintf(text, sizeof text, "%s,%s", conf ? conf : "", option);
+	setenv("BSLAB_CONF", text, 1);
+}
 
 static bool is_low(const void *p, size_t size)
 {
@@ -219,19 +234,13 @@ Test(zones, threads_and_forks)
 	}
 }
 
-static void *misused(void)
-{
-	bslab_options.warn = true;
-	return bslab_kmalloc(200, BSLAB_GFP_DMA32);
-}
-
 Test(zones, misuse_is_told)
 {
 	struct bslab_heap *heap;
 	char *p;
 
-	setenv("BSLAB_CONF", "on_error=warn", 1);
-	p = misused();
+	add_option("on_error=warn");
+	p = bslab_kmalloc(200, BSLAB_GFP_DMA32);
 	heap = bslab_heap_create("h", 0, 0);
 	bslab_free(p + 8);
 	bslab_free(p);
@@ -244,4 +253,82 @@ Test(zones, misuse_is_told)
 	bslab_heap_free(heap, p);
 	cr_assert_geq(bslab_malloc_usable_size(p), 200);
 	bslab_free(p);
+}
+
+/* --- nodes ------------------------------------------------------------------------------------ */
+
+static unsigned node_at(const void *p)
+{
+	return zone_node_of(map_pageblock((uintptr_t)p)->region->zone);
+}
+
+/* False where the process may not run there. */
+static bool run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+static const unsigned this_node = BSLAB_GFP_THISNODE, low_here = BSLAB_GFP_THISNODE | BSLAB_GFP_DMA32;
+
+Test(zones, this_node)
+{
+	static const size_t sizes[] = {1, 100, 32768, 40000, 2 * MIB, 7 * MIB};
+	char *p, *q;
+
+	add_option("numa=fake:2");
+	for (int cpu = 0; cpu < 2 && run_on(cpu); cpu++)
+		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+			p = bslab_kmalloc(sizes[i], this_node | BSLAB_GFP_ZERO);
+			q = bslab_kvmalloc(sizes[i], low_here);
+			cr_assert_eq(node_at(p), (unsigned)cpu);
+			cr_assert_eq(node_at(q), (unsigned)cpu);
+			cr_assert(is_low(q, sizes[i]) && !is_low(p, 0));
+			cr_assert(is_filled(p, sizes[i], 0));
+			memset(p, 1, sizes[i]);
+			p = bslab_krealloc(p, 2 * sizes[i], 0);
+			cr_assert(is_filled(p, sizes[i], 1) && node_at(p) == (unsigned)cpu);
+			p = bslab_krealloc(p, sizes[i], low_here);
+			cr_assert(is_low(p, sizes[i]) && is_filled(p, sizes[i], 1));
+			bslab_free(p);
+			bslab_free(q);
+			p = bslab_pages_alloc(3, BSLAB_PAGES_THISNODE);
+			cr_assert_eq(node_at(p), (unsigned)cpu);
+			bslab_pages_free(p);
+		}
+}
+
+Test(zones, with_one_node_all_is_this_one)
+{
+	char *p = bslab_kmalloc(100, this_node);
+
+	if (nodes_nr() == 1) {
+		cr_assert(p && node_at(p) == 0);
+		cr_assert_eq(desc_type(map_lookup((uintptr_t)p)) == PAGE_HEAP, false);
+	}
+	bslab_free(p);
+	bslab_pages_free(bslab_pages_alloc(0, BSLAB_PAGES_THISNODE));
+}
+
+/* malloc itself: a large block is of the node that asks. */
+Test(zones, malloc_is_local)
+{
+	char *p[2];
+
+	add_option("numa=fake:2");
+	bslab_free(bslab_malloc(20 * MIB)); /* enough for the nodes to be read */
+	bslab_free(bslab_malloc(30 * MIB));
+	if (!run_on(1))
+		return;
+	bslab_free(bslab_kmalloc(1, this_node));
+	p[1] = bslab_malloc(40 * MIB);
+	run_on(0);
+	p[0] = bslab_malloc(40 * MIB);
+	cr_assert_eq(node_at(p[0]), 0);
+	cr_assert_eq(node_at(p[1]), 1);
+	bslab_free(p[0]);
+	bslab_free(p[1]);
 }

@@ -53,3 +53,19 @@ Test(place, no_addresses_at_all)
 	setrlimit(RLIMIT_AS, &before);
 	cr_assert_null(p);
 }
+
+/* The machine may have one node, and a kernel without them answers nothing. */
+Test(place, nodes)
+{
+	char *p = os_map(1 * MIB);
+	int ret = os_prefer_node(p, 1 * MIB, os_node());
+
+	cr_assert(ret == 0 || ret == -ENOSYS || ret == -EPERM, "%d", ret);
+	cr_assert_eq(os_prefer_node(p, 1 * MIB, MAX_NODE_ID + 1), -EINVAL);
+	cr_assert_lt(os_prefer_node(p, 1 * MIB, MAX_NODE_ID), 0);
+	memset(p, 1, 512 * KIB);
+	cr_assert(os_is_on_node(p, 1 * MIB, os_node()));
+	if (ret == 0)
+		cr_assert_not(os_is_on_node(p, 1 * MIB, MAX_NODE_ID));
+	cr_assert(os_is_on_node(p + 512 * KIB, 512 * KIB, MAX_NODE_ID), "of what is not resident nothing is known");
+}

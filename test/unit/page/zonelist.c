@@ -97,6 +97,160 @@ Test(zonelist, a_buddy_that_cannot_be_made)
 	cr_assert_not_null(take(1, PAGES_DMA32));
 }
 
+/* Warm blocks that malloc cannot have do not lead it away from the pages that it has. */
+Test(zonelist, what_is_warm_elsewhere)
+{
+	char *low = take(512, PAGES_DMA32), *p = take(1, 0);
+
+	memset(low, 1, PAGEBLOCK_SIZE);
+	pages_free(low, 512);
+	cr_assert(zone_has_dirty_in(ZONE_DMA32) && !zone_has_dirty());
+	for (int i = 0; i < 511; i++)
+		cr_assert_eq(map_pageblock((uintptr_t)take(1, 0)), map_pageblock((uintptr_t)p));
+}
+
+/* --- nodes ----------------------------------------------------------------------------------- */
+
+#define NODES "/sys/devices/system/node/"
+
+/* Node 1 has CPUs only; 0 and 3 are near each other. */
+static const struct fake_file machine[] = {{NODES "has_memory", "0,2-3\n"},
+					   {NODES "online", "0-3\n"},
+					   {NODES "node0/distance", "10 15 30 20\n"},
+					   {NODES "node2/distance", "30 15 10 25\n"},
+					   {NODES "node3/distance", "20 15 25 10\n"},
+					   {0}};
+
+static void several(void)
+{
+	setup();
+	fake.files = machine;
+	nodes_read();
+}
+
+TestSuite(nodes, .init = several);
+
+static unsigned node_at(const void *p)
+{
+	return zone_node_of(zone_at(p));
+}
+
+static void expect_order(unsigned node, unsigned flags, unsigned first, unsigned second, unsigned third)
+{
+	struct zonelist list;
+
+	fake.node = node;
+	zonelist_make(flags, &list);
+	cr_assert_eq(list.nr, 3);
+	cr_assert_eq(zone_node_of(list.zone[0]), first);
+	cr_assert_eq(zone_node_of(list.zone[1]), second);
+	cr_assert_eq(zone_node_of(list.zone[2]), third);
+}
+
+Test(nodes, local_first_then_by_distance)
+{
+	expect_order(0, 0, 0, 2, 1);
+	expect_order(2, 0, 1, 2, 0);
+	expect_order(3, 0, 2, 0, 1);
+	expect_order(1, 0, 0, 2, 1); /* without memory of its own: the first */
+	expect_order(2, PAGES_DMA32, 1, 2, 0);
+}
+
+Test(nodes, whole_blocks_are_local)
+{
+	char *a, *b;
+
+	fake.node = 2;
+	a = take(512, 0);
+	fake.node = 3;
+	b = take(512, 0);
+	cr_assert_eq(node_at(a), 1);
+	cr_assert_eq(node_at(b), 2);
+	cr_assert_eq(fake.nr_prefers, 2, "each region is its node's");
+	memset(a, 1, PAGEBLOCK_SIZE);
+	pages_free(a, 512);
+	cr_assert_neq(take(512, 0), a, "what node 1 freed is for node 1");
+	fake.node = 2;
+	cr_assert(zone_has_dirty());
+	cr_assert_eq(take(512, 0), a);
+}
+
+Test(nodes, others_when_the_local_one_has_none)
+{
+	char *far, *p;
+
+	fake.node = 3;
+	far = take(512, 0);
+	cr_assert_not_null(take(512, 0));
+	fake.node = 0;
+	cr_assert_not_null(take(512, pages_node(0)));
+	pages_free(far, 512);
+	fake_fail_at(1u << FAKE_COMMIT | 1u << FAKE_RESERVE, 1, true);
+	while ((p = take(512, pages_node(0))))
+		;
+	while ((p = take(512, 0)) && p != far)
+		cr_assert_eq(node_at(p), 0);
+	cr_assert_eq(p, far);
+}
+
+Test(nodes, this_node_or_none)
+{
+	size_t n = 0, populated = fake.nr_calls[FAKE_POPULATE];
+	char *p = take(3, pages_node(1));
+
+	cr_assert_eq(node_at(p), 1);
+	cr_assert(pages_are_explicit(p));
+	cr_assert_gt(fake.nr_calls[FAKE_POPULATE], populated, "resident");
+	fake_fail_at(1u << FAKE_COMMIT | 1u << FAKE_RESERVE, 1, true);
+	while ((p = take(512, pages_node(1)))) {
+		cr_assert_eq(node_at(p), 1);
+		n++;
+	}
+	cr_assert_leq(n, 1);
+	cr_assert_not_null(take(1, pages_node(1)));
+}
+
+/* The kernel has put pages elsewhere: they are given back and asked for again, once. */
+Test(nodes, pages_that_are_elsewhere)
+{
+	struct zone_info before, after;
+	char *p = take(512, pages_node(1));
+
+	memset(p, 1, PAGEBLOCK_SIZE);
+	pages_free(p, 512);
+	fake.nr_elsewhere = 1;
+	cr_assert_eq(take(512, pages_node(1)), p);
+	cr_assert(zeroed && p[0] == 0 && p[PAGEBLOCK_SIZE - 1] == 0);
+	memset(p, 1, PAGEBLOCK_SIZE);
+	pages_free(p, 512);
+	fake.nr_elsewhere = 2;
+	zone_snapshot(&before);
+	cr_assert_null(take(512, pages_node(1)));
+	zone_snapshot(&after);
+	cr_assert_eq(after.nr_used, before.nr_used);
+	fake.nr_elsewhere = 1;
+	fake_fail_at(1u << FAKE_PURGE, 1, false);
+	cr_assert_null(take(512, pages_node(1)));
+	cr_assert_not_null(take(512, pages_node(1)));
+	size_t nr_dirty;
+	fake.nr_elsewhere = 1;
+	cr_assert_not_null(zonelist_alloc(pages_node(2), 3, PAGEBLOCK_LARGE, &nr_dirty));
+}
+
+Test(zonelist, nodes_are_read_late)
+{
+	size_t nr_dirty;
+
+	fake.files = machine;
+	fake.node = 3;
+	for (int i = 0; i < NODES_FROM; i++) {
+		cr_assert_eq(zone_alloc(1, PAGEBLOCK_LARGE, &nr_dirty)->region->zone, 0);
+		cr_assert_eq(nodes_nr(), 1);
+	}
+	cr_assert_eq(zone_alloc(1, PAGEBLOCK_LARGE, &nr_dirty)->region->zone, zone_number(ZONE_NORMAL, 2));
+	cr_assert_eq(nodes_nr(), 3);
+}
+
 /* A freed run is not kept for a thread, which would hand it to malloc. */
 Test(zonelist, runs_go_home)
 {
