@@ -20,7 +20,7 @@
 #include "os/os.h"
 #include "os/place.h"
 
-struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX, .low_size = 4 * GIB};
+struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX, .low_size = 4 * GIB, .huge_size = 2 * MIB};
 
 /* Held by each call that looks at the page table: floors above hold different locks when they come here. */
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -250,6 +250,30 @@ void *os_reserve_low(size_t size, size_t align)
 	p = os_reserve(size, align, 0);
 	if (p)
 		fake.low_size -= size;
+	return p;
+}
+
+int os_back_huge(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_back_huge", addr, size, is_mapped);
+	if (fails(FAKE_BACK_HUGE))
+		return -ENOMEM;
+	drop_range(addr, size);
+	set_range(addr, size, FAKE_COMMITTED);
+	return 0;
+}
+
+void *os_map_huge(size_t size, size_t page_size)
+{
+	WITH_TABLE;
+	void *p;
+
+	if (fails(FAKE_BACK_HUGE) || page_size > fake.huge_size)
+		return NULL;
+	p = find_range(size, page_size, 0);
+	if (p)
+		set_range(p, size, FAKE_COMMITTED);
 	return p;
 }
 

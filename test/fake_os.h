@@ -20,6 +20,7 @@ enum fake_call {
 	FAKE_RESERVE,
 	FAKE_COMMIT,
 	FAKE_MAP,
+	FAKE_BACK_HUGE,
 	FAKE_UNMAP,
 	FAKE_REMAP,
 	FAKE_MOVE,
@@ -48,6 +49,7 @@ struct fake_os {
 	size_t nr_prefers;	/* calls of os_prefer_node() */
 	size_t nr_elsewhere;	/* so many times os_is_on_node() says no */
 	int cpu;		/* 0: that of the machine; else 1 more than os_cpu() says */
+	size_t huge_size;	/* of the largest pages that os_map_huge() has */
 	size_t nr_low_tries;	/* calls of os_reserve_low() */
 	size_t low_size;	/* what os_reserve_low() has left */
 	const char *env;	/* value of BSLAB_CONF */

@@ -45,8 +45,8 @@ enum bslab_gfp {
 	 */
 	BSLAB_GFP_THISNODE = 64,
 	/*
-	 * A hint: from 2 MiB on the block is aligned to 2 MiB and resident by huge pages, where the kernel has some at hand
-	 * and the option `huge` does not forbid it.
+	 * A hint: as HUGETLB where the pool has some; else from 2 MiB on the block is aligned to 2 MiB and resident by huge
+	 * pages, where the kernel has some at hand. Not if the option `huge` forbids it.
 	 */
 	BSLAB_GFP_HUGE = 128,
 	/*
@@ -55,6 +55,13 @@ enum bslab_gfp {
 	 * NOWAIT, nor for mempools: EINVAL.
 	 */
 	BSLAB_GFP_DMA32 = 256,
+	/*
+	 * Of explicit huge pages (vm.nr_hugepages), of any size: those of 2 MiB, or of 1 GiB for a block of a gibibyte or more where
+	 * that fits. NULL with ENOMEM where the pool has none. They are the process's from then on: to touch them cannot fail, but
+	 * after fork the child's copies need more of the pool, and it is killed (SIGBUS) where there are none. Costs as DMA32 does;
+	 * not together with that, NOWAIT, nor for mempools: EINVAL.
+	 */
+	BSLAB_GFP_HUGETLB = 512,
 };
 
 BSLAB_API void *bslab_kmalloc(size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1)));

@@ -32,6 +32,7 @@ enum bslab_pages_flags {
 	BSLAB_PAGES_ZERO = 1, /* read as zero; pages fresh from the kernel are not written */
 	BSLAB_PAGES_DMA32 = 2, /* below 4 GiB */
 	BSLAB_PAGES_THISNODE = 4, /* of the NUMA node that the thread runs on, or NULL */
+	BSLAB_PAGES_HUGETLB = 8, /* of an explicit huge page, or NULL: see BSLAB_GFP_HUGETLB */
 };
 
 /* 2^order pages, aligned to their size (__get_free_pages). NULL with ENOMEM, or EINVAL: order above 9, unknown flags. */

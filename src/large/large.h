@@ -36,6 +36,7 @@ struct vm_area {
 	struct pageblock *first; /* NULL: a mapping of its own */
 	unsigned nr_blocks;
 	bool is_explicit; /* of a zone that malloc does not take from */
+	bool is_hugetlb;  /* a mapping of explicit huge pages, which the kernel does not resize */
 	uint64_t freed_at_ms; /* of a freed block that is kept */
 	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
 	uintptr_t map_addr; /* the mapping, guards included */
@@ -49,6 +50,7 @@ void *large_alloc_explicit(size_t size, size_t align, unsigned pages_flags, bool
 enum large_map_flags {
 	LARGE_GUARD = 1, /* with guard pages whatever the option says, or not at all */
 	LARGE_HUGE = 2,	 /* resident by huge pages, where the kernel has them; for an align of a pageblock */
+	LARGE_HUGETLB = 4, /* of explicit huge pages, or not at all; without guards */
 };
 /* The same as a mapping of its own, whatever its size. */
 void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed);

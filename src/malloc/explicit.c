@@ -27,7 +27,7 @@ static struct bslab_heap *heap_publish(_Atomic(struct bslab_heap *) *slot, struc
 
 static struct bslab_heap *heap_for(unsigned pages_flags)
 {
-	enum zone_type type = pages_flags & PAGES_DMA32 ? ZONE_DMA32 : ZONE_NORMAL;
+	enum zone_type type = pages_zone_type(pages_flags);
 	_Atomic(struct bslab_heap *) *slot = &heaps[type][pages_flags >> PAGES_NODE_SHIFT];
 	struct bslab_heap *h = atomic_load_explicit(slot, memory_order_acquire);
 

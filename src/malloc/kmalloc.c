@@ -88,16 +88,16 @@ static void *nowait_take(size_t size)
 
 #define ALL_GFP                                                                                    \
 	(BSLAB_GFP_ZERO | BSLAB_GFP_NOWAIT | BSLAB_GFP_NOFAIL | BSLAB_GFP_NORETRY | BSLAB_GFP_MOVABLE |        \
-	 BSLAB_GFP_RECLAIMABLE | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE | BSLAB_GFP_DMA32)
+	 BSLAB_GFP_RECLAIMABLE | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE | BSLAB_GFP_DMA32 | BSLAB_GFP_HUGETLB)
 #define BOTH_TYPES (BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE)
-/* Pools are where they are. */
-#define LOW_AND_NOWAIT (BSLAB_GFP_DMA32 | BSLAB_GFP_NOWAIT)
-/* Of a zone that the flags name, or nowhere. */
-#define EXPLICIT_GFP (BSLAB_GFP_DMA32 | BSLAB_GFP_THISNODE)
+/* Not hints: pools are where they are, and no memory is both of the first two. */
+#define STRICT_GFP (BSLAB_GFP_DMA32 | BSLAB_GFP_HUGETLB)
+#define SPECIAL_GFP (STRICT_GFP | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE)
 
 static bool gfp_is_good(unsigned gfp)
 {
-	if (likely(!(gfp & ~(unsigned)ALL_GFP) && (gfp & BOTH_TYPES) != BOTH_TYPES && (gfp & LOW_AND_NOWAIT) != LOW_AND_NOWAIT))
+	if (likely(!(gfp & ~(unsigned)ALL_GFP) && (gfp & BOTH_TYPES) != BOTH_TYPES) &&
+	    (likely(!(gfp & STRICT_GFP)) || ((gfp & STRICT_GFP) != STRICT_GFP && !(gfp & BSLAB_GFP_NOWAIT))))
 		return true;
 	errno = EINVAL;
 	return false;
@@ -115,8 +115,6 @@ static bool try_again(size_t size, unsigned gfp, unsigned *pause_ms)
 	return true;
 }
 
-/* --- kmalloc ----------------------------------------------------------------------------------- */
-
 static unsigned pages_flags_of(unsigned gfp)
 {
 	return gfp & BSLAB_GFP_RECLAIMABLE ? PAGES_RECLAIMABLE : 0;
@@ -129,33 +127,87 @@ static unsigned explicit_flags_of(unsigned gfp)
 	return (gfp & BSLAB_GFP_DMA32 ? PAGES_DMA32 : 0) | (gfp & BSLAB_GFP_THISNODE ? explicit_this_node() : 0);
 }
 
-/* A mapping of its own, for it has to be fresh; NULL where it cannot be had, and small pages will do. */
-static void *alloc_huge(size_t size, bool *zeroed)
-{
-	process_boot();
-	return bslab_options.huge && !bslab_options.hardened && size >= PAGEBLOCK_SIZE && size <= MAX_REQUEST
-		       ? large_map(size, PAGEBLOCK_SIZE, LARGE_HUGE, zeroed)
-		       : NULL;
-}
-
 /* NULL rather than a reclaim. */
 static bool is_content(unsigned gfp)
 {
 	return (gfp & (BSLAB_GFP_NORETRY | BSLAB_GFP_NOFAIL)) == BSLAB_GFP_NORETRY;
 }
 
+/* --- what the flags want more than malloc --------------------------------------------------------- */
+
+/* A mapping of its own, for it has to be fresh; NULL where it cannot be had, and small pages will do. */
+static void *alloc_transparent(size_t size, bool *zeroed)
+{
+	return bslab_options.huge && !bslab_options.hardened && size >= PAGEBLOCK_SIZE && size <= MAX_REQUEST
+		       ? large_map(size, PAGEBLOCK_SIZE, LARGE_HUGE, zeroed)
+		       : NULL;
+}
+
+/* Where a hint found no explicit huge page, so many go without asking. */
+#define HUGETLB_SKIP 256
+static _Atomic unsigned hugetlb_skip;
+
+static bool skips_hugetlb(void)
+{
+	unsigned n = atomic_load_explicit(&hugetlb_skip, memory_order_relaxed);
+
+	if (n)
+		atomic_store_explicit(&hugetlb_skip, n - 1, memory_order_relaxed);
+	return n || !bslab_options.huge;
+}
+
+/* From a gibibyte on a mapping of its own, perhaps of pages of that size. */
+static void *alloc_hugetlb(size_t size, unsigned explicit, bool no_retry, bool *zeroed)
+{
+	if (size < GIB)
+		return explicit_alloc(size, explicit | PAGES_HUGE, no_retry, zeroed);
+	return explicit || bslab_options.hardened ? NULL : large_map(size, PAGEBLOCK_SIZE, LARGE_HUGETLB, zeroed);
+}
+
+static void *hint_hugetlb(size_t size, unsigned explicit, bool *zeroed)
+{
+	void *p;
+
+	if (skips_hugetlb())
+		return NULL;
+	p = alloc_hugetlb(size, explicit, true, zeroed);
+	if (!p)
+		atomic_store_explicit(&hugetlb_skip, HUGETLB_SKIP, memory_order_relaxed);
+	return p;
+}
+
+/* NULL and *is_final: malloc's memory will not do. */
+static out_of_line void *alloc_special(size_t size, unsigned gfp, bool *zeroed, bool *is_final)
+{
+	unsigned explicit = explicit_flags_of(gfp);
+	void *p = NULL;
+
+	*is_final = explicit || gfp & BSLAB_GFP_HUGETLB;
+	if (gfp & BSLAB_GFP_HUGETLB)
+		return alloc_hugetlb(size, explicit, is_content(gfp), zeroed);
+	if (gfp & BSLAB_GFP_HUGE && !(gfp & BSLAB_GFP_DMA32))
+		p = hint_hugetlb(size, explicit, zeroed);
+	if (!p && explicit)
+		p = explicit_alloc(size, explicit, is_content(gfp), zeroed);
+	return !p && !explicit && gfp & BSLAB_GFP_HUGE ? alloc_transparent(size, zeroed) : p;
+}
+
+/* --- kmalloc ----------------------------------------------------------------------------------- */
+
 /* Once, as malloc does it. *zeroed: reads as zero. */
 static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
 {
-	unsigned explicit;
+	bool is_final = false;
 	void *p = NULL;
 
 	*zeroed = false;
-	if (unlikely(gfp & EXPLICIT_GFP) && (explicit = explicit_flags_of(gfp)))
-		return explicit_alloc(size, explicit, is_content(gfp), zeroed);
-	if (unlikely(gfp & BSLAB_GFP_HUGE))
-		p = alloc_huge(size, zeroed);
-	p = p ? p : malloc_quick(size);
+	if (unlikely(gfp & SPECIAL_GFP)) {
+		p = alloc_special(size, gfp, zeroed, &is_final);
+		if (p || is_final)
+			return p;
+		*zeroed = false;
+	}
+	p = malloc_quick(size);
 	return p ? p : alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(),
 							  .no_retry = is_content(gfp),
 							  .pages_flags = pages_flags_of(gfp)}, zeroed);
@@ -325,7 +377,7 @@ void *bslab_kvmalloc(size_t size, unsigned gfp)
 	unsigned once = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
 	void *p;
 
-	if (!gfp_is_good(gfp) || gfp & (BSLAB_GFP_NOWAIT | BSLAB_GFP_DMA32) || explicit_flags_of(gfp))
+	if (!gfp_is_good(gfp) || gfp & (BSLAB_GFP_NOWAIT | STRICT_GFP) || explicit_flags_of(gfp))
 		return bslab_kmalloc(size, gfp);
 	if (!is_content(gfp))
 		reclaim_if_due();
@@ -380,7 +432,7 @@ void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 
 	if (!gfp_is_good(gfp) || !is_live(p, "bslab_mempool_alloc"))
 		return NULL;
-	if (gfp & BSLAB_GFP_DMA32) {
+	if (gfp & STRICT_GFP) {
 		errno = EINVAL;
 		return NULL;
 	}

@@ -24,11 +24,19 @@ static size_t nr_pages_of(size_t size)
 	return (size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
-#define ALL_FLAGS (BSLAB_PAGES_ZERO | BSLAB_PAGES_DMA32 | BSLAB_PAGES_THISNODE)
+#define ALL_FLAGS (BSLAB_PAGES_ZERO | BSLAB_PAGES_DMA32 | BSLAB_PAGES_THISNODE | BSLAB_PAGES_HUGETLB)
+/* No memory is both. */
+#define STRICT_FLAGS (BSLAB_PAGES_DMA32 | BSLAB_PAGES_HUGETLB)
+
+static bool flags_are_good(unsigned flags)
+{
+	return !(flags & ~(unsigned)ALL_FLAGS) && (flags & STRICT_FLAGS) != STRICT_FLAGS;
+}
 
 static unsigned pages_flags_of(unsigned flags)
 {
-	return (flags & BSLAB_PAGES_DMA32 ? PAGES_DMA32 : 0) | (flags & BSLAB_PAGES_THISNODE ? explicit_this_node() : 0);
+	return (flags & BSLAB_PAGES_DMA32 ? PAGES_DMA32 : 0) | (flags & BSLAB_PAGES_HUGETLB ? PAGES_HUGE : 0) |
+	       (flags & BSLAB_PAGES_THISNODE ? explicit_this_node() : 0);
 }
 
 static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
@@ -37,7 +45,7 @@ static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 	bool zeroed = false;
 	void *p;
 
-	if (!nr_pages || nr_pages > PAGEBLOCK_PAGES || flags & ~(unsigned)ALL_FLAGS) {
+	if (!nr_pages || nr_pages > PAGEBLOCK_PAGES || !flags_are_good(flags)) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -88,7 +96,7 @@ size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 	bool zero = flags & BSLAB_PAGES_ZERO;
 	size_t done;
 
-	if (flags & ~(unsigned)ALL_FLAGS) {
+	if (!flags_are_good(flags)) {
 		errno = EINVAL;
 		return 0;
 	}

@@ -160,14 +160,14 @@ void nodes_prefer(void *addr, size_t size, unsigned node)
 		os_prefer_node(addr, size, nodes.id[node]);
 }
 
-enum node_result nodes_hold(void *addr, size_t size, unsigned node)
+enum node_result nodes_hold(void *addr, size_t size, unsigned node, bool may_purge)
 {
 	if (nodes.is_fake || nodes_nr() == 1)
 		return NODE_HAS_IT;
 	os_populate(addr, size); /* where the kernel cannot, or will not, the preference has to do */
 	if (os_is_on_node(addr, size, nodes.id[node]))
 		return NODE_HAS_IT;
-	if (os_purge(addr, size) != 0)
+	if (!may_purge || os_purge(addr, size) != 0)
 		return NODE_IS_FULL;
 	os_populate(addr, size);
 	return os_is_on_node(addr, size, nodes.id[node]) ? NODE_HAS_IT_ZEROED : NODE_IS_FULL;

@@ -26,8 +26,10 @@ unsigned nodes_here(void);
 unsigned nodes_by_distance(unsigned from, unsigned i);
 /* Pages of a range that fault from now on are to come from the node. */
 void nodes_prefer(void *addr, size_t size, unsigned node);
-/* Makes a range resident on the node: false where it has no room. What is elsewhere is given back first, and is zero then. */
+/*
+ * Makes a range resident on the node. What is elsewhere is given back and made resident once more, if may_purge; it is zero then.
+ */
 enum node_result { NODE_HAS_IT, NODE_HAS_IT_ZEROED, NODE_IS_FULL };
-enum node_result nodes_hold(void *addr, size_t size, unsigned node);
+enum node_result nodes_hold(void *addr, size_t size, unsigned node, bool may_purge);
 
 #endif

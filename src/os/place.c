@@ -14,6 +14,10 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+
 #define SYS(nr, a, b, c, d, e, f)                                                                  \
 	arch_syscall6(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
@@ -92,4 +96,25 @@ bool os_is_on_node(void *addr, size_t size, unsigned node)
 				return false;
 	}
 	return true;
+}
+
+/* Without MAP_NORESERVE: the pool's pages are set aside for the mapping. */
+static long map_huge(void *addr, size_t size, size_t page_size, int flags)
+{
+	flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (int)(ilog2(page_size) << MAP_HUGE_SHIFT);
+	return SYS(SYS_mmap, addr, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+}
+
+int os_back_huge(void *addr, size_t size)
+{
+	long ret = map_huge(addr, size, PAGEBLOCK_SIZE, MAP_FIXED);
+
+	return is_error(ret) ? (int)ret : 0;
+}
+
+void *os_map_huge(size_t size, size_t page_size)
+{
+	long ret = map_huge(NULL, size, page_size, 0);
+
+	return is_error(ret) ? NULL : (void *)ret;
 }

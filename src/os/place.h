@@ -22,4 +22,16 @@ int os_prefer_node(void *addr, size_t size, unsigned node);
 /* Whether no resident page of the range is known to be of another node (move_pages, which moves none). */
 bool os_is_on_node(void *addr, size_t size, unsigned node);
 
+/* --- explicit huge pages (hugetlb): of the kernel's pool, which somebody has filled -------------------- */
+
+#define GIGANTIC_SIZE GIB
+
+/*
+ * Puts huge pages of 2 MiB, which read as zero, in the place of a part of a reservation. They are set aside for it at once:
+ * to touch them cannot fail. -ENOMEM where the pool has fewer: all is as it was. os_seal() gives them back.
+ */
+int os_back_huge(void *addr, size_t size);
+/* A mapping of its own, of pages of 2 MiB or GIGANTIC_SIZE; size is a multiple of it. NULL when refused. */
+void *os_map_huge(size_t size, size_t page_size);
+
 #endif

@@ -41,6 +41,7 @@
 
 #include "map/pageblock.h"
 #include "os/lock.h"
+#include "region/region.h"
 
 #define NR_FULLNESS 9 /* nr_free * 8 / 512: 0 has fewer than 64 free pages, 8 is wholly free */
 
@@ -112,10 +113,16 @@ enum pages_flags {
 	PAGES_HIGHATOMIC = 2, /* may use the reserve as a last resort */
 	PAGES_RECLAIMABLE = 4, /* of a run: it comes back soon, and stands among slabs of few objects */
 	PAGES_DMA32 = 8,       /* below 4 GiB */
+	PAGES_HUGE = 16,       /* of explicit huge pages */
 	PAGES_NODE_SHIFT = 8, /* in the bits from here on: of one node only, by its number + 1 */
 	PAGES_NODE_MASK = 0xff << PAGES_NODE_SHIFT,
-	PAGES_EXPLICIT = PAGES_DMA32 | PAGES_NODE_MASK, /* any of these: page/zonelist.h */
+	PAGES_EXPLICIT = PAGES_DMA32 | PAGES_HUGE | PAGES_NODE_MASK, /* any of these: page/zonelist.h */
 };
+
+static inline enum zone_type pages_zone_type(unsigned flags)
+{
+	return flags & PAGES_DMA32 ? ZONE_DMA32 : flags & PAGES_HUGE ? ZONE_HUGE : ZONE_NORMAL;
+}
 
 static inline unsigned pages_node(unsigned node)
 {

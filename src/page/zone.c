@@ -5,6 +5,7 @@
 #include "map/map.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/place.h"
 
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
 #define PURGE_BATCH 64
@@ -227,6 +228,35 @@ found:
 	return r;
 }
 
+/* --- explicit huge pages: one stands behind a free block exactly when it is dirty, and then all of it counts as such -------- */
+
+static bool is_huge(const struct region *r)
+{
+	return zone_type_of(r->zone) == ZONE_HUGE;
+}
+
+/* Behind blocks that were taken. Where some have a page and some not, all get a new one. */
+static bool back_blocks(struct region *r, unsigned index, unsigned n, size_t *nr_dirty)
+{
+	void *start = (void *)pageblock_address(region_block(r, index));
+	size_t size = (size_t)n << PAGEBLOCK_SHIFT;
+	unsigned i;
+
+	if (*nr_dirty == (size_t)n << PAGEBLOCK_ORDER)
+		return true;
+	if (os_back_huge(start, size) != 0) {
+		zone.count.nr_commit_failures++;
+		return false;
+	}
+	nodes_prefer(start, size, zone_node_of(r->zone));
+	for (i = index; i < index + n; i++) {
+		pageblock_set_dirty(region_block(r, i), 0, PAGEBLOCK_PAGES, false);
+		region_block(r, i)->is_huge = true;
+	}
+	*nr_dirty = 0;
+	return true;
+}
+
 /* Whether blocks come round shows when large ones are taken; buddies count the pages of runs. 0: nothing to learn. */
 static uint64_t learning_clock(enum pageblock_state state)
 {
@@ -254,6 +284,12 @@ struct pageblock *zone_alloc_in(unsigned zone_nr, unsigned nr_blocks, enum pageb
 	r = find_blocks(zone_nr, nr_blocks, &index);
 	if (r) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
+		if (is_huge(r) && !back_blocks(r, index, nr_blocks, nr_dirty)) {
+			give_blocks(r, index, nr_blocks);
+			r = NULL;
+		}
+	}
+	if (r) {
 		learn_blocks(nr_blocks, *nr_dirty, now);
 		b = region_block(r, index);
 		zone.count.nr_allocs++;
@@ -291,7 +327,10 @@ bool zone_has_dirty_in(unsigned zone_nr)
 void zone_free(struct pageblock *first, unsigned nr_blocks)
 {
 	struct region *r = first->region;
+	unsigned i;
 
+	for (i = 0; is_huge(r) && i < nr_blocks; i++)
+		pageblock_set_dirty(region_block(r, region_index(r, first) + i), 0, PAGEBLOCK_PAGES, true);
 	PROBE(zone_free, pageblock_address(first), nr_blocks);
 	lock_take(&zone.lock, RANK_ZONE);
 	give_blocks(r, region_index(r, first), nr_blocks);
@@ -331,7 +370,7 @@ static void note_refusal(bool refused)
 static bool purge_blocks(struct region *r, unsigned index, unsigned n)
 {
 	void *start = (void *)pageblock_address(region_block(r, index));
-	bool ok = os_purge(start, (size_t)n << PAGEBLOCK_SHIFT) == 0;
+	bool ok = (is_huge(r) ? os_seal : os_purge)(start, (size_t)n << PAGEBLOCK_SHIFT) == 0;
 	unsigned i;
 
 	PROBE(purge, start, (size_t)n << PAGEBLOCK_SHIFT, ok);

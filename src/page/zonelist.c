@@ -6,7 +6,7 @@
 /* By its own node's number alone, or by distance from here. */
 void zonelist_make(unsigned flags, struct zonelist *list)
 {
-	enum zone_type type = flags & PAGES_DMA32 ? ZONE_DMA32 : ZONE_NORMAL;
+	enum zone_type type = pages_zone_type(flags);
 	unsigned here = 0, i;
 
 	if (flags & PAGES_NODE_MASK) {
@@ -23,12 +23,12 @@ void zonelist_make(unsigned flags, struct zonelist *list)
 }
 
 /* Clean, where it was given back. */
-static bool hold(struct pageblock *first, unsigned nr_blocks, unsigned node, size_t *nr_dirty)
+static bool hold(struct pageblock *first, unsigned nr_blocks, unsigned zone_nr, size_t *nr_dirty)
 {
 	size_t size = (size_t)nr_blocks << PAGEBLOCK_SHIFT;
 	unsigned i;
 
-	switch (nodes_hold((void *)pageblock_address(first), size, node)) {
+	switch (nodes_hold((void *)pageblock_address(first), size, zone_node_of(zone_nr), zone_type_of(zone_nr) != ZONE_HUGE)) {
 	case NODE_HAS_IT:
 		return true;
 	case NODE_HAS_IT_ZEROED:
@@ -46,7 +46,7 @@ struct pageblock *zonelist_take(unsigned zone_nr, unsigned flags, unsigned nr_bl
 {
 	struct pageblock *b = zone_alloc_in(zone_nr, nr_blocks, state, nr_dirty);
 
-	if (!b || !(flags & PAGES_NODE_MASK) || hold(b, nr_blocks, zone_node_of(zone_nr), nr_dirty))
+	if (!b || !(flags & PAGES_NODE_MASK) || hold(b, nr_blocks, zone_nr, nr_dirty))
 		return b;
 	zone_free(b, nr_blocks);
 	return NULL;

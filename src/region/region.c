@@ -88,7 +88,9 @@ static void *region_reserve_low(size_t *size, size_t min)
 
 static const char *region_name(unsigned zone)
 {
-	return zone_type_of(zone) == ZONE_DMA32 ? "bslab:dma32" : "bslab:heap";
+	static const char names[NR_ZONE_TYPES][16] = {"bslab:heap", "bslab:dma32", "bslab:huge"};
+
+	return names[zone_type_of(zone)];
 }
 
 struct region *region_create(unsigned zone, unsigned nr_blocks)
@@ -122,10 +124,16 @@ struct region *region_create(unsigned zone, unsigned nr_blocks)
 	return r;
 }
 
+/* Of huge pages the zone sees to each block. */
+static bool is_lazy(const struct region *r)
+{
+	return zone_type_of(r->zone) == ZONE_HUGE;
+}
+
 static bool commit(struct region *r, unsigned nr_blocks)
 {
 	void *start = (void *)(r->base + ((uintptr_t)r->nr_committed << PAGEBLOCK_SHIFT));
-	bool ok = os_commit(start, (size_t)nr_blocks << PAGEBLOCK_SHIFT) == 0;
+	bool ok = is_lazy(r) || os_commit(start, (size_t)nr_blocks << PAGEBLOCK_SHIFT) == 0;
 
 	PROBE(commit, start, (size_t)nr_blocks << PAGEBLOCK_SHIFT, ok);
 	return ok;
@@ -138,7 +146,7 @@ unsigned region_commit(struct region *r, unsigned nr_blocks)
 	if (nr_blocks > room)
 		return 0;
 	step = step < MIN_COMMIT_BLOCKS ? MIN_COMMIT_BLOCKS : step > MAX_COMMIT_BLOCKS ? MAX_COMMIT_BLOCKS : step;
-	step = step < nr_blocks ? nr_blocks : step > room ? room : step;
+	step = step < nr_blocks || is_lazy(r) ? nr_blocks : step > room ? room : step;
 	if (!commit(r, step)) {
 		step = nr_blocks;
 		if (!commit(r, step))

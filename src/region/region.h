@@ -12,7 +12,8 @@
  * 3. Regions are never given back; their pages are.
  *
  * 4. A region is of one zone: memory of one kind, of one NUMA node (Linux: enum zone_type, pg_data_t). ZONE_DMA32 is
- *    wholly below 4 GiB.
+ *    wholly below 4 GiB. ZONE_HUGE has explicit huge pages: what is committed of it is addresses only, and the zone puts
+ *    a page behind a block when it is taken, and takes it away when it is purged.
  *
  * Invariant: free is a subset of the first nr_committed blocks; dirty a subset of free.
  */
@@ -27,6 +28,7 @@
 enum zone_type {
 	ZONE_NORMAL,
 	ZONE_DMA32,
+	ZONE_HUGE,
 	NR_ZONE_TYPES,
 };
 #define NR_ZONES (NR_ZONE_TYPES * MAX_NODES)
@@ -49,7 +51,7 @@ static inline unsigned zone_node_of(unsigned zone)
 
 static inline const char *zone_type_name(enum zone_type type)
 {
-	static const char names[NR_ZONE_TYPES][8] = {"Normal", "DMA32"};
+	static const char names[NR_ZONE_TYPES][8] = {"Normal", "DMA32", "Huge"};
 
 	return names[type];
 }

@@ -332,3 +332,38 @@ Test(zones, malloc_is_local)
 	bslab_free(p[0]);
 	bslab_free(p[1]);
 }
+
+/* --- explicit huge pages: life/hugetlb.py has a pool that is not empty ------------------------------- */
+
+Test(zones, huge_pages_where_there_may_be_none)
+{
+	static const size_t sizes[] = {1, 5000, 100000, 2 * MIB, 5 * MIB, (size_t)1 << 30};
+	static const unsigned flags[] = {BSLAB_GFP_HUGE, BSLAB_GFP_HUGE | BSLAB_GFP_DMA32, BSLAB_GFP_HUGE | BSLAB_GFP_THISNODE};
+
+	for (size_t f = 0; f < sizeof flags / sizeof *flags; f++)
+		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+			char *p = bslab_kmalloc(sizes[i], flags[f] | BSLAB_GFP_NORETRY);
+
+			if (sizes[i] >> 30)
+				continue;
+			cr_assert(p);
+			p[0] = p[sizes[i] - 1] = 1;
+			cr_assert(!(flags[f] & BSLAB_GFP_DMA32) || is_low(p, sizes[i]));
+			bslab_free(p);
+		}
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+		bslab_free(bslab_kmalloc(sizes[i], BSLAB_GFP_HUGETLB | BSLAB_GFP_NORETRY));
+}
+
+Test(zones, strict_flags_exclude_each_other)
+{
+	errno = 0;
+	cr_assert_null(bslab_kmalloc(1, BSLAB_GFP_HUGETLB | BSLAB_GFP_DMA32));
+	cr_assert_eq(errno, EINVAL);
+	errno = 0;
+	cr_assert_null(bslab_kmalloc(1, BSLAB_GFP_HUGETLB | BSLAB_GFP_NOWAIT));
+	cr_assert_eq(errno, EINVAL);
+	errno = 0;
+	cr_assert_null(bslab_pages_alloc(0, BSLAB_PAGES_HUGETLB | BSLAB_PAGES_DMA32));
+	cr_assert_eq(errno, EINVAL);
+}

@@ -22,7 +22,7 @@ Test(nodes, one_before_they_are_read_and_without_files)
 	cr_assert_eq(nodes_nr(), 1);
 	nodes_prefer((void *)4096, 4096, 0);
 	cr_assert_eq(fake.nr_prefers, 0);
-	cr_assert_eq(nodes_hold((void *)4096, 4096, 0), NODE_HAS_IT);
+	cr_assert_eq(nodes_hold((void *)4096, 4096, 0, true), NODE_HAS_IT);
 }
 
 Test(nodes, one)
@@ -85,7 +85,7 @@ Test(nodes, faked)
 	expect_row(2, 4, (const unsigned[]){2, 0, 1, 3});
 	nodes_prefer((void *)4096, 4096, 1);
 	cr_assert_eq(fake.nr_prefers, 0);
-	cr_assert_eq(nodes_hold((void *)4096, 4096, 1), NODE_HAS_IT);
+	cr_assert_eq(nodes_hold((void *)4096, 4096, 1, true), NODE_HAS_IT);
 }
 
 Test(nodes, off)

@@ -307,3 +307,96 @@ Test(zonelist, purged_as_others_are)
 	cr_assert(zeroed && low[0] == 0 && low[100] == 0);
 	cr_assert_not_null(held);
 }
+
+/* --- explicit huge pages ------------------------------------------------------------------------- */
+
+static size_t nr_backed(void)
+{
+	return fake.nr_calls[FAKE_BACK_HUGE];
+}
+
+Test(zonelist, a_huge_page_stands_behind_a_block_while_it_is_used)
+{
+	char *p = take(256, PAGES_HUGE), *q = take(256, PAGES_HUGE), *r;
+
+	cr_assert_eq(zone_at(p), ZONE_HUGE);
+	cr_assert(zeroed);
+	cr_assert_eq(nr_backed(), 1);
+	cr_assert_eq(map_pageblock((uintptr_t)q), map_pageblock((uintptr_t)p));
+	cr_assert_eq(fake_page(p), FAKE_COMMITTED);
+	cr_assert(map_pageblock((uintptr_t)p)->is_huge);
+	r = take(1, PAGES_HUGE);
+	cr_assert_eq(nr_backed(), 2);
+	cr_assert_eq(fake_page(r + PAGEBLOCK_SIZE), FAKE_RESERVED, "the next one has none yet");
+	memset(p, 1, 256 * BSLAB_PAGE_SIZE);
+	pages_free(p, 256);
+	pages_purge();
+	cr_assert_eq(p[0], 1, "a part of a huge page is not given back");
+	pages_free(q, 256);
+	cr_assert_eq(take(512, PAGES_HUGE), p, "warm");
+	cr_assert_not(zeroed);
+	cr_assert_eq(nr_backed(), 2);
+	pages_free(p, 512);
+	cr_assert_gt(zone_purge(0), 0);
+	cr_assert_eq(fake_page(p), FAKE_RESERVED, "the pool has it again");
+	cr_assert_eq(take(512, PAGES_HUGE), p);
+	cr_assert(zeroed);
+	cr_assert_eq(nr_backed(), 3);
+	cr_assert_eq(p[0], 0);
+}
+
+Test(zonelist, the_pool_is_empty)
+{
+	struct zone_info before, after;
+	size_t nr_dirty;
+	char *p;
+
+	fake_fail_at(1u << FAKE_BACK_HUGE, 1, true);
+	cr_assert_null(take(1, PAGES_HUGE));
+	zone_snapshot(&before);
+	cr_assert_null(take(1, PAGES_HUGE));
+	cr_assert_null(zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty));
+	zone_snapshot(&after);
+	cr_assert_eq(after.nr_used, before.nr_used);
+	cr_assert_eq(after.nr_dirty_pages, 0);
+	fake_fail_at(0, 0, false);
+	p = take(1, PAGES_HUGE);
+	cr_assert_not_null(p);
+	cr_assert_not_null(zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(nr_dirty, 0);
+}
+
+/* Contiguous blocks of which some have a page: all get a new one, or none. */
+Test(zonelist, huge_blocks_of_both_kinds)
+{
+	size_t nr_dirty;
+	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty);
+
+	memset((void *)pageblock_address(b), 1, 4 * PAGEBLOCK_SIZE);
+	zone_free(b + 1, 3);
+	zone_purge(0);
+	zone_free(b, 1);
+	fake_fail_at(1u << FAKE_BACK_HUGE, 1, false);
+	cr_assert_null(zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(*(char *)pageblock_address(b), 1);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty), b);
+	cr_assert_eq(nr_dirty, 0);
+	cr_assert_eq(*(char *)pageblock_address(b), 0);
+	zone_free(b, 4);
+	fake_fail_at(1u << FAKE_MAP, 1, false); /* os_seal() */
+	cr_assert_eq(zone_purge(0), 0);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty), b);
+	cr_assert_eq(nr_dirty, 4 * 512);
+}
+
+Test(nodes, huge_pages_of_a_node)
+{
+	char *p = take(1, PAGES_HUGE | pages_node(2));
+	size_t nr_prefers = fake.nr_prefers;
+
+	cr_assert_eq(zone_at(p), zone_number(ZONE_HUGE, 2));
+	fake.nr_elsewhere = 1;
+	cr_assert_null(take(512, PAGES_HUGE | pages_node(2)), "not given back to be asked for again: the pool might have none then");
+	cr_assert_gt(fake.nr_prefers, nr_prefers, "each new mapping is told");
+	cr_assert_not_null(take(512, PAGES_HUGE | pages_node(2)));
+}
