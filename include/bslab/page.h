@@ -82,11 +82,13 @@ enum bslab_page_type {
 	BSLAB_PAGE_FOLIO, /* of a run of these */
 	BSLAB_PAGE_HEAP,  /* of a library's heap; of its blocks of more than 2 MiB the first page */
 	BSLAB_PAGE_POOL,  /* of elements of a mempool or NOWAIT pool */
+	BSLAB_PAGE_MOVABLE, /* of a movable run (contig.h) */
+	BSLAB_PAGE_CONTIG, /* taken from the contiguous reserve */
 };
 
 struct bslab_page_info {
 	enum bslab_page_type type;
-	void *head;	    /* SLAB, RUN, LARGE, FOLIO: where it begins; NULL where the map does not say */
+	void *head;	    /* SLAB, RUN, LARGE, FOLIO, MOVABLE, CONTIG: where it begins; NULL where the map does not say */
 	size_t nr_pages;    /* the same: its pages, 0 where the map does not say */
 	size_t object_size; /* SLAB */
 	unsigned ref_count; /* FOLIO */

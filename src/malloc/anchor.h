@@ -68,7 +68,7 @@ struct anchor {
 	N(class, NR_CLASSES) N(cache, NR_CACHES) N(page, PAGE_SHIFT) N(pageblock, PAGEBLOCK_SHIFT)             \
 	N(section, SECTION_SHIFT)                                                                  \
 	N(addresses, ADDRESS_BITS) N(migratetypes, NR_MIGRATETYPES) N(slots, NR_CPU_SLOTS)         \
-	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_DEVICE) N(types, PAGE_POOL)         \
+	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_CONTIG) N(types, PAGE_CONTIG)         \
 	N(links, LINK_BITS) N(modes, INDEX_THREAD) N(slab_states, SLAB_PARTIAL)                    \
 	S(hot) M(hot, small_limit) M(hot, area) M(hot, root)                                       \
 	S(options) M(options, index) M(options, dirty_size) M(options, large_size)                 \

@@ -14,6 +14,7 @@
 #include "malloc/reports.h"
 #include "os/bug.h"
 #include "page/buddy.h"
+#include "page/contig.h"
 #include "page/folio.h"
 #include "slab/slab.h"
 
@@ -222,6 +223,12 @@ static void run_info(uintptr_t head, struct bslab_page_info *info)
 	} else if (desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_HOT) {
 		info->type = desc_type(d) == PAGE_RUN ? BSLAB_PAGE_RUN : BSLAB_PAGE_FREE;
 		info->nr_pages = (size_t)desc_number(d);
+	} else if (movable_of(d)) {
+		info->type = BSLAB_PAGE_MOVABLE;
+		info->nr_pages = movable_of(d)->nr_pages;
+	} else if (desc_type(d) == PAGE_CONTIG) {
+		info->type = BSLAB_PAGE_CONTIG;
+		info->nr_pages = (size_t)desc_number(d);
 	} else {
 		info->type = BSLAB_PAGE_RUN;
 	}
@@ -235,6 +242,7 @@ static enum bslab_page_type type_of_block(const struct pageblock *b)
 	case PAGEBLOCK_BUDDY:
 	case PAGEBLOCK_ISOLATE:
 	case PAGEBLOCK_DEVICE:
+	case PAGEBLOCK_CONTIG:
 		return BSLAB_PAGE_FREE;
 	case PAGEBLOCK_LARGE:
 		return BSLAB_PAGE_LARGE;

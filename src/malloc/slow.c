@@ -18,6 +18,7 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "page/contig.h"
 #include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
@@ -97,6 +98,7 @@ size_t reclaim(size_t nr_keep)
 		cache_shrink(c);
 	}
 	pages_purge();
+	contig_purge();
 	zone_purge(nr_keep);
 	nr_given = (size_t)(nr_given_back() - before);
 	PROBE(reclaim_end, nr_given);
@@ -424,6 +426,14 @@ void report_pointer(void *ptr, const char *what)
 	}
 	if (desc_type(d) == PAGE_FOLIO && !desc_class(d)) {
 		bug_caller("invalid %s of %p: in a run of pages at %p", what, ptr, (void *)page);
+		return;
+	}
+	if (movable_of(d)) {
+		bug_caller("invalid %s of %p: in a movable run at %p", what, ptr, (void *)page);
+		return;
+	}
+	if (desc_type(d) == PAGE_CONTIG && !desc_class(d)) {
+		bug_caller("invalid %s of %p: in a range of the contiguous reserve at %p", what, ptr, (void *)page);
 		return;
 	}
 	if (pool_of(d)) {
