@@ -76,8 +76,8 @@ struct anchor {
 	S(section) M(section, block)                                                               \
 	S(pageblock) M(pageblock, owner) M(pageblock, number) M(pageblock, state) M(pageblock, migratetype)    \
 	M(pageblock, nr_free) M(pageblock, nr_dirty_free) M(pageblock, users) M(pageblock, is_huge) M(pageblock, dirty)  \
-	S(region) M(region, next) M(region, base) M(region, nr_blocks) M(region, nr_committed)     \
-	S(zone) M(zone, regions) M(zone, nr_used) M(zone, nr_dirty_pages) M(zone, dirty_floor)     \
+	S(region) M(region, next) M(region, base) M(region, nr_blocks) M(region, nr_committed) M(region, zone)    \
+	S(zone) M(zone, regions) M(zone, nr_used) M(zone, nr_dirty_pages) M(zone, nr_dirty_in) M(zone, dirty_floor)     \
 	M(zone, nr_learned) M(zone, count) S(zone_info) M(zone_info, nr_purged_pages)              \
 	M(zone_info, nr_commit_blocks)                                                             \
 	S(buddies) M(buddies, all)                                                                 \

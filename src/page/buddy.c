@@ -693,8 +693,10 @@ static void snapshot_counters(struct buddy *b, struct pages_info *info)
 /* Under the owner's lock: at most a pageblock's free pieces are walked. */
 static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 {
+	struct zone_row *row = zone_row(&info->zones, blk->region->zone);
 	unsigned t = blk->migratetype, order, link;
 
+	row->nr_free += blk->nr_free;
 	info->nr_blocks++;
 	info->blocks[t]++;
 	info->nr_huge_blocks += blk->is_huge;
@@ -706,6 +708,7 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 	for (order = 0; order < NR_ORDERS; order++)
 		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link)) {
 			info->free_area[t][order]++;
+			row->free_area[order]++;
 			/* The reserve was made resident, and is clean until it is used. */
 			info->resident_area[t][order] +=
 			    t == MIGRATE_HIGHATOMIC ||
@@ -716,10 +719,7 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 /* Of a block that no buddy owns, which may become anything while we look. */
 static looks_at_others void snapshot_other(const struct pageblock *blk, struct pages_info *info)
 {
-	unsigned state = READ_ONCE(blk->state);
-
-	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
-	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
+	pages_info_add_other(info, READ_ONCE(blk->state), READ_ONCE(blk->nr_free), READ_ONCE(blk->nr_dirty_free));
 	info->nr_huge_blocks += READ_ONCE(blk->is_huge);
 }
 
@@ -730,6 +730,7 @@ void pages_snapshot(struct pages_info *info)
 	struct buddy *b;
 
 	*info = (struct pages_info){0};
+	zone_rows_take(&info->zones);
 	for_each_buddy(b) {
 		info->nr_buddies++;
 		snapshot_counters(b, info);

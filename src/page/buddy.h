@@ -41,7 +41,7 @@
 
 #include "map/pageblock.h"
 #include "os/lock.h"
-#include "region/region.h"
+#include "page/zone.h"
 
 #define NR_FULLNESS 9 /* nr_free * 8 / 512: 0 has fewer than 64 free pages, 8 is wholly free */
 
@@ -180,8 +180,23 @@ struct pages_info {
 	size_t free_pages[NR_MIGRATETYPES], dirty_pages[NR_MIGRATETYPES];
 	size_t blocks[NR_MIGRATETYPES];
 	size_t mixed[NR_MIGRATETYPES]; /* blocks that another type got pages of since they were last wholly free */
+	size_t nr_cma_blocks, nr_cma_free, nr_cma_dirty; /* the contiguous reserve: pageblocks, and their free pages */
+	struct zone_rows zones;
 	struct buddy_counters count;
 };
+
+/* Of a block that no buddy owns. */
+static inline void pages_info_add_other(struct pages_info *info, unsigned state, size_t nr_free, size_t nr_dirty_free)
+{
+	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
+	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
+	if (state != PAGEBLOCK_CONTIG)
+		return;
+	info->nr_cma_blocks++;
+	info->nr_cma_free += nr_free;
+	info->nr_cma_dirty += nr_dirty_free;
+}
+
 void pages_snapshot(struct pages_info *info);
 
 void pages_fork_prepare(void);

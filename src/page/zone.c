@@ -546,6 +546,17 @@ void zone_snapshot(struct zone_info *info)
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
+void zone_rows_take(struct zone_rows *rows)
+{
+	const struct region *r;
+
+	rows->nr = 0;
+	lock_take(&zone.lock, RANK_ZONE);
+	for (r = zone.regions; r; r = r->next)
+		zone_rows_add(rows, r, zone.nr_dirty_in);
+	lock_drop(&zone.lock, RANK_ZONE);
+}
+
 /* The next region with blocks behind those walked, which may be the same one, grown. */
 static void walk_on(struct zone_walk *w)
 {

@@ -106,6 +106,54 @@ struct zone_info {
 };
 void zone_snapshot(struct zone_info *info);
 
+/*
+ * One zone, for reports: spanned and committed pageblocks; the free ones; and of partly used ones the free pages, which the
+ * buddies count.
+ */
+struct zone_row {
+	uint32_t zone; /* its number */
+	size_t nr_reserved, nr_committed, nr_free_blocks; /* pageblocks */
+	size_t nr_dirty_pages; /* of the free ones */
+	size_t nr_free;	       /* pages of the others, in */
+	size_t free_area[NR_ORDERS];
+};
+#define MAX_ZONE_ROWS 16 /* beyond that the last one has what is left */
+struct zone_rows {
+	unsigned nr;
+	struct zone_row row[MAX_ZONE_ROWS]; /* by number, but for what the last has too much */
+};
+
+static inline struct zone_row *zone_row(struct zone_rows *rows, unsigned zone)
+{
+	unsigned i = 0, k;
+
+	while (i < rows->nr && rows->row[i].zone < zone)
+		i++;
+	if (i < rows->nr && rows->row[i].zone == zone)
+		return &rows->row[i];
+	if (rows->nr == MAX_ZONE_ROWS)
+		return &rows->row[MAX_ZONE_ROWS - 1];
+	for (k = rows->nr++; k > i; k--)
+		rows->row[k] = rows->row[k - 1];
+	rows->row[i] = (struct zone_row){.zone = zone};
+	return &rows->row[i];
+}
+
+/* The first region of a zone brings its dirty pages, too. */
+static inline void zone_rows_add(struct zone_rows *rows, const struct region *r, const size_t nr_dirty_in[NR_ZONES])
+{
+	unsigned before = rows->nr;
+	struct zone_row *row = zone_row(rows, r->zone);
+
+	row->nr_reserved += r->nr_blocks;
+	row->nr_committed += r->nr_committed;
+	row->nr_free_blocks += r->nr_free;
+	if (rows->nr != before)
+		row->nr_dirty_pages += nr_dirty_in[r->zone];
+}
+/* All regions of this process. */
+void zone_rows_take(struct zone_rows *rows);
+
 struct zone {
 	struct lock lock;
 	/* Under lock: */

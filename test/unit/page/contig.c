@@ -139,6 +139,28 @@ Test(contig, ranges_of_any_size)
 	cr_assert_eq(snapshot().nr_failures, 2);
 }
 
+Test(contig, in_reports)
+{
+	struct pages_info info;
+	char *p;
+
+	reserve(3);
+	p = contig_alloc(100, BSLAB_PAGE_SIZE, &zeroed);
+	contig_free((uintptr_t)p);
+	cr_assert_not_null(contig_alloc(10, BSLAB_PAGE_SIZE, &zeroed));
+	pages_snapshot(&info);
+	cr_assert_eq(info.nr_cma_blocks, 3);
+	cr_assert_eq(info.nr_cma_free, 3 * 512 - 10);
+	cr_assert_eq(info.nr_cma_dirty, 3 * 512 - 10, "the reserve was used as a whole before");
+	cr_assert_eq(info.zones.nr, 1);
+	cr_assert(contig_add(1, PAGES_DMA32));
+	pages_snapshot(&info);
+	cr_assert_eq(info.zones.nr, 2);
+	cr_assert_eq(info.zones.row[1].zone, ZONE_DMA32);
+	cr_assert_eq(info.zones.row[1].nr_committed, 2);
+	cr_assert_eq(info.zones.row[1].nr_free_blocks, 1);
+}
+
 Test(contig, zeros_are_known)
 {
 	char *p;
@@ -168,7 +190,7 @@ Test(contig, lends_and_gets_back)
 	char *p;
 
 	for (int i = 0; i < 40; i++) {
-		make(&t[i], (unsigned)i * 2 + 1, (char)i);
+		make(&t[i], (unsigned)i + 1, (char)i);
 		cr_assert(is_reserve(t[i].p));
 	}
 	nr_free(base, 4);

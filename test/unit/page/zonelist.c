@@ -97,6 +97,25 @@ Test(zonelist, a_buddy_that_cannot_be_made)
 	cr_assert_not_null(take(1, PAGES_DMA32));
 }
 
+Test(zonelist, each_zone_has_a_row)
+{
+	struct pages_info info;
+	char *low = take(3, PAGES_DMA32), *p = take(1, 0);
+
+	pages_snapshot(&info);
+	cr_assert_eq(info.zones.nr, 2);
+	cr_assert_eq(info.zones.row[0].nr_free, 511);
+	cr_assert_eq(info.zones.row[1].nr_free, 509);
+	cr_assert_eq(info.zones.row[1].free_area[8], 1);
+	cr_assert_eq(info.nr_free, 511 + 509);
+	memset(low, 1, 3 * BSLAB_PAGE_SIZE);
+	pages_free(low, 3);
+	pages_snapshot(&info);
+	cr_assert_eq(info.zones.row[1].nr_dirty_pages, 3);
+	cr_assert_eq(info.zones.row[1].nr_free_blocks, info.zones.row[1].nr_committed);
+	pages_free(p, 1);
+}
+
 /* Warm blocks that malloc cannot have do not lead it away from the pages that it has. */
 Test(zonelist, what_is_warm_elsewhere)
 {
