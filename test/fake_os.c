@@ -432,6 +432,31 @@ int os_seal(void *addr, size_t size)
 	return 0;
 }
 
+int os_map_file(void *addr, size_t size, int fd, uint64_t offset)
+{
+	WITH_TABLE;
+	expect("os_map_file", addr, size, is_mapped);
+	if (fails(FAKE_FILE))
+		return -ENOMEM;
+	if (mmap(addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) != addr)
+		return -errno;
+	set_range(addr, size, FAKE_COMMITTED);
+	return 0;
+}
+
+int os_file_reserve(int fd, uint64_t offset, uint64_t size)
+{
+	WITH_TABLE;
+	if (fails(FAKE_FILE))
+		return -ENOSPC;
+	return fallocate(fd, 0, (off_t)offset, (off_t)size) ? -errno : 0;
+}
+
+void os_file_punch(int fd, uint64_t offset, uint64_t size)
+{
+	fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+}
+
 bool os_populate_huge(void *addr, size_t size)
 {
 	WITH_TABLE;

@@ -30,6 +30,7 @@ enum fake_call {
 	FAKE_UNGUARD,
 	FAKE_BARRIER,
 	FAKE_LOCK,
+	FAKE_FILE, /* os_map_file(), os_file_reserve(); the file is a real one */
 	NR_FAKE_CALLS
 };
 #define FAKE_ALL ((1u << NR_FAKE_CALLS) - 1)

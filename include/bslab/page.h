@@ -79,6 +79,7 @@ enum bslab_page_type {
 	BSLAB_PAGE_FOLIO, /* of a run of these */
 	BSLAB_PAGE_HEAP,  /* of a library's heap; of its blocks of more than 2 MiB the first page */
 	BSLAB_PAGE_POOL,  /* of elements of a mempool or NOWAIT pool */
+	BSLAB_PAGE_HANDLE, /* of objects that have handles */
 };
 
 struct bslab_page_info {

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "boot/boot.h"
-#include "map/map.h"
 #include "os/bug.h"
 #include "page/buddy.h"
 #include "page/limit.h"
@@ -14,8 +13,6 @@ _Static_assert(HEAP_NAME_SIZE == CACHE_NAME_SIZE, "names are copied as those of 
 
 #define MAX_CHUNK_ORDER 6
 #define NR_WORDS(nr_objects) (((nr_objects) + 63u) / 64u)
-/* Offsets are below 2^18 and sizes at most 2^15: slab.c derives that this is enough. */
-#define RECIPROCAL_SHIFT 40
 
 static struct {
 	struct lock lock; /* RANK_HEAPS */
@@ -23,18 +20,6 @@ static struct {
 	unsigned nr; /* read without the lock */
 	struct boot_pool heaps, chunks[NR_WORDS(MAX_CHUNK_OBJECTS) + 1]; /* the latter by number of words */
 } heaps;
-
-static force_inline void heap_lock(struct bslab_heap *h)
-{
-	if (!h->is_unlocked)
-		lock_take(&h->lock, RANK_HEAP);
-}
-
-static force_inline void heap_unlock(struct bslab_heap *h)
-{
-	if (!h->is_unlocked)
-		lock_drop(&h->lock, RANK_HEAP);
-}
 
 /* --- chunks ---------------------------------------------------------------------- */
 
@@ -151,26 +136,13 @@ static out_of_line void chunk_destroy(struct bslab_heap *h, struct chunk *c)
 
 /* --- objects ------------------------------------------------------------------------ */
 
-static void *object_at(const struct chunk *c, unsigned index)
+out_of_line void chunk_taken(struct bslab_heap *h, struct chunk *c, bool was_empty)
 {
-	return (void *)(c->base + (uintptr_t)index * c->size);
-}
-
-static force_inline void *chunk_take(struct bslab_heap *h, struct chunk *c)
-{
-	unsigned w = 0, bit;
-
-	while (!c->free[w])
-		w++;
-	bit = (unsigned)__builtin_ctzll(c->free[w]);
-	c->free[w] &= c->free[w] - 1;
-	if (c->nr_free == c->nr_objects && c->class)
-		h->nr_empty--;
-	if (--c->nr_free == 0 && c->class)
+	if (!c->class)
+		return;
+	h->nr_empty -= was_empty;
+	if (!c->nr_free)
 		list_del(&h->class[c->class].partial, &c->node);
-	h->nr_blocks++;
-	h->block_bytes += c->size;
-	return object_at(c, w * 64 + bit);
 }
 
 static void slab_destroy(struct bslab_heap *h, struct chunk *c)
@@ -190,18 +162,15 @@ static void slab_settle(struct bslab_heap *h, struct chunk *c)
 		slab_destroy(h, c);
 }
 
-static force_inline void chunk_give(struct bslab_heap *h, struct chunk *c, unsigned index)
+out_of_line void chunk_given(struct bslab_heap *h, struct chunk *c)
 {
-	struct heap_class *k = &h->class[c->class];
-
-	c->free[index / 64] |= 1ull << (index % 64);
-	h->nr_blocks--;
-	h->block_bytes -= c->size;
-	if (c->nr_free++ == 0 && c->class)
-		list_add(&k->partial, &c->node);
-	if (!c->class)
+	if (!c->class) {
 		chunk_destroy(h, c);
-	else if (c->nr_free == c->nr_objects)
+		return;
+	}
+	if (c->nr_free == 1)
+		list_add(&h->class[c->class].partial, &c->node);
+	if (c->nr_free == c->nr_objects)
 		slab_settle(h, c);
 }
 
@@ -216,7 +185,7 @@ static struct chunk *slab_of_order(struct bslab_heap *h, unsigned class, unsigne
 	unsigned nr_objects = objects_in(size, order);
 	struct chunk like = {.size = size, .nr_pages = pages_for(nr_objects * size), .class = (uint16_t)class,
 			     .nr_objects = (uint16_t)nr_objects, .nr_free = (uint16_t)nr_objects,
-			     .reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size};
+			     .reciprocal = ((1ull << HEAP_RECIPROCAL_SHIFT) + size - 1) / size};
 	bool zeroed;
 
 	return chunk_create(h, &like, 1, &zeroed);
@@ -313,35 +282,6 @@ void *heap_alloc(struct bslab_heap *h, size_t size, size_t align, struct heap_re
 	return p;
 }
 
-/* The chunk and the index of a live block; under lock. */
-static force_inline enum heap_fault find(struct bslab_heap *h, void *ptr, struct chunk **chunk, unsigned *index)
-{
-	page_desc_t d = map_lookup((uintptr_t)ptr);
-	struct chunk *c = desc_pointer(d);
-
-	if (heap_of(d) != h)
-		return HEAP_FOREIGN;
-	*chunk = c;
-	*index = (unsigned)((((uintptr_t)ptr - c->base) * c->reciprocal) >> RECIPROCAL_SHIFT);
-	if (*index >= c->nr_objects || object_at(c, *index) != ptr)
-		return HEAP_INTERIOR;
-	return c->free[*index / 64] >> (*index % 64) & 1 ? HEAP_FREE : HEAP_GOOD;
-}
-
-enum heap_fault heap_free(struct bslab_heap *h, void *ptr)
-{
-	enum heap_fault fault;
-	struct chunk *c = NULL;
-	unsigned index = 0;
-
-	heap_lock(h);
-	fault = find(h, ptr, &c, &index);
-	if (likely(fault == HEAP_GOOD))
-		chunk_give(h, c, index);
-	heap_unlock(h);
-	return fault;
-}
-
 enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size)
 {
 	enum heap_fault fault;
@@ -349,7 +289,7 @@ enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size)
 	unsigned index = 0;
 
 	heap_lock(h);
-	fault = find(h, ptr, &c, &index);
+	fault = heap_find(h, ptr, &c, &index);
 	if (fault == HEAP_GOOD)
 		*size = c->size;
 	heap_unlock(h);
@@ -441,8 +381,17 @@ bool heap_destroy(struct bslab_heap *h)
 
 void heap_snapshot(struct bslab_heap *h, struct heap_info *info)
 {
+	struct list_node *n;
+
 	heap_lock(h);
-	*info = (struct heap_info){h->nr_blocks, h->block_bytes, h->size_bytes, h->peak_bytes, h->limit};
+	*info = (struct heap_info){0, 0, h->size_bytes, h->peak_bytes, h->limit};
+	for (n = h->chunks.first; n; n = n->next) {
+		const struct chunk *c = container_of(n, struct chunk, all);
+		size_t nr_blocks = (size_t)c->nr_objects - c->nr_free;
+
+		info->nr_blocks += nr_blocks;
+		info->block_bytes += nr_blocks * c->size;
+	}
 	heap_unlock(h);
 }
 

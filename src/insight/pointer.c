@@ -330,6 +330,69 @@ static void put_free(struct heap *h, uint64_t addr, FILE *out)
 	fprintf(out, "in nobody's hands: it is being taken or given back\n");
 }
 
+/* --- objects with handles ------------------------------------------------------------------------------------------- */
+
+static bool read_entry(struct heap *h, uint32_t index, struct handle_entry *e)
+{
+	struct handle_table table;
+	size_t i = (size_t)index + FIRST_ENTRIES;
+	uint64_t chunk;
+
+	if (!heap_read(h, h->root[ROOT_HANDLE_TABLE], &table, sizeof table))
+		return false;
+	chunk = table.chunk[ilog2(i) - ilog2(FIRST_ENTRIES)];
+	return chunk && heap_read(h, chunk + i * sizeof *e, e, sizeof *e);
+}
+
+static void put_handle(struct heap *h, uint32_t index, uint64_t base, FILE *out)
+{
+	struct handle_entry e;
+	uint64_t place;
+
+	line(out, "state");
+	if (!index || !read_entry(h, index, &e)) {
+		fprintf(out, index ? "in use\n" : "free in its slab\n");
+		return;
+	}
+	place = e.place;
+	if (!(place & ENTRY_LIVE) || place_address(place) != base) {
+		fprintf(out, "free, kept by a thread with its handle, or on its way\n");
+		return;
+	}
+	fprintf(out, "in use, %s%u times mapped\n", place_state(place) == ENTRY_MOVING ? "about to move, " : "", place_maps(place));
+	line(out, "handle");
+	fprintf(out, "0x%" PRIx64 "\n", handle_of(index, e.info));
+}
+
+static bool view_handle(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
+{
+	uint64_t header = (uintptr_t)desc_pointer(d), index = 0, base;
+	struct handle_slab s;
+	struct handle_cache c;
+	uint32_t owner[2] = {0}; /* heap_read() reads from multiples of 8 */
+	size_t size;
+
+	if (!heap_read(h, header, &s, sizeof s) || !heap_read(h, (uintptr_t)s.cache, &c, sizeof c) || addr < s.base)
+		return false;
+	size = c.size ? c.size : (size_t)s.nr_pages << PAGE_SHIFT;
+	if (c.size)
+		index = (addr - s.base) / c.size;
+	if (!size || (index < c.nr_objects &&
+		      !heap_read(h, header + offsetof(struct handle_slab, owner) + index / 2 * sizeof owner, owner, sizeof owner)))
+		return false;
+	base = s.base + index * size;
+	if (index < c.nr_objects) {
+		put_handle(h, owner[index % 2], base, out);
+		line(out, "object");
+		fprintf(out, "%u of %u that have handles, %zu bytes at 0x%" PRIx64 "\n", (unsigned)index, c.nr_objects, size, base);
+	} else {
+		line(out, "state");
+		fprintf(out, "behind the last object of its slab\n");
+	}
+	put_block(h, addr, out);
+	return true;
+}
+
 /* Pages of which no more is said than whose they are; NULL: any other. */
 static const char *kind_of(page_desc_t d)
 {
@@ -360,6 +423,8 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 	    (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED ||
 	     type == PAGE_FOLIO) &&
 	    view_run(h, addr, d, out))
+		return;
+	if (!desc_class(d) && type == PAGE_HANDLE && view_handle(h, addr, d, out))
 		return;
 	if (view_large(h, addr, out))
 		return;

@@ -37,6 +37,7 @@ struct vm_area {
 	unsigned nr_blocks;
 	uint64_t freed_at_ms; /* of a freed block that is kept */
 	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
+	bool has_handle; /* the owner's: none of malloc's, whatever address it has just now */
 	uintptr_t map_addr; /* the mapping, guards included */
 	size_t map_size;
 };

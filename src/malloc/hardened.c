@@ -404,7 +404,7 @@ static bool block_find(void *ptr, const char *what, struct block *b)
 		b->end = run_end(ptr, (unsigned)desc_number(d));
 		return block_is_whole(b, what);
 	}
-	if (a && a->addr == (uintptr_t)ptr) {
+	if (a && a->addr == (uintptr_t)ptr && !a->has_handle) {
 		b->area = a;
 		b->end = a->addr + a->size;
 		return block_is_whole(b, what);

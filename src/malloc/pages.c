@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "handle/objects.h"
 #include "heap/heap.h"
 #include "heap/pool.h"
 #include "large/large.h"
@@ -234,8 +235,10 @@ void bslab_page_info(struct bslab_page page, struct bslab_page_info *info)
 	*info = (struct bslab_page_info){0};
 	if (desc_cache(d) || desc_is_hardened(d)) {
 		slab_info(slab_of(d), info);
+	} else if (handle_slab_of(d)) {
+		info->type = BSLAB_PAGE_HANDLE;
 	} else if (a) {
-		info->type = BSLAB_PAGE_LARGE;
+		info->type = a->has_handle ? BSLAB_PAGE_HANDLE : BSLAB_PAGE_LARGE;
 		info->head = (void *)a->addr;
 		info->nr_pages = a->size >> PAGE_SHIFT;
 	} else if (desc_type(d) == PAGE_RUN_BODY) {

@@ -9,7 +9,10 @@
 #include "bslab/bslab.h"
 #include "guarded/count.h"
 #include "guarded/pool.h"
+#include "handle/compact.h"
+#include "handle/handle.h"
 #include "heap/heap.h"
+#include "heap/highmem.h"
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/hardened.h"
@@ -129,6 +132,7 @@ static void thread_exit(void *unused)
 	PROBE(thread_exit, thread_state.index, thread_state.buddy);
 	/* First: later destructors, and libc's own clean-up, allocate and free again. */
 	thread_state.exit_hooked = THREAD_ENDED;
+	handles_thread_exit();
 	percpu_thread_exit();
 	pages_thread_exit();
 	reports_poll();
@@ -136,7 +140,7 @@ static void thread_exit(void *unused)
 
 void process_hook_thread(void)
 {
-	if (likely(thread_state.exit_hooked != THREAD_UNKNOWN) || (!thread_state.buddy && !thread_state.index) ||
+	if (likely(thread_state.exit_hooked != THREAD_UNKNOWN) || (!thread_state.buddy && !thread_state.index && !thread_state.handles) ||
 	    !atomic_load_explicit(&thread_key_made, memory_order_acquire))
 		return;
 	thread_state.exit_hooked = THREAD_HOOKED; /* first: pthread_setspecific() may call calloc() */
@@ -156,9 +160,11 @@ static void locks_prepare(void)
 	lock_count_up();
 	heap_fork_prepare();
 	pool_fork_prepare();
+	highmem_fork_prepare();
 	shrinkers_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
+	handles_fork_prepare();
 	if (bslab_options.hardened)
 		hardened_fork_prepare();
 	large_fork_prepare();
@@ -185,11 +191,15 @@ static void fork_done(bool child)
 	large_fork_done(child);
 	if (bslab_options.hardened)
 		hardened_fork_done(child);
+	handles_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
 	shrinkers_fork_done(child);
+	highmem_fork_done(child);
 	pool_fork_done(child);
 	heap_fork_done(child);
+	if (child)
+		compact_fork_child();
 	lock_count_down();
 }
 

@@ -9,6 +9,7 @@
 #include "os/thread.h"
 #include "page/blocks.h"
 #include "page/huge.h"
+#include "page/movable.h"
 #include "page/purge.h"
 #include "page/zone.h"
 
@@ -168,17 +169,28 @@ static unsigned max_buddies(void)
 	return max;
 }
 
+static void buddy_add(struct buddy *b)
+{
+	b->purge_order = NR_ORDERS;
+	b->next = threads.all;
+	__atomic_store_n(&threads.all, b, __ATOMIC_RELEASE); /* read without the lock by reports and purges */
+}
+
 static struct buddy *buddy_create(void)
 {
 	struct buddy *b = boot_alloc(sizeof *b, 64);
 
 	if (b) {
-		b->purge_order = NR_ORDERS;
-		b->next = threads.all;
-		__atomic_store_n(&threads.all, b, __ATOMIC_RELEASE); /* read without the lock by reports and purges */
+		buddy_add(b);
 		threads.nr_buddies++;
 	}
 	return b;
+}
+
+/* No thread's own: not for threads that share. */
+static struct buddy *skip_movable(struct buddy *b)
+{
+	return b == &movable ? b->next : b;
 }
 
 static struct buddy *orphan_pop(void)
@@ -193,8 +205,10 @@ static struct buddy *orphan_pop(void)
 
 static struct buddy *buddy_share(void)
 {
-	struct buddy *b = threads.next_shared ? threads.next_shared : threads.all;
+	struct buddy *b = skip_movable(threads.next_shared);
 
+	if (!b)
+		b = skip_movable(threads.all);
 	if (b)
 		threads.next_shared = b->next;
 	return b;
@@ -213,7 +227,9 @@ static struct buddy *buddy_attach(void)
 	lock_take(&threads.lock, RANK_THREAD);
 	if (thread_state.exit_hooked == THREAD_ENDED) {
 		/* The last calls of a thread that nobody will tell us about again: a guest of any buddy. */
-		b = threads.all ? threads.all : buddy_create();
+		b = skip_movable(threads.all);
+		if (!b)
+			b = buddy_create();
 		lock_drop(&threads.lock, RANK_THREAD);
 		return b;
 	}
@@ -438,7 +454,7 @@ static void *alloc_from_anyone(const struct request *q)
 
 	lock_take(&threads.lock, RANK_THREAD);
 	for (b = threads.all; b && !p; b = b->next)
-		p = alloc_steal(b, q);
+		p = b == &movable ? NULL : alloc_steal(b, q);
 	lock_drop(&threads.lock, RANK_THREAD);
 	return p;
 }
@@ -485,6 +501,50 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 	return p;
 }
 
+/* --- pages that may be moved: movable.h ------------------------------------- */
+
+static _Atomic bool movable_is_listed; /* set under the thread lock */
+
+static void movable_attach(void)
+{
+	lock_take(&threads.lock, RANK_THREAD);
+	if (!movable_is_listed)
+		buddy_add(&movable);
+	movable_is_listed = true;
+	lock_drop(&threads.lock, RANK_THREAD);
+}
+
+static void *alloc_packed(const struct request *q)
+{
+	struct pageblock *blk;
+	void *p = NULL;
+
+	lock_take(&movable.lock, RANK_BUDDY);
+	blk = block_find(&movable, q->type, request_order(q));
+	if (blk)
+		p = block_take(&movable, blk, q);
+	lock_drop(&movable.lock, RANK_BUDDY);
+	return p;
+}
+
+void *pages_alloc_movable(unsigned nr_pages, bool may_grow)
+{
+	size_t nr_fresh = 0;
+	bool zeroed;
+	struct request q = {nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed, &nr_fresh};
+	void *p;
+
+	if (unlikely(!movable_is_listed))
+		movable_attach();
+	p = alloc_packed(&q);
+	if (!p && may_grow) {
+		pages_tick();
+		p = alloc_new_block(&movable, &q);
+	}
+	zone_note_fresh(nr_fresh);
+	return p;
+}
+
 /* --- free ------------------------------------------------------------------ */
 
 static unsigned page_index(const void *addr)
@@ -504,7 +564,7 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	over = !b->is_purging && b->nr_dirty_free > purge_high_pages(b) && b->nr_dirty_free >= b->retry_at;
 	b->count.nr_frees++;
 	b->count.nr_free_pages += nr_pages;
-	if (b != thread_state.buddy) {
+	if (b != thread_state.buddy && b != &movable) {
 		b->count.nr_remote_frees++;
 		PROBE(run_free_remote, addr, nr_pages, b);
 	}
@@ -607,7 +667,7 @@ static void snapshot_counters(struct buddy *b, struct pages_info *info)
 	lock_take(&b->lock, RANK_BUDDY);
 	info->nr_hot += READ_ONCE(b->hot.nr_pages);
 	for (i = 0; i < sizeof b->count / sizeof *from; i++)
-		to[i] += from[i];
+		to[i] += READ_ONCE(from[i]); /* one of them is counted without the lock */
 	lock_drop(&b->lock, RANK_BUDDY);
 }
 
@@ -694,7 +754,7 @@ void pages_fork_done(bool child)
 			lock_reset(&b->hot.lock);
 			b->is_purging = false;
 			b->nr_users = b == thread_state.buddy;
-			if (!b->nr_users) {
+			if (!b->nr_users && b != &movable) {
 				b->next_orphan = threads.orphans;
 				threads.orphans = b;
 			}

@@ -145,15 +145,15 @@ static size_t cache_value(const struct class_report *c, enum cache_value which)
 /* One value of each cache; state NULL: there is no such label. */
 static void each_cache(const struct heap_report *r, struct out *o, const char *state, enum cache_value which)
 {
-	unsigned class;
+	unsigned i;
 
-	for (class = 1; class < NR_CACHES; class++) {
-		const struct class_report *c = &r->class[class];
+	for (i = 1; i < NR_LISTED; i++) {
+		const struct class_report *c = listed_cache(r, i);
 		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
-		cache_name(name, &c->cache);
+		listed_name(name, r, i);
 		if (state)
 			value2(o, "cache", name, "state", state, cache_value(c, which));
 		else

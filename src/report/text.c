@@ -96,19 +96,19 @@ static void write_pagetypeinfo(const struct heap_report *r, report_put *put, voi
 
 static void write_slabinfo_lines(const struct heap_report *r, report_put *put, void *arg)
 {
-	unsigned class;
+	unsigned i;
 
 	put("slabinfo - version: 2.1", arg);
 	LINE("# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>%s%s",
 	     " : tunables <limit> <batchcount> <sharedfactor>",
 	     " : slabdata <active_slabs> <num_slabs> <sharedavail>");
-	for (class = 1; class < NR_CACHES; class++) {
-		const struct class_report *c = &r->class[class];
+	for (i = 1; i < NR_LISTED; i++) {
+		const struct class_report *c = listed_cache(r, i);
 		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
-		cache_name(name, &c->cache);
+		listed_name(name, r, i);
 		LINE("%-17s %6z %6z %6z %4z %4z : tunables %4z %4z %4z : slabdata %6z %6z %6z", name, c->nr_used,
 		     c->cache.nr_objects, c->cache.size, c->cache.objects_per_slab, c->cache.pages_per_slab,
 		     c->cache.sheaf_capacity, batch_of(c->cache.sheaf_capacity), (size_t)0, c->cache.nr_slabs,
@@ -143,25 +143,26 @@ static void write_cpu_fill(const struct heap_report *r, unsigned class, const ch
 
 static void write_sheaves(const struct heap_report *r, report_put *put, void *arg)
 {
-	unsigned class;
+	unsigned i;
 
 	put("#", arg);
 	put("# name            <cached_objs> <free_objs> <partial_slabs> <full_slabs> <pages> : barn <full> <empty> <objs>"
 	    " : sheaf <capacity> <cpu_objs>", arg);
 	put("# name            cpu <cpu>:<objs>/<capacity> ...", arg);
-	for (class = 1; class < NR_CACHES; class++) {
-		const struct class_report *c = &r->class[class];
+	for (i = 1; i < NR_LISTED; i++) {
+		const struct class_report *c = listed_cache(r, i);
 		size_t nr_full = c->cache.nr_slabs > c->cache.nr_partial ? c->cache.nr_slabs - c->cache.nr_partial : 0;
 		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
-		cache_name(name, &c->cache);
+		listed_name(name, r, i);
 		LINE("# %-17s %6z %6z %6z %6z %6z : barn %4z %4z %6z : sheaf %4z %6z", name, c->nr_cached,
 		     c->cache.nr_free, c->cache.nr_partial, nr_full, c->cache.nr_pages, c->cache.nr_full_sheaves,
 		     c->cache.nr_empty_sheaves, c->cache.nr_barn_objects, c->cache.sheaf_capacity,
-		     r->percpu.nr_cached[class]);
-		write_cpu_fill(r, class, name, put, arg);
+		     listed_cached(r, i));
+		if (i < NR_CACHES)
+			write_cpu_fill(r, i, name, put, arg);
 	}
 }
 
@@ -213,6 +214,7 @@ static void write_zoneinfo(const struct heap_report *r, report_put *put, void *a
 	LINE("      nr_free_pageblocks %z", r->zone.nr_free);
 	LINE("      nr_buddies   %z", r->pages.nr_buddies);
 	LINE("      nr_slab      %z", r->slab_pages);
+	LINE("      nr_handles   %z", r->handle_pages);
 	LINE("      nr_runs      %z", r->run_used >> PAGE_SHIFT);
 	LINE("      nr_large     %z", r->large.nr_blocks << PAGEBLOCK_ORDER);
 	write_pagesets(r, put, arg);

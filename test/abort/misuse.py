@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs `misuse CASE` for each misuse and compares what it says, exactly, and how it ends.
 
-usage: misuse.py PROGRAM [CASE ... | caches | heaps | pages | pools]
+usage: misuse.py PROGRAM [CASE ... | caches | heaps | highmem | pages | pools]
 
 Each case runs by default (must abort), with on_error=warn (must say the same and go on), and both again with
 check=yes. BSLAB_CONF from outside comes first, so that it can choose the index mode.
@@ -162,8 +162,23 @@ POOL_CASES = {
     "pool_shrinker_twice": ["bslab: bslab_shrinker_unregister: the shrinker 'a' was unregistered"],
     "pool_alloc_after_destroy": ["bslab: bslab_mempool_alloc: the mempool was destroyed"],
 }
-SETS = {"pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
-ALL_CASES = {**CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES}
+
+# Of highmem.c.
+HIGHMEM_FREED = "bslab: invalid {call} of {block}: freed before, or never allocated"
+HIGHMEM_CASES = {
+    "highmem_double_free": [line(HIGHMEM_FREED, call="bslab_highmem_free")],
+    "highmem_map_freed": [line(HIGHMEM_FREED, call="bslab_highmem_map")],
+    "highmem_map_of_other": ["bslab: invalid bslab_highmem_map of {block}: no handle of pool 'b'"],
+    "highmem_unmap_twice": ["bslab: invalid bslab_highmem_unmap of {block}: it is not mapped"],
+    "highmem_free_mapped": ["bslab: invalid bslab_highmem_free of {block}: it is mapped"],
+    "highmem_size_of_freed": [line(HIGHMEM_FREED, call="bslab_highmem_size")],
+    "highmem_free_of_address": [line(FOREIGN, call="free")],
+    "highmem_destroy_twice": ["bslab: bslab_highmem_destroy: the pool 'a' was destroyed"],
+    "highmem_alloc_after_destroy": ["bslab: bslab_highmem_alloc: the pool 'a' was destroyed"],
+}
+
+SETS = {"highmem": HIGHMEM_CASES, "pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
+ALL_CASES = {**CASES, **HIGHMEM_CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES}
 
 ERRNOS = """malloc NULL ENOMEM
 malloc NULL ENOMEM

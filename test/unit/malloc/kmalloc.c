@@ -16,6 +16,7 @@
 #include "bslab/kmalloc.h"
 #include "bslab/page.h"
 #include "bslab/insight.h"
+#include "has_shadow.h"
 #include "malloc/internal.h"
 #include "malloc/reports.h"
 #include "map/pageblock.h"
@@ -57,10 +58,7 @@ Test(kmalloc, flags)
 
 static uint64_t nr_reclaims(void)
 {
-	uint64_t reclaims, failures;
-
-	slow_path_counts(&reclaims, &failures);
-	return reclaims;
+	return counts.nr_reclaims;
 }
 
 Test(kmalloc, noretry_leaves_caches_alone)
@@ -262,14 +260,6 @@ static long nr_faults(void)
 	getrusage(RUSAGE_SELF, &usage);
 	return usage.ru_minflt;
 }
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAS_SHADOW true
-#elif defined(__clang__)
-#define HAS_SHADOW (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define HAS_SHADOW false
-#endif
 
 /* fork() write-protects the parent's pages; the pools are its own again when it returns. */
 Test(kmalloc, fork_leaves_the_parent_its_pools)

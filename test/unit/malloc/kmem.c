@@ -741,6 +741,35 @@ Test(kmem, fork_in_the_midst_of_a_grace_period)
 	pthread_join(thread, NULL);
 }
 
+/* Its destroyer, who had no user left to ask about, is not in the child: whoever looks there ends it. */
+Test(kmem, fork_in_the_midst_of_a_destroy)
+{
+	struct kmem_cache *c;
+	pthread_t thread;
+	bool is_full;
+	int status;
+	pid_t pid;
+
+	left_cache = bslab_cache_create("left", 56, 0, BSLAB_CACHE_NO_MERGE, NULL);
+	pthread_barrier_init(&left_barrier, NULL, 2);
+	pthread_create(&thread, NULL, leave_cached, NULL);
+	pthread_barrier_wait(&left_barrier);
+	c = typed_create(&(struct typed_args){"half", 200, 200, TYPED_NO_MERGE, NULL}, &is_full);
+	c->typed->nr_users = 0;
+	c->typed->is_dying = true;
+	pid = fork();
+	if (!pid) {
+		typed_bury();
+		_exit(!is_gone("half"));
+	}
+	waitpid(pid, &status, 0);
+	cr_assert_eq(status, 0);
+	pthread_barrier_wait(&left_barrier);
+	pthread_join(thread, NULL);
+	typed_bury();
+	cr_assert(!is_gone("half"));
+}
+
 Test(kmem, fork_keeps_caches)
 {
 	struct bslab_cache *c = bslab_cache_create("fork", 56, 0, BSLAB_CACHE_NO_MERGE, NULL);

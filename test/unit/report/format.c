@@ -170,6 +170,7 @@ Test(format, zoneinfo)
 	       "      nr_free_pageblocks 2\n"
 	       "      nr_buddies   1\n"
 	       "      nr_slab      3\n"
+	       "      nr_handles   0\n"
 	       "      nr_runs      748\n"
 	       "      nr_large     1536\n"
 	       "  pagesets\n"
@@ -200,6 +201,7 @@ Test(format, meminfo)
 	       "MemFree:            8264 kB\n"
 	       "Live:             315319 kB\n"
 	       "Small:                 7 kB\n"
+	       "Handles:               0 kB\n"
 	       "PageRuns:           2992 kB\n"
 	       "Large:            312320 kB\n"
 	       "LargeMapped:      307200 kB\n"
@@ -301,6 +303,8 @@ Test(format, all_lines_fit_whatever_the_numbers)
 	r.large_list.nr_listed = 3;
 	for (unsigned class = 1; class < NR_CACHES; class++)
 		r.class[class].cache.migratetype = class % 2;
+	for (unsigned class = 0; class < NR_CLASSES; class++)
+		r.handle[class].cache.migratetype = class % 2;
 	for (size_t i = 0; i < 3; i++) {
 		len = 0;
 		for (unsigned what = 1; what < REPORT_ALL; what *= 2) {
