@@ -13,7 +13,9 @@
  * And the library's handlers of exit run after its destructors, of which gcc's own writing is one: that is left out
  * (--wrap=__gcov_exit), for a handler that runs behind all others.
  */
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,12 +32,16 @@ int __wrap_raise(int signal) __attribute__((visibility("hidden")));
 int __real_sigaction(int signal, const struct sigaction *new, struct sigaction *old);
 int __wrap_sigaction(int signal, const struct sigaction *new, struct sigaction *old) __attribute__((visibility("hidden")));
 
+/* What it comes upon, on its part, is not said, and ends it. */
 static void dump_in_child(void)
 {
+	static bool is_child;
 	sigset_t alarm_only;
-	pid_t pid = _Fork();
+	pid_t pid = is_child ? -1 : _Fork();
 
 	if (pid == 0) {
+		is_child = true;
+		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2);
 		signal(SIGALRM, SIG_DFL);
 		sigemptyset(&alarm_only);
 		sigaddset(&alarm_only, SIGALRM);
