@@ -18,8 +18,9 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "os/place.h"
 
-struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX};
+struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX, .low_size = 4 * GIB, .huge_size = 2 * MIB};
 
 /* Held by each call that looks at the page table: floors above hold different locks when they come here. */
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -243,6 +244,44 @@ void *os_reserve(size_t size, size_t align, uintptr_t hint)
 	p = find_range(size, align, hint);
 	if (p)
 		set_range(p, size, FAKE_RESERVED);
+	return p;
+}
+
+/* The window stands where it stands: what is low is counted only. */
+void *os_reserve_low(size_t size, size_t align)
+{
+	void *p;
+
+	fake.nr_low_tries++;
+	if (size > fake.low_size)
+		return NULL;
+	p = os_reserve(size, align, 0);
+	if (p)
+		fake.low_size -= size;
+	return p;
+}
+
+int os_back_huge(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_back_huge", addr, size, is_mapped);
+	if (fails(FAKE_BACK_HUGE))
+		return -ENOMEM;
+	drop_range(addr, size);
+	set_range(addr, size, FAKE_COMMITTED);
+	return 0;
+}
+
+void *os_map_huge(size_t size, size_t page_size)
+{
+	WITH_TABLE;
+	void *p;
+
+	if (fails(FAKE_BACK_HUGE) || page_size > fake.huge_size)
+		return NULL;
+	p = find_range(size, page_size, 0);
+	if (p)
+		set_range(p, size, FAKE_COMMITTED);
 	return p;
 }
 
@@ -526,7 +565,34 @@ int os_barrier_rseq(void)
 
 int os_cpu(void)
 {
+	if (fake.cpu)
+		return fake.cpu - 1;
 	return sched_getcpu();
+}
+
+unsigned os_node(void)
+{
+	return fake.node;
+}
+
+int os_prefer_node(void *addr, size_t size, unsigned node)
+{
+	WITH_TABLE;
+	(void)node;
+	expect("os_prefer_node", addr, size, is_mapped);
+	fake.nr_prefers++;
+	return -ENOSYS;
+}
+
+bool os_is_on_node(void *addr, size_t size, unsigned node)
+{
+	WITH_TABLE;
+	(void)node;
+	expect("os_is_on_node", addr, size, is_committed);
+	if (!fake.nr_elsewhere)
+		return true;
+	fake.nr_elsewhere--;
+	return false;
 }
 
 size_t os_rseq_feature_size(void)

@@ -20,6 +20,7 @@ enum fake_call {
 	FAKE_RESERVE,
 	FAKE_COMMIT,
 	FAKE_MAP,
+	FAKE_BACK_HUGE,
 	FAKE_UNMAP,
 	FAKE_REMAP,
 	FAKE_MOVE,
@@ -46,6 +47,13 @@ struct fake_os {
 	size_t page_size;
 	unsigned nr_cpus;
 	size_t address_space_limit;
+	unsigned node;		/* of the CPU that calls */
+	size_t nr_prefers;	/* calls of os_prefer_node() */
+	size_t nr_elsewhere;	/* so many times os_is_on_node() says no */
+	int cpu;		/* 0: that of the machine; else 1 more than os_cpu() says */
+	size_t huge_size;	/* of the largest pages that os_map_huge() has */
+	size_t nr_low_tries;	/* calls of os_reserve_low() */
+	size_t low_size;	/* what os_reserve_low() has left */
 	const char *env;	/* value of BSLAB_CONF */
 	uint64_t clock_ms;	/* 0: that of the machine */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */

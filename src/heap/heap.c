@@ -62,7 +62,7 @@ static void *pages_of_heap(struct bslab_heap *h, size_t nr_pages, unsigned align
 
 	if (h->is_device)
 		return device_alloc(&h->device, nr_pages, align_order);
-	return limit_allows(n) ? pages_alloc(n, align_order, MIGRATE_RECLAIMABLE, 0, zeroed) : NULL;
+	return limit_allows(n) ? pages_alloc(n, align_order, MIGRATE_RECLAIMABLE, h->pages_flags, zeroed) : NULL;
 }
 
 static bool chunk_pages(struct bslab_heap *h, struct chunk *c, unsigned align_order, bool *zeroed)
@@ -76,9 +76,9 @@ static bool chunk_pages(struct bslab_heap *h, struct chunk *c, unsigned align_or
 	return true;
 }
 
-static bool chunk_large(struct chunk *c, size_t align, bool *zeroed)
+static bool chunk_large(const struct bslab_heap *h, struct chunk *c, size_t align, bool *zeroed)
 {
-	void *p = large_alloc(c->size, align, zeroed);
+	void *p = h->pages_flags ? large_alloc_explicit(c->size, align, h->pages_flags, zeroed) : large_alloc(c->size, align, zeroed);
 
 	if (!p)
 		return false;
@@ -104,7 +104,7 @@ static struct chunk *chunk_create(struct bslab_heap *h, const struct chunk *like
 		c->free[w] = rest >= 64 ? ~0ull : (1ull << rest) - 1;
 	}
 	if (!(!h->is_device && (c->nr_pages > PAGEBLOCK_PAGES || align > PAGEBLOCK_SIZE)
-		      ? chunk_large(c, align, zeroed)
+		      ? chunk_large(h, c, align, zeroed)
 		      : chunk_pages(h, c, align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0, zeroed))) {
 		chunk_put(c);
 		return NULL;
@@ -326,6 +326,17 @@ struct bslab_heap *heap_create(const char *name, size_t limit, bool is_unlocked)
 	struct bslab_heap *h = heap_get(name, limit, is_unlocked);
 
 	return h ? publish(h) : NULL;
+}
+
+struct bslab_heap *heap_create_explicit(const char *name, unsigned pages_flags)
+{
+	struct bslab_heap *h = heap_get(name, 0, false);
+
+	if (!h)
+		return NULL;
+	h->pages_flags = pages_flags;
+	h->is_mallocs = true;
+	return publish(h);
 }
 
 struct bslab_heap *heap_create_in(const char *name, uintptr_t addr, size_t size, bool is_unlocked, enum device_fault *fault)

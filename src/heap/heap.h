@@ -27,6 +27,9 @@
  *    object in the class's first slab, or returns one to a slab that is neither
  *    full nor about to be empty. All else is out of line. What is live is not counted there: chunks are added up when it is asked.
  *
+ * 7. A zone that malloc does not take from has a heap for what kmalloc wants of it: is_mallocs. bslab_free() frees its
+ *    blocks, and its slabs, pages and large blocks are taken by pages_flags.
+ *
  * Invariants: nr_free = number of bits set, none in a word before first_word; a slab is
  * on its class's partial list exactly when nr_free > 0; size_bytes = sum over chunks of
  * nr_pages * 4096; nr_empty = number of slabs with nr_free = nr_objects.
@@ -75,6 +78,8 @@ struct bslab_heap {
 	char name[HEAP_NAME_SIZE];
 	size_t limit; /* bytes; 0: none */
 	bool is_device;
+	bool is_mallocs;
+	unsigned pages_flags; /* enum pages_flags */
 	/* Under lock: */
 	struct list chunks;
 	size_t size_bytes, peak_bytes; /* of the chunks */
@@ -87,6 +92,8 @@ struct bslab_heap {
 struct bslab_heap *heap_create(const char *name, size_t limit, bool is_unlocked);
 /* In memory that the caller brings. NULL, and *fault says why. */
 struct bslab_heap *heap_create_in(const char *name, uintptr_t addr, size_t size, bool is_unlocked, enum device_fault *fault);
+/* Of an explicit zone. */
+struct bslab_heap *heap_create_explicit(const char *name, unsigned pages_flags);
 /* With all its blocks. False for one that was destroyed before. */
 bool heap_destroy(struct bslab_heap *h);
 
@@ -111,6 +118,14 @@ enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size);
 static inline struct bslab_heap *heap_of(page_desc_t d)
 {
 	return desc_type(d) == PAGE_HEAP && !desc_class(d) ? ((struct chunk *)desc_pointer(d))->heap : NULL;
+}
+
+/* Of one that is malloc's, whatever the address in it; else NULL. */
+static inline struct bslab_heap *heap_of_malloc(page_desc_t d)
+{
+	struct bslab_heap *h = heap_of(d);
+
+	return h && h->is_mallocs ? h : NULL;
 }
 
 struct heap_info {

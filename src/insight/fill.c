@@ -139,21 +139,23 @@ static bool count_buddy_block(const struct pageblock *b, struct pages_info *info
 
 bool report_count_block(const struct pageblock *b, struct pages_info *info)
 {
-	info->nr_large_blocks += b->state == PAGEBLOCK_LARGE;
-	info->nr_isolated_blocks += b->state == PAGEBLOCK_ISOLATE;
+	pages_info_add_other(info, b->state, min_size(b->nr_free, PAGEBLOCK_PAGES), min_size(b->nr_dirty_free, PAGEBLOCK_PAGES));
 	info->nr_huge_blocks += b->is_huge != 0;
 	return b->state != PAGEBLOCK_BUDDY || count_buddy_block(b, info);
 }
 
-static void fill_free_area(const struct block_copy *copy, struct pages_info *info)
+static void fill_free_area(const struct block_copy *copy, unsigned zone, struct pages_info *info)
 {
+	struct zone_row *row = zone_row(&info->zones, zone);
 	const struct pageblock *b = &copy->b;
 	unsigned t = b->migratetype, i;
 	struct free_links links;
 
+	row->nr_free += b->nr_free;
 	for (i = 0; b->nr_free && i < PAGEBLOCK_PAGES; i++)
 		if (desc_links(copy->desc[i], &links) && links.order < NR_ORDERS && i % (1u << links.order) == 0) {
 			info->free_area[t][links.order]++;
+			row->free_area[links.order]++;
 			info->resident_area[t][links.order] +=
 			    t == MIGRATE_HIGHATOMIC || any_is_dirty(b, i, links.order);
 		}
@@ -175,7 +177,7 @@ static void fill_blocks(struct heap *h, struct pages_info *info, void *unused)
 			if (!report_count_block(&copy.b, info))
 				h->nr_doubts++;
 			else if (copy.b.state == PAGEBLOCK_BUDDY)
-				fill_free_area(&copy, info);
+				fill_free_area(&copy, h->regions[i].zone, info);
 		}
 }
 
@@ -212,6 +214,8 @@ static void fill_pages(struct heap *h, struct pages_info *info, report_blocks *b
 	}
 	add_counters(h, h->root[ROOT_HIGHATOMIC], info);
 	info->nr_buddies = h->nr_buddies;
+	for (i = 0; i < h->nr_regions; i++)
+		zone_rows_add(&info->zones, &h->regions[i], h->zone.nr_dirty_in);
 	blocks(h, info, arg);
 	info->nr_reserve_free = info->free_pages[MIGRATE_HIGHATOMIC];
 }

@@ -177,7 +177,7 @@ static bool push(void **array, size_t *nr, size_t size, const void *value)
 static bool region_is_good(const struct region *r)
 {
 	return r->base && r->base % PAGEBLOCK_SIZE == 0 && r->base >> ADDRESS_BITS == 0 && r->nr_blocks <= REGION_MAX_BLOCKS &&
-	       r->nr_committed <= r->nr_blocks;
+	       r->nr_committed <= r->nr_blocks && r->zone < NR_ZONES;
 }
 
 static int compare_base(const void *a, const void *b)

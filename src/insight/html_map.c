@@ -42,6 +42,7 @@ static enum page_kind kind_of_desc(page_desc_t d)
 	case PAGE_SAMPLED:
 	case PAGE_FOLIO:
 	case PAGE_HEAP:
+	case PAGE_MOVABLE:
 		return KIND_RUN;
 	default:
 		return KIND_OTHER;

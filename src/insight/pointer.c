@@ -123,9 +123,13 @@ static void put_block(struct heap *h, uint64_t addr, FILE *out)
 		fprintf(out, "%s\n",
 			copy.b.state == PAGEBLOCK_LARGE	    ? "of a large block"
 			: copy.b.state == PAGEBLOCK_ISOLATE ? "being given back"
+			: copy.b.state == PAGEBLOCK_CONTIG  ? "of the contiguous reserve"
 							    : "free");
 	line(out, "region");
-	fprintf(out, "0x%" PRIx64 ", %u of %u pageblocks committed\n", (uint64_t)r->base, r->nr_committed, r->nr_blocks);
+	fprintf(out, "0x%" PRIx64 ", %u of %u pageblocks committed", (uint64_t)r->base, r->nr_committed, r->nr_blocks);
+	if (r->zone)
+		fprintf(out, ", node %u, zone %s", zone_node_of(r->zone), zone_type_name(zone_type_of(r->zone)));
+	fprintf(out, "\n");
 }
 
 /* --- what it can be ---------------------------------------------------------------------------- */
@@ -393,6 +397,20 @@ static bool view_handle(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 	return true;
 }
 
+/* What bslab/contig.h hands out. */
+static bool view_movable(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
+{
+	if (desc_class(d))
+		return false;
+	if (desc_type(d) == PAGE_RUN_BODY)
+		d = heap_desc(h, addr - (desc_number(d) << PAGE_SHIFT));
+	if (desc_class(d) || (desc_type(d) != PAGE_MOVABLE && desc_type(d) != PAGE_CONTIG))
+		return false;
+	line(out, "state");
+	fprintf(out, "in a %s\n", desc_type(d) == PAGE_MOVABLE ? "movable run" : "range of the contiguous reserve");
+	return true;
+}
+
 /* Pages of which no more is said than whose they are; NULL: any other. */
 static const char *kind_of(page_desc_t d)
 {
@@ -426,6 +444,10 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 		return;
 	if (!desc_class(d) && type == PAGE_HANDLE && view_handle(h, addr, d, out))
 		return;
+	if (view_movable(h, addr, d, out)) {
+		put_block(h, addr, out);
+		return;
+	}
 	if (view_large(h, addr, out))
 		return;
 	if (kind_of(d)) {

@@ -74,7 +74,7 @@ struct anchor {
 	N(class, NR_CLASSES) N(cache, NR_CACHES) N(page, PAGE_SHIFT) N(pageblock, PAGEBLOCK_SHIFT)             \
 	N(section, SECTION_SHIFT)                                                                  \
 	N(addresses, ADDRESS_BITS) N(migratetypes, NR_MIGRATETYPES) N(slots, NR_CPU_SLOTS)         \
-	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_DEVICE) N(types, PAGE_HANDLE)        \
+	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_CONTIG) N(types, PAGE_CONTIG)         \
 	N(links, LINK_BITS) N(modes, INDEX_THREAD) N(slab_states, SLAB_PARTIAL)                    \
 	S(hot) M(hot, small_limit) M(hot, area) M(hot, root)                                       \
 	S(options) M(options, index) M(options, dirty_size) M(options, large_size)                 \
@@ -82,8 +82,8 @@ struct anchor {
 	S(section) M(section, block)                                                               \
 	S(pageblock) M(pageblock, owner) M(pageblock, number) M(pageblock, state) M(pageblock, migratetype)    \
 	M(pageblock, nr_free) M(pageblock, nr_dirty_free) M(pageblock, users) M(pageblock, is_huge) M(pageblock, dirty)  \
-	S(region) M(region, next) M(region, base) M(region, nr_blocks) M(region, nr_committed)     \
-	S(zone) M(zone, regions) M(zone, nr_used) M(zone, nr_dirty_pages) M(zone, dirty_floor)     \
+	S(region) M(region, next) M(region, base) M(region, nr_blocks) M(region, nr_committed) M(region, zone)    \
+	S(zone) M(zone, regions) M(zone, nr_used) M(zone, nr_dirty_pages) M(zone, nr_dirty_in) M(zone, dirty_floor)     \
 	M(zone, nr_learned) M(zone, count) S(zone_info) M(zone_info, nr_purged_pages)              \
 	M(zone_info, nr_commit_blocks)                                                             \
 	S(buddies) M(buddies, all)                                                                 \

@@ -26,6 +26,7 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "page/buddy.h"
+#include "page/contig.h"
 #include "page/limit.h"
 #include "page/zone.h"
 #include "profile/sampler.h"
@@ -157,6 +158,7 @@ void process_hook_thread(void)
  */
 static void locks_prepare(void)
 {
+	contig_fork_wait();
 	lock_count_up();
 	heap_fork_prepare();
 	pool_fork_prepare();
@@ -169,6 +171,7 @@ static void locks_prepare(void)
 		hardened_fork_prepare();
 	large_fork_prepare();
 	pages_fork_prepare();
+	contig_fork_prepare();
 	zone_fork_prepare();
 	map_fork_prepare();
 	profile_fork_prepare();
@@ -187,6 +190,7 @@ static void fork_done(bool child)
 	profile_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);
+	contig_fork_done(child);
 	pages_fork_done(child);
 	large_fork_done(child);
 	if (bslab_options.hardened)
@@ -201,6 +205,7 @@ static void fork_done(bool child)
 	if (child)
 		compact_fork_child();
 	lock_count_down();
+	contig_fork_end();
 }
 
 /*

@@ -9,6 +9,7 @@
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/clear.h"
+#include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
 #include "malloc/hardened.h"
@@ -19,6 +20,7 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "page/contig.h"
 #include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
@@ -94,6 +96,7 @@ size_t reclaim(size_t nr_keep)
 		cache_shrink(c);
 	}
 	pages_purge();
+	contig_purge();
 	zone_purge(nr_keep);
 	nr_given = (size_t)(nr_given_back() - before);
 	PROBE(reclaim_end, nr_given);
@@ -384,6 +387,8 @@ void free_slow(void *ptr)
 	} else if (pool_of(d)) {
 		free_reserved(d, ptr);
 		return;
+	} else if (heap_of_malloc(d)) {
+		explicit_free(heap_of_malloc(d), ptr);
 	} else if (!free_run(d, ptr) && !free_large(d, ptr) && !sampled_free(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
@@ -427,6 +432,14 @@ void report_pointer(void *ptr, const char *what)
 	}
 	if (desc_type(d) == PAGE_FOLIO && !desc_class(d)) {
 		bug_caller("invalid %s of %p: in a run of pages at %p", what, ptr, (void *)page);
+		return;
+	}
+	if (movable_of(d)) {
+		bug_caller("invalid %s of %p: in a movable run at %p", what, ptr, (void *)page);
+		return;
+	}
+	if (desc_type(d) == PAGE_CONTIG && !desc_class(d)) {
+		bug_caller("invalid %s of %p: in a range of the contiguous reserve at %p", what, ptr, (void *)page);
 		return;
 	}
 	if (pool_of(d)) {
@@ -483,6 +496,8 @@ size_t block_size(void *ptr, const char *what)
 	}
 	if (is_reserved(d, ptr))
 		return pool_of(d)->size;
+	if (heap_of_malloc(d))
+		return explicit_size(heap_of_malloc(d), ptr, what);
 	if (guarded_of(d))
 		return guarded_size(d, ptr, what, &size) ? size : 0;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)

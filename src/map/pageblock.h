@@ -10,6 +10,7 @@
  *   BUDDY      buddy   the owner's lock                  nr_free, in lists by order
  *   LARGE      NULL    the large block's owner           none
  *   ISOLATE    NULL    whoever isolated it               none: being given back to the OS
+ *   CONTIG     NULL    the reserve's lock                nr_free, in its own lists alone
  *
  * Invariants: nr_free = sum over orders of 2^order * length of that list;
  * nr_dirty_free = number of free pages whose dirty bit is set; bit o of orders is set exactly when head[o] is not 0; a page whose dirty bit
@@ -30,6 +31,7 @@ enum pageblock_state {
 	PAGEBLOCK_LARGE,
 	PAGEBLOCK_ISOLATE,
 	PAGEBLOCK_DEVICE, /* of a heap in memory that the program brought: heap/device.h */
+	PAGEBLOCK_CONTIG, /* of the contiguous reserve: page/contig.h */
 };
 
 /*

@@ -11,7 +11,7 @@
 #include "page/huge.h"
 #include "page/movable.h"
 #include "page/purge.h"
-#include "page/zone.h"
+#include "page/zonelist.h"
 
 /* Below this many blocks a buddy does not keep migratetypes apart: 16 MiB. */
 #define MIN_GROUPED_BLOCKS 8
@@ -176,21 +176,36 @@ static void buddy_add(struct buddy *b)
 	__atomic_store_n(&threads.all, b, __ATOMIC_RELEASE); /* read without the lock by reports and purges */
 }
 
+/* Under the thread lock. */
 static struct buddy *buddy_create(void)
 {
 	struct buddy *b = boot_alloc(sizeof *b, 64);
 
-	if (b) {
+	if (b)
 		buddy_add(b);
-		threads.nr_buddies++;
-	}
 	return b;
 }
 
-/* No thread's own: not for threads that share. */
-static struct buddy *skip_movable(struct buddy *b)
+/* Of no thread's: not for those that come, nor for adoption. */
+static bool is_apart(const struct buddy *b)
 {
-	return b == &movable ? b->next : b;
+	return b->is_zones || b == &movable;
+}
+
+static struct buddy *create_for_threads(void)
+{
+	struct buddy *b = buddy_create();
+
+	threads.nr_buddies += b != NULL;
+	return b;
+}
+
+/* From b on, the first that is for threads. */
+static struct buddy *first_of_threads(struct buddy *b)
+{
+	while (b && is_apart(b))
+		b = b->next;
+	return b;
 }
 
 static struct buddy *orphan_pop(void)
@@ -205,10 +220,10 @@ static struct buddy *orphan_pop(void)
 
 static struct buddy *buddy_share(void)
 {
-	struct buddy *b = skip_movable(threads.next_shared);
+	struct buddy *b = first_of_threads(threads.next_shared);
 
 	if (!b)
-		b = skip_movable(threads.all);
+		b = first_of_threads(threads.all);
 	if (b)
 		threads.next_shared = b->next;
 	return b;
@@ -227,9 +242,9 @@ static struct buddy *buddy_attach(void)
 	lock_take(&threads.lock, RANK_THREAD);
 	if (thread_state.exit_hooked == THREAD_ENDED) {
 		/* The last calls of a thread that nobody will tell us about again: a guest of any buddy. */
-		b = skip_movable(threads.all);
+		b = first_of_threads(threads.all);
 		if (!b)
-			b = buddy_create();
+			b = create_for_threads();
 		lock_drop(&threads.lock, RANK_THREAD);
 		return b;
 	}
@@ -237,7 +252,7 @@ static struct buddy *buddy_attach(void)
 	if (b)
 		count_adoption(b, b);
 	else if (threads.nr_buddies < max_buddies())
-		b = buddy_create();
+		b = create_for_threads();
 	if (!b)
 		b = buddy_share();
 	if (b)
@@ -390,7 +405,7 @@ static struct pageblock *find_warm_first(struct buddy *b, const struct request *
 			for (t = 0; t < 2 && !blk && nr_looks; t++)
 				blk = block_find_warm(b, fallbacks[q->type][t], order, &nr_looks);
 	}
-	*zone_is_warmer = !blk && zone_has_dirty();
+	*zone_is_warmer = !blk && !b->is_zones && zone_has_dirty();
 	return blk;
 }
 
@@ -420,12 +435,13 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 static void *alloc_new_block(struct buddy *b, const struct request *q)
 {
 	size_t nr_dirty;
-	struct pageblock *blk = zone_alloc(1, PAGEBLOCK_BUDDY, &nr_dirty);
+	struct pageblock *blk = b->is_zones ? zonelist_take(b->zone, q->flags, 1, PAGEBLOCK_BUDDY, &nr_dirty) :
+					      zone_alloc(1, PAGEBLOCK_BUDDY, &nr_dirty);
 	void *p;
 
 	if (!blk)
 		return NULL;
-	if (!nr_dirty && !(q->flags & PAGES_NOWAIT))
+	if (!nr_dirty && !b->is_zones && !(q->flags & PAGES_NOWAIT))
 		huge_populate(b, blk, q->type);
 	lock_take(&b->lock, RANK_BUDDY);
 	block_enter(b, blk, q->type);
@@ -454,7 +470,7 @@ static void *alloc_from_anyone(const struct request *q)
 
 	lock_take(&threads.lock, RANK_THREAD);
 	for (b = threads.all; b && !p; b = b->next)
-		p = b == &movable ? NULL : alloc_steal(b, q);
+		p = is_apart(b) ? NULL : alloc_steal(b, q);
 	lock_drop(&threads.lock, RANK_THREAD);
 	return p;
 }
@@ -472,16 +488,74 @@ static void *alloc_reserve(const struct request *q)
 	return p;
 }
 
+/* --- explicit requests ------------------------------------------------------- */
+
+/* Set once, under the thread lock. */
+static struct buddy *zone_buddies[NR_ZONES];
+
+static struct buddy *zone_buddy(unsigned zone)
+{
+	struct buddy *b = __atomic_load_n(&zone_buddies[zone], __ATOMIC_ACQUIRE);
+
+	if (likely(b != NULL))
+		return b;
+	lock_take(&threads.lock, RANK_THREAD);
+	b = zone_buddies[zone];
+	if (!b && (b = buddy_create())) {
+		b->is_zones = true;
+		b->zone = (uint8_t)zone;
+		__atomic_store_n(&zone_buddies[zone], b, __ATOMIC_RELEASE);
+	}
+	lock_drop(&threads.lock, RANK_THREAD);
+	return b;
+}
+
+static void *alloc_in_zone(unsigned zone, const struct request *q)
+{
+	struct buddy *b = zone_buddy(zone);
+	void *p;
+
+	if (!b)
+		return NULL;
+	p = alloc_own(b, q);
+	if (!p)
+		p = alloc_new_block(b, q);
+	return p ? p : alloc_steal(b, q);
+}
+
+static void *alloc_explicit(const struct request *q)
+{
+	struct zonelist list;
+	void *p = NULL;
+	unsigned i;
+
+	zonelist_make(q->flags, &list);
+	for (i = 0; i < list.nr && !p; i++)
+		p = alloc_in_zone(list.zone[i], q);
+	zone_note_fresh(*q->nr_fresh);
+	return p;
+}
+
+bool pages_are_explicit(const void *addr)
+{
+	return atomic_load_explicit(&map_pageblock((uintptr_t)addr)->owner, memory_order_relaxed)->is_zones;
+}
+
+/* --- of any kind --------------------------------------------------------------- */
+
 void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed)
 {
 	size_t nr_fresh = 0;
 	struct request q = {nr_pages, align_order, type, flags, zeroed, &nr_fresh};
-	struct buddy *b = buddy_self();
+	struct buddy *b;
 	void *p = NULL;
 
 	bslab_assert(nr_pages > 0 && nr_pages <= PAGEBLOCK_PAGES);
 	if (!(flags & PAGES_NOWAIT))
 		pages_tick();
+	if (unlikely(flags & PAGES_EXPLICIT))
+		return alloc_explicit(&q);
+	b = buddy_self();
 	if (b) {
 		p = alloc_own(b, &q);
 		if (!p)
@@ -674,8 +748,10 @@ static void snapshot_counters(struct buddy *b, struct pages_info *info)
 /* Under the owner's lock: at most a pageblock's free pieces are walked. */
 static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 {
+	struct zone_row *row = zone_row(&info->zones, blk->region->zone);
 	unsigned t = blk->migratetype, order, link;
 
+	row->nr_free += blk->nr_free;
 	info->nr_blocks++;
 	info->blocks[t]++;
 	info->nr_huge_blocks += blk->is_huge;
@@ -687,6 +763,7 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 	for (order = 0; order < NR_ORDERS; order++)
 		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link)) {
 			info->free_area[t][order]++;
+			row->free_area[order]++;
 			/* The reserve was made resident, and is clean until it is used. */
 			info->resident_area[t][order] +=
 			    t == MIGRATE_HIGHATOMIC ||
@@ -697,10 +774,7 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 /* Of a block that no buddy owns, which may become anything while we look. */
 static looks_at_others void snapshot_other(const struct pageblock *blk, struct pages_info *info)
 {
-	unsigned state = READ_ONCE(blk->state);
-
-	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
-	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
+	pages_info_add_other(info, READ_ONCE(blk->state), READ_ONCE(blk->nr_free), READ_ONCE(blk->nr_dirty_free));
 	info->nr_huge_blocks += READ_ONCE(blk->is_huge);
 }
 
@@ -711,6 +785,7 @@ void pages_snapshot(struct pages_info *info)
 	struct buddy *b;
 
 	*info = (struct pages_info){0};
+	zone_rows_take(&info->zones);
 	for_each_buddy(b) {
 		info->nr_buddies++;
 		snapshot_counters(b, info);
@@ -754,7 +829,7 @@ void pages_fork_done(bool child)
 			lock_reset(&b->hot.lock);
 			b->is_purging = false;
 			b->nr_users = b == thread_state.buddy;
-			if (!b->nr_users && b != &movable) {
+			if (!b->nr_users && !is_apart(b)) {
 				b->next_orphan = threads.orphans;
 				threads.orphans = b;
 			}

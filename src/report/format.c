@@ -96,6 +96,8 @@ const struct meminfo_item meminfo_items[NR_MEMINFO] = {
     {"DirtyFree", "dirty_free", "Free pages that may be resident", AT(dirty_free)},
     {"CleanFree", "clean_free", "Free pages that are not resident", AT(clean_free)},
     {"Huge", "huge", "Pageblocks that are one huge page of the kernel", AT(huge)},
+    {"CmaTotal", "cma_total", "The contiguous reserve", AT(cma)},
+    {"CmaFree", "cma_free", "Of it what nobody has", AT(cma_free)},
     {"GivenBack", "given_back", "Pages given back to the kernel since the start", AT(given_back)},
     {"Metadata", "metadata", "Memory for metadata that is in use", AT(metadata)},
     {"MetadataMapped", "metadata_mapped", "Memory for metadata, used or not", AT(metadata_mapped)},
@@ -191,6 +193,25 @@ size_t order_free(const struct heap_report *r, unsigned order)
 size_t free_pages(const struct heap_report *r)
 {
 	return r->pages.nr_free + (r->zone.nr_free << PAGEBLOCK_ORDER);
+}
+
+unsigned nr_zone_rows(const struct heap_report *r)
+{
+	return r->pages.zones.nr > 1 ? (unsigned)min_size(r->pages.zones.nr, MAX_ZONE_ROWS) : 1;
+}
+
+struct zone_row zone_row_at(const struct heap_report *r, unsigned i)
+{
+	struct zone_row row = {.nr_reserved = r->zone.nr_reserved, .nr_committed = r->zone.nr_committed,
+			       .nr_free_blocks = r->zone.nr_free, .nr_dirty_pages = r->zone.nr_dirty_pages,
+			       .nr_free = r->pages.nr_free};
+	unsigned o;
+
+	if (r->pages.zones.nr > 1)
+		return r->pages.zones.row[i];
+	for (o = 0; o < NR_ORDERS; o++)
+		row.free_area[o] = order_free(r, o) - (o == PAGEBLOCK_ORDER ? r->zone.nr_free : 0);
+	return row;
 }
 
 void report_write(const struct heap_report *r, unsigned what, enum report_format format, report_put *put, void *arg)

@@ -147,6 +147,32 @@ static void write_slabinfo(const struct heap_report *r, struct json *j)
 	close_json(j, "}");
 }
 
+static void write_zones(const struct heap_report *r, struct json *j)
+{
+	unsigned i, o;
+
+	OPEN(j, "\"zones\":[");
+	for (i = 0; i < nr_zone_rows(r); i++) {
+		struct zone_row z = zone_row_at(r, i);
+		struct row row = {0};
+
+		ROW(&row, "{\"node\":%u,\"zone\":\"%s\",\"spanned_pages\":%z,\"present_pages\":%z,\"free_pages\":%z,", zone_node_of(z.zone),
+		    zone_type_name(zone_type_of(z.zone)), z.nr_reserved << PAGEBLOCK_ORDER, z.nr_committed << PAGEBLOCK_ORDER,
+		    zone_row_free_pages(&z));
+		ITEM(j, "%s", row.text);
+		row = (struct row){0};
+		ROW(&row, "\"zone_dirty_pages\":%z,\"zone_free_blocks\":%z,", z.nr_dirty_pages, z.nr_free_blocks);
+		j->put(row.text, j->arg);
+		row = (struct row){0};
+		ROW(&row, "\"free\":[");
+		for (o = 0; o < NR_ORDERS; o++)
+			ROW(&row, "%s%z", o ? "," : "", zone_row_free(&z, o));
+		ROW(&row, "]}");
+		j->put(row.text, j->arg);
+	}
+	close_json(j, "]");
+}
+
 static void write_zoneinfo(const struct heap_report *r, struct json *j)
 {
 	const struct zone_info *z = &r->zone;
@@ -160,6 +186,7 @@ static void write_zoneinfo(const struct heap_report *r, struct json *j)
 	ITEM(j, "\"dirty_free_pages\":%z,\"zone_dirty_pages\":%z,\"zone_free_blocks\":%z", r->dirty_free >> PAGE_SHIFT,
 	     z->nr_dirty_pages, z->nr_free);
 	ITEM(j, "\"regions\":%z,\"buddies\":%z,\"caches\":%u", z->nr_regions, r->pages.nr_buddies, r->percpu.nr_areas);
+	write_zones(r, j);
 	OPEN(j, "\"cpus\":[");
 	for (i = 0; i < r->percpu.nr_listed; i++) {
 		const struct cpu_info *cpu = &r->percpu.cpu[i];

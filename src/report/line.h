@@ -34,7 +34,7 @@ struct meminfo_item {
 	char help[80];
 	uint32_t at; /* of the bytes in struct heap_report */
 };
-#define NR_MEMINFO 20
+#define NR_MEMINFO 22
 extern const struct meminfo_item meminfo_items[NR_MEMINFO] __attribute__((visibility("hidden")));
 
 static inline size_t meminfo_bytes(const struct heap_report *r, unsigned i)
@@ -52,6 +52,18 @@ size_t type_row_resident(const struct heap_report *r, unsigned row, unsigned ord
 size_t order_free(const struct heap_report *r, unsigned order);
 /* Pages, of buddies and of the zone. */
 size_t free_pages(const struct heap_report *r);
+
+/* The zones one by one: of one zone, or none, it is what the report says of all. */
+unsigned nr_zone_rows(const struct heap_report *r);
+struct zone_row zone_row_at(const struct heap_report *r, unsigned i);
+static inline size_t zone_row_free(const struct zone_row *row, unsigned order)
+{
+	return row->free_area[order] + (order == PAGEBLOCK_ORDER ? row->nr_free_blocks : 0);
+}
+static inline size_t zone_row_free_pages(const struct zone_row *row)
+{
+	return row->nr_free + (row->nr_free_blocks << PAGEBLOCK_ORDER);
+}
 
 /* What slabinfo lists: malloc's caches and typed ones, then those of objects that have handles. Not used: size 0. */
 #define NR_LISTED (NR_CACHES + NR_CLASSES)

@@ -83,6 +83,7 @@ struct heap_report {
 	size_t reserved;   /* address space of regions, and mappings of large blocks */
 	size_t watermark;  /* high: bytes of free pages of the zone that may be resident */
 	size_t huge; /* pageblocks */
+	size_t cma, cma_free; /* the contiguous reserve; what of it nobody has */
 	size_t given_back; /* since the start, but for unmapped large blocks */
 	uint64_t vm_event[NR_VM_EVENTS];
 };

@@ -8,13 +8,17 @@
 
 static void write_buddyinfo(const struct heap_report *r, report_put *put, void *arg)
 {
-	struct row row = {0};
-	unsigned o;
+	unsigned i, o;
 
-	ROW(&row, "Node %u, zone %8s ", 0u, "Normal");
-	for (o = 0; o < NR_ORDERS; o++)
-		ROW(&row, "%6z ", order_free(r, o));
-	put(row.text, arg);
+	for (i = 0; i < nr_zone_rows(r); i++) {
+		struct zone_row z = zone_row_at(r, i);
+		struct row row = {0};
+
+		ROW(&row, "Node %u, zone %8s ", zone_node_of(z.zone), zone_type_name(zone_type_of(z.zone)));
+		for (o = 0; o < NR_ORDERS; o++)
+			ROW(&row, "%6z ", zone_row_free(&z, o));
+		put(row.text, arg);
+	}
 }
 
 /* --- pagetypeinfo ------------------------------------------------------------------------------ */
@@ -195,23 +199,40 @@ static void write_pagesets(const struct heap_report *r, report_put *put, void *a
 	}
 }
 
+/* Beside the first: the watermarks, the caches and what is made of pages are the process's. */
+static void write_other_zone(const struct heap_report *r, unsigned i, report_put *put, void *arg)
+{
+	struct zone_row z = zone_row_at(r, i);
+
+	LINE("Node %u, zone %8s", zone_node_of(z.zone), zone_type_name(zone_type_of(z.zone)));
+	LINE("  pages free     %z", zone_row_free_pages(&z));
+	LINE("        spanned  %z", z.nr_reserved << PAGEBLOCK_ORDER);
+	LINE("        present  %z", z.nr_committed << PAGEBLOCK_ORDER);
+	LINE("        managed  %z", z.nr_committed << PAGEBLOCK_ORDER);
+	LINE("      nr_free_pages %z", zone_row_free_pages(&z));
+	LINE("      nr_zone_dirty %z", z.nr_dirty_pages);
+	LINE("      nr_free_pageblocks %z", z.nr_free_blocks);
+}
+
 static void write_zoneinfo(const struct heap_report *r, report_put *put, void *arg)
 {
-	size_t present = r->zone.nr_committed << PAGEBLOCK_ORDER;
+	struct zone_row z = zone_row_at(r, 0);
+	size_t present = z.nr_committed << PAGEBLOCK_ORDER;
+	unsigned i;
 
-	LINE("Node %u, zone %8s", 0u, "Normal");
-	LINE("  pages free     %z", free_pages(r));
+	LINE("Node %u, zone %8s", zone_node_of(z.zone), zone_type_name(zone_type_of(z.zone)));
+	LINE("  pages free     %z", zone_row_free_pages(&z));
 	LINE("        boost    %z", r->zone.learned_pages);
 	LINE("        min      %z", r->pages.nr_reserve_free);
 	LINE("        low      %z", r->zone.low_pages);
 	LINE("        high     %z", r->zone.high_pages);
-	LINE("        spanned  %z", r->zone.nr_reserved << PAGEBLOCK_ORDER);
+	LINE("        spanned  %z", z.nr_reserved << PAGEBLOCK_ORDER);
 	LINE("        present  %z", present);
 	LINE("        managed  %z", present);
-	LINE("      nr_free_pages %z", free_pages(r));
+	LINE("      nr_free_pages %z", zone_row_free_pages(&z));
 	LINE("      nr_free_dirty %z", r->dirty_free >> PAGE_SHIFT);
-	LINE("      nr_zone_dirty %z", r->zone.nr_dirty_pages);
-	LINE("      nr_free_pageblocks %z", r->zone.nr_free);
+	LINE("      nr_zone_dirty %z", z.nr_dirty_pages);
+	LINE("      nr_free_pageblocks %z", z.nr_free_blocks);
 	LINE("      nr_buddies   %z", r->pages.nr_buddies);
 	LINE("      nr_slab      %z", r->slab_pages);
 	LINE("      nr_handles   %z", r->handle_pages);
@@ -219,6 +240,8 @@ static void write_zoneinfo(const struct heap_report *r, report_put *put, void *a
 	LINE("      nr_large     %z", r->large.nr_blocks << PAGEBLOCK_ORDER);
 	write_pagesets(r, put, arg);
 	LINE("  node_unreclaimable:  %u", 0u);
+	for (i = 1; i < nr_zone_rows(r); i++)
+		write_other_zone(r, i, put, arg);
 }
 
 /* --- the others --------------------------------------------------------------------------------- */

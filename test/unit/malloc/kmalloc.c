@@ -367,7 +367,7 @@ Test(kmalloc, blocks_are_freed_by_the_size_asked_for)
 
 Test(kmalloc, unknown_flags_are_refused)
 {
-	static const unsigned bad[] = {256, 1u << 31, BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE, BSLAB_GFP_NOWAIT | 512};
+	static const unsigned bad[] = {1u << 20, 1u << 31, BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE, BSLAB_GFP_NOWAIT | 1u << 20};
 	struct bslab_mempool *pool = bslab_mempool_create(4, 100);
 	struct bslab_scope scope = {0};
 	void *p = bslab_malloc(100);
