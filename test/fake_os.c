@@ -40,6 +40,7 @@ static pthread_mutex_t *lock_table(void)
 
 static char *window;
 static uint8_t *table; /* enum fake_state of each page */
+static bool *locked;   /* of each page */
 static struct {
 	unsigned kinds;
 	size_t n;
@@ -61,7 +62,8 @@ static void window_open(void)
 		return;
 	p = mmap(NULL, FAKE_PAGES * BSLAB_PAGE_SIZE + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	table = mmap(NULL, FAKE_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED || table == MAP_FAILED) {
+	locked = mmap(NULL, FAKE_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || table == MAP_FAILED || locked == MAP_FAILED) {
 		perror("fake_os: mmap");
 		abort();
 	}
@@ -163,6 +165,7 @@ static void drop_range(void *addr, size_t size)
 	if (mmap(addr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != addr)
 		abort();
 	memset(table + page_of("drop", addr, size), FAKE_FREE, size / BSLAB_PAGE_SIZE);
+	memset(locked + page_of("drop", addr, size), 0, size / BSLAB_PAGE_SIZE);
 }
 
 static bool range_is_free(size_t first, size_t n)
@@ -202,6 +205,11 @@ uintptr_t fake_window(void)
 enum fake_state fake_page(const void *addr)
 {
 	return table[page_of("fake_page", (void *)align_down((uintptr_t)addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE)];
+}
+
+bool fake_is_locked(const void *addr)
+{
+	return locked[page_of("fake_is_locked", (void *)align_down((uintptr_t)addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE)];
 }
 
 size_t fake_count(enum fake_state state)
@@ -377,13 +385,16 @@ int os_populate(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_populate", addr, size, is_usable);
-	return fails(FAKE_POPULATE) ? -EPERM : 0;
+	return !fails(FAKE_POPULATE) ? 0 : fake.populate_error ? fake.populate_error : -EPERM;
 }
 
 int os_lock(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_lock", addr, size, is_usable);
+	if (fails(FAKE_LOCK))
+		return -ENOMEM;
+	memset(locked + page_of("os_lock", addr, size), true, size / BSLAB_PAGE_SIZE);
 	return 0;
 }
 
@@ -391,6 +402,7 @@ int os_unlock(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_unlock", addr, size, is_usable);
+	memset(locked + page_of("os_unlock", addr, size), false, size / BSLAB_PAGE_SIZE);
 	return 0;
 }
 

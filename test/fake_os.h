@@ -30,6 +30,7 @@ enum fake_call {
 	FAKE_GUARD,
 	FAKE_UNGUARD,
 	FAKE_BARRIER,
+	FAKE_LOCK,
 	FAKE_FILE, /* os_map_file(), os_file_reserve(); the file is a real one */
 	NR_FAKE_CALLS
 };
@@ -59,6 +60,7 @@ struct fake_os {
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
 	size_t nr_resident;	/* what os_count_resident() says; SIZE_MAX: nothing */
 	size_t nr_splits;	/* calls of os_split_huge() */
+	int populate_error;	/* what os_populate() fails with; 0: -EPERM */
 	bool capture;		/* os_write() goes to text[] */
 	size_t nr_calls[NR_FAKE_CALLS];
 	size_t nr_failed;
@@ -72,6 +74,8 @@ void fake_fail_at(unsigned kinds, size_t n, bool forever);
 uintptr_t fake_window(void);
 /* What a page is. */
 enum fake_state fake_page(const void *addr);
+/* Whether os_lock() was called for it, and nothing has undone that. */
+bool fake_is_locked(const void *addr);
 /* How many pages of the window are in a state. */
 size_t fake_count(enum fake_state state);
 /* Neighbouring pages of one state, counted: what /proc/self/maps would have for lines. */

@@ -411,6 +411,23 @@ static bool view_movable(struct heap *h, uint64_t addr, page_desc_t d, FILE *out
 	return true;
 }
 
+/* Pages of which no more is said than whose they are; NULL: any other. */
+static const char *kind_of(page_desc_t d)
+{
+	switch (desc_class(d) ? PAGE_NONE : desc_type(d)) {
+	case PAGE_HEAP:
+		return "in a page of a library's heap";
+	case PAGE_POOL:
+		return "in a page of a pool";
+	case PAGE_GUARDED:
+		return "in the page of a guarded block";
+	case PAGE_GUARD:
+		return "in a page that traps";
+	default:
+		return NULL;
+	}
+}
+
 void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 {
 	page_desc_t d = heap_desc(h, addr);
@@ -433,9 +450,9 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 	}
 	if (view_large(h, addr, out))
 		return;
-	if (!desc_class(d) && type == PAGE_HEAP) {
+	if (kind_of(d)) {
 		line(out, "state");
-		fprintf(out, "in a page of a library's heap\n");
+		fprintf(out, "%s\n", kind_of(d));
 		put_block(h, addr, out);
 		return;
 	}

@@ -92,6 +92,28 @@ Test(large, a_mapping_has_guards)
 	cr_assert_eq(fake_page(p + 32 * MIB), FAKE_FREE);
 }
 
+/* Who asks for guards gets none of it without them, and nothing stays mapped; others do without. */
+Test(large, a_guard_that_cannot_be_made)
+{
+	size_t before, nr_failures;
+	char *p;
+
+	large_free(area_at(large_map(5 * MIB, 1, LARGE_GUARD, &zeroed))); /* metadata is there from now on */
+	before = fake_count(FAKE_FREE);
+	nr_failures = snapshot().nr_map_failures;
+	for (size_t n = 1; n <= 2; n++) {
+		fake_fail_at(1u << FAKE_GUARD, n, true);
+		cr_assert_null(large_map(5 * MIB, 1, LARGE_GUARD, &zeroed));
+		cr_assert_eq(fake_count(FAKE_FREE), before);
+		cr_assert_eq(snapshot().nr_map_failures, nr_failures + n);
+	}
+	p = large_map(5 * MIB, 1, 0, &zeroed);
+	cr_assert_not_null(p);
+	fake_fail_at(0, 0, false);
+	large_free(area_at(p));
+	cr_assert_eq(fake_count(FAKE_FREE), before);
+}
+
 Test(large, no_guards_when_told_so)
 {
 	bslab_options.guard = false;

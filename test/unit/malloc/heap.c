@@ -446,6 +446,48 @@ Test(heap, threads_share_one)
 	bslab_heap_destroy(h);
 }
 
+static void *sleep_on(void *unused)
+{
+	pause();
+	return unused;
+}
+
+/* Of a heap without a lock nobody else looks at anything: neither fork() nor reclaim. */
+Test(heap, unlocked_heaps_are_left_alone)
+{
+	struct bslab_heap *h = bslab_heap_create("unlocked", 0, BSLAB_HEAP_UNLOCKED), *other = bslab_heap_create("locked", 0, 0);
+	pthread_t thread;
+	size_t size;
+	int status;
+	pid_t pid;
+
+	bslab_heap_free(h, bslab_heap_alloc(h, 3 * MIB));
+	bslab_heap_free(other, bslab_heap_alloc(other, 3 * MIB));
+	size = info_of(h).size_bytes;
+	bslab_malloc_trim(0);
+	cr_assert_eq(info_of(h).size_bytes, size);
+	pthread_create(&thread, NULL, sleep_on, NULL);
+	pid = fork();
+	if (!pid) {
+		churn(h, 1, 1000);
+		churn(other, 1, 1000);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	cr_assert_eq(status, 0);
+	churn(h, 2, 1000);
+	churn(other, 2, 1000);
+}
+
+Test(heap, realloc_to_nothing_frees)
+{
+	struct bslab_heap *h = bslab_heap_create("nothing", 0, 0);
+
+	cr_assert_null(bslab_heap_realloc(h, bslab_heap_alloc(h, 100), 0));
+	cr_assert_eq(info_of(h).nr_blocks, 0);
+	bslab_heap_destroy(h);
+}
+
 Test(heap, fork_keeps_heaps)
 {
 	struct bslab_heap *h = bslab_heap_create("fork", 0, 0);

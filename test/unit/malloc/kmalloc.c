@@ -223,6 +223,23 @@ Test(kmalloc, nowait_does_not_move_malloc_blocks)
 	bslab_free(p);
 }
 
+/* From one reserve to another: each knows its own. */
+Test(kmalloc, nowait_moves_what_was_reserved)
+{
+	char *p, *q;
+
+	cr_assert_eq(bslab_nowait_pool(100, 1, 0), 0);
+	cr_assert_eq(bslab_nowait_pool(8000, 1, 0), 0);
+	p = bslab_kmalloc(100, BSLAB_GFP_NOWAIT);
+	memset(p, 1, 100);
+	q = bslab_krealloc(p, 200, BSLAB_GFP_NOWAIT);
+	cr_assert(q && q != p);
+	cr_assert(is_filled(q, 100, 1));
+	cr_assert_eq(bslab_kmalloc(100, BSLAB_GFP_NOWAIT), p, "the old one is free");
+	bslab_free(p);
+	bslab_free(q);
+}
+
 /* A report that is due stays so: it would be written by the thread that has a deadline. */
 Test(kmalloc, nowait_free_writes_no_report)
 {
