@@ -21,6 +21,7 @@
 #include "page/runs.h"
 #include "page/zone.h"
 #include "profile/sampler.h"
+#include "slab/kept.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
 #include "slab/typed.h"
@@ -55,6 +56,8 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 		return c ? percpu_alloc_slow(c, flags) : NULL;
 	}
 	large_reap();
+	if (size <= PAGEBLOCK_SIZE)
+		kept_yield(pages_of(size));
 	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
 		return run_of_size(size, align, flags, zeroed);
 	return large_alloc(size, align, zeroed);
@@ -227,10 +230,23 @@ void *malloc_counted(size_t size)
 	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = true}, &zeroed);
 }
 
-void *malloc_slow(size_t size)
+/* A request that the run which this CPU freed last may serve: it is aligned to a page at least. */
+static bool wants_run(size_t size, size_t align)
 {
-	void *obj;
+	return size > SMALL_MAX && size <= PAGEBLOCK_SIZE && align <= BSLAB_PAGE_SIZE;
+}
 
+static void *take_kept(size_t size, size_t align)
+{
+	return wants_run(size, align) ? kept_take(pages_of(size)) : NULL;
+}
+
+static out_of_line void *malloc_past_run(size_t size)
+{
+	void *obj = unlikely(percpu_mode() == INDEX_CPU_ID) ? take_kept(size, 1) : NULL;
+
+	if (obj)
+		return obj;
 	if (guarded_passes()) {
 		obj = malloc_guarded_medium(size);
 		return likely(is_object(obj)) ? obj : malloc_counted(size);
@@ -241,6 +257,13 @@ void *malloc_slow(size_t size)
 		return malloc_rest(size);
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : malloc_counted(size);
+}
+
+void *malloc_slow(size_t size)
+{
+	void *run = wants_run(size, 1) ? kept_take_quick(pages_of(size)) : NULL;
+
+	return run ? run : malloc_past_run(size);
 }
 
 void *malloc_medium_shared(size_t size)
@@ -279,7 +302,9 @@ void *calloc_slow(size_t size)
 
 void *memalign_slow(size_t size, size_t align)
 {
-	return memalign_by(size, align, CALLER());
+	void *p = take_kept(size, align);
+
+	return likely(p != NULL) ? p : memalign_by(size, align, CALLER());
 }
 
 void *memalign_by(size_t size, size_t align, struct caller by)
@@ -292,8 +317,10 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 int posix_memalign_slow(void **ptr, size_t size, size_t align)
 {
 	int saved = errno;
-	void *p = memalign_by(size, align, CALLER());
+	void *p = take_kept(size, align);
 
+	if (!p)
+		p = memalign_by(size, align, CALLER());
 	if (unlikely(!p)) {
 		errno = saved;
 		return ENOMEM;
@@ -357,11 +384,11 @@ void free_reserved(page_desc_t d, void *ptr)
 		bug_caller("invalid free of %p: freed before, or inside a block of %z bytes of a NOWAIT pool", ptr, p->size);
 }
 
-void free_slow(void *ptr)
+static out_of_line void free_rest(void *ptr)
 {
 	page_desc_t d;
 
-	if (!ptr)
+	if (!ptr || (unlikely(percpu_mode() == INDEX_CPU_ID) && kept_free(ptr)))
 		return;
 	if (unlikely(bslab_options.hardened)) {
 		hardened_free(ptr);
@@ -382,6 +409,12 @@ void free_slow(void *ptr)
 		report_pointer(ptr, "free");
 	}
 	reports_poll();
+}
+
+void free_slow(void *ptr)
+{
+	if (!kept_free_quick(ptr))
+		free_rest(ptr);
 }
 
 /* --- what a pointer is ------------------------------------------------------------------- */
