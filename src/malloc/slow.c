@@ -55,11 +55,11 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
 	}
-	large_reap();
-	if (size <= PAGEBLOCK_SIZE)
+	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE) {
+		large_tick();
 		kept_yield(pages_of(size));
-	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
 		return run_of_size(size, align, flags, zeroed);
+	}
 	return large_alloc(size, align, zeroed);
 }
 
@@ -355,7 +355,7 @@ static bool free_run(page_desc_t d, void *ptr)
 	if (desc_type(d) != PAGE_RUN || (uintptr_t)ptr % BSLAB_PAGE_SIZE)
 		return false;
 	run_free(ptr, (unsigned)desc_number(d));
-	large_reap();
+	large_tick();
 	return true;
 }
 

@@ -298,7 +298,7 @@ static void reap(struct percpu_area *a, uint64_t now)
 	typed_bury();
 	kept_reap(a);
 	runs_reap(now);
-	large_reap();
+	large_reap(now);
 }
 
 static void drain_idle(uint64_t now);
