@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "slab/kept.h"
+
 /* --- caches ------------------------------------------------------------------------------------- */
 
 /* Objects in the barn's full sheaves, of which there are as many as it says. */
@@ -76,6 +78,7 @@ static bool fill_area(void *arg, int slot, const struct percpu_area *area)
 		cpu = &info->cpu[info->nr_listed++];
 		cpu->index = (unsigned)slot - (info->mode == INDEX_CPU_ID);
 	}
+	info->nr_kept_pages += kept_nr_pages(area->run);
 	for (class = 1; class < NR_CACHES; class++) {
 		if (!area->top[class] || !heap_sheaf_of_top(fill->heap, (uintptr_t)area->top[class], &sheaf))
 			continue;

@@ -15,8 +15,8 @@
  * 4. The two blocks that were freed last are kept as they are, where the zone would
  *    not give their pages back either: a loop over blocks of one size takes one
  *    lock. A request for another size sends them to the zone first; so do reclaim, the
- *    watermark, which counts them, and the first call after 40 ms that deals with
- *    runs or large blocks.
+ *    watermark, which counts them, and the second look that finds them there: calls
+ *    that deal with runs, and slow paths of small objects, look every 40 ms.
  *
  * The descriptor of the first page leads to the struct vm_area; the others are 0.
  * A vm_area is owned by whoever owns the block; its list by the large lock.
@@ -37,7 +37,7 @@ struct vm_area {
 	unsigned nr_blocks;
 	bool is_explicit; /* of a zone that malloc does not take from */
 	bool is_hugetlb;  /* a mapping of explicit huge pages, which the kernel does not resize */
-	uint64_t freed_at_ms; /* of a freed block that is kept */
+	bool was_seen; /* by large_reap(): of a freed block that is kept; under the lock */
 	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
 	bool has_handle; /* the owner's: none of malloc's, whatever address it has just now */
 	uintptr_t map_addr; /* the mapping, guards included */
@@ -71,10 +71,11 @@ void *large_resize(struct vm_area *a, size_t size);
 void *large_adopt(void *addr, size_t old_size, size_t size);
 
 /*
- * Sends freed blocks that are kept to the zone: those that nobody took for some time, or all. The first costs a load
- * where none is kept: call it often, holding no lock.
+ * Sends freed blocks that are kept to the zone: those that were there at the last look already, once in 40 ms, whoever
+ * asks; or all. large_tick() looks at the clock for it, and costs a load where none is kept: call it often, holding no lock.
  */
-void large_reap(void);
+void large_reap(uint64_t now_ms);
+void large_tick(void);
 void large_drain(void);
 
 static inline struct vm_area *large_of(page_desc_t d)

@@ -25,6 +25,7 @@
 #include "page/runs.h"
 #include "page/zone.h"
 #include "profile/sampler.h"
+#include "slab/kept.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
 #include "slab/typed.h"
@@ -58,9 +59,11 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
 	}
-	large_reap();
-	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
+	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE) {
+		large_tick();
+		kept_yield(pages_of(size));
 		return run_of_size(size, align, flags, zeroed);
+	}
 	return large_alloc(size, align, zeroed);
 }
 
@@ -228,10 +231,23 @@ void *malloc_counted(size_t size)
 	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = true}, &zeroed);
 }
 
-void *malloc_slow(size_t size)
+/* A request that the run which this CPU freed last may serve: it is aligned to a page at least. */
+static bool wants_run(size_t size, size_t align)
 {
-	void *obj;
+	return size > SMALL_MAX && size <= PAGEBLOCK_SIZE && align <= BSLAB_PAGE_SIZE;
+}
 
+static void *take_kept(size_t size, size_t align)
+{
+	return wants_run(size, align) ? kept_take(pages_of(size)) : NULL;
+}
+
+static out_of_line void *malloc_past_run(size_t size)
+{
+	void *obj = unlikely(percpu_mode() == INDEX_CPU_ID) ? take_kept(size, 1) : NULL;
+
+	if (obj)
+		return obj;
 	if (guarded_passes()) {
 		obj = malloc_guarded_medium(size);
 		return likely(is_object(obj)) ? obj : malloc_counted(size);
@@ -242,6 +258,13 @@ void *malloc_slow(size_t size)
 		return malloc_rest(size);
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : malloc_counted(size);
+}
+
+void *malloc_slow(size_t size)
+{
+	void *run = wants_run(size, 1) ? kept_take_quick(pages_of(size)) : NULL;
+
+	return run ? run : malloc_past_run(size);
 }
 
 void *malloc_medium_shared(size_t size)
@@ -280,7 +303,9 @@ void *calloc_slow(size_t size)
 
 void *memalign_slow(size_t size, size_t align)
 {
-	return memalign_by(size, align, CALLER());
+	void *p = take_kept(size, align);
+
+	return likely(p != NULL) ? p : memalign_by(size, align, CALLER());
 }
 
 void *memalign_by(size_t size, size_t align, struct caller by)
@@ -293,8 +318,10 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 int posix_memalign_slow(void **ptr, size_t size, size_t align)
 {
 	int saved = errno;
-	void *p = memalign_by(size, align, CALLER());
+	void *p = take_kept(size, align);
 
+	if (!p)
+		p = memalign_by(size, align, CALLER());
 	if (unlikely(!p)) {
 		errno = saved;
 		return ENOMEM;
@@ -329,7 +356,7 @@ static bool free_run(page_desc_t d, void *ptr)
 	if (desc_type(d) != PAGE_RUN || (uintptr_t)ptr % BSLAB_PAGE_SIZE)
 		return false;
 	run_free(ptr, (unsigned)desc_number(d));
-	large_reap();
+	large_tick();
 	return true;
 }
 
@@ -366,11 +393,11 @@ void free_reserved(page_desc_t d, void *ptr)
 		bug_caller("invalid free of %p: freed before, or inside a block of %z bytes of a NOWAIT pool", ptr, p->size);
 }
 
-void free_slow(void *ptr)
+static out_of_line void free_rest(void *ptr)
 {
 	page_desc_t d;
 
-	if (!ptr)
+	if (!ptr || (unlikely(percpu_mode() == INDEX_CPU_ID) && kept_free(ptr)))
 		return;
 	if (unlikely(bslab_options.hardened)) {
 		hardened_free(ptr);
@@ -393,6 +420,12 @@ void free_slow(void *ptr)
 		report_pointer(ptr, "free");
 	}
 	reports_poll();
+}
+
+void free_slow(void *ptr)
+{
+	if (!kept_free_quick(ptr))
+		free_rest(ptr);
 }
 
 /* --- what a pointer is ------------------------------------------------------------------- */

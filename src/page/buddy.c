@@ -17,8 +17,6 @@
 #define MIN_GROUPED_BLOCKS 8
 #define BUDDIES_PER_CPU 4
 #define MIN_BUDDIES 8
-/* Page allocations and frees between two looks at the clock. */
-#define TICK_EVENTS 16
 
 /* Linux: fallbacks[MIGRATE_TYPES][MIGRATE_PCPTYPES - 1] */
 static const enum migratetype fallbacks[MIGRATE_HIGHATOMIC][2] = {

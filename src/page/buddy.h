@@ -57,7 +57,7 @@ struct buddy_counters {
 };
 
 /* Runs freed last: page/runs.h. */
-#define NR_HOT_RUNS 4
+#define NR_HOT_RUNS 3
 #define MAX_HOT_PAGES ((unsigned)(MIB >> PAGE_SHIFT))
 
 struct hot_run {
@@ -158,6 +158,8 @@ void pages_count_free(size_t *nr_free, size_t *nr_dirty_free);
 void pages_count_used(size_t *nr_used, size_t *nr_dirty_free);
 /* Pages given back so far, by all buddies. */
 uint64_t pages_nr_given_back(void);
+/* Page allocations and frees of a thread between two looks at the clock. */
+#define TICK_EVENTS 16
 /* Begins the zone's next window when it is time; call where pages or blocks come and go, holding no lock. */
 void pages_tick(void);
 /* This thread ends: its buddy is for others to adopt. */

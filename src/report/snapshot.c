@@ -32,7 +32,7 @@ static void derive_class(struct heap_report *r, struct class_report *c, size_t n
 static void derive_sums(struct heap_report *r)
 {
 	size_t large_in_blocks = minus(r->large.bytes, r->large.mapped_bytes);
-	size_t buddy_pages = minus(r->pages.nr_blocks * PAGEBLOCK_PAGES, r->pages.nr_free + r->pages.nr_hot);
+	size_t buddy_pages = minus(r->pages.nr_blocks * PAGEBLOCK_PAGES, r->pages.nr_free + r->pages.nr_hot + r->percpu.nr_kept_pages);
 
 	r->small_free = r->cached + r->slab_free;
 	r->cma = r->pages.nr_cma_blocks << PAGEBLOCK_SHIFT;
@@ -43,7 +43,8 @@ static void derive_sums(struct heap_report *r)
 	r->reserved = (r->zone.nr_reserved << PAGEBLOCK_SHIFT) + r->large.mapped_bytes;
 	r->free = minus(r->committed, r->used);
 	r->slack += minus(r->large.nr_blocks << PAGEBLOCK_SHIFT, large_in_blocks);
-	r->dirty_free = (r->pages.nr_dirty_free + r->pages.nr_cma_dirty + r->pages.nr_hot + r->large.nr_hot_pages + r->zone.nr_dirty_pages) << PAGE_SHIFT;
+	r->dirty_free = (r->pages.nr_dirty_free + r->pages.nr_cma_dirty + r->pages.nr_hot + r->percpu.nr_kept_pages + r->large.nr_hot_pages +
+			 r->zone.nr_dirty_pages) << PAGE_SHIFT;
 	r->clean_free = minus(r->free, r->small_free + r->slack + r->dirty_free);
 	r->huge = r->pages.nr_huge_blocks << PAGEBLOCK_SHIFT;
 	r->watermark = r->zone.high_pages << PAGE_SHIFT;

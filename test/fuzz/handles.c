@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Handles and compaction on the fake OS: objects of any size and alignment allocated, mapped, resized and freed, with compactions, reclaim, refusals
- * and time going by; and the same of a pool in a file. The shadow is the live objects: first and last word of each have a number of its
- * own, and what is mapped keeps its address. In the end all pageblocks are gone.
+ * Handles and compaction on the fake OS: objects of any size and alignment allocated, mapped, resized and freed, with
+ * compactions, reclaim, refusals and time going by; and the same of a pool in a file. The shadow is the live objects: first and
+ * last word of each have a number of its own, and what is mapped keeps its address. In the end all pageblocks are gone.
  */
 #define _GNU_SOURCE
 #include <string.h>

@@ -110,7 +110,8 @@ static uint64_t file_bytes(void)
 	return (uint64_t)st.st_blocks * 512;
 }
 
-static const size_t sizes[] = {0, 1, 64, 65, 100, 1000, 4096, 5000, 32 * KIB, 32 * KIB + 1, 50000, 100000, MIB / 2, 700000, MIB, MIB + 1, 2 * MIB};
+static const size_t sizes[] = {0, 1, 64, 65, 100, 1000, 4096, 5000, 32 * KIB, 32 * KIB + 1,
+			       50000, 100000, MIB / 2, 700000, MIB, MIB + 1, 2 * MIB};
 #define NR_SIZES (sizeof sizes / sizeof *sizes)
 
 Test(highmem, every_size)

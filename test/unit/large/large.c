@@ -409,19 +409,36 @@ Test(large, nothing_is_kept_beyond_the_watermark)
 
 Test(large, what_rests_goes_to_the_zone)
 {
+	large_tick(); /* nothing is kept: the clock is not asked */
 	fake.clock_ms = 1000;
 	large_free(area_at(get(4 * MIB)));
+	large_tick();
 	fake.clock_ms += 30;
-	large_reap();
+	large_reap(fake.clock_ms); /* another CPU's, of the same look */
 	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
-	large_free(area_at(get(4 * MIB))); /* taken meanwhile */
+	large_free(area_at(get(4 * MIB))); /* taken between two looks: stays */
 	fake.clock_ms += 30;
-	large_reap();
+	large_tick();
 	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
-	fake.clock_ms += 30;
-	large_reap();
+	fake.clock_ms += 60;
+	large_tick();
 	cr_assert_eq(snapshot().nr_hot_pages, 0);
 	cr_assert_eq(zone().nr_used, 0);
+}
+
+/* Where less is in use than when it was kept, it may be too much by now. */
+Test(large, what_has_become_too_much_goes_at_the_next_look)
+{
+	char *p = get(14 * MIB);
+
+	for (int i = 0; i < 16; i++)
+		get(20 * MIB);
+	zone_set_dirty_floor(4096);
+	large_free(area_at(p)); /* 1/16 of what is in use */
+	cr_assert_gt(snapshot().nr_hot_pages, 0);
+	zone_note_partial_free(zone().nr_used << PAGEBLOCK_ORDER); /* the users of blocks keep their pages free */
+	large_reap(1);
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
 }
 
 /* The zone's watermark is for both together. */

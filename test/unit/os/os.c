@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The real calls, each against what os.h promises. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/os.h"
@@ -47,6 +49,31 @@ Test(os, reserve_takes_a_free_hint)
 Test(os, reserved_memory_traps, .signal = SIGSEGV)
 {
 	*(volatile char *)os_reserve(2 * MIB, 2 * MIB, 0) = 1;
+}
+
+/* Two places that show the same part of a file; room in it, and none any more. */
+Test(os, parts_of_files)
+{
+	int fd = memfd_create("part", MFD_CLOEXEC);
+	char *p = os_reserve(4 * MIB, 2 * MIB, 0);
+	struct stat st;
+
+	cr_assert_eq(os_file_reserve(fd, 2 * MIB, 2 * MIB), 0);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_assert_eq(st.st_size, 4 * MIB);
+	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 2 * MIB), 0);
+	cr_assert_eq(os_map_file(p + 2 * MIB, 2 * MIB, fd, 2 * MIB), 0);
+	p[5] = 1;
+	cr_assert_eq(p[2 * MIB + 5], 1);
+	os_file_punch(fd, 2 * MIB, 2 * MIB);
+	cr_assert_eq(p[5], 0);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_assert_eq(st.st_size, 4 * MIB);
+	cr_assert_lt(st.st_blocks * 512, 2 * MIB, "no more than was touched since");
+	close(fd);
+	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 0), -EBADF);
+	cr_assert_eq(os_file_reserve(fd, 0, 1), -EBADF);
+	os_file_punch(fd, 0, 1);
 }
 
 Test(os, commit_makes_usable)
