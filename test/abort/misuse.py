@@ -155,6 +155,8 @@ POOL_CASES = {
     "pool_free_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="free")],
     "pool_malloc_free": ["bslab: invalid free of {block}: an element of pool 'mempool'"],
     "pool_malloc_realloc": ["bslab: invalid realloc of {block}: an element of pool 'mempool'"],
+    "pool_zone_realloc_interior": ["bslab: invalid realloc of {pointer}: inside a block of zone DMA32, or behind it"],
+    "pool_movable_free_within": ["bslab: invalid bslab_movable_free of {block}: from within the function that moves it"],
     "pool_krealloc_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="krealloc")],
     "pool_reserve_double_free": [RESERVE_FREE % "block"],
     "pool_reserve_interior": [RESERVE_FREE % "pointer"],
