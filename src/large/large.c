@@ -8,9 +8,10 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/place.h"
 #include "page/buddy.h"
 #include "page/limit.h"
-#include "page/zone.h"
+#include "page/zonelist.h"
 
 struct large large reader_root(large);
 
@@ -94,11 +95,11 @@ static void blocks_mark(struct vm_area *a, size_t from)
 	}
 }
 
-static bool blocks_alloc(struct vm_area *a, bool *zeroed)
+static bool blocks_alloc(struct vm_area *a, unsigned pages_flags, bool *zeroed)
 {
 	unsigned n = blocks_of(a->size);
 	size_t nr_dirty;
-	struct pageblock *b = zone_alloc(n, PAGEBLOCK_LARGE, &nr_dirty);
+	struct pageblock *b = zonelist_alloc(pages_flags, n, PAGEBLOCK_LARGE, &nr_dirty);
 
 	if (!b)
 		return false;
@@ -193,10 +194,10 @@ static struct vm_area *hot_put(struct vm_area *a)
 	return last;
 }
 
-/* It is kept if the zone would not purge it. */
+/* It is kept if the zone would not purge it, and malloc takes from that zone. */
 static void blocks_withdraw(struct vm_area *a)
 {
-	bool keep = zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) <= zone_high_pages();
+	bool keep = !a->is_explicit && zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) <= zone_high_pages();
 	struct vm_area *out = a;
 
 	map_set(a->addr, 0);
@@ -319,6 +320,48 @@ static void mapping_populate_huge(const struct vm_area *a)
 	os_no_huge_pages((void *)a->map_addr, a->map_size);
 }
 
+static void count_mapping(struct vm_area *a)
+{
+	PROBE(large_map, a->addr, a->size);
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.nr_mapped++;
+	large.info.nr_maps++;
+	large.info.mapped_bytes += a->size;
+	lock_drop(&large.lock, RANK_LARGE);
+	limit_note_mapped(0, a->size >> PAGE_SHIFT);
+}
+
+static bool hugetlb_map(struct vm_area *a, size_t page_size)
+{
+	size_t size = align_up(a->size, page_size);
+	void *map = os_map_huge(size, page_size);
+
+	if (!map)
+		return false;
+	if (!map_ensure((uintptr_t)map, BSLAB_PAGE_SIZE)) {
+		os_unmap(map, size);
+		return false;
+	}
+	a->addr = a->map_addr = (uintptr_t)map;
+	a->size = a->map_size = size;
+	a->is_hugetlb = true;
+	return true;
+}
+
+static bool hugetlb_alloc(struct vm_area *a, bool *zeroed)
+{
+	bool is_gigantic = align_up(a->size, GIGANTIC_SIZE) - a->size <= a->size / 8; /* not much more than was asked for */
+
+	if (a->align > PAGEBLOCK_SIZE ||
+	    (!(is_gigantic && hugetlb_map(a, GIGANTIC_SIZE)) && !hugetlb_map(a, PAGEBLOCK_SIZE))) {
+		count(&large.info.nr_map_failures);
+		return false;
+	}
+	*zeroed = true;
+	count_mapping(a);
+	return true;
+}
+
 static bool mapping_alloc(struct vm_area *a, unsigned flags, bool *zeroed)
 {
 	size_t g = flags & LARGE_GUARD ? os_page_size() : guard_size(), slack = a->align > os_page_size() ? a->align : 0, total;
@@ -346,14 +389,8 @@ static bool mapping_alloc(struct vm_area *a, unsigned flags, bool *zeroed)
 	if (flags & LARGE_HUGE)
 		mapping_populate_huge(a);
 	os_name((void *)a->map_addr, a->map_size, "bslab:large");
-	PROBE(large_map, a->addr, a->size);
 	*zeroed = true;
-	lock_take(&large.lock, RANK_LARGE);
-	large.info.nr_mapped++;
-	large.info.nr_maps++;
-	large.info.mapped_bytes += a->size;
-	lock_drop(&large.lock, RANK_LARGE);
-	limit_note_mapped(0, a->size >> PAGE_SHIFT);
+	count_mapping(a);
 	return true;
 }
 
@@ -388,7 +425,22 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, 0, zeroed))
+	if ((fits_zone && blocks_alloc(a, 0, zeroed)) || mapping_alloc(a, 0, zeroed))
+		return area_publish(a);
+	boot_pool_put(&vm_area_pool, a);
+	return NULL;
+}
+
+void *large_alloc_explicit(size_t size, size_t align, unsigned pages_flags, bool *zeroed)
+{
+	struct vm_area *a = size <= GIB && align <= PAGEBLOCK_SIZE && limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
+
+	if (!a)
+		return NULL;
+	a->size = align_up(size, BSLAB_PAGE_SIZE);
+	a->align = align;
+	a->is_explicit = true;
+	if (blocks_alloc(a, pages_flags, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
@@ -406,7 +458,7 @@ void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if (mapping_alloc(a, flags, zeroed))
+	if (flags & LARGE_HUGETLB ? hugetlb_alloc(a, zeroed) : mapping_alloc(a, flags, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
@@ -597,6 +649,8 @@ void *large_resize(struct vm_area *a, size_t size)
 
 	if (size > MAX_SIZE || (size > a->size && !limit_allows((size - a->size) >> PAGE_SHIFT)))
 		return NULL;
+	if (a->is_hugetlb)
+		return size <= a->size && size >= a->size / 2 ? (void *)a->addr : NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
 	if (a->first && blocks_resize(a, size))
 		return (void *)a->addr;

@@ -35,17 +35,23 @@ struct vm_area {
 	size_t align;	     /* as asked for, for a move */
 	struct pageblock *first; /* NULL: a mapping of its own */
 	unsigned nr_blocks;
+	bool is_explicit; /* of a zone that malloc does not take from */
+	bool is_hugetlb;  /* a mapping of explicit huge pages, which the kernel does not resize */
 	bool was_seen; /* by large_reap(): of a freed block that is kept; under the lock */
 	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
+	bool has_handle; /* the owner's: none of malloc's, whatever address it has just now */
 	uintptr_t map_addr; /* the mapping, guards included */
 	size_t map_size;
 };
 
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
+/* The same of an explicit zone: pageblocks, never a mapping. pages_flags: page/buddy.h. */
+void *large_alloc_explicit(size_t size, size_t align, unsigned pages_flags, bool *zeroed);
 enum large_map_flags {
 	LARGE_GUARD = 1, /* with guard pages whatever the option says, or not at all */
 	LARGE_HUGE = 2,	 /* resident by huge pages, where the kernel has them; for an align of a pageblock */
+	LARGE_HUGETLB = 4, /* of explicit huge pages, or not at all; without guards */
 };
 /* The same as a mapping of its own, whatever its size. */
 void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed);

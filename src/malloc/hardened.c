@@ -6,6 +6,7 @@
 
 #include "heap/pool.h"
 #include "large/large.h"
+#include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
 #include "malloc/reports.h"
@@ -369,7 +370,7 @@ struct block {
 	size_t size;
 	struct slab *slab;    /* of an object */
 	struct vm_area *area; /* of a mapping */
-	bool is_guarded, is_reserved; /* nothing else is known then; reserved: of a NOWAIT pool, as roomy as its elements are */
+	bool is_guarded, is_reserved; /* nothing else is known then; reserved: of a NOWAIT pool or an explicit zone, as roomy as its elements are */
 };
 
 static bool block_is_whole(struct block *b, const char *what)
@@ -404,10 +405,15 @@ static bool block_find(void *ptr, const char *what, struct block *b)
 		b->end = run_end(ptr, (unsigned)desc_number(d));
 		return block_is_whole(b, what);
 	}
-	if (a && a->addr == (uintptr_t)ptr) {
+	if (a && a->addr == (uintptr_t)ptr && !a->has_handle) {
 		b->area = a;
 		b->end = a->addr + a->size;
 		return block_is_whole(b, what);
+	}
+	if (heap_of_malloc(d)) {
+		b->is_reserved = true;
+		b->size = explicit_size(heap_of_malloc(d), ptr, what);
+		return b->size != 0;
 	}
 	if (is_reserved(d, ptr)) {
 		b->is_reserved = true;
@@ -490,6 +496,10 @@ static out_of_line void free_other(void *ptr, page_desc_t d)
 	}
 	if (pool_of(d)) {
 		free_reserved(d, ptr);
+		return;
+	}
+	if (heap_of_malloc(d)) {
+		explicit_free(heap_of_malloc(d), ptr);
 		return;
 	}
 	if (block_find(ptr, "free", &b)) {
@@ -656,6 +666,8 @@ void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 		errno = ENOMEM;
 		return NULL;
 	}
+	if (heap_of_malloc(map_lookup((uintptr_t)ptr)))
+		return explicit_realloc(heap_of_malloc(map_lookup((uintptr_t)ptr)), ptr, size, no_retry);
 	p = block_resize(&b, size);
 	if (p) {
 		reports_poll();

@@ -3,10 +3,13 @@
 #include <string.h>
 
 #include "base/probe.h"
+#include "handle/compact.h"
+#include "handle/handle.h"
 #include "heap/heap.h"
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/clear.h"
+#include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
 #include "malloc/hardened.h"
@@ -17,6 +20,7 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "page/contig.h"
 #include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
@@ -65,12 +69,6 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 
 struct slow_counts counts reader_root(slow_counts);
 
-void slow_path_counts(uint64_t *nr_reclaims, uint64_t *nr_failures)
-{
-	*nr_reclaims = atomic_load_explicit(&counts.nr_reclaims, memory_order_relaxed);
-	*nr_failures = atomic_load_explicit(&counts.nr_failures, memory_order_relaxed);
-}
-
 static uint64_t nr_given_back(void)
 {
 	return zone_nr_given_back() + pages_nr_given_back();
@@ -86,6 +84,8 @@ size_t reclaim(size_t nr_keep)
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	heaps_shrink();
 	percpu_drain();
+	handles_drain();
+	handles_reclaim();
 	if (unlikely(bslab_options.hardened))
 		hardened_drain();
 	runs_drain();
@@ -99,6 +99,7 @@ size_t reclaim(size_t nr_keep)
 		cache_shrink(c);
 	}
 	pages_purge();
+	contig_purge();
 	zone_purge(nr_keep);
 	nr_given = (size_t)(nr_given_back() - before);
 	PROBE(reclaim_end, nr_given);
@@ -359,11 +360,19 @@ static bool free_run(page_desc_t d, void *ptr)
 	return true;
 }
 
-static bool free_large(page_desc_t d, void *ptr)
+/* NULL where ptr is no large block of malloc's. */
+static struct vm_area *large_block(page_desc_t d, void *ptr)
 {
 	struct vm_area *a = large_of(d);
 
-	if (!a || a->addr != (uintptr_t)ptr)
+	return a && a->addr == (uintptr_t)ptr && !a->has_handle ? a : NULL;
+}
+
+static bool free_large(page_desc_t d, void *ptr)
+{
+	struct vm_area *a = large_block(d, ptr);
+
+	if (!a)
 		return false;
 	if (unlikely(a->sample != NULL)) {
 		sampled_forget(a->sample);
@@ -405,6 +414,8 @@ static out_of_line void free_rest(void *ptr)
 	} else if (pool_of(d)) {
 		free_reserved(d, ptr);
 		return;
+	} else if (heap_of_malloc(d)) {
+		explicit_free(heap_of_malloc(d), ptr);
 	} else if (!free_run(d, ptr) && !free_large(d, ptr) && !sampled_free(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
@@ -456,6 +467,14 @@ void report_pointer(void *ptr, const char *what)
 		bug_caller("invalid %s of %p: in a run of pages at %p", what, ptr, (void *)page);
 		return;
 	}
+	if (movable_of(d)) {
+		bug_caller("invalid %s of %p: in a movable run at %p", what, ptr, (void *)page);
+		return;
+	}
+	if (desc_type(d) == PAGE_CONTIG && !desc_class(d)) {
+		bug_caller("invalid %s of %p: in a range of the contiguous reserve at %p", what, ptr, (void *)page);
+		return;
+	}
 	if (pool_of(d)) {
 		bug_caller("invalid %s of %p: an element of pool '%s'", what, ptr, pool_of(d)->name);
 		return;
@@ -469,7 +488,9 @@ void report_pointer(void *ptr, const char *what)
 		return;
 	}
 	a = large_find(addr);
-	if (a)
+	if (handle_slab_of(d) || (a && a->has_handle))
+		bug_caller("invalid %s of %p: an object that has a handle", what, ptr);
+	else if (a)
 		report_interior(ptr, what, a->size, a->addr);
 	else if (address_is_ours(addr))
 		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
@@ -487,7 +508,7 @@ bool is_reserved(page_desc_t d, const void *ptr)
 size_t block_size(void *ptr, const char *what)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
-	struct vm_area *a = large_of(d);
+	struct vm_area *a = large_block(d, ptr);
 	size_t size;
 
 	if (unlikely(bslab_options.hardened))
@@ -508,11 +529,13 @@ size_t block_size(void *ptr, const char *what)
 	}
 	if (is_reserved(d, ptr))
 		return pool_of(d)->size;
+	if (heap_of_malloc(d))
+		return explicit_size(heap_of_malloc(d), ptr, what);
 	if (guarded_of(d))
 		return guarded_size(d, ptr, what, &size) ? size : 0;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return (size_t)desc_number(d) << PAGE_SHIFT;
-	if (a && a->addr == (uintptr_t)ptr)
+	if (a)
 		return a->size;
 	if (sampled_of(d) && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return sampled_size(sampled_of(d));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One misuse of mempools and of NOWAIT pools a case; misuse.py knows what each has to say. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,6 +70,15 @@ static void malloc_realloc(void)
 		puts("got a block");
 }
 
+static void krealloc_of_stack(void)
+{
+	long x[4];
+
+	errno = 0;
+	if (bslab_krealloc(say("block", x), 300, 0) || errno != EINVAL)
+		puts("got a block");
+}
+
 static void reserve_double_free(void)
 {
 	char *p = reserved();
@@ -117,7 +127,7 @@ static const struct {
 } cases[] = {
     CASE(double_free), CASE(interior),	     CASE(free_of_other),	CASE(free_of_stack),
     CASE(malloc_free), CASE(malloc_realloc), CASE(reserve_double_free), CASE(reserve_interior),
-    CASE(destroy_twice), CASE(alloc_after_destroy), CASE(shrinker_twice),
+    CASE(destroy_twice), CASE(alloc_after_destroy), CASE(shrinker_twice), CASE(krealloc_of_stack),
 };
 
 int main(int argc, char **argv)

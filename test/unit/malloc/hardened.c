@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bslab/bslab.h"
+#include "bslab/profile.h"
 #include "large/large.h"
 #include "os/options.h"
 
@@ -126,4 +128,13 @@ Test(hardened, four_gib_and_more, .init = harden, .timeout = 60)
 	p = bslab_realloc(p, 2 * GIB);
 	cr_assert_eq(p[0], 7);
 	bslab_free(p);
+}
+
+/* Blocks have no place for a sample. */
+Test(hardened, no_heap_profile)
+{
+	harden();
+	errno = 0;
+	cr_assert_eq(bslab_profile_start(0), -1);
+	cr_assert_eq(errno, ENOTSUP);
 }
