@@ -383,7 +383,6 @@ void hardened_drain(void)
 {
 	quarantine_drain();
 	hardened_pages_drain();
-	guard_retry();
 }
 
 void hardened_fork_prepare(void)

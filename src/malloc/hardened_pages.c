@@ -32,18 +32,45 @@ unsigned hardened_pages_for(size_t size)
 	return (unsigned)((size + BLOCK_WORD + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
 }
 
-/* One that waits, of exactly so many pages; NULL when there is none, or after a report. */
-static void *run_reuse(unsigned n, size_t align)
+/* They wait no more; the yard does not call release() for these. */
+static void count_out(unsigned n)
+{
+	guard_count_waiting(-(ptrdiff_t)n, n <= MAX_WIPED_PAGES);
+}
+
+/* NULL after a report, too. */
+static void *wiped_reuse(unsigned n, size_t align)
 {
 	struct grave g;
 
-	if (n > MAX_WIPED_PAGES || !yard_take(&wiped, (size_t)n << PAGE_SHIFT, align, &g))
+	if (!yard_take(&wiped, (size_t)n << PAGE_SHIFT, align, &g))
 		return NULL;
+	count_out(n);
 	if (unlikely(!block_is_clean(g.addr, run_end((void *)g.addr, n)))) {
 		report_write_after_free((void *)g.addr);
 		return NULL;
 	}
 	return (void *)g.addr;
+}
+
+/* Its guards still stand, so two system calls are saved. But what traps is to trap for long. */
+static void *closed_reuse(unsigned n, size_t align)
+{
+	struct grave g;
+
+	if (!yard_is_half_full(&runs) || !yard_take(&runs, (size_t)n << PAGE_SHIFT, align, &g))
+		return NULL;
+	count_out(n);
+	if (guard_reopen((void *)g.addr, n))
+		return (void *)g.addr;
+	guard_free_pages((void *)g.addr, n);
+	return NULL;
+}
+
+/* One that waits, of exactly so many pages, and reads as zero; NULL when there is none. */
+static void *run_reuse(unsigned n, size_t align)
+{
+	return n <= MAX_WIPED_PAGES ? wiped_reuse(n, align) : closed_reuse(n, align);
 }
 
 static void *run_make(unsigned n, unsigned align_order, unsigned flags)
@@ -78,15 +105,20 @@ void *hardened_run_alloc(size_t size, size_t align, unsigned flags)
 
 static void run_release(const struct grave *g)
 {
-	guard_free_pages((void *)g->addr, (unsigned)(g->size >> PAGE_SHIFT));
+	unsigned n = (unsigned)(g->size >> PAGE_SHIFT);
+
+	count_out(n);
+	guard_free_pages((void *)g->addr, n);
 }
 
 static void wiped_release(const struct grave *g)
 {
-	if (unlikely(!block_is_clean(g->addr, g->addr + g->size)))
-		report_write_after_free((void *)g->addr);
-	else
+	if (likely(block_is_clean(g->addr, g->addr + g->size))) {
 		run_release(g);
+	} else {
+		count_out((unsigned)(g->size >> PAGE_SHIFT));
+		report_write_after_free((void *)g->addr);
+	}
 }
 
 void hardened_run_free(void *ptr, unsigned n)
@@ -98,6 +130,7 @@ void hardened_run_free(void *ptr, unsigned n)
 	if (n <= MAX_WIPED_PAGES)
 		block_wipe((uintptr_t)ptr, run_end(ptr, n));
 	change_end();
+	guard_count_waiting(n, n <= MAX_WIPED_PAGES);
 	if (n <= MAX_WIPED_PAGES) {
 		yard_put(&wiped, g);
 	} else if (guard_close(ptr, n)) {

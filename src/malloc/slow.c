@@ -17,6 +17,7 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "page/guard.h"
 #include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
@@ -95,6 +96,7 @@ size_t reclaim(size_t nr_keep)
 		barn_drain(c);
 		cache_shrink(c);
 	}
+	guard_drain();
 	pages_purge();
 	zone_purge(nr_keep);
 	nr_given = (size_t)(nr_given_back() - before);

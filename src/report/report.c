@@ -13,6 +13,7 @@ void report_take(struct heap_report *r)
 		cache_snapshot(class, &r->class[class].cache);
 	percpu_snapshot(&r->percpu);
 	pages_snapshot(&r->pages);
+	guard_snapshot(&r->guards);
 	large_snapshot(&r->large);
 	large_list(&r->large_list);
 	zone_snapshot(&r->zone);
