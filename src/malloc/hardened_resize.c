@@ -122,7 +122,8 @@ static void *move_growing(void *ptr, struct block *old, size_t size, struct call
 	if (roomy == size)
 		return NULL;
 	if (size >= MIN_GROWING_MAPPING)
-		return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .is_mapping = true, .no_retry = no_retry}, &zeroed);
+		return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .is_mapping = true,
+							  .no_retry = no_retry}, &zeroed);
 	p = alloc_slow(&(struct alloc_request){.size = roomy, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
 	if (p && block_find(p, "realloc", &b) && b.size > size)
 		block_reseal(&b, size);
