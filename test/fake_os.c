@@ -18,8 +18,9 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "os/place.h"
 
-struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX};
+struct fake_os fake = {.page_size = 4096, .nr_cpus = 64, .address_space_limit = SIZE_MAX, .low_size = 4 * GIB, .huge_size = 2 * MIB};
 
 /* Held by each call that looks at the page table: floors above hold different locks when they come here. */
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -39,6 +40,7 @@ static pthread_mutex_t *lock_table(void)
 
 static char *window;
 static uint8_t *table; /* enum fake_state of each page */
+static bool *locked;   /* of each page */
 static struct {
 	unsigned kinds;
 	size_t n;
@@ -60,7 +62,8 @@ static void window_open(void)
 		return;
 	p = mmap(NULL, FAKE_PAGES * BSLAB_PAGE_SIZE + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	table = mmap(NULL, FAKE_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED || table == MAP_FAILED) {
+	locked = mmap(NULL, FAKE_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || table == MAP_FAILED || locked == MAP_FAILED) {
 		perror("fake_os: mmap");
 		abort();
 	}
@@ -162,6 +165,7 @@ static void drop_range(void *addr, size_t size)
 	if (mmap(addr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != addr)
 		abort();
 	memset(table + page_of("drop", addr, size), FAKE_FREE, size / BSLAB_PAGE_SIZE);
+	memset(locked + page_of("drop", addr, size), 0, size / BSLAB_PAGE_SIZE);
 }
 
 static bool range_is_free(size_t first, size_t n)
@@ -203,6 +207,11 @@ enum fake_state fake_page(const void *addr)
 	return table[page_of("fake_page", (void *)align_down((uintptr_t)addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE)];
 }
 
+bool fake_is_locked(const void *addr)
+{
+	return locked[page_of("fake_is_locked", (void *)align_down((uintptr_t)addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE)];
+}
+
 size_t fake_count(enum fake_state state)
 {
 	size_t i, n = 0;
@@ -235,6 +244,44 @@ void *os_reserve(size_t size, size_t align, uintptr_t hint)
 	p = find_range(size, align, hint);
 	if (p)
 		set_range(p, size, FAKE_RESERVED);
+	return p;
+}
+
+/* The window stands where it stands: what is low is counted only. */
+void *os_reserve_low(size_t size, size_t align)
+{
+	void *p;
+
+	fake.nr_low_tries++;
+	if (size > fake.low_size)
+		return NULL;
+	p = os_reserve(size, align, 0);
+	if (p)
+		fake.low_size -= size;
+	return p;
+}
+
+int os_back_huge(void *addr, size_t size)
+{
+	WITH_TABLE;
+	expect("os_back_huge", addr, size, is_mapped);
+	if (fails(FAKE_BACK_HUGE))
+		return -ENOMEM;
+	drop_range(addr, size);
+	set_range(addr, size, FAKE_COMMITTED);
+	return 0;
+}
+
+void *os_map_huge(size_t size, size_t page_size)
+{
+	WITH_TABLE;
+	void *p;
+
+	if (fails(FAKE_BACK_HUGE) || page_size > fake.huge_size)
+		return NULL;
+	p = find_range(size, page_size, 0);
+	if (p)
+		set_range(p, size, FAKE_COMMITTED);
 	return p;
 }
 
@@ -338,13 +385,16 @@ int os_populate(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_populate", addr, size, is_usable);
-	return fails(FAKE_POPULATE) ? -EPERM : 0;
+	return !fails(FAKE_POPULATE) ? 0 : fake.populate_error ? fake.populate_error : -EPERM;
 }
 
 int os_lock(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_lock", addr, size, is_usable);
+	if (fails(FAKE_LOCK))
+		return -ENOMEM;
+	memset(locked + page_of("os_lock", addr, size), true, size / BSLAB_PAGE_SIZE);
 	return 0;
 }
 
@@ -352,6 +402,7 @@ int os_unlock(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_unlock", addr, size, is_usable);
+	memset(locked + page_of("os_unlock", addr, size), false, size / BSLAB_PAGE_SIZE);
 	return 0;
 }
 
@@ -418,6 +469,31 @@ int os_seal(void *addr, size_t size)
 	drop_range(addr, size);
 	set_range(addr, size, FAKE_RESERVED);
 	return 0;
+}
+
+int os_map_file(void *addr, size_t size, int fd, uint64_t offset)
+{
+	WITH_TABLE;
+	expect("os_map_file", addr, size, is_mapped);
+	if (fails(FAKE_FILE))
+		return -ENOMEM;
+	if (mmap(addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) != addr)
+		return -errno;
+	set_range(addr, size, FAKE_COMMITTED);
+	return 0;
+}
+
+int os_file_reserve(int fd, uint64_t offset, uint64_t size)
+{
+	WITH_TABLE;
+	if (fails(FAKE_FILE))
+		return -ENOSPC;
+	return fallocate(fd, 0, (off_t)offset, (off_t)size) ? -errno : 0;
+}
+
+void os_file_punch(int fd, uint64_t offset, uint64_t size)
+{
+	fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
 }
 
 bool os_populate_huge(void *addr, size_t size)
@@ -489,7 +565,34 @@ int os_barrier_rseq(void)
 
 int os_cpu(void)
 {
+	if (fake.cpu)
+		return fake.cpu - 1;
 	return sched_getcpu();
+}
+
+unsigned os_node(void)
+{
+	return fake.node;
+}
+
+int os_prefer_node(void *addr, size_t size, unsigned node)
+{
+	WITH_TABLE;
+	(void)node;
+	expect("os_prefer_node", addr, size, is_mapped);
+	fake.nr_prefers++;
+	return -ENOSYS;
+}
+
+bool os_is_on_node(void *addr, size_t size, unsigned node)
+{
+	WITH_TABLE;
+	(void)node;
+	expect("os_is_on_node", addr, size, is_committed);
+	if (!fake.nr_elsewhere)
+		return true;
+	fake.nr_elsewhere--;
+	return false;
 }
 
 size_t os_rseq_feature_size(void)

@@ -20,6 +20,7 @@ enum fake_call {
 	FAKE_RESERVE,
 	FAKE_COMMIT,
 	FAKE_MAP,
+	FAKE_BACK_HUGE,
 	FAKE_UNMAP,
 	FAKE_REMAP,
 	FAKE_MOVE,
@@ -29,6 +30,8 @@ enum fake_call {
 	FAKE_GUARD,
 	FAKE_UNGUARD,
 	FAKE_BARRIER,
+	FAKE_LOCK,
+	FAKE_FILE, /* os_map_file(), os_file_reserve(); the file is a real one */
 	NR_FAKE_CALLS
 };
 #define FAKE_ALL ((1u << NR_FAKE_CALLS) - 1)
@@ -44,12 +47,20 @@ struct fake_os {
 	size_t page_size;
 	unsigned nr_cpus;
 	size_t address_space_limit;
+	unsigned node;		/* of the CPU that calls */
+	size_t nr_prefers;	/* calls of os_prefer_node() */
+	size_t nr_elsewhere;	/* so many times os_is_on_node() says no */
+	int cpu;		/* 0: that of the machine; else 1 more than os_cpu() says */
+	size_t huge_size;	/* of the largest pages that os_map_huge() has */
+	size_t nr_low_tries;	/* calls of os_reserve_low() */
+	size_t low_size;	/* what os_reserve_low() has left */
 	const char *env;	/* value of BSLAB_CONF */
 	uint64_t clock_ms;	/* 0: that of the machine */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
 	size_t nr_resident;	/* what os_count_resident() says; SIZE_MAX: nothing */
 	size_t nr_splits;	/* calls of os_split_huge() */
+	int populate_error;	/* what os_populate() fails with; 0: -EPERM */
 	bool capture;		/* os_write() goes to text[] */
 	size_t nr_calls[NR_FAKE_CALLS];
 	size_t nr_failed;
@@ -63,6 +74,8 @@ void fake_fail_at(unsigned kinds, size_t n, bool forever);
 uintptr_t fake_window(void);
 /* What a page is. */
 enum fake_state fake_page(const void *addr);
+/* Whether os_lock() was called for it, and nothing has undone that. */
+bool fake_is_locked(const void *addr);
 /* How many pages of the window are in a state. */
 size_t fake_count(enum fake_state state);
 /* Neighbouring pages of one state, counted: what /proc/self/maps would have for lines. */

@@ -9,10 +9,10 @@ import re
 import subprocess
 import sys
 
-FLOORS = ["base", "arch", "os", "boot", "map", "region", "page", "large", "slab", "heap", "report", "profile", "guarded", "malloc", "preload",
+FLOORS = ["base", "arch", "os", "boot", "map", "region", "page", "large", "slab", "handle", "heap", "report", "profile", "guarded", "malloc", "preload",
           "insight"]
 # In C17's own words and in the order above; the public headers belong to the floor that implements them.
-PUBLIC = ("bslab/bslab.h", "bslab/heap.h", "bslab/insight.h", "bslab/kmalloc.h", "bslab/kmem.h", "bslab/page.h", "bslab/profile.h", "bslab/shrinker.h")
+PUBLIC = ("bslab/bslab.h", "bslab/contig.h", "bslab/handle.h", "bslab/highmem.h", "bslab/heap.h", "bslab/insight.h", "bslab/kmalloc.h", "bslab/kmem.h", "bslab/page.h", "bslab/profile.h", "bslab/shrinker.h")
 
 
 def floor_of(path):

@@ -39,20 +39,36 @@ enum bslab_gfp {
 	 */
 	BSLAB_GFP_MOVABLE = 16,
 	BSLAB_GFP_RECLAIMABLE = 32,
-	/* A hint without effect as yet: the kernel places a page where the thread runs that touches it first. */
+	/*
+	 * Of the NUMA node that the thread runs on, and NULL rather than of another: its memory is resident when the call
+	 * returns. On a machine of one node without effect. Costs as DMA32 does.
+	 */
 	BSLAB_GFP_THISNODE = 64,
 	/*
-	 * A hint: from 2 MiB on the block is aligned to 2 MiB and resident by huge pages, where the kernel has some at hand
-	 * and the option `huge` does not forbid it.
+	 * A hint: as HUGETLB where the pool has some; else from 2 MiB on the block is aligned to 2 MiB and resident by huge
+	 * pages, where the kernel has some at hand. Not if the option `huge` forbids it.
 	 */
 	BSLAB_GFP_HUGE = 128,
+	/*
+	 * Below 4 GiB, for compressed pointers and code that jumps by 32 bits; at most 1 GiB at a time, and no more than the process
+	 * has free there. Costs a lock and three times what malloc does. NULL with ENOMEM where there is none; not together with
+	 * NOWAIT, nor for mempools: EINVAL.
+	 */
+	BSLAB_GFP_DMA32 = 256,
+	/*
+	 * Of explicit huge pages (vm.nr_hugepages), of any size: those of 2 MiB, or of 1 GiB for a block of a gibibyte or more where
+	 * that fits. NULL with ENOMEM where the pool has none. They are the process's from then on: to touch them cannot fail, but
+	 * after fork the child's copies need more of the pool, and it is killed (SIGBUS) where there are none. Costs as DMA32 does;
+	 * not together with that, NOWAIT, nor for mempools: EINVAL.
+	 */
+	BSLAB_GFP_HUGETLB = 512,
 };
 
 BSLAB_API void *bslab_kmalloc(size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1)));
 /* count * size bytes; NULL with ENOMEM where that is too much for a size_t. With ZERO it is kcalloc. */
 BSLAB_API void *bslab_kmalloc_array(size_t count, size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1, 2)));
 /*
- * As realloc; ZERO: bytes beyond the old block's usable size read as zero. NOWAIT: the block stays where it is or moves from
+ * As realloc; a block that was asked for with DMA32 stays below 4 GiB, and with DMA32 another moves there. ZERO: bytes beyond the old block's usable size read as zero. NOWAIT: the block stays where it is or moves from
  * one NOWAIT pool to another; one of malloc's that would have to grow is not moved, for its pages may not be resident, and
  * its free takes a lock: NULL. To know such a block's size reads what bslab keeps of it, which may not be resident either.
  */

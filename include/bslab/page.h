@@ -30,6 +30,9 @@ extern "C" {
 
 enum bslab_pages_flags {
 	BSLAB_PAGES_ZERO = 1, /* read as zero; pages fresh from the kernel are not written */
+	BSLAB_PAGES_DMA32 = 2, /* below 4 GiB */
+	BSLAB_PAGES_THISNODE = 4, /* of the NUMA node that the thread runs on, or NULL */
+	BSLAB_PAGES_HUGETLB = 8, /* of an explicit huge page, or NULL: see BSLAB_GFP_HUGETLB */
 };
 
 /* 2^order pages, aligned to their size (__get_free_pages). NULL with ENOMEM, or EINVAL: order above 9, unknown flags. */
@@ -79,11 +82,14 @@ enum bslab_page_type {
 	BSLAB_PAGE_FOLIO, /* of a run of these */
 	BSLAB_PAGE_HEAP,  /* of a library's heap; of its blocks of more than 2 MiB the first page */
 	BSLAB_PAGE_POOL,  /* of elements of a mempool or NOWAIT pool */
+	BSLAB_PAGE_HANDLE, /* of objects that have handles */
+	BSLAB_PAGE_MOVABLE, /* of a movable run (contig.h) */
+	BSLAB_PAGE_CONTIG, /* taken from the contiguous reserve */
 };
 
 struct bslab_page_info {
 	enum bslab_page_type type;
-	void *head;	    /* SLAB, RUN, LARGE, FOLIO: where it begins; NULL where the map does not say */
+	void *head;	    /* SLAB, RUN, LARGE, FOLIO, MOVABLE, CONTIG: where it begins; NULL where the map does not say */
 	size_t nr_pages;    /* the same: its pages, 0 where the map does not say */
 	size_t object_size; /* SLAB */
 	unsigned ref_count; /* FOLIO */

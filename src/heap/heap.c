@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "boot/boot.h"
-#include "map/map.h"
 #include "os/bug.h"
 #include "page/buddy.h"
 #include "page/limit.h"
@@ -14,8 +13,6 @@ _Static_assert(HEAP_NAME_SIZE == CACHE_NAME_SIZE, "names are copied as those of 
 
 #define MAX_CHUNK_ORDER 6
 #define NR_WORDS(nr_objects) (((nr_objects) + 63u) / 64u)
-/* Offsets are below 2^18 and sizes at most 2^15: slab.c derives that this is enough. */
-#define RECIPROCAL_SHIFT 40
 
 static struct {
 	struct lock lock; /* RANK_HEAPS */
@@ -23,18 +20,6 @@ static struct {
 	unsigned nr; /* read without the lock */
 	struct boot_pool heaps, chunks[NR_WORDS(MAX_CHUNK_OBJECTS) + 1]; /* the latter by number of words */
 } heaps;
-
-static force_inline void heap_lock(struct bslab_heap *h)
-{
-	if (!h->is_unlocked)
-		lock_take(&h->lock, RANK_HEAP);
-}
-
-static force_inline void heap_unlock(struct bslab_heap *h)
-{
-	if (!h->is_unlocked)
-		lock_drop(&h->lock, RANK_HEAP);
-}
 
 /* --- chunks ---------------------------------------------------------------------- */
 
@@ -77,7 +62,7 @@ static void *pages_of_heap(struct bslab_heap *h, size_t nr_pages, unsigned align
 
 	if (h->is_device)
 		return device_alloc(&h->device, nr_pages, align_order);
-	return limit_allows(n) ? pages_alloc(n, align_order, MIGRATE_RECLAIMABLE, 0, zeroed) : NULL;
+	return limit_allows(n) ? pages_alloc(n, align_order, MIGRATE_RECLAIMABLE, h->pages_flags, zeroed) : NULL;
 }
 
 static bool chunk_pages(struct bslab_heap *h, struct chunk *c, unsigned align_order, bool *zeroed)
@@ -91,9 +76,9 @@ static bool chunk_pages(struct bslab_heap *h, struct chunk *c, unsigned align_or
 	return true;
 }
 
-static bool chunk_large(struct chunk *c, size_t align, bool *zeroed)
+static bool chunk_large(const struct bslab_heap *h, struct chunk *c, size_t align, bool *zeroed)
 {
-	void *p = large_alloc(c->size, align, zeroed);
+	void *p = h->pages_flags ? large_alloc_explicit(c->size, align, h->pages_flags, zeroed) : large_alloc(c->size, align, zeroed);
 
 	if (!p)
 		return false;
@@ -119,7 +104,7 @@ static struct chunk *chunk_create(struct bslab_heap *h, const struct chunk *like
 		c->free[w] = rest >= 64 ? ~0ull : (1ull << rest) - 1;
 	}
 	if (!(!h->is_device && (c->nr_pages > PAGEBLOCK_PAGES || align > PAGEBLOCK_SIZE)
-		      ? chunk_large(c, align, zeroed)
+		      ? chunk_large(h, c, align, zeroed)
 		      : chunk_pages(h, c, align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0, zeroed))) {
 		chunk_put(c);
 		return NULL;
@@ -151,26 +136,13 @@ static out_of_line void chunk_destroy(struct bslab_heap *h, struct chunk *c)
 
 /* --- objects ------------------------------------------------------------------------ */
 
-static void *object_at(const struct chunk *c, unsigned index)
+out_of_line void chunk_taken(struct bslab_heap *h, struct chunk *c, bool was_empty)
 {
-	return (void *)(c->base + (uintptr_t)index * c->size);
-}
-
-static force_inline void *chunk_take(struct bslab_heap *h, struct chunk *c)
-{
-	unsigned w = 0, bit;
-
-	while (!c->free[w])
-		w++;
-	bit = (unsigned)__builtin_ctzll(c->free[w]);
-	c->free[w] &= c->free[w] - 1;
-	if (c->nr_free == c->nr_objects && c->class)
-		h->nr_empty--;
-	if (--c->nr_free == 0 && c->class)
+	if (!c->class)
+		return;
+	h->nr_empty -= was_empty;
+	if (!c->nr_free)
 		list_del(&h->class[c->class].partial, &c->node);
-	h->nr_blocks++;
-	h->block_bytes += c->size;
-	return object_at(c, w * 64 + bit);
 }
 
 static void slab_destroy(struct bslab_heap *h, struct chunk *c)
@@ -190,18 +162,15 @@ static void slab_settle(struct bslab_heap *h, struct chunk *c)
 		slab_destroy(h, c);
 }
 
-static force_inline void chunk_give(struct bslab_heap *h, struct chunk *c, unsigned index)
+out_of_line void chunk_given(struct bslab_heap *h, struct chunk *c)
 {
-	struct heap_class *k = &h->class[c->class];
-
-	c->free[index / 64] |= 1ull << (index % 64);
-	h->nr_blocks--;
-	h->block_bytes -= c->size;
-	if (c->nr_free++ == 0 && c->class)
-		list_add(&k->partial, &c->node);
-	if (!c->class)
+	if (!c->class) {
 		chunk_destroy(h, c);
-	else if (c->nr_free == c->nr_objects)
+		return;
+	}
+	if (c->nr_free == 1)
+		list_add(&h->class[c->class].partial, &c->node);
+	if (c->nr_free == c->nr_objects)
 		slab_settle(h, c);
 }
 
@@ -216,7 +185,7 @@ static struct chunk *slab_of_order(struct bslab_heap *h, unsigned class, unsigne
 	unsigned nr_objects = objects_in(size, order);
 	struct chunk like = {.size = size, .nr_pages = pages_for(nr_objects * size), .class = (uint16_t)class,
 			     .nr_objects = (uint16_t)nr_objects, .nr_free = (uint16_t)nr_objects,
-			     .reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size};
+			     .reciprocal = ((1ull << HEAP_RECIPROCAL_SHIFT) + size - 1) / size};
 	bool zeroed;
 
 	return chunk_create(h, &like, 1, &zeroed);
@@ -313,35 +282,6 @@ void *heap_alloc(struct bslab_heap *h, size_t size, size_t align, struct heap_re
 	return p;
 }
 
-/* The chunk and the index of a live block; under lock. */
-static force_inline enum heap_fault find(struct bslab_heap *h, void *ptr, struct chunk **chunk, unsigned *index)
-{
-	page_desc_t d = map_lookup((uintptr_t)ptr);
-	struct chunk *c = desc_pointer(d);
-
-	if (heap_of(d) != h)
-		return HEAP_FOREIGN;
-	*chunk = c;
-	*index = (unsigned)((((uintptr_t)ptr - c->base) * c->reciprocal) >> RECIPROCAL_SHIFT);
-	if (*index >= c->nr_objects || object_at(c, *index) != ptr)
-		return HEAP_INTERIOR;
-	return c->free[*index / 64] >> (*index % 64) & 1 ? HEAP_FREE : HEAP_GOOD;
-}
-
-enum heap_fault heap_free(struct bslab_heap *h, void *ptr)
-{
-	enum heap_fault fault;
-	struct chunk *c = NULL;
-	unsigned index = 0;
-
-	heap_lock(h);
-	fault = find(h, ptr, &c, &index);
-	if (likely(fault == HEAP_GOOD))
-		chunk_give(h, c, index);
-	heap_unlock(h);
-	return fault;
-}
-
 enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size)
 {
 	enum heap_fault fault;
@@ -349,7 +289,7 @@ enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size)
 	unsigned index = 0;
 
 	heap_lock(h);
-	fault = find(h, ptr, &c, &index);
+	fault = heap_find(h, ptr, &c, &index);
 	if (fault == HEAP_GOOD)
 		*size = c->size;
 	heap_unlock(h);
@@ -386,6 +326,17 @@ struct bslab_heap *heap_create(const char *name, size_t limit, bool is_unlocked)
 	struct bslab_heap *h = heap_get(name, limit, is_unlocked);
 
 	return h ? publish(h) : NULL;
+}
+
+struct bslab_heap *heap_create_explicit(const char *name, unsigned pages_flags)
+{
+	struct bslab_heap *h = heap_get(name, 0, false);
+
+	if (!h)
+		return NULL;
+	h->pages_flags = pages_flags;
+	h->is_mallocs = true;
+	return publish(h);
 }
 
 struct bslab_heap *heap_create_in(const char *name, uintptr_t addr, size_t size, bool is_unlocked, enum device_fault *fault)
@@ -441,8 +392,17 @@ bool heap_destroy(struct bslab_heap *h)
 
 void heap_snapshot(struct bslab_heap *h, struct heap_info *info)
 {
+	struct list_node *n;
+
 	heap_lock(h);
-	*info = (struct heap_info){h->nr_blocks, h->block_bytes, h->size_bytes, h->peak_bytes, h->limit};
+	*info = (struct heap_info){0, 0, h->size_bytes, h->peak_bytes, h->limit};
+	for (n = h->chunks.first; n; n = n->next) {
+		const struct chunk *c = container_of(n, struct chunk, all);
+		size_t nr_blocks = (size_t)c->nr_objects - c->nr_free;
+
+		info->nr_blocks += nr_blocks;
+		info->block_bytes += nr_blocks * c->size;
+	}
 	heap_unlock(h);
 }
 

@@ -14,7 +14,7 @@ _Static_assert(POOL_NAME_SIZE == CACHE_NAME_SIZE && sizeof(struct pool) <= BSLAB
 #define LIVE UINT32_MAX
 
 static struct boot_pool headers;
-struct pools pools reader_root(pools);
+struct pools pools;
 
 /* Pages of the map that describe a page of their own size each describe so many bytes. */
 #define DESCRIBED_BYTES (BSLAB_PAGE_SIZE / sizeof(page_desc_t) * BSLAB_PAGE_SIZE)

@@ -72,6 +72,7 @@ struct pools {
 	struct list all;
 	size_t nr_pools, map_bytes; /* of elements and next[]; also read without the lock */
 };
+extern struct pools pools reader_root(pools); /* its lock guards the list of highmem.c, too */
 size_t pools_bytes(void);
 /* Whether some of a range is a pool's. */
 bool pools_overlap(uintptr_t addr, size_t size);

@@ -51,10 +51,10 @@ struct pages_use view_pages(const struct block_copy *copy)
 	for (i = 0; i < PAGEBLOCK_PAGES; i++) {
 		enum page_type type = desc_type(copy->desc[i]);
 
-		use.nr_slab += desc_cache(copy->desc[i]) != 0 || desc_is_hardened(copy->desc[i]);
+		use.nr_slab += desc_cache(copy->desc[i]) != 0 || desc_is_hardened(copy->desc[i]) || type == PAGE_HANDLE;
 		use.nr_run += !desc_cache(copy->desc[i]) &&
 			      (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED ||
-			       type == PAGE_FOLIO || type == PAGE_HEAP);
+			       type == PAGE_FOLIO || type == PAGE_HEAP || type == PAGE_MOVABLE);
 	}
 	return use;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "slab/kept.h"
+
 /* --- caches ------------------------------------------------------------------------------------- */
 
 /* Objects in the barn's full sheaves, of which there are as many as it says. */
@@ -76,6 +78,7 @@ static bool fill_area(void *arg, int slot, const struct percpu_area *area)
 		cpu = &info->cpu[info->nr_listed++];
 		cpu->index = (unsigned)slot - (info->mode == INDEX_CPU_ID);
 	}
+	info->nr_kept_pages += kept_nr_pages(area->run);
 	for (class = 1; class < NR_CACHES; class++) {
 		if (!area->top[class] || !heap_sheaf_of_top(fill->heap, (uintptr_t)area->top[class], &sheaf))
 			continue;
@@ -139,21 +142,23 @@ static bool count_buddy_block(const struct pageblock *b, struct pages_info *info
 
 bool report_count_block(const struct pageblock *b, struct pages_info *info)
 {
-	info->nr_large_blocks += b->state == PAGEBLOCK_LARGE;
-	info->nr_isolated_blocks += b->state == PAGEBLOCK_ISOLATE;
+	pages_info_add_other(info, b->state, min_size(b->nr_free, PAGEBLOCK_PAGES), min_size(b->nr_dirty_free, PAGEBLOCK_PAGES));
 	info->nr_huge_blocks += b->is_huge != 0;
 	return b->state != PAGEBLOCK_BUDDY || count_buddy_block(b, info);
 }
 
-static void fill_free_area(const struct block_copy *copy, struct pages_info *info)
+static void fill_free_area(const struct block_copy *copy, unsigned zone, struct pages_info *info)
 {
+	struct zone_row *row = zone_row(&info->zones, zone);
 	const struct pageblock *b = &copy->b;
 	unsigned t = b->migratetype, i;
 	struct free_links links;
 
+	row->nr_free += b->nr_free;
 	for (i = 0; b->nr_free && i < PAGEBLOCK_PAGES; i++)
 		if (desc_links(copy->desc[i], &links) && links.order < NR_ORDERS && i % (1u << links.order) == 0) {
 			info->free_area[t][links.order]++;
+			row->free_area[links.order]++;
 			info->resident_area[t][links.order] +=
 			    t == MIGRATE_HIGHATOMIC || any_is_dirty(b, i, links.order);
 		}
@@ -175,7 +180,7 @@ static void fill_blocks(struct heap *h, struct pages_info *info, void *unused)
 			if (!report_count_block(&copy.b, info))
 				h->nr_doubts++;
 			else if (copy.b.state == PAGEBLOCK_BUDDY)
-				fill_free_area(&copy, info);
+				fill_free_area(&copy, h->regions[i].zone, info);
 		}
 }
 
@@ -212,6 +217,8 @@ static void fill_pages(struct heap *h, struct pages_info *info, report_blocks *b
 	}
 	add_counters(h, h->root[ROOT_HIGHATOMIC], info);
 	info->nr_buddies = h->nr_buddies;
+	for (i = 0; i < h->nr_regions; i++)
+		zone_rows_add(&info->zones, &h->regions[i], h->zone.nr_dirty_in);
 	blocks(h, info, arg);
 	info->nr_reserve_free = info->free_pages[MIGRATE_HIGHATOMIC];
 }
@@ -255,6 +262,66 @@ static void fill_large(struct heap *h, struct large_info *info, struct large_lis
 	free(areas);
 }
 
+/* --- handles --------------------------------------------------------------------------------------------- */
+
+static void fill_handle_cache(struct heap *h, unsigned class, struct cache_info *info, size_t *nr_cached)
+{
+	uint64_t addr, entry = h->root[ROOT_HANDLE_CACHES] + class * sizeof addr;
+	size_t size = class == RUN_CLASS ? 0 : class_size(class);
+	struct handle_cache c;
+
+	if (!heap_read(h, entry, &addr, sizeof addr)) {
+		h->nr_doubts++;
+		return;
+	}
+	if (!addr)
+		return;
+	if (!heap_read(h, addr, &c, sizeof c) || c.class != class || c.size != size) {
+		h->nr_doubts++;
+		return;
+	}
+	handle_cache_info(&c, info);
+	*nr_cached += c.nr_depot;
+	*nr_cached -= min_size(*nr_cached, c.nr_stripped);
+}
+
+/* More than a process can have. */
+#define MAX_HANDLE_THREADS ((size_t)1 << 22)
+
+static void fill_handle_threads(struct heap *h, size_t nr_cached[NR_CLASSES])
+{
+	struct handle_threads threads;
+	struct list_walk walk;
+	struct handle_thread t;
+	unsigned class;
+	uint64_t addr;
+
+	if (!heap_read(h, h->root[ROOT_HANDLE_THREADS], &threads, sizeof threads)) {
+		h->nr_doubts++;
+		return;
+	}
+	list_walk_begin(&walk, h, (uintptr_t)threads.all, offsetof(struct handle_thread, next), MAX_HANDLE_THREADS);
+	while ((addr = list_walk_next(&walk)) && heap_read(h, addr, &t, sizeof t))
+		for (class = 1; class < NR_CLASSES; class++)
+			nr_cached[class] += t.nr[class];
+}
+
+static void fill_handles(struct heap *h, struct heap_report *r)
+{
+	struct handle_table table;
+	unsigned class;
+
+	if (!heap_read(h, h->root[ROOT_HANDLE_TABLE], &table, sizeof table) ||
+	    !heap_read(h, h->root[ROOT_COMPACT_COUNTS], &r->compact, sizeof r->compact)) {
+		h->nr_doubts++;
+		return;
+	}
+	handle_table_info(&table, &r->handles);
+	fill_handle_threads(h, r->handles.nr_cached);
+	for (class = 0; class < NR_CLASSES; class++)
+		fill_handle_cache(h, class, &r->handle[class].cache, &r->handles.nr_cached[class]);
+}
+
 void report_fill_with(struct heap *h, struct heap_report *r, report_blocks *blocks, void *arg)
 {
 	struct slow_counts counts = {0};
@@ -269,12 +336,13 @@ void report_fill_with(struct heap *h, struct heap_report *r, report_blocks *bloc
 	fill_pages(h, &r->pages, blocks, arg);
 	fill_zone(h, &r->zone);
 	fill_large(h, &r->large, &r->large_list);
+	fill_handles(h, r);
 	if (!heap_read(h, h->root[ROOT_BOOT], &boot, sizeof boot) ||
 	    !heap_read(h, h->root[ROOT_SLOW_COUNTS], &counts, sizeof counts) ||
 	    !heap_read(h, h->root[ROOT_POOLS], &pools, sizeof pools))
 		h->nr_doubts++;
-	r->metadata = boot.used;
-	r->metadata_mapped = boot.mapped;
+	r->metadata = boot.used + r->handles.nr_entries * sizeof(struct handle_entry);
+	r->metadata_mapped = boot.mapped + r->handles.mapped;
 	r->pools = pools.map_bytes;
 	r->nr_reclaims = counts.nr_reclaims;
 	r->nr_failures = counts.nr_failures;

@@ -177,7 +177,7 @@ static bool push(void **array, size_t *nr, size_t size, const void *value)
 static bool region_is_good(const struct region *r)
 {
 	return r->base && r->base % PAGEBLOCK_SIZE == 0 && r->base >> ADDRESS_BITS == 0 && r->nr_blocks <= REGION_MAX_BLOCKS &&
-	       r->nr_committed <= r->nr_blocks;
+	       r->nr_committed <= r->nr_blocks && r->zone < NR_ZONES;
 }
 
 static int compare_base(const void *a, const void *b)
@@ -348,14 +348,19 @@ static bool area_is_good(const struct vm_area *a)
 	       (a->first ? a->nr_blocks <= REGION_MAX_BLOCKS : a->map_addr <= a->addr);
 }
 
+/* A block of a library's heap has that one's descriptor. */
+static bool leads_to_area(page_desc_t d, uint64_t addr)
+{
+	return d == desc_of_pointer((void *)addr, PAGE_LARGE, 0) || (desc_type(d) == PAGE_HEAP && !desc_class(d));
+}
+
 /*
  * Whether the node that the walk came to is a live block's. One that was freed under it leads on to other freed ones, or
  * to the head of the list if it was used again.
  */
 static bool area_is_live(struct heap *h, uint64_t addr, uint64_t before, const struct vm_area *a)
 {
-	return area_is_good(a) && (uintptr_t)a->node.prev == before &&
-	       heap_desc(h, a->addr) == desc_of_pointer((void *)addr, PAGE_LARGE, 0);
+	return area_is_good(a) && (uintptr_t)a->node.prev == before && leads_to_area(heap_desc(h, a->addr), addr);
 }
 
 /* True when all of it was had: no node was in doubt, and there are as many as the heap has before and after. */

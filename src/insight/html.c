@@ -171,7 +171,8 @@ static void put_parts_legend(const struct part *part, unsigned nr, FILE *out)
 static void put_committed(const struct heap_report *r, FILE *out)
 {
 	const struct part parts[] = {
-	    {"live small objects", r->small_used, "k2"}, {"live page runs", r->run_used, "k5"},
+	    {"live small objects", r->small_used, "k2"}, {"live objects with handles", r->handle_used, "k3"},
+	    {"live page runs", r->run_used, "k5"},
 	    {"live large blocks", r->large.bytes, "k6"}, {"cached", r->cached, "k0"},
 	    {"free in slabs", r->slab_free, "s"},	 {"slack", r->slack, "k7"},
 	    {"free, dirty", r->dirty_free, "k8"},	 {"free, clean", r->clean_free, "k9"},

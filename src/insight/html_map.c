@@ -34,7 +34,7 @@ static enum page_kind kind_of_desc(page_desc_t d)
 {
 	if (desc_class(d))
 		return desc_class(d) < NR_CLASSES ? kind_of_size(class_size(desc_class(d))) : KIND_OTHER;
-	if (desc_cache(d)) /* a typed cache's, whose size the descriptor does not say: any */
+	if (desc_cache(d) || desc_type(d) == PAGE_HANDLE) /* a typed cache's, or of handles: the descriptor does not say the size */
 		return KIND_SLAB_32K;
 	switch (desc_type(d)) {
 	case PAGE_RUN:
@@ -42,6 +42,7 @@ static enum page_kind kind_of_desc(page_desc_t d)
 	case PAGE_SAMPLED:
 	case PAGE_FOLIO:
 	case PAGE_HEAP:
+	case PAGE_MOVABLE:
 		return KIND_RUN;
 	default:
 		return KIND_OTHER;

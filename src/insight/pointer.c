@@ -123,9 +123,13 @@ static void put_block(struct heap *h, uint64_t addr, FILE *out)
 		fprintf(out, "%s\n",
 			copy.b.state == PAGEBLOCK_LARGE	    ? "of a large block"
 			: copy.b.state == PAGEBLOCK_ISOLATE ? "being given back"
+			: copy.b.state == PAGEBLOCK_CONTIG  ? "of the contiguous reserve"
 							    : "free");
 	line(out, "region");
-	fprintf(out, "0x%" PRIx64 ", %u of %u pageblocks committed\n", (uint64_t)r->base, r->nr_committed, r->nr_blocks);
+	fprintf(out, "0x%" PRIx64 ", %u of %u pageblocks committed", (uint64_t)r->base, r->nr_committed, r->nr_blocks);
+	if (r->zone)
+		fprintf(out, ", node %u, zone %s", zone_node_of(r->zone), zone_type_name(zone_type_of(r->zone)));
+	fprintf(out, "\n");
 }
 
 /* --- what it can be ---------------------------------------------------------------------------- */
@@ -330,6 +334,100 @@ static void put_free(struct heap *h, uint64_t addr, FILE *out)
 	fprintf(out, "in nobody's hands: it is being taken or given back\n");
 }
 
+/* --- objects with handles ------------------------------------------------------------------------------------------- */
+
+static bool read_entry(struct heap *h, uint32_t index, struct handle_entry *e)
+{
+	struct handle_table table;
+	size_t i = (size_t)index + FIRST_ENTRIES;
+	uint64_t chunk;
+
+	if (!heap_read(h, h->root[ROOT_HANDLE_TABLE], &table, sizeof table))
+		return false;
+	chunk = table.chunk[ilog2(i) - ilog2(FIRST_ENTRIES)];
+	return chunk && heap_read(h, chunk + i * sizeof *e, e, sizeof *e);
+}
+
+static void put_handle(struct heap *h, uint32_t index, uint64_t base, FILE *out)
+{
+	struct handle_entry e;
+	uint64_t place;
+
+	line(out, "state");
+	if (!index || !read_entry(h, index, &e)) {
+		fprintf(out, index ? "in use\n" : "free in its slab\n");
+		return;
+	}
+	place = e.place;
+	if (!(place & ENTRY_LIVE) || place_address(place) != base) {
+		fprintf(out, "free, kept by a thread with its handle, or on its way\n");
+		return;
+	}
+	fprintf(out, "in use, %s%u times mapped\n", place_state(place) == ENTRY_MOVING ? "about to move, " : "", place_maps(place));
+	line(out, "handle");
+	fprintf(out, "0x%" PRIx64 "\n", handle_of(index, e.info));
+}
+
+static bool view_handle(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
+{
+	uint64_t header = (uintptr_t)desc_pointer(d), index = 0, base;
+	struct handle_slab s;
+	struct handle_cache c;
+	uint32_t owner[2] = {0}; /* heap_read() reads from multiples of 8 */
+	size_t size;
+
+	if (!heap_read(h, header, &s, sizeof s) || !heap_read(h, (uintptr_t)s.cache, &c, sizeof c) || addr < s.base)
+		return false;
+	size = c.size ? c.size : (size_t)s.nr_pages << PAGE_SHIFT;
+	if (c.size)
+		index = (addr - s.base) / c.size;
+	if (!size || (index < c.nr_objects &&
+		      !heap_read(h, header + offsetof(struct handle_slab, owner) + index / 2 * sizeof owner, owner, sizeof owner)))
+		return false;
+	base = s.base + index * size;
+	if (index < c.nr_objects) {
+		put_handle(h, owner[index % 2], base, out);
+		line(out, "object");
+		fprintf(out, "%u of %u that have handles, %zu bytes at 0x%" PRIx64 "\n", (unsigned)index, c.nr_objects, size, base);
+	} else {
+		line(out, "state");
+		fprintf(out, "behind the last object of its slab\n");
+	}
+	put_block(h, addr, out);
+	return true;
+}
+
+/* What bslab/contig.h hands out. */
+static bool view_movable(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
+{
+	if (desc_class(d))
+		return false;
+	if (desc_type(d) == PAGE_RUN_BODY)
+		d = heap_desc(h, addr - (desc_number(d) << PAGE_SHIFT));
+	if (desc_class(d) || (desc_type(d) != PAGE_MOVABLE && desc_type(d) != PAGE_CONTIG))
+		return false;
+	line(out, "state");
+	fprintf(out, "in a %s\n", desc_type(d) == PAGE_MOVABLE ? "movable run" : "range of the contiguous reserve");
+	return true;
+}
+
+/* Pages of which no more is said than whose they are; NULL: any other. */
+static const char *kind_of(page_desc_t d)
+{
+	switch (desc_class(d) ? PAGE_NONE : desc_type(d)) {
+	case PAGE_HEAP:
+		return "in a page of a library's heap";
+	case PAGE_POOL:
+		return "in a page of a pool";
+	case PAGE_GUARDED:
+		return "in the page of a guarded block";
+	case PAGE_GUARD:
+		return "in a page that traps";
+	default:
+		return NULL;
+	}
+}
+
 void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 {
 	page_desc_t d = heap_desc(h, addr);
@@ -344,11 +442,17 @@ void view_pointer(struct heap *h, uint64_t addr, FILE *out)
 	     type == PAGE_FOLIO) &&
 	    view_run(h, addr, d, out))
 		return;
+	if (!desc_class(d) && type == PAGE_HANDLE && view_handle(h, addr, d, out))
+		return;
+	if (view_movable(h, addr, d, out)) {
+		put_block(h, addr, out);
+		return;
+	}
 	if (view_large(h, addr, out))
 		return;
-	if (!desc_class(d) && type == PAGE_HEAP) {
+	if (kind_of(d)) {
 		line(out, "state");
-		fprintf(out, "in a page of a library's heap\n");
+		fprintf(out, "%s\n", kind_of(d));
 		put_block(h, addr, out);
 		return;
 	}

@@ -55,6 +55,9 @@ static void put_caches(const struct heap_report *r, FILE *out)
 	}
 	if (i < n)
 		fprintf(out, "and %u smaller ones: slabinfo has them all\n", n - i);
+	if (r->handles.nr_entries)
+		fprintf(out, "handles: %zu kB of objects in %zu kB of slabs; compactions released %zu pageblocks\n",
+			r->handle_used / KIB, (r->handle_pages << PAGE_SHIFT) / KIB, (size_t)r->compact.nr_released);
 }
 
 void summary_write(const struct heap_report *r, FILE *out)

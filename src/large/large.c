@@ -8,14 +8,15 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/place.h"
 #include "page/buddy.h"
 #include "page/limit.h"
-#include "page/zone.h"
+#include "page/zonelist.h"
 
 struct large large reader_root(large);
 
-/* A kept block that nobody took for so long goes to the zone. */
-#define HOT_MS 40
+/* Between two looks for kept blocks that nobody took. */
+#define REST_MS 40
 
 /* More than any address space has, and small enough to calculate with. */
 #define MAX_SIZE ((size_t)1 << (ADDRESS_BITS - 1))
@@ -31,29 +32,46 @@ static struct vm_area *area_get(void)
 	return a;
 }
 
-/* Makes the block known: after this, its address may be freed. */
-static void *area_publish(struct vm_area *a)
+static void area_enter(struct vm_area *a)
 {
-	lock_take(&large.lock, RANK_LARGE);
+	bslab_assert(lock_is_held(&large.lock));
 	list_add(&large.areas, &a->node);
 	large.info.nr_areas++;
 	large.info.nr_blocks += a->nr_blocks;
 	large.info.nr_block_allocs += a->first != NULL;
 	large.info.bytes += a->size;
-	lock_drop(&large.lock, RANK_LARGE);
+}
+
+static void area_leave(struct vm_area *a)
+{
+	bslab_assert(lock_is_held(&large.lock));
+	list_del(&large.areas, &a->node);
+	large.info.nr_areas--;
+	large.info.nr_blocks -= a->nr_blocks;
+	large.info.nr_block_frees += a->first != NULL;
+	large.info.bytes -= a->size;
+}
+
+/* Of a block in the list: after this, its address may be freed. */
+static void *area_describe(struct vm_area *a)
+{
 	map_set(a->addr, desc_of_pointer(a, PAGE_LARGE, 0));
 	return (void *)a->addr;
+}
+
+static void *area_publish(struct vm_area *a)
+{
+	lock_take(&large.lock, RANK_LARGE);
+	area_enter(a);
+	lock_drop(&large.lock, RANK_LARGE);
+	return area_describe(a);
 }
 
 static void area_withdraw(struct vm_area *a)
 {
 	map_set(a->addr, 0);
 	lock_take(&large.lock, RANK_LARGE);
-	list_del(&large.areas, &a->node);
-	large.info.nr_areas--;
-	large.info.nr_blocks -= a->nr_blocks;
-	large.info.nr_block_frees += a->first != NULL;
-	large.info.bytes -= a->size;
+	area_leave(a);
 	lock_drop(&large.lock, RANK_LARGE);
 }
 
@@ -77,11 +95,11 @@ static void blocks_mark(struct vm_area *a, size_t from)
 	}
 }
 
-static bool blocks_alloc(struct vm_area *a, bool *zeroed)
+static bool blocks_alloc(struct vm_area *a, unsigned pages_flags, bool *zeroed)
 {
 	unsigned n = blocks_of(a->size);
 	size_t nr_dirty;
-	struct pageblock *b = zone_alloc(n, PAGEBLOCK_LARGE, &nr_dirty);
+	struct pageblock *b = zonelist_alloc(pages_flags, n, PAGEBLOCK_LARGE, &nr_dirty);
 
 	if (!b)
 		return false;
@@ -93,7 +111,7 @@ static bool blocks_alloc(struct vm_area *a, bool *zeroed)
 	return true;
 }
 
-static void hot_release(uint64_t ms);
+static void hot_release(bool all);
 
 static bool hot_is_too_much(void)
 {
@@ -106,7 +124,7 @@ static void blocks_free(struct pageblock *first, unsigned n)
 {
 	zone_free(first, n);
 	if (hot_is_too_much())
-		hot_release(UINT64_MAX);
+		hot_release(true);
 	zone_balance();
 	pages_tick();
 }
@@ -143,8 +161,8 @@ static void area_give_up(struct vm_area *a)
 	boot_pool_put(&vm_area_pool, a);
 }
 
-/* Those freed before `ms`. */
-static void hot_release(uint64_t ms)
+/* Those that the last look saw, or all; the others are seen now. */
+static void hot_release(bool all)
 {
 	struct vm_area *out[NR_HOT];
 	unsigned i, n = 0;
@@ -152,39 +170,53 @@ static void hot_release(uint64_t ms)
 	if (!READ_ONCE(large.nr_hot_pages))
 		return;
 	lock_take(&large.lock, RANK_LARGE);
-	for (i = NR_HOT; i-- > 0;)
-		if (large.hot[i] && large.hot[i]->freed_at_ms < ms)
+	for (i = NR_HOT; i-- > 0;) {
+		if (large.hot[i] && (all || large.hot[i]->was_seen))
 			out[n++] = hot_remove(i);
+		else if (large.hot[i])
+			large.hot[i]->was_seen = true;
+	}
 	lock_drop(&large.lock, RANK_LARGE);
 	while (n)
 		area_give_up(out[--n]);
 }
 
-/* Keeps a withdrawn block if the zone would not purge it. */
-static bool hot_keep(struct vm_area *a)
+/* The block that has to go for it, or NULL. */
+static struct vm_area *hot_put(struct vm_area *a)
 {
-	struct vm_area *last;
+	struct vm_area *last = hot_remove(NR_HOT - 1);
 
-	if (zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) > zone_high_pages())
-		return false;
-	a->freed_at_ms = os_coarse_clock_ms();
-	lock_take(&large.lock, RANK_LARGE);
-	last = hot_remove(NR_HOT - 1);
+	a->was_seen = false;
 	memmove(&large.hot[1], &large.hot[0], (NR_HOT - 1) * sizeof a);
 	large.hot[0] = a;
 	PROBE(large_keep, a->addr, a->size);
 	hot_count(large.nr_hot_pages + area_pages(a));
-	lock_drop(&large.lock, RANK_LARGE);
-	if (last)
-		area_give_up(last);
-	pages_tick();
-	return true;
+	return last;
 }
 
-/* One of as many pageblocks. */
-static struct vm_area *hot_take(size_t size)
+/* It is kept if the zone would not purge it, and malloc takes from that zone. */
+static void blocks_withdraw(struct vm_area *a)
+{
+	bool keep = !a->is_explicit && zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) <= zone_high_pages();
+	struct vm_area *out = a;
+
+	map_set(a->addr, 0);
+	lock_take(&large.lock, RANK_LARGE);
+	area_leave(a);
+	if (keep)
+		out = hot_put(a);
+	lock_drop(&large.lock, RANK_LARGE);
+	if (out)
+		area_give_up(out);
+	else
+		pages_tick();
+}
+
+/* One of as many pageblocks, in the list again. */
+static void *hot_take(size_t size, size_t align)
 {
 	struct vm_area *a = NULL;
+	size_t old_size = 0;
 	unsigned n, i;
 
 	if (!READ_ONCE(large.nr_hot_pages))
@@ -194,26 +226,46 @@ static struct vm_area *hot_take(size_t size)
 	for (i = 0; i < NR_HOT && !a; i++)
 		if (large.hot[i] && large.hot[i]->nr_blocks == n)
 			a = hot_remove(i);
-	lock_drop(&large.lock, RANK_LARGE);
 	if (a) {
-		PROBE(large_reuse, a->addr, size);
-		zone_note_recycled(area_pages(a));
-		pages_tick();
+		old_size = a->size;
+		a->size = size;
+		a->align = align;
+		area_enter(a);
 	}
-	return a;
+	lock_drop(&large.lock, RANK_LARGE);
+	if (!a)
+		return NULL;
+	PROBE(large_reuse, a->addr, size);
+	if (size > old_size)
+		blocks_mark(a, old_size);
+	zone_note_recycled(area_pages(a));
+	pages_tick();
+	return area_describe(a);
 }
 
-void large_reap(void)
+void large_reap(uint64_t now_ms)
+{
+	static uint64_t reaped_at_ms; /* atomic */
+
+	if (hot_is_too_much())
+		hot_release(true);
+	if (now_ms - READ_ONCE(reaped_at_ms) < REST_MS)
+		return;
+	WRITE_ONCE(reaped_at_ms, now_ms);
+	hot_release(false);
+}
+
+void large_tick(void)
 {
 	if (likely(!READ_ONCE(large.nr_hot_pages)))
 		return;
 	pages_tick();
-	hot_release(hot_is_too_much() ? UINT64_MAX : os_coarse_clock_ms() - HOT_MS);
+	large_reap(os_coarse_clock_ms());
 }
 
 void large_drain(void)
 {
-	hot_release(UINT64_MAX);
+	hot_release(true);
 }
 
 /* --- own mappings -------------------------------------------------------------- */
@@ -268,6 +320,48 @@ static void mapping_populate_huge(const struct vm_area *a)
 	os_no_huge_pages((void *)a->map_addr, a->map_size);
 }
 
+static void count_mapping(struct vm_area *a)
+{
+	PROBE(large_map, a->addr, a->size);
+	lock_take(&large.lock, RANK_LARGE);
+	large.info.nr_mapped++;
+	large.info.nr_maps++;
+	large.info.mapped_bytes += a->size;
+	lock_drop(&large.lock, RANK_LARGE);
+	limit_note_mapped(0, a->size >> PAGE_SHIFT);
+}
+
+static bool hugetlb_map(struct vm_area *a, size_t page_size)
+{
+	size_t size = align_up(a->size, page_size);
+	void *map = os_map_huge(size, page_size);
+
+	if (!map)
+		return false;
+	if (!map_ensure((uintptr_t)map, BSLAB_PAGE_SIZE)) {
+		os_unmap(map, size);
+		return false;
+	}
+	a->addr = a->map_addr = (uintptr_t)map;
+	a->size = a->map_size = size;
+	a->is_hugetlb = true;
+	return true;
+}
+
+static bool hugetlb_alloc(struct vm_area *a, bool *zeroed)
+{
+	bool is_gigantic = align_up(a->size, GIGANTIC_SIZE) - a->size <= a->size / 8; /* not much more than was asked for */
+
+	if (a->align > PAGEBLOCK_SIZE ||
+	    (!(is_gigantic && hugetlb_map(a, GIGANTIC_SIZE)) && !hugetlb_map(a, PAGEBLOCK_SIZE))) {
+		count(&large.info.nr_map_failures);
+		return false;
+	}
+	*zeroed = true;
+	count_mapping(a);
+	return true;
+}
+
 static bool mapping_alloc(struct vm_area *a, unsigned flags, bool *zeroed)
 {
 	size_t g = flags & LARGE_GUARD ? os_page_size() : guard_size(), slack = a->align > os_page_size() ? a->align : 0, total;
@@ -295,14 +389,8 @@ static bool mapping_alloc(struct vm_area *a, unsigned flags, bool *zeroed)
 	if (flags & LARGE_HUGE)
 		mapping_populate_huge(a);
 	os_name((void *)a->map_addr, a->map_size, "bslab:large");
-	PROBE(large_map, a->addr, a->size);
 	*zeroed = true;
-	lock_take(&large.lock, RANK_LARGE);
-	large.info.nr_mapped++;
-	large.info.nr_maps++;
-	large.info.mapped_bytes += a->size;
-	lock_drop(&large.lock, RANK_LARGE);
-	limit_note_mapped(0, a->size >> PAGE_SHIFT);
+	count_mapping(a);
 	return true;
 }
 
@@ -322,27 +410,37 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 {
 	struct vm_area *a;
 	bool fits_zone = size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
+	void *p;
 
 	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
-	if (fits_zone && (a = hot_take(size))) {
-		size_t old_size = a->size;
-
-		a->size = size;
-		a->align = align;
-		if (size > old_size)
-			blocks_mark(a, old_size);
+	if (fits_zone && (p = hot_take(size, align))) {
 		*zeroed = false;
-		return area_publish(a);
+		return p;
 	}
-	hot_release(UINT64_MAX); /* what is kept is warm, and fits in other ways too */
+	hot_release(true); /* what is kept is warm, and fits in other ways too */
 	a = limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
 	if (!a)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if ((fits_zone && blocks_alloc(a, zeroed)) || mapping_alloc(a, 0, zeroed))
+	if ((fits_zone && blocks_alloc(a, 0, zeroed)) || mapping_alloc(a, 0, zeroed))
+		return area_publish(a);
+	boot_pool_put(&vm_area_pool, a);
+	return NULL;
+}
+
+void *large_alloc_explicit(size_t size, size_t align, unsigned pages_flags, bool *zeroed)
+{
+	struct vm_area *a = size <= GIB && align <= PAGEBLOCK_SIZE && limit_allows(size >> PAGE_SHIFT) ? area_get() : NULL;
+
+	if (!a)
+		return NULL;
+	a->size = align_up(size, BSLAB_PAGE_SIZE);
+	a->align = align;
+	a->is_explicit = true;
+	if (blocks_alloc(a, pages_flags, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
@@ -360,7 +458,7 @@ void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if (mapping_alloc(a, flags, zeroed))
+	if (flags & LARGE_HUGETLB ? hugetlb_alloc(a, zeroed) : mapping_alloc(a, flags, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
@@ -368,12 +466,11 @@ void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed)
 
 void large_free(struct vm_area *a)
 {
-	area_withdraw(a);
 	if (a->first) {
-		if (!hot_keep(a))
-			area_give_up(a);
+		blocks_withdraw(a);
 		return;
 	}
+	area_withdraw(a);
 	PROBE(large_unmap, a->addr, a->size);
 	mapping_uncount(a);
 	zone_note_unmapped(a->size >> PAGE_SHIFT);
@@ -552,6 +649,8 @@ void *large_resize(struct vm_area *a, size_t size)
 
 	if (size > MAX_SIZE || (size > a->size && !limit_allows((size - a->size) >> PAGE_SHIFT)))
 		return NULL;
+	if (a->is_hugetlb)
+		return size <= a->size && size >= a->size / 2 ? (void *)a->addr : NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
 	if (a->first && blocks_resize(a, size))
 		return (void *)a->addr;

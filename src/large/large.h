@@ -15,8 +15,8 @@
  * 4. The two blocks that were freed last are kept as they are, where the zone would
  *    not give their pages back either: a loop over blocks of one size takes one
  *    lock. A request for another size sends them to the zone first; so do reclaim, the
- *    watermark, which counts them, and the first call after 40 ms that deals with
- *    runs or large blocks.
+ *    watermark, which counts them, and the second look that finds them there: calls
+ *    that deal with runs, and slow paths of small objects, look every 40 ms.
  *
  * The descriptor of the first page leads to the struct vm_area; the others are 0.
  * A vm_area is owned by whoever owns the block; its list by the large lock.
@@ -35,17 +35,23 @@ struct vm_area {
 	size_t align;	     /* as asked for, for a move */
 	struct pageblock *first; /* NULL: a mapping of its own */
 	unsigned nr_blocks;
-	uint64_t freed_at_ms; /* of a freed block that is kept */
+	bool is_explicit; /* of a zone that malloc does not take from */
+	bool is_hugetlb;  /* a mapping of explicit huge pages, which the kernel does not resize */
+	bool was_seen; /* by large_reap(): of a freed block that is kept; under the lock */
 	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
+	bool has_handle; /* the owner's: none of malloc's, whatever address it has just now */
 	uintptr_t map_addr; /* the mapping, guards included */
 	size_t map_size;
 };
 
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
+/* The same of an explicit zone: pageblocks, never a mapping. pages_flags: page/buddy.h. */
+void *large_alloc_explicit(size_t size, size_t align, unsigned pages_flags, bool *zeroed);
 enum large_map_flags {
 	LARGE_GUARD = 1, /* with guard pages whatever the option says, or not at all */
 	LARGE_HUGE = 2,	 /* resident by huge pages, where the kernel has them; for an align of a pageblock */
+	LARGE_HUGETLB = 4, /* of explicit huge pages, or not at all; without guards */
 };
 /* The same as a mapping of its own, whatever its size. */
 void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed);
@@ -65,10 +71,11 @@ void *large_resize(struct vm_area *a, size_t size);
 void *large_adopt(void *addr, size_t old_size, size_t size);
 
 /*
- * Sends freed blocks that are kept to the zone: those that nobody took for some time, or all. The first costs a load
- * where none is kept: call it often, holding no lock.
+ * Sends freed blocks that are kept to the zone: those that were there at the last look already, once in 40 ms, whoever
+ * asks; or all. large_tick() looks at the clock for it, and costs a load where none is kept: call it often, holding no lock.
  */
-void large_reap(void);
+void large_reap(uint64_t now_ms);
+void large_tick(void);
 void large_drain(void);
 
 static inline struct vm_area *large_of(page_desc_t d)

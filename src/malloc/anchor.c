@@ -28,6 +28,10 @@ static __attribute__((used, cold)) void anchor(void)
 			 ROOT_WORD(none_area)
 			 ROOT_WORD(none_words)
 			 ROOT_WORD(slow_counts)
+			 ROOT_WORD(handle_table)
+			 ROOT_WORD(handle_caches)
+			 ROOT_WORD(handle_threads)
+			 ROOT_WORD(compact_counts)
 			 ROOT_WORD(pools)
 			 "	.asciz \"" BSLAB_VERSION "\"\n"
 			 "	.balign 4\n"

@@ -18,6 +18,8 @@
 
 #include "base/hot.h"
 #include "boot/boot.h"
+#include "handle/compact.h"
+#include "handle/handle.h"
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/internal.h"
@@ -52,6 +54,10 @@ enum anchor_root {
 	ROOT_NONE_AREA,
 	ROOT_NONE_WORDS,
 	ROOT_SLOW_COUNTS,
+	ROOT_HANDLE_TABLE,
+	ROOT_HANDLE_CACHES,
+	ROOT_HANDLE_THREADS,
+	ROOT_COMPACT_COUNTS,
 	ROOT_POOLS,
 	NR_ROOTS,
 };
@@ -68,7 +74,7 @@ struct anchor {
 	N(class, NR_CLASSES) N(cache, NR_CACHES) N(page, PAGE_SHIFT) N(pageblock, PAGEBLOCK_SHIFT)             \
 	N(section, SECTION_SHIFT)                                                                  \
 	N(addresses, ADDRESS_BITS) N(migratetypes, NR_MIGRATETYPES) N(slots, NR_CPU_SLOTS)         \
-	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_DEVICE) N(types, PAGE_POOL)         \
+	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_CONTIG) N(types, PAGE_CONTIG)         \
 	N(links, LINK_BITS) N(modes, INDEX_THREAD) N(slab_states, SLAB_PARTIAL)                    \
 	S(hot) M(hot, small_limit) M(hot, area) M(hot, root)                                       \
 	S(options) M(options, index) M(options, dirty_size) M(options, large_size)                 \
@@ -76,8 +82,8 @@ struct anchor {
 	S(section) M(section, block)                                                               \
 	S(pageblock) M(pageblock, owner) M(pageblock, number) M(pageblock, state) M(pageblock, migratetype)    \
 	M(pageblock, nr_free) M(pageblock, nr_dirty_free) M(pageblock, users) M(pageblock, is_huge) M(pageblock, dirty)  \
-	S(region) M(region, next) M(region, base) M(region, nr_blocks) M(region, nr_committed)     \
-	S(zone) M(zone, regions) M(zone, nr_used) M(zone, nr_dirty_pages) M(zone, dirty_floor)     \
+	S(region) M(region, next) M(region, base) M(region, nr_blocks) M(region, nr_committed) M(region, zone)    \
+	S(zone) M(zone, regions) M(zone, nr_used) M(zone, nr_dirty_pages) M(zone, nr_dirty_in) M(zone, dirty_floor)     \
 	M(zone, nr_learned) M(zone, count) S(zone_info) M(zone_info, nr_purged_pages)              \
 	M(zone_info, nr_commit_blocks)                                                             \
 	S(buddies) M(buddies, all)                                                                 \
@@ -100,6 +106,12 @@ struct anchor {
 	M(percpu, nr_sheaf_reaps) S(sample) M(sample, size) M(sample, nr_pages) M(sample, class)   \
 	M(sample, stack) M(sample, addr) M(sample, at_ms) M(vm_area, sample)                       \
 	S(stack) M(stack, nr_frames) M(stack, pc)                                                  \
+	S(handle_table) M(handle_table, nr_free) M(handle_table, nr_entries) M(handle_table, nr_backed)           \
+	S(handle_entry) S(handle_cache) M(handle_cache, size) M(handle_cache, nr_stripped)         \
+	M(handle_cache, nr_slabs) M(handle_cache, nr_depot) M(handle_cache, nr_taken) M(handle_cache, nr_partial)            \
+	M(handle_cache, nr_slab_creates) M(handle_cache, nr_flushes)                               \
+	M(handle_slab, base) M(handle_slab, nr_pages) M(handle_slab, free) M(handle_slab, owner)   \
+	S(handle_thread) M(handle_thread, nr) M(handle_threads, all) S(compact_counts)             \
 	S(percpu_area) M(percpu_area, top) M(percpu_area, next_orphan)
 
 /* Each number has a place of its own, so that two that change places change the sum. */

@@ -2,6 +2,7 @@
 #include "malloc/hardened.h"
 
 #include "heap/pool.h"
+#include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
 #include "malloc/hardened_block.h"
@@ -240,10 +241,15 @@ bool block_find(void *ptr, const char *what, struct block *b)
 		b->end = run_end(ptr, (unsigned)desc_number(d));
 		return block_is_whole(b, what);
 	}
-	if (a && a->addr == (uintptr_t)ptr) {
+	if (a && a->addr == (uintptr_t)ptr && !a->has_handle) {
 		b->area = a;
 		b->end = a->addr + a->size;
 		return block_is_whole(b, what);
+	}
+	if (heap_of_malloc(d)) {
+		b->is_reserved = true;
+		b->size = explicit_size(heap_of_malloc(d), ptr, what);
+		return b->size != 0;
 	}
 	if (is_reserved(d, ptr)) {
 		b->is_reserved = true;
@@ -340,6 +346,10 @@ static out_of_line void free_other(void *ptr, page_desc_t d)
 	}
 	if (pool_of(d)) {
 		free_reserved(d, ptr);
+		return;
+	}
+	if (heap_of_malloc(d)) {
+		explicit_free(heap_of_malloc(d), ptr);
 		return;
 	}
 	if (block_find(ptr, "free", &b)) {

@@ -11,7 +11,8 @@ struct block {
 	size_t size;
 	struct slab *slab;    /* of an object */
 	struct vm_area *area; /* of a mapping */
-	bool is_guarded, is_reserved; /* nothing else is known then; reserved: of a NOWAIT pool, as roomy as its elements are */
+	/* Nothing else is known then; reserved: of a NOWAIT pool or an explicit zone, as roomy as its elements are. */
+	bool is_guarded, is_reserved;
 };
 
 /* The live block at ptr; false after a report, in which `what` names the call. */

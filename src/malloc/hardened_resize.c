@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "malloc/explicit.h"
 #include "malloc/hardened.h"
 #include "malloc/hardened_block.h"
 #include "malloc/hardened_pages.h"
@@ -144,6 +145,8 @@ void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 		errno = ENOMEM;
 		return NULL;
 	}
+	if (heap_of_malloc(map_lookup((uintptr_t)ptr)))
+		return explicit_realloc(heap_of_malloc(map_lookup((uintptr_t)ptr)), ptr, size, no_retry);
 	p = block_resize(&b, size);
 	if (p) {
 		reports_poll();

@@ -81,11 +81,21 @@ static void *alloc(struct bslab_heap *h, size_t size, size_t align, bool *zeroed
 	return likely(p != NULL) ? p : alloc_failed(h);
 }
 
-void *bslab_heap_alloc(struct bslab_heap *heap, size_t size)
+static out_of_line void *heap_alloc_slow(struct bslab_heap *h, size_t size)
 {
 	bool zeroed;
 
-	return alloc(heap, size, 1, &zeroed);
+	return alloc(h, size, 1, &zeroed);
+}
+
+void *bslab_heap_alloc(struct bslab_heap *heap, size_t size)
+{
+	void *p = likely(size - 1 < SMALL_MAX) ? heap_take_small(heap, size) : NULL;
+
+	if (unlikely(!p))
+		return heap_alloc_slow(heap, size);
+	reports_poll();
+	return p;
 }
 
 void *bslab_heap_calloc(struct bslab_heap *heap, size_t count, size_t size)
@@ -140,9 +150,13 @@ static bool check(struct bslab_heap *h, void *ptr, const char *what, enum heap_f
 
 void bslab_heap_free(struct bslab_heap *heap, void *ptr)
 {
+	enum heap_fault fault;
+
 	if (!ptr)
 		return;
-	check(heap, ptr, "bslab_heap_free", heap_free(heap, ptr));
+	fault = heap_free(heap, ptr);
+	if (unlikely(fault != HEAP_GOOD))
+		report(heap, ptr, "bslab_heap_free", fault);
 	reports_poll();
 }
 

@@ -59,7 +59,7 @@ bool size_is_plausible(void *ptr, size_t size, size_t align);
 struct slow_counts {
 	_Atomic uint64_t nr_reclaims, nr_failures; /* relaxed */
 };
-void slow_path_counts(uint64_t *nr_reclaims, uint64_t *nr_failures);
+extern struct slow_counts counts reader_root(slow_counts);
 
 /* Why malloc and its kin may not take their fast paths: any of these. */
 enum slow_reason {

@@ -7,6 +7,7 @@
 
 #include "heap/pool.h"
 #include "large/large.h"
+#include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/hardened.h"
 #include "malloc/internal.h"
@@ -87,12 +88,16 @@ static void *nowait_take(size_t size)
 
 #define ALL_GFP                                                                                    \
 	(BSLAB_GFP_ZERO | BSLAB_GFP_NOWAIT | BSLAB_GFP_NOFAIL | BSLAB_GFP_NORETRY | BSLAB_GFP_MOVABLE |        \
-	 BSLAB_GFP_RECLAIMABLE | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE)
+	 BSLAB_GFP_RECLAIMABLE | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE | BSLAB_GFP_DMA32 | BSLAB_GFP_HUGETLB)
 #define BOTH_TYPES (BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE)
+/* Not hints: pools are where they are, and no memory is both of the first two. */
+#define STRICT_GFP (BSLAB_GFP_DMA32 | BSLAB_GFP_HUGETLB)
+#define SPECIAL_GFP (STRICT_GFP | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE)
 
 static bool gfp_is_good(unsigned gfp)
 {
-	if (likely(!(gfp & ~(unsigned)ALL_GFP) && (gfp & BOTH_TYPES) != BOTH_TYPES))
+	if (likely(!(gfp & ~(unsigned)ALL_GFP) && (gfp & BOTH_TYPES) != BOTH_TYPES) &&
+	    (likely(!(gfp & STRICT_GFP)) || ((gfp & STRICT_GFP) != STRICT_GFP && !(gfp & BSLAB_GFP_NOWAIT))))
 		return true;
 	errno = EINVAL;
 	return false;
@@ -110,20 +115,16 @@ static bool try_again(size_t size, unsigned gfp, unsigned *pause_ms)
 	return true;
 }
 
-/* --- kmalloc ----------------------------------------------------------------------------------- */
-
 static unsigned pages_flags_of(unsigned gfp)
 {
 	return gfp & BSLAB_GFP_RECLAIMABLE ? PAGES_RECLAIMABLE : 0;
 }
 
-/* A mapping of its own, for it has to be fresh; NULL where it cannot be had, and small pages will do. */
-static void *alloc_huge(size_t size, bool *zeroed)
+/* 0: malloc's are as good. */
+static unsigned explicit_flags_of(unsigned gfp)
 {
 	process_boot();
-	return bslab_options.huge && !bslab_options.hardened && size >= PAGEBLOCK_SIZE && size <= MAX_REQUEST
-		       ? large_map(size, PAGEBLOCK_SIZE, LARGE_HUGE, zeroed)
-		       : NULL;
+	return (gfp & BSLAB_GFP_DMA32 ? PAGES_DMA32 : 0) | (gfp & BSLAB_GFP_THISNODE ? explicit_this_node() : 0);
 }
 
 /* NULL rather than a reclaim. */
@@ -132,15 +133,81 @@ static bool is_content(unsigned gfp)
 	return (gfp & (BSLAB_GFP_NORETRY | BSLAB_GFP_NOFAIL)) == BSLAB_GFP_NORETRY;
 }
 
+/* --- what the flags want more than malloc --------------------------------------------------------- */
+
+/* A mapping of its own, for it has to be fresh; NULL where it cannot be had, and small pages will do. */
+static void *alloc_transparent(size_t size, bool *zeroed)
+{
+	return bslab_options.huge && !bslab_options.hardened && size >= PAGEBLOCK_SIZE && size <= MAX_REQUEST
+		       ? large_map(size, PAGEBLOCK_SIZE, LARGE_HUGE, zeroed)
+		       : NULL;
+}
+
+/* Where a hint found no explicit huge page, so many go without asking. */
+#define HUGETLB_SKIP 256
+static _Atomic unsigned hugetlb_skip;
+
+static bool skips_hugetlb(void)
+{
+	unsigned n = atomic_load_explicit(&hugetlb_skip, memory_order_relaxed);
+
+	if (n)
+		atomic_store_explicit(&hugetlb_skip, n - 1, memory_order_relaxed);
+	return n || !bslab_options.huge;
+}
+
+/* From a gibibyte on a mapping of its own, perhaps of pages of that size. */
+static void *alloc_hugetlb(size_t size, unsigned explicit, bool no_retry, bool *zeroed)
+{
+	if (size < GIB)
+		return explicit_alloc(size, explicit | PAGES_HUGE, no_retry, zeroed);
+	return explicit || bslab_options.hardened ? NULL : large_map(size, PAGEBLOCK_SIZE, LARGE_HUGETLB, zeroed);
+}
+
+static void *hint_hugetlb(size_t size, unsigned explicit, bool *zeroed)
+{
+	void *p;
+
+	if (skips_hugetlb())
+		return NULL;
+	p = alloc_hugetlb(size, explicit, true, zeroed);
+	if (!p)
+		atomic_store_explicit(&hugetlb_skip, HUGETLB_SKIP, memory_order_relaxed);
+	return p;
+}
+
+/* NULL and *is_final: malloc's memory will not do. */
+static out_of_line void *alloc_special(size_t size, unsigned gfp, bool *zeroed, bool *is_final)
+{
+	unsigned explicit = explicit_flags_of(gfp);
+	void *p = NULL;
+
+	*is_final = explicit || gfp & BSLAB_GFP_HUGETLB;
+	if (gfp & BSLAB_GFP_HUGETLB)
+		return alloc_hugetlb(size, explicit, is_content(gfp), zeroed);
+	if (gfp & BSLAB_GFP_HUGE && !(gfp & BSLAB_GFP_DMA32))
+		p = hint_hugetlb(size, explicit, zeroed);
+	if (!p && explicit)
+		p = explicit_alloc(size, explicit, is_content(gfp), zeroed);
+	return !p && !explicit && gfp & BSLAB_GFP_HUGE ? alloc_transparent(size, zeroed) : p;
+}
+
+/* --- kmalloc ----------------------------------------------------------------------------------- */
+
 /* Once, as malloc does it. *zeroed: reads as zero. */
 static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
 {
+	bool is_final = false;
 	void *p = NULL;
 
 	*zeroed = false;
-	if (unlikely(gfp & BSLAB_GFP_HUGE))
-		p = alloc_huge(size, zeroed);
-	p = p ? p : malloc_quick(size);
+	if (unlikely(gfp & SPECIAL_GFP)) {
+		p = alloc_special(size, gfp, zeroed, &is_final);
+		if (p || is_final)
+			return p;
+		*zeroed = false;
+	}
+	p = malloc_quick(size);
 	return p ? p : alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(),
 							  .no_retry = is_content(gfp),
 							  .pages_flags = pages_flags_of(gfp)}, zeroed);
@@ -213,6 +280,25 @@ static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned g
 	return p;
 }
 
+/* Not in the zone that the flags name. */
+static bool is_elsewhere(void *ptr, unsigned gfp)
+{
+	struct bslab_heap *h = heap_of_malloc(map_lookup((uintptr_t)ptr));
+
+	return gfp & BSLAB_GFP_DMA32 && !(h && h->pages_flags & PAGES_DMA32);
+}
+
+static void *move_to_zone(void *ptr, size_t old_size, size_t size, unsigned gfp)
+{
+	void *p = bslab_kmalloc(size, gfp);
+
+	if (!p)
+		return NULL;
+	memcpy(p, ptr, min_size(old_size, size));
+	bslab_free(ptr);
+	return p;
+}
+
 void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 {
 	size_t old_size;
@@ -233,6 +319,8 @@ void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 	}
 	if (gfp & BSLAB_GFP_NOWAIT)
 		p = realloc_nowait(ptr, old_size, size);
+	else if (unlikely(is_elsewhere(ptr, gfp)))
+		p = move_to_zone(ptr, old_size, size, gfp);
 	else if (size <= old_size && size >= old_size / 2 && old_size <= SMALL_MAX && !bslab_options.hardened)
 		p = ptr;
 	else
@@ -289,7 +377,7 @@ void *bslab_kvmalloc(size_t size, unsigned gfp)
 	unsigned once = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
 	void *p;
 
-	if (!gfp_is_good(gfp) || gfp & BSLAB_GFP_NOWAIT)
+	if (!gfp_is_good(gfp) || gfp & (BSLAB_GFP_NOWAIT | STRICT_GFP) || explicit_flags_of(gfp))
 		return bslab_kmalloc(size, gfp);
 	if (!is_content(gfp))
 		reclaim_if_due();
@@ -344,6 +432,10 @@ void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 
 	if (!gfp_is_good(gfp) || !is_live(p, "bslab_mempool_alloc"))
 		return NULL;
+	if (gfp & STRICT_GFP) {
+		errno = EINVAL;
+		return NULL;
+	}
 	if (!(gfp & BSLAB_GFP_NOWAIT) && !is_content(gfp))
 		reclaim_if_due();
 	do {

@@ -74,22 +74,21 @@ static size_t alignment_for(size_t size, size_t align, unsigned flags)
 	return max_size(align, 8);
 }
 
-/* malloc's cache, where its objects are as large and as aligned as these: class sizes are multiples of what they are aligned to. */
-static struct kmem_cache *find_merged(const struct typed_args *a, size_t align)
+/*
+ * malloc's caches. A size that is a multiple of a power of two has a class whose size is one as well (unit/slab/sizes shows
+ * it), so objects are as aligned as they are to be.
+ */
+
+/* Whose objects are as large as these. */
+static struct kmem_cache *find_merged(const struct typed_args *a)
 {
-	if (a->flags || a->ctor || class_size(size_class(a->size)) != a->size || a->size % align)
-		return NULL;
-	return cache_of(size_class(a->size));
+	return a->flags || a->ctor || class_size(size_class(a->size)) != a->size ? NULL : cache_of(size_class(a->size));
 }
 
-/* malloc's cache with room for the objects: where there are no numbers left, and nothing else is asked for. */
-static struct kmem_cache *find_roomy(const struct typed_args *a, size_t align)
+/* With room for the objects: where there are no numbers left, and nothing else is asked for. */
+static struct kmem_cache *find_roomy(const struct typed_args *a)
 {
-	unsigned class = size_class(a->size);
-
-	while (class_size(class) % align)
-		class++;
-	return cache_of(class);
+	return cache_of(size_class(a->size));
 }
 
 static void handle_setup(struct bslab_cache *h, struct kmem_cache *c, const struct typed_args *a)
@@ -101,16 +100,16 @@ static void handle_setup(struct bslab_cache *h, struct kmem_cache *c, const stru
 }
 
 /* is_plain: objects may stand among malloc's. */
-static struct bslab_cache *create(const struct typed_args *a, size_t align, bool is_plain)
+static struct bslab_cache *create(const struct typed_args *a, bool is_plain)
 {
 	struct bslab_cache *h = boot_pool_get(&handles, sizeof *h, 8);
-	struct kmem_cache *c = h ? find_merged(a, align) : NULL;
+	struct kmem_cache *c = h ? find_merged(a) : NULL;
 	bool is_full = false;
 
 	if (h && !c)
 		c = typed_create(a, &is_full);
 	if (h && !c && is_full && is_plain)
-		c = find_roomy(a, align);
+		c = find_roomy(a);
 	if (!c) {
 		if (h)
 			boot_pool_put(&handles, h);
@@ -138,7 +137,7 @@ struct bslab_cache *bslab_cache_create(const char *name, size_t size, size_t ali
 		errno = EINVAL;
 		return NULL;
 	}
-	return create(&a, align, !bslab_options.hardened && !(flags & ~(unsigned)BSLAB_CACHE_HWALIGN) && !ctor);
+	return create(&a, !bslab_options.hardened && !(flags & ~(unsigned)BSLAB_CACHE_HWALIGN) && !ctor);
 }
 
 /* --- slow paths ---------------------------------------------------------------------------------- */

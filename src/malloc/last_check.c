@@ -103,7 +103,7 @@ static void all_check_last(void)
 	while ((b = zone_walk_next(&walk)))
 		pageblock_check_last(b);
 	while ((a = large_next(a)))
-		if (large_of(map_lookup(a->addr)) == a) /* not a heap's */
+		if (large_of(map_lookup(a->addr)) == a && !a->has_handle) /* not a heap's */
 			larger_check_last(a->addr, a->size);
 }
 

@@ -7,6 +7,7 @@
 
 #include "heap/pool.h"
 #include "large/large.h"
+#include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
 #include "malloc/hardened.h"
@@ -138,6 +139,8 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 	struct sample *s = sampled_find(d);
 	void *p, *moved;
 
+	if (heap_of_malloc(d))
+		return explicit_realloc(heap_of_malloc(d), ptr, size, no_retry);
 	if (sampled_is_small(s))
 		return small_stays(old_size, size) ? ptr : move_block(ptr, old_size, size, by, no_retry);
 	if (guarded_of(d))

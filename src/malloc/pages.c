@@ -5,14 +5,17 @@
 #include <errno.h>
 #include <string.h>
 
+#include "handle/objects.h"
 #include "heap/heap.h"
 #include "heap/pool.h"
 #include "large/large.h"
+#include "malloc/explicit.h"
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
 #include "page/buddy.h"
+#include "page/contig.h"
 #include "page/folio.h"
 #include "slab/slab.h"
 
@@ -23,21 +26,37 @@ static size_t nr_pages_of(size_t size)
 	return (size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
+#define ALL_FLAGS (BSLAB_PAGES_ZERO | BSLAB_PAGES_DMA32 | BSLAB_PAGES_THISNODE | BSLAB_PAGES_HUGETLB)
+/* No memory is both. */
+#define STRICT_FLAGS (BSLAB_PAGES_DMA32 | BSLAB_PAGES_HUGETLB)
+
+static bool flags_are_good(unsigned flags)
+{
+	return !(flags & ~(unsigned)ALL_FLAGS) && (flags & STRICT_FLAGS) != STRICT_FLAGS;
+}
+
+static unsigned pages_flags_of(unsigned flags)
+{
+	return (flags & BSLAB_PAGES_DMA32 ? PAGES_DMA32 : 0) | (flags & BSLAB_PAGES_HUGETLB ? PAGES_HUGE : 0) |
+	       (flags & BSLAB_PAGES_THISNODE ? explicit_this_node() : 0);
+}
+
 static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 {
+	unsigned pages_flags, round;
 	bool zeroed = false;
-	unsigned round;
 	void *p;
 
-	if (!nr_pages || nr_pages > PAGEBLOCK_PAGES || flags & ~(unsigned)BSLAB_PAGES_ZERO) {
+	if (!nr_pages || nr_pages > PAGEBLOCK_PAGES || !flags_are_good(flags)) {
 		errno = EINVAL;
 		return NULL;
 	}
 	process_boot();
+	pages_flags = pages_flags_of(flags);
 	reclaim_if_due();
-	p = folio_alloc((unsigned)nr_pages, align_order, 0, &zeroed);
+	p = folio_alloc((unsigned)nr_pages, align_order, pages_flags, &zeroed);
 	for (round = 0; unlikely(!p) && reclaim_more(round, nr_pages << PAGE_SHIFT); round++)
-		p = folio_alloc((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC, &zeroed);
+		p = folio_alloc((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC | pages_flags, &zeroed);
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p))
@@ -75,19 +94,20 @@ static size_t alloc_singles(size_t nr, void **pages, bool zero, unsigned pages_f
 
 size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 {
+	unsigned pages_flags, round;
 	bool zero = flags & BSLAB_PAGES_ZERO;
-	unsigned round;
 	size_t done;
 
-	if (flags & ~(unsigned)BSLAB_PAGES_ZERO) {
+	if (!flags_are_good(flags)) {
 		errno = EINVAL;
 		return 0;
 	}
 	process_boot();
+	pages_flags = pages_flags_of(flags);
 	reclaim_if_due();
-	done = alloc_singles(nr, pages, zero, 0);
+	done = alloc_singles(nr, pages, zero, pages_flags);
 	for (round = 0; unlikely(done < nr) && reclaim_more(round, (nr - done) << PAGE_SHIFT); round++)
-		done += alloc_singles(nr - done, pages + done, zero, PAGES_HIGHATOMIC);
+		done += alloc_singles(nr - done, pages + done, zero, PAGES_HIGHATOMIC | pages_flags);
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(done < nr)) {
@@ -204,6 +224,12 @@ static void run_info(uintptr_t head, struct bslab_page_info *info)
 	} else if (desc_type(d) == PAGE_RUN || desc_type(d) == PAGE_RUN_HOT) {
 		info->type = desc_type(d) == PAGE_RUN ? BSLAB_PAGE_RUN : BSLAB_PAGE_FREE;
 		info->nr_pages = (size_t)desc_number(d);
+	} else if (movable_of(d)) {
+		info->type = BSLAB_PAGE_MOVABLE;
+		info->nr_pages = movable_of(d)->nr_pages;
+	} else if (desc_type(d) == PAGE_CONTIG) {
+		info->type = BSLAB_PAGE_CONTIG;
+		info->nr_pages = (size_t)desc_number(d);
 	} else {
 		info->type = BSLAB_PAGE_RUN;
 	}
@@ -217,6 +243,7 @@ static enum bslab_page_type type_of_block(const struct pageblock *b)
 	case PAGEBLOCK_BUDDY:
 	case PAGEBLOCK_ISOLATE:
 	case PAGEBLOCK_DEVICE:
+	case PAGEBLOCK_CONTIG:
 		return BSLAB_PAGE_FREE;
 	case PAGEBLOCK_LARGE:
 		return BSLAB_PAGE_LARGE;
@@ -234,8 +261,10 @@ void bslab_page_info(struct bslab_page page, struct bslab_page_info *info)
 	*info = (struct bslab_page_info){0};
 	if (desc_cache(d) || desc_is_hardened(d)) {
 		slab_info(slab_of(d), info);
+	} else if (handle_slab_of(d)) {
+		info->type = BSLAB_PAGE_HANDLE;
 	} else if (a) {
-		info->type = BSLAB_PAGE_LARGE;
+		info->type = a->has_handle ? BSLAB_PAGE_HANDLE : BSLAB_PAGE_LARGE;
 		info->head = (void *)a->addr;
 		info->nr_pages = a->size >> PAGE_SHIFT;
 	} else if (desc_type(d) == PAGE_RUN_BODY) {

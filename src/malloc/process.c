@@ -9,7 +9,10 @@
 #include "bslab/bslab.h"
 #include "guarded/count.h"
 #include "guarded/pool.h"
+#include "handle/compact.h"
+#include "handle/handle.h"
 #include "heap/heap.h"
+#include "heap/highmem.h"
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/hardened.h"
@@ -23,6 +26,7 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "page/buddy.h"
+#include "page/contig.h"
 #include "page/limit.h"
 #include "page/zone.h"
 #include "profile/sampler.h"
@@ -129,6 +133,7 @@ static void thread_exit(void *unused)
 	PROBE(thread_exit, thread_state.index, thread_state.buddy);
 	/* First: later destructors, and libc's own clean-up, allocate and free again. */
 	thread_state.exit_hooked = THREAD_ENDED;
+	handles_thread_exit();
 	percpu_thread_exit();
 	pages_thread_exit();
 	reports_poll();
@@ -136,7 +141,7 @@ static void thread_exit(void *unused)
 
 void process_hook_thread(void)
 {
-	if (likely(thread_state.exit_hooked != THREAD_UNKNOWN) || (!thread_state.buddy && !thread_state.index) ||
+	if (likely(thread_state.exit_hooked != THREAD_UNKNOWN) || (!thread_state.buddy && !thread_state.index && !thread_state.handles) ||
 	    !atomic_load_explicit(&thread_key_made, memory_order_acquire))
 		return;
 	thread_state.exit_hooked = THREAD_HOOKED; /* first: pthread_setspecific() may call calloc() */
@@ -153,16 +158,20 @@ void process_hook_thread(void)
  */
 static void locks_prepare(void)
 {
+	contig_fork_wait();
 	lock_count_up();
 	heap_fork_prepare();
 	pool_fork_prepare();
+	highmem_fork_prepare();
 	shrinkers_fork_prepare();
 	percpu_fork_prepare();
 	slab_fork_prepare();
+	handles_fork_prepare();
 	if (bslab_options.hardened)
 		hardened_fork_prepare();
 	large_fork_prepare();
 	pages_fork_prepare();
+	contig_fork_prepare();
 	zone_fork_prepare();
 	map_fork_prepare();
 	profile_fork_prepare();
@@ -181,16 +190,22 @@ static void fork_done(bool child)
 	profile_fork_done(child);
 	map_fork_done(child);
 	zone_fork_done(child);
+	contig_fork_done(child);
 	pages_fork_done(child);
 	large_fork_done(child);
 	if (bslab_options.hardened)
 		hardened_fork_done(child);
+	handles_fork_done(child);
 	slab_fork_done(child);
 	percpu_fork_done(child);
 	shrinkers_fork_done(child);
+	highmem_fork_done(child);
 	pool_fork_done(child);
 	heap_fork_done(child);
+	if (child)
+		compact_fork_child();
 	lock_count_down();
+	contig_fork_end();
 }
 
 /*

@@ -65,7 +65,8 @@ static struct job *job_create(void)
 		return NULL;
 	r = &j->report;
 	report_take(r);
-	slow_path_counts(&r->nr_reclaims, &r->nr_failures);
+	r->nr_reclaims = counts.nr_reclaims;
+	r->nr_failures = counts.nr_failures;
 	report_derive(r);
 	return j;
 }

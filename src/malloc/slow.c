@@ -3,10 +3,13 @@
 #include <string.h>
 
 #include "base/probe.h"
+#include "handle/compact.h"
+#include "handle/handle.h"
 #include "heap/heap.h"
 #include "heap/pool.h"
 #include "large/large.h"
 #include "malloc/clear.h"
+#include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
 #include "malloc/hardened.h"
@@ -17,11 +20,13 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "page/contig.h"
 #include "page/guard.h"
 #include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
 #include "profile/sampler.h"
+#include "slab/kept.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
 #include "slab/typed.h"
@@ -55,19 +60,15 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
 	}
-	large_reap();
-	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
+	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE) {
+		large_tick();
+		kept_yield(pages_of(size));
 		return run_of_size(size, align, flags, zeroed);
+	}
 	return large_alloc(size, align, zeroed);
 }
 
 struct slow_counts counts reader_root(slow_counts);
-
-void slow_path_counts(uint64_t *nr_reclaims, uint64_t *nr_failures)
-{
-	*nr_reclaims = atomic_load_explicit(&counts.nr_reclaims, memory_order_relaxed);
-	*nr_failures = atomic_load_explicit(&counts.nr_failures, memory_order_relaxed);
-}
 
 static uint64_t nr_given_back(void)
 {
@@ -84,6 +85,8 @@ size_t reclaim(size_t nr_keep)
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
 	heaps_shrink();
 	percpu_drain();
+	handles_drain();
+	handles_reclaim();
 	if (unlikely(bslab_options.hardened))
 		hardened_drain();
 	runs_drain();
@@ -98,6 +101,7 @@ size_t reclaim(size_t nr_keep)
 	}
 	guard_drain();
 	pages_purge();
+	contig_purge();
 	zone_purge(nr_keep);
 	nr_given = (size_t)(nr_given_back() - before);
 	PROBE(reclaim_end, nr_given);
@@ -229,10 +233,23 @@ void *malloc_counted(size_t size)
 	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(), .is_counted = true}, &zeroed);
 }
 
-void *malloc_slow(size_t size)
+/* A request that the run which this CPU freed last may serve: it is aligned to a page at least. */
+static bool wants_run(size_t size, size_t align)
 {
-	void *obj;
+	return size > SMALL_MAX && size <= PAGEBLOCK_SIZE && align <= BSLAB_PAGE_SIZE;
+}
 
+static void *take_kept(size_t size, size_t align)
+{
+	return wants_run(size, align) ? kept_take(pages_of(size)) : NULL;
+}
+
+static out_of_line void *malloc_past_run(size_t size)
+{
+	void *obj = unlikely(percpu_mode() == INDEX_CPU_ID) ? take_kept(size, 1) : NULL;
+
+	if (obj)
+		return obj;
 	if (guarded_passes()) {
 		obj = malloc_guarded_medium(size);
 		return likely(is_object(obj)) ? obj : malloc_counted(size);
@@ -243,6 +260,13 @@ void *malloc_slow(size_t size)
 		return malloc_rest(size);
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : malloc_counted(size);
+}
+
+void *malloc_slow(size_t size)
+{
+	void *run = wants_run(size, 1) ? kept_take_quick(pages_of(size)) : NULL;
+
+	return run ? run : malloc_past_run(size);
 }
 
 void *malloc_medium_shared(size_t size)
@@ -281,7 +305,9 @@ void *calloc_slow(size_t size)
 
 void *memalign_slow(size_t size, size_t align)
 {
-	return memalign_by(size, align, CALLER());
+	void *p = take_kept(size, align);
+
+	return likely(p != NULL) ? p : memalign_by(size, align, CALLER());
 }
 
 void *memalign_by(size_t size, size_t align, struct caller by)
@@ -294,8 +320,10 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 int posix_memalign_slow(void **ptr, size_t size, size_t align)
 {
 	int saved = errno;
-	void *p = memalign_by(size, align, CALLER());
+	void *p = take_kept(size, align);
 
+	if (!p)
+		p = memalign_by(size, align, CALLER());
 	if (unlikely(!p)) {
 		errno = saved;
 		return ENOMEM;
@@ -330,15 +358,23 @@ static bool free_run(page_desc_t d, void *ptr)
 	if (desc_type(d) != PAGE_RUN || (uintptr_t)ptr % BSLAB_PAGE_SIZE)
 		return false;
 	run_free(ptr, (unsigned)desc_number(d));
-	large_reap();
+	large_tick();
 	return true;
+}
+
+/* NULL where ptr is no large block of malloc's. */
+static struct vm_area *large_block(page_desc_t d, void *ptr)
+{
+	struct vm_area *a = large_of(d);
+
+	return a && a->addr == (uintptr_t)ptr && !a->has_handle ? a : NULL;
 }
 
 static bool free_large(page_desc_t d, void *ptr)
 {
-	struct vm_area *a = large_of(d);
+	struct vm_area *a = large_block(d, ptr);
 
-	if (!a || a->addr != (uintptr_t)ptr)
+	if (!a)
 		return false;
 	if (unlikely(a->sample != NULL)) {
 		sampled_forget(a->sample);
@@ -359,11 +395,11 @@ void free_reserved(page_desc_t d, void *ptr)
 		bug_caller("invalid free of %p: freed before, or inside a block of %z bytes of a NOWAIT pool", ptr, p->size);
 }
 
-void free_slow(void *ptr)
+static out_of_line void free_rest(void *ptr)
 {
 	page_desc_t d;
 
-	if (!ptr)
+	if (!ptr || (unlikely(percpu_mode() == INDEX_CPU_ID) && kept_free(ptr)))
 		return;
 	if (unlikely(bslab_options.hardened)) {
 		hardened_free(ptr);
@@ -380,10 +416,18 @@ void free_slow(void *ptr)
 	} else if (pool_of(d)) {
 		free_reserved(d, ptr);
 		return;
+	} else if (heap_of_malloc(d)) {
+		explicit_free(heap_of_malloc(d), ptr);
 	} else if (!free_run(d, ptr) && !free_large(d, ptr) && !sampled_free(d, ptr)) {
 		report_pointer(ptr, "free");
 	}
 	reports_poll();
+}
+
+void free_slow(void *ptr)
+{
+	if (!kept_free_quick(ptr))
+		free_rest(ptr);
 }
 
 /* --- what a pointer is ------------------------------------------------------------------- */
@@ -425,6 +469,14 @@ void report_pointer(void *ptr, const char *what)
 		bug_caller("invalid %s of %p: in a run of pages at %p", what, ptr, (void *)page);
 		return;
 	}
+	if (movable_of(d)) {
+		bug_caller("invalid %s of %p: in a movable run at %p", what, ptr, (void *)page);
+		return;
+	}
+	if (desc_type(d) == PAGE_CONTIG && !desc_class(d)) {
+		bug_caller("invalid %s of %p: in a range of the contiguous reserve at %p", what, ptr, (void *)page);
+		return;
+	}
 	if (pool_of(d)) {
 		bug_caller("invalid %s of %p: an element of pool '%s'", what, ptr, pool_of(d)->name);
 		return;
@@ -438,7 +490,9 @@ void report_pointer(void *ptr, const char *what)
 		return;
 	}
 	a = large_find(addr);
-	if (a)
+	if (handle_slab_of(d) || (a && a->has_handle))
+		bug_caller("invalid %s of %p: an object that has a handle", what, ptr);
+	else if (a)
 		report_interior(ptr, what, a->size, a->addr);
 	else if (address_is_ours(addr))
 		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
@@ -456,7 +510,7 @@ bool is_reserved(page_desc_t d, const void *ptr)
 size_t block_size(void *ptr, const char *what)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
-	struct vm_area *a = large_of(d);
+	struct vm_area *a = large_block(d, ptr);
 	size_t size;
 
 	if (unlikely(bslab_options.hardened))
@@ -477,11 +531,13 @@ size_t block_size(void *ptr, const char *what)
 	}
 	if (is_reserved(d, ptr))
 		return pool_of(d)->size;
+	if (heap_of_malloc(d))
+		return explicit_size(heap_of_malloc(d), ptr, what);
 	if (guarded_of(d))
 		return guarded_size(d, ptr, what, &size) ? size : 0;
 	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return (size_t)desc_number(d) << PAGE_SHIFT;
-	if (a && a->addr == (uintptr_t)ptr)
+	if (a)
 		return a->size;
 	if (sampled_of(d) && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
 		return sampled_size(sampled_of(d));

@@ -52,6 +52,9 @@ enum page_type {
 	PAGE_FOLIO,    /* head of a run that a program counts references of: page/folio.h */
 	PAGE_HEAP,     /* every page of a library's heap, of a large block its first: struct chunk */
 	PAGE_POOL,     /* every page of a pool's elements: struct pool */
+	PAGE_HANDLE,   /* every page of a slab whose objects have handles: struct handle_slab */
+	PAGE_MOVABLE, /* head of a run that its program moves on demand: struct movable */
+	PAGE_CONTIG,  /* head of a range taken from the contiguous reserve: number of pages, 0 while it is being taken */
 	PAGE_TYPED = 134, /* from here on the number of a typed cache, behind those of the size classes: struct slab */
 };
 

@@ -10,6 +10,7 @@
  *   BUDDY      buddy   the owner's lock                  nr_free, in lists by order
  *   LARGE      NULL    the large block's owner           none
  *   ISOLATE    NULL    whoever isolated it               none: being given back to the OS
+ *   CONTIG     NULL    the reserve's lock                nr_free, in its own lists alone
  *
  * Invariants: nr_free = sum over orders of 2^order * length of that list;
  * nr_dirty_free = number of free pages whose dirty bit is set; bit o of orders is set exactly when head[o] is not 0; a page whose dirty bit
@@ -30,6 +31,7 @@ enum pageblock_state {
 	PAGEBLOCK_LARGE,
 	PAGEBLOCK_ISOLATE,
 	PAGEBLOCK_DEVICE, /* of a heap in memory that the program brought: heap/device.h */
+	PAGEBLOCK_CONTIG, /* of the contiguous reserve: page/contig.h */
 };
 
 /*
@@ -65,6 +67,9 @@ struct pageblock {
 	uint8_t is_huge; /* one huge page, as far as bslab knows: made so, and nothing of it was given back since */
 	uint8_t users; /* bit t: pages of it went to migratetype t since it was last wholly free */
 	uint16_t head[NR_ORDERS]; /* index of the first free page block + 1, 0: none */
+	uint8_t is_isolated; /* on no list: no page of it is handed out while its objects are moved away; page/movable.h */
+	uint16_t compact_round; /* in which it was put back; the compactor's, src/handle/compact.c */
+	_Atomic uint32_t object_bytes; /* of objects with handles; relaxed */
 	uint64_t dirty[PAGEBLOCK_PAGES / 64];
 };
 

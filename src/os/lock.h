@@ -12,7 +12,7 @@
  *   2 heap       one library's heap
  *   3 thread     list of threads, buddies in use and orphaned buddies
  *   4 caches     making and end of kmem_caches
- *   5 cache      one kmem_cache's partial list
+ *   5 cache      one kmem_cache's partial list; one handle cache's slabs
  *   6 barn       one kmem_cache's full and empty sheaves
  *   7 large      list of large blocks, and those kept after their free
  *   8 runs       the runs that one buddy keeps
@@ -21,7 +21,8 @@
  *  11 zone       free pageblocks of all regions
  *  12 map        sections coming into being
  *  13 profile    samples and their stacks; whether the profile is on
- *  14 meta       boot allocator and pools of metadata
+ *  14 handles    the table of handles
+ *  15 meta       boot allocator and pools of metadata
  */
 #ifndef BSLAB_LOCK_H
 #define BSLAB_LOCK_H
@@ -42,6 +43,7 @@ enum lock_rank {
 	RANK_ZONE,
 	RANK_MAP,
 	RANK_PROFILE,
+	RANK_HANDLES,
 	RANK_META,
 };
 

@@ -125,6 +125,18 @@ static bool parse_interval(struct token t, size_t usual, size_t max, size_t *int
 	return parse_size(t, 1, max, interval);
 }
 
+/* auto, off, or fake:N, as the kernel's numa=fake. */
+static bool parse_numa(struct token t, size_t *nr_nodes)
+{
+	if (token_is(t, "auto") || token_is(t, "off")) {
+		*nr_nodes = t.len == 3;
+		return true;
+	}
+	if (t.len < 6 || memcmp(t.text, "fake:", 5) != 0)
+		return false;
+	return parse_size((struct token){t.text + 5, t.len - 5}, 1, MAX_FAKE_NODES, nr_nodes);
+}
+
 static bool parse_value(struct options *o, struct token key, struct token value, bool *known)
 {
 	int i;
@@ -156,6 +168,8 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 		return parse_size(value, 0, GIB, &o->quarantine_size);
 	if (token_is(key, "stats"))
 		return parse_bool(value, &o->stats);
+	if (token_is(key, "numa"))
+		return parse_numa(value, &o->numa_nodes);
 	if (token_is(key, "report"))
 		return parse_text(value, &o->report);
 	if (token_is(key, "report_to"))

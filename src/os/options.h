@@ -5,6 +5,8 @@
 
 #include "base/base.h"
 
+#define MAX_FAKE_NODES 16
+
 enum index_mode {
 	INDEX_AUTO,
 	INDEX_MM_CID, /* per CPU, by the kernel's compact concurrency id */
@@ -33,6 +35,7 @@ struct options {
 	bool merge;	     /* typed caches of like geometry share slabs */
 	bool hardened;	     /* the hardened mode; slab/hardened.h */
 	bool stats;	     /* malloc_stats() at exit */
+	size_t numa_nodes;   /* 0: as the kernel says; 1: numa=off; else faked */
 	size_t region_size;  /* bytes reserved at a time */
 	size_t dirty_size;   /* bytes of free dirty memory that are always kept */
 	size_t quarantine_size; /* hardened: bytes of freed objects that wait before they serve again */

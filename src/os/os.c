@@ -221,6 +221,28 @@ int os_seal(void *addr, size_t size)
 	return ret == (long)addr ? 0 : (int)ret;
 }
 
+int os_map_file(void *addr, size_t size, int fd, uint64_t offset)
+{
+	long ret = SYS(SYS_mmap, addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
+
+	return ret == (long)addr ? 0 : (int)ret;
+}
+
+int os_file_reserve(int fd, uint64_t offset, uint64_t size)
+{
+	long ret;
+
+	do
+		ret = SYS(SYS_fallocate, fd, 0, offset, size, 0, 0);
+	while (ret == -EINTR);
+	return (int)ret;
+}
+
+void os_file_punch(int fd, uint64_t offset, uint64_t size)
+{
+	SYS(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size, 0, 0);
+}
+
 void os_no_huge_pages(void *addr, size_t size)
 {
 	advise(addr, size, MADV_NOHUGEPAGE);

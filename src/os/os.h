@@ -28,6 +28,16 @@ void *os_remap(void *addr, size_t old_size, size_t new_size);
 /* Moves pages to a place of the kernel's choice and leaves zero pages behind (MREMAP_DONTUNMAP). NULL when refused. */
 void *os_move_pages(void *addr, size_t size);
 
+/*
+ * Puts a part of a file, as it is and as it is written by others, in the place of what is mapped there. 0, or a negative errno;
+ * then what was there may be gone.
+ */
+int os_map_file(void *addr, size_t size, int fd, uint64_t offset);
+/* Room for a part of a file, which grows where it has to (fallocate). 0, or a negative errno. */
+int os_file_reserve(int fd, uint64_t offset, uint64_t size);
+/* Gives such room back; the part reads as zero, and the file is as long as it was. Best effort. */
+void os_file_punch(int fd, uint64_t offset, uint64_t size);
+
 /* --- pages -------------------------------------------------------------- */
 
 /* Gives the pages back: they read as zero afterwards. */

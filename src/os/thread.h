@@ -12,6 +12,7 @@
 #include "arch/percpu.h"
 
 struct buddy;
+struct handle_thread;
 
 enum thread_life {
 	THREAD_UNKNOWN, /* holds nothing that must be given back */
@@ -33,6 +34,7 @@ struct thread_state {
 	uint16_t guarded_left; /* allocations to go until one is guarded; guarded/count.h; 0: not yet drawn */
 	bool fork_alone;       /* the fork that this thread is in takes no locks */
 	bool in_profile;       /* a sample is being taken: what is allocated meanwhile is not sampled */
+	struct handle_thread *handles; /* free handles with their objects; NULL until it needs one */
 };
 
 _Static_assert(offsetof(struct thread_state, index) - offsetof(struct thread_state, rseq_cs) ==

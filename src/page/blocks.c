@@ -6,6 +6,7 @@
 
 struct buddies threads reader_root(buddies);
 struct buddy highatomic reader_root(highatomic); /* owns the reserve */
+struct buddy movable; /* owns what may be moved */
 
 /* --- lists of one buddy, under its lock ----------------------------------- */
 
@@ -13,6 +14,8 @@ void block_list(struct buddy *b, struct pageblock *blk)
 {
 	unsigned order = pageblock_max_order(blk), fullness = blk->nr_free / (PAGEBLOCK_PAGES / 8);
 
+	if (unlikely(blk->is_isolated))
+		return;
 	blk->listed_order = (uint8_t)order;
 	blk->listed_fullness = (uint8_t)fullness;
 	hlist_add(&b->area[blk->migratetype][fullness][order], &blk->node);
@@ -23,6 +26,8 @@ void block_unlist(struct buddy *b, struct pageblock *blk)
 {
 	unsigned type = blk->migratetype, fullness = blk->listed_fullness, order = blk->listed_order;
 
+	if (unlikely(blk->is_isolated))
+		return;
 	hlist_del(&blk->node);
 	if (!b->area[type][fullness][order].first)
 		b->orders[type][fullness] &= (uint16_t) ~(1u << order);
@@ -51,6 +56,7 @@ void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type)
 	pageblock_init_free(blk);
 	blk->migratetype = (uint8_t)type;
 	blk->users = 0;
+	WRITE_ONCE(blk->compact_round, 0);
 	block_set_owner(blk, b);
 	block_list(b, blk);
 	WRITE_ONCE(b->nr_blocks, b->nr_blocks + 1);
@@ -62,6 +68,7 @@ void block_leave(struct buddy *b, struct pageblock *blk)
 {
 	PROBE(pageblock_out, pageblock_address(blk), blk->migratetype, b);
 	block_unlist(b, blk);
+	WRITE_ONCE(blk->is_isolated, false);
 	WRITE_ONCE(b->nr_blocks, b->nr_blocks - 1);
 	blk->nr_unused = 0;
 	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);

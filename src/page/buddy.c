@@ -9,15 +9,14 @@
 #include "os/thread.h"
 #include "page/blocks.h"
 #include "page/huge.h"
+#include "page/movable.h"
 #include "page/purge.h"
-#include "page/zone.h"
+#include "page/zonelist.h"
 
 /* Below this many blocks a buddy does not keep migratetypes apart: 16 MiB. */
 #define MIN_GROUPED_BLOCKS 8
 #define BUDDIES_PER_CPU 4
 #define MIN_BUDDIES 8
-/* Page allocations and frees between two looks at the clock. */
-#define TICK_EVENTS 16
 
 /* Linux: fallbacks[MIGRATE_TYPES][MIGRATE_PCPTYPES - 1] */
 static const enum migratetype fallbacks[MIGRATE_HIGHATOMIC][2] = {
@@ -168,16 +167,42 @@ static unsigned max_buddies(void)
 	return max;
 }
 
+static void buddy_add(struct buddy *b)
+{
+	b->purge_order = NR_ORDERS;
+	b->next = threads.all;
+	__atomic_store_n(&threads.all, b, __ATOMIC_RELEASE); /* read without the lock by reports and purges */
+}
+
+/* Under the thread lock. */
 static struct buddy *buddy_create(void)
 {
 	struct buddy *b = boot_alloc(sizeof *b, 64);
 
-	if (b) {
-		b->purge_order = NR_ORDERS;
-		b->next = threads.all;
-		__atomic_store_n(&threads.all, b, __ATOMIC_RELEASE); /* read without the lock by reports and purges */
-		threads.nr_buddies++;
-	}
+	if (b)
+		buddy_add(b);
+	return b;
+}
+
+/* Of no thread's: not for those that come, nor for adoption. */
+static bool is_apart(const struct buddy *b)
+{
+	return b->is_zones || b == &movable;
+}
+
+static struct buddy *create_for_threads(void)
+{
+	struct buddy *b = buddy_create();
+
+	threads.nr_buddies += b != NULL;
+	return b;
+}
+
+/* From b on, the first that is for threads. */
+static struct buddy *first_of_threads(struct buddy *b)
+{
+	while (b && is_apart(b))
+		b = b->next;
 	return b;
 }
 
@@ -193,8 +218,10 @@ static struct buddy *orphan_pop(void)
 
 static struct buddy *buddy_share(void)
 {
-	struct buddy *b = threads.next_shared ? threads.next_shared : threads.all;
+	struct buddy *b = first_of_threads(threads.next_shared);
 
+	if (!b)
+		b = first_of_threads(threads.all);
 	if (b)
 		threads.next_shared = b->next;
 	return b;
@@ -213,7 +240,9 @@ static struct buddy *buddy_attach(void)
 	lock_take(&threads.lock, RANK_THREAD);
 	if (thread_state.exit_hooked == THREAD_ENDED) {
 		/* The last calls of a thread that nobody will tell us about again: a guest of any buddy. */
-		b = threads.all ? threads.all : buddy_create();
+		b = first_of_threads(threads.all);
+		if (!b)
+			b = create_for_threads();
 		lock_drop(&threads.lock, RANK_THREAD);
 		return b;
 	}
@@ -221,7 +250,7 @@ static struct buddy *buddy_attach(void)
 	if (b)
 		count_adoption(b, b);
 	else if (threads.nr_buddies < max_buddies())
-		b = buddy_create();
+		b = create_for_threads();
 	if (!b)
 		b = buddy_share();
 	if (b)
@@ -374,7 +403,7 @@ static struct pageblock *find_warm_first(struct buddy *b, const struct request *
 			for (t = 0; t < 2 && !blk && nr_looks; t++)
 				blk = block_find_warm(b, fallbacks[q->type][t], order, &nr_looks);
 	}
-	*zone_is_warmer = !blk && zone_has_dirty();
+	*zone_is_warmer = !blk && !b->is_zones && zone_has_dirty();
 	return blk;
 }
 
@@ -404,12 +433,13 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 static void *alloc_new_block(struct buddy *b, const struct request *q)
 {
 	size_t nr_dirty;
-	struct pageblock *blk = zone_alloc(1, PAGEBLOCK_BUDDY, &nr_dirty);
+	struct pageblock *blk = b->is_zones ? zonelist_take(b->zone, q->flags, 1, PAGEBLOCK_BUDDY, &nr_dirty) :
+					      zone_alloc(1, PAGEBLOCK_BUDDY, &nr_dirty);
 	void *p;
 
 	if (!blk)
 		return NULL;
-	if (!nr_dirty && !(q->flags & PAGES_NOWAIT))
+	if (!nr_dirty && !b->is_zones && !(q->flags & PAGES_NOWAIT))
 		huge_populate(b, blk, q->type);
 	lock_take(&b->lock, RANK_BUDDY);
 	block_enter(b, blk, q->type);
@@ -438,7 +468,7 @@ static void *alloc_from_anyone(const struct request *q)
 
 	lock_take(&threads.lock, RANK_THREAD);
 	for (b = threads.all; b && !p; b = b->next)
-		p = alloc_steal(b, q);
+		p = is_apart(b) ? NULL : alloc_steal(b, q);
 	lock_drop(&threads.lock, RANK_THREAD);
 	return p;
 }
@@ -456,16 +486,74 @@ static void *alloc_reserve(const struct request *q)
 	return p;
 }
 
+/* --- explicit requests ------------------------------------------------------- */
+
+/* Set once, under the thread lock. */
+static struct buddy *zone_buddies[NR_ZONES];
+
+static struct buddy *zone_buddy(unsigned zone)
+{
+	struct buddy *b = __atomic_load_n(&zone_buddies[zone], __ATOMIC_ACQUIRE);
+
+	if (likely(b != NULL))
+		return b;
+	lock_take(&threads.lock, RANK_THREAD);
+	b = zone_buddies[zone];
+	if (!b && (b = buddy_create())) {
+		b->is_zones = true;
+		b->zone = (uint8_t)zone;
+		__atomic_store_n(&zone_buddies[zone], b, __ATOMIC_RELEASE);
+	}
+	lock_drop(&threads.lock, RANK_THREAD);
+	return b;
+}
+
+static void *alloc_in_zone(unsigned zone, const struct request *q)
+{
+	struct buddy *b = zone_buddy(zone);
+	void *p;
+
+	if (!b)
+		return NULL;
+	p = alloc_own(b, q);
+	if (!p)
+		p = alloc_new_block(b, q);
+	return p ? p : alloc_steal(b, q);
+}
+
+static void *alloc_explicit(const struct request *q)
+{
+	struct zonelist list;
+	void *p = NULL;
+	unsigned i;
+
+	zonelist_make(q->flags, &list);
+	for (i = 0; i < list.nr && !p; i++)
+		p = alloc_in_zone(list.zone[i], q);
+	zone_note_fresh(*q->nr_fresh);
+	return p;
+}
+
+bool pages_are_explicit(const void *addr)
+{
+	return atomic_load_explicit(&map_pageblock((uintptr_t)addr)->owner, memory_order_relaxed)->is_zones;
+}
+
+/* --- of any kind --------------------------------------------------------------- */
+
 void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed)
 {
 	size_t nr_fresh = 0;
 	struct request q = {nr_pages, align_order, type, flags, zeroed, &nr_fresh};
-	struct buddy *b = buddy_self();
+	struct buddy *b;
 	void *p = NULL;
 
 	bslab_assert(nr_pages > 0 && nr_pages <= PAGEBLOCK_PAGES);
 	if (!(flags & PAGES_NOWAIT))
 		pages_tick();
+	if (unlikely(flags & PAGES_EXPLICIT))
+		return alloc_explicit(&q);
+	b = buddy_self();
 	if (b) {
 		p = alloc_own(b, &q);
 		if (!p)
@@ -481,6 +569,50 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 		p = alloc_from_anyone(&q);
 	if (!p && (flags & (PAGES_NOWAIT | PAGES_HIGHATOMIC)))
 		p = alloc_reserve(&q);
+	zone_note_fresh(nr_fresh);
+	return p;
+}
+
+/* --- pages that may be moved: movable.h ------------------------------------- */
+
+static _Atomic bool movable_is_listed; /* set under the thread lock */
+
+static void movable_attach(void)
+{
+	lock_take(&threads.lock, RANK_THREAD);
+	if (!movable_is_listed)
+		buddy_add(&movable);
+	movable_is_listed = true;
+	lock_drop(&threads.lock, RANK_THREAD);
+}
+
+static void *alloc_packed(const struct request *q)
+{
+	struct pageblock *blk;
+	void *p = NULL;
+
+	lock_take(&movable.lock, RANK_BUDDY);
+	blk = block_find(&movable, q->type, request_order(q));
+	if (blk)
+		p = block_take(&movable, blk, q);
+	lock_drop(&movable.lock, RANK_BUDDY);
+	return p;
+}
+
+void *pages_alloc_movable(unsigned nr_pages, bool may_grow)
+{
+	size_t nr_fresh = 0;
+	bool zeroed;
+	struct request q = {nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed, &nr_fresh};
+	void *p;
+
+	if (unlikely(!movable_is_listed))
+		movable_attach();
+	p = alloc_packed(&q);
+	if (!p && may_grow) {
+		pages_tick();
+		p = alloc_new_block(&movable, &q);
+	}
 	zone_note_fresh(nr_fresh);
 	return p;
 }
@@ -504,7 +636,7 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	over = !b->is_purging && b->nr_dirty_free > purge_high_pages(b) && b->nr_dirty_free >= b->retry_at;
 	b->count.nr_frees++;
 	b->count.nr_free_pages += nr_pages;
-	if (b != thread_state.buddy) {
+	if (b != thread_state.buddy && b != &movable) {
 		b->count.nr_remote_frees++;
 		PROBE(run_free_remote, addr, nr_pages, b);
 	}
@@ -607,15 +739,17 @@ static void snapshot_counters(struct buddy *b, struct pages_info *info)
 	lock_take(&b->lock, RANK_BUDDY);
 	info->nr_hot += READ_ONCE(b->hot.nr_pages);
 	for (i = 0; i < sizeof b->count / sizeof *from; i++)
-		to[i] += from[i];
+		to[i] += READ_ONCE(from[i]); /* one of them is counted without the lock */
 	lock_drop(&b->lock, RANK_BUDDY);
 }
 
 /* Under the owner's lock: at most a pageblock's free pieces are walked. */
 static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 {
+	struct zone_row *row = zone_row(&info->zones, blk->region->zone);
 	unsigned t = blk->migratetype, order, link;
 
+	row->nr_free += blk->nr_free;
 	info->nr_blocks++;
 	info->blocks[t]++;
 	info->nr_huge_blocks += blk->is_huge;
@@ -627,6 +761,7 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 	for (order = 0; order < NR_ORDERS; order++)
 		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link)) {
 			info->free_area[t][order]++;
+			row->free_area[order]++;
 			/* The reserve was made resident, and is clean until it is used. */
 			info->resident_area[t][order] +=
 			    t == MIGRATE_HIGHATOMIC ||
@@ -637,10 +772,7 @@ static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
 /* Of a block that no buddy owns, which may become anything while we look. */
 static looks_at_others void snapshot_other(const struct pageblock *blk, struct pages_info *info)
 {
-	unsigned state = READ_ONCE(blk->state);
-
-	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
-	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
+	pages_info_add_other(info, READ_ONCE(blk->state), READ_ONCE(blk->nr_free), READ_ONCE(blk->nr_dirty_free));
 	info->nr_huge_blocks += READ_ONCE(blk->is_huge);
 }
 
@@ -651,6 +783,7 @@ void pages_snapshot(struct pages_info *info)
 	struct buddy *b;
 
 	*info = (struct pages_info){0};
+	zone_rows_take(&info->zones);
 	for_each_buddy(b) {
 		info->nr_buddies++;
 		snapshot_counters(b, info);
@@ -694,7 +827,7 @@ void pages_fork_done(bool child)
 			lock_reset(&b->hot.lock);
 			b->is_purging = false;
 			b->nr_users = b == thread_state.buddy;
-			if (!b->nr_users) {
+			if (!b->nr_users && !is_apart(b)) {
 				b->next_orphan = threads.orphans;
 				threads.orphans = b;
 			}

@@ -30,6 +30,9 @@
  *      d. when the zone has none, pages are stolen from any type, then from other
  *         buddies, then from the HIGHATOMIC reserve.
  *
+ * 6. A zone that requests name has a buddy of its own, made at the first of them, whose blocks are all of this zone. It
+ *    is no thread's: nobody shares it, adopts from it or steals from it.
+ *
  * Lock order: a buddy's lock is inside the thread lock and outside the zone's.
  * Two buddies are locked together only by adoption, under the thread lock.
  */
@@ -38,6 +41,7 @@
 
 #include "map/pageblock.h"
 #include "os/lock.h"
+#include "page/zone.h"
 
 #define NR_FULLNESS 9 /* nr_free * 8 / 512: 0 has fewer than 64 free pages, 8 is wholly free */
 
@@ -53,7 +57,7 @@ struct buddy_counters {
 };
 
 /* Runs freed last: page/runs.h. */
-#define NR_HOT_RUNS 4
+#define NR_HOT_RUNS 3
 #define MAX_HOT_PAGES ((unsigned)(MIB >> PAGE_SHIFT))
 
 struct hot_run {
@@ -72,6 +76,8 @@ struct hot_runs {
 
 struct buddy {
 	struct lock lock;
+	bool is_zones; /* of explicit requests of one zone, and of no thread: constant, as is */
+	uint8_t zone;  /* its number */
 	/* Under the thread lock: */
 	uint32_t nr_users;
 	struct buddy *next;	   /* all buddies; never removed */
@@ -106,7 +112,27 @@ enum pages_flags {
 	PAGES_NOWAIT = 1,     /* no system call: fails rather than grow, may use the HIGHATOMIC reserve */
 	PAGES_HIGHATOMIC = 2, /* may use the reserve as a last resort */
 	PAGES_RECLAIMABLE = 4, /* of a run: it comes back soon, and stands among slabs of few objects */
+	PAGES_DMA32 = 8,       /* below 4 GiB */
+	PAGES_HUGE = 16,       /* of explicit huge pages */
+	PAGES_NODE_SHIFT = 8, /* in the bits from here on: of one node only, by its number + 1 */
+	PAGES_NODE_MASK = 0xff << PAGES_NODE_SHIFT,
+	PAGES_EXPLICIT = PAGES_DMA32 | PAGES_HUGE | PAGES_NODE_MASK, /* any of these: page/zonelist.h */
 };
+
+static inline enum zone_type pages_zone_type(unsigned flags)
+{
+	return flags & PAGES_DMA32 ? ZONE_DMA32 : flags & PAGES_HUGE ? ZONE_HUGE : ZONE_NORMAL;
+}
+
+static inline unsigned pages_node(unsigned node)
+{
+	return (node + 1) << PAGES_NODE_SHIFT;
+}
+
+static inline unsigned pages_node_of(unsigned flags)
+{
+	return ((flags & PAGES_NODE_MASK) >> PAGES_NODE_SHIFT) - 1;
+}
 
 /*
  * nr_pages (at most a pageblock's) of the type, aligned to 2^align_order pages; NULL when there are none.
@@ -114,6 +140,8 @@ enum pages_flags {
  */
 void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed);
 void pages_free(void *addr, unsigned nr_pages);
+/* Whether pages in use are of a zone's own buddy. */
+bool pages_are_explicit(const void *addr);
 /* The same for pages that read as zero: their contents were moved away. */
 void pages_free_clean(void *addr, unsigned nr_pages);
 /* Grows a run in place. Its new pages have no descriptors yet. */
@@ -130,6 +158,8 @@ void pages_count_free(size_t *nr_free, size_t *nr_dirty_free);
 void pages_count_used(size_t *nr_used, size_t *nr_dirty_free);
 /* Pages given back so far, by all buddies. */
 uint64_t pages_nr_given_back(void);
+/* Page allocations and frees of a thread between two looks at the clock. */
+#define TICK_EVENTS 16
 /* Begins the zone's next window when it is time; call where pages or blocks come and go, holding no lock. */
 void pages_tick(void);
 /* This thread ends: its buddy is for others to adopt. */
@@ -152,8 +182,23 @@ struct pages_info {
 	size_t free_pages[NR_MIGRATETYPES], dirty_pages[NR_MIGRATETYPES];
 	size_t blocks[NR_MIGRATETYPES];
 	size_t mixed[NR_MIGRATETYPES]; /* blocks that another type got pages of since they were last wholly free */
+	size_t nr_cma_blocks, nr_cma_free, nr_cma_dirty; /* the contiguous reserve: pageblocks, and their free pages */
+	struct zone_rows zones;
 	struct buddy_counters count;
 };
+
+/* Of a block that no buddy owns. */
+static inline void pages_info_add_other(struct pages_info *info, unsigned state, size_t nr_free, size_t nr_dirty_free)
+{
+	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
+	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
+	if (state != PAGEBLOCK_CONTIG)
+		return;
+	info->nr_cma_blocks++;
+	info->nr_cma_free += nr_free;
+	info->nr_cma_dirty += nr_dirty_free;
+}
+
 void pages_snapshot(struct pages_info *info);
 
 void pages_fork_prepare(void);

@@ -172,12 +172,20 @@ static unsigned auto_purge_order(size_t nr_dirty, size_t high)
 	return order > min_purge_order() ? order : min_purge_order();
 }
 
+/* A huge page goes whole, and by the zone. */
+static bool keeps_pages(const struct buddy *b)
+{
+	return b->is_zones && zone_type_of(b->zone) == ZONE_HUGE;
+}
+
 void purge_balance(struct buddy *b)
 {
 	unsigned order;
 	size_t high;
 	bool purge;
 
+	if (unlikely(keeps_pages(b)))
+		return;
 	lock_take(&b->lock, RANK_BUDDY);
 	high = purge_high_pages(b);
 	order = auto_purge_order(b->nr_dirty_free, high);
@@ -194,5 +202,6 @@ void purge_balance(struct buddy *b)
 
 void purge_all(struct buddy *b)
 {
-	purge_buddy(b, 0, min_purge_order(), UINT_MAX);
+	if (!keeps_pages(b))
+		purge_buddy(b, 0, min_purge_order(), UINT_MAX);
 }

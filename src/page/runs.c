@@ -97,7 +97,7 @@ static enum migratetype type_of_run(unsigned flags)
 
 void *run_alloc(unsigned nr_pages, unsigned align_order, unsigned flags, bool *zeroed)
 {
-	struct hot_runs *hot = hot_self();
+	struct hot_runs *hot = flags & PAGES_EXPLICIT ? NULL : hot_self();
 	struct hot_run run;
 	bool found;
 	void *p;
@@ -127,7 +127,7 @@ void run_free(void *addr, unsigned nr_pages)
 	struct hot_run out[NR_HOT_RUNS];
 	unsigned n = 0;
 
-	if (!hot || nr_pages > MAX_HOT_PAGES) {
+	if (!hot || nr_pages > MAX_HOT_PAGES || unlikely(pages_are_explicit(addr))) {
 		pages_free(addr, nr_pages);
 		return;
 	}

@@ -5,6 +5,7 @@
 #include "map/map.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/place.h"
 
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
 #define PURGE_BATCH 64
@@ -68,6 +69,12 @@ static size_t block_dirty_pages(const struct pageblock *b)
 	return pageblock_nr_dirty(b, 0, PAGEBLOCK_PAGES);
 }
 
+static void count_dirty(const struct region *r, size_t nr_pages)
+{
+	WRITE_ONCE(zone.nr_dirty_pages, zone.nr_dirty_pages + nr_pages);
+	WRITE_ONCE(zone.nr_dirty_in[r->zone], zone.nr_dirty_in[r->zone] + nr_pages);
+}
+
 static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pageblock_state state)
 {
 	size_t nr_dirty = 0;
@@ -88,7 +95,7 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 	bits_change(r->free, index, n, false);
 	bits_change(r->dirty, index, n, false);
 	r->nr_free -= n;
-	WRITE_ONCE(zone.nr_dirty_pages, zone.nr_dirty_pages - nr_dirty);
+	count_dirty(r, -nr_dirty);
 	WRITE_ONCE(zone.nr_used, zone.nr_used + n);
 	if (state != PAGEBLOCK_ISOLATE)
 		zone.nr_peak = max_size(zone.nr_peak, zone.nr_used);
@@ -145,7 +152,7 @@ static void give_blocks(struct region *r, unsigned index, unsigned n)
 			bits_change(r->dirty, i, 1, true);
 			r->nr_dirty++;
 			zone.count.nr_dirty_blocks++;
-			WRITE_ONCE(zone.nr_dirty_pages, zone.nr_dirty_pages + nr_dirty);
+			count_dirty(r, nr_dirty);
 		}
 	}
 	bits_change(r->free, index, n, true);
@@ -187,20 +194,20 @@ static enum tail commit_tail(struct region *r, unsigned n, unsigned *index)
 	return TAIL_REFUSED;
 }
 
-static struct region *find_blocks(unsigned n, unsigned *index)
+static struct region *find_blocks(unsigned zone_nr, unsigned n, unsigned *index)
 {
 	struct region *r;
 	int i;
 
 	for (r = zone.regions; r; r = r->next)
-		if (r->nr_dirty >= n && (i = bits_find_run(r->dirty, r->nr_committed, n)) >= 0)
+		if (r->zone == zone_nr && r->nr_dirty >= n && (i = bits_find_run(r->dirty, r->nr_committed, n)) >= 0)
 			goto found;
 	for (r = zone.regions; r; r = r->next)
-		if (r->nr_free >= n && (i = bits_find_run(r->free, r->nr_committed, n)) >= 0)
+		if (r->zone == zone_nr && r->nr_free >= n && (i = bits_find_run(r->free, r->nr_committed, n)) >= 0)
 			goto found;
 	/* Where the kernel refuses to commit, another region would be refused too, and its address space lost. */
 	for (r = zone.regions; r; r = r->next)
-		switch (commit_tail(r, n, index)) {
+		switch (r->zone == zone_nr ? commit_tail(r, n, index) : TAIL_TOO_SHORT) {
 		case TAIL_FREE:
 			return r;
 		case TAIL_REFUSED:
@@ -208,7 +215,7 @@ static struct region *find_blocks(unsigned n, unsigned *index)
 		case TAIL_TOO_SHORT:
 			break;
 		}
-	r = region_create(n);
+	r = region_create(zone_nr, n);
 	if (!r)
 		return NULL;
 	r->next = zone.regions;
@@ -221,10 +228,39 @@ found:
 	return r;
 }
 
+/* --- explicit huge pages: one stands behind a free block exactly when it is dirty, and then all of it counts as such -------- */
+
+static bool is_huge(const struct region *r)
+{
+	return zone_type_of(r->zone) == ZONE_HUGE;
+}
+
+/* Behind blocks that were taken. Where some have a page and some not, all get a new one. */
+static bool back_blocks(struct region *r, unsigned index, unsigned n, size_t *nr_dirty)
+{
+	void *start = (void *)pageblock_address(region_block(r, index));
+	size_t size = (size_t)n << PAGEBLOCK_SHIFT;
+	unsigned i;
+
+	if (*nr_dirty == (size_t)n << PAGEBLOCK_ORDER)
+		return true;
+	if (os_back_huge(start, size) != 0) {
+		zone.count.nr_commit_failures++;
+		return false;
+	}
+	nodes_prefer(start, size, zone_node_of(r->zone));
+	for (i = index; i < index + n; i++) {
+		pageblock_set_dirty(region_block(r, i), 0, PAGEBLOCK_PAGES, false);
+		region_block(r, i)->is_huge = true;
+	}
+	*nr_dirty = 0;
+	return true;
+}
+
 /* Whether blocks come round shows when large ones are taken; buddies count the pages of runs. 0: nothing to learn. */
 static uint64_t learning_clock(enum pageblock_state state)
 {
-	if (state != PAGEBLOCK_LARGE || !(zone_has_dirty() || READ_ONCE(zone.nr_purged)))
+	if (state != PAGEBLOCK_LARGE || !(READ_ONCE(zone.nr_dirty_pages) || READ_ONCE(zone.nr_purged)))
 		return 0;
 	return os_coarse_clock_ms(); /* perhaps a system call: not under the lock */
 }
@@ -237,7 +273,7 @@ static void learn_blocks(unsigned nr_blocks, size_t nr_dirty, uint64_t now)
 
 /* --- calls --------------------------------------------------------------- */
 
-struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
+struct pageblock *zone_alloc_in(unsigned zone_nr, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty)
 {
 	uint64_t now = learning_clock(state);
 	struct pageblock *b = NULL;
@@ -245,9 +281,15 @@ struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, siz
 	unsigned index;
 
 	lock_take(&zone.lock, RANK_ZONE);
-	r = find_blocks(nr_blocks, &index);
+	r = find_blocks(zone_nr, nr_blocks, &index);
 	if (r) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
+		if (is_huge(r) && !back_blocks(r, index, nr_blocks, nr_dirty)) {
+			give_blocks(r, index, nr_blocks);
+			r = NULL;
+		}
+	}
+	if (r) {
 		learn_blocks(nr_blocks, *nr_dirty, now);
 		b = region_block(r, index);
 		zone.count.nr_allocs++;
@@ -277,15 +319,18 @@ bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_stat
 	return ok;
 }
 
-bool zone_has_dirty(void)
+bool zone_has_dirty_in(unsigned zone_nr)
 {
-	return READ_ONCE(zone.nr_dirty_pages) >= PAGEBLOCK_PAGES / 2;
+	return READ_ONCE(zone.nr_dirty_in[zone_nr]) >= PAGEBLOCK_PAGES / 2;
 }
 
 void zone_free(struct pageblock *first, unsigned nr_blocks)
 {
 	struct region *r = first->region;
+	unsigned i;
 
+	for (i = 0; is_huge(r) && i < nr_blocks; i++)
+		pageblock_set_dirty(region_block(r, region_index(r, first) + i), 0, PAGEBLOCK_PAGES, true);
 	PROBE(zone_free, pageblock_address(first), nr_blocks);
 	lock_take(&zone.lock, RANK_ZONE);
 	give_blocks(r, region_index(r, first), nr_blocks);
@@ -325,7 +370,7 @@ static void note_refusal(bool refused)
 static bool purge_blocks(struct region *r, unsigned index, unsigned n)
 {
 	void *start = (void *)pageblock_address(region_block(r, index));
-	bool ok = os_purge(start, (size_t)n << PAGEBLOCK_SHIFT) == 0;
+	bool ok = (is_huge(r) ? os_seal : os_purge)(start, (size_t)n << PAGEBLOCK_SHIFT) == 0;
 	unsigned i;
 
 	PROBE(purge, start, (size_t)n << PAGEBLOCK_SHIFT, ok);
@@ -498,6 +543,17 @@ void zone_snapshot(struct zone_info *info)
 	info->high_pages = zone_high_pages();
 	info->low_pages = low_pages();
 	info->learned_pages = zone_learned_pages();
+	lock_drop(&zone.lock, RANK_ZONE);
+}
+
+void zone_rows_take(struct zone_rows *rows)
+{
+	const struct region *r;
+
+	rows->nr = 0;
+	lock_take(&zone.lock, RANK_ZONE);
+	for (r = zone.regions; r; r = r->next)
+		zone_rows_add(rows, r, zone.nr_dirty_in);
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The zone: all pageblocks that nobody uses (Linux: struct zone and its
- * watermarks, mm/page_alloc.c, mm/vmscan.c).
+ * watermarks, mm/page_alloc.c, mm/vmscan.c). Which of them a request may have
+ * goes by the number of their region's zone; page/zonelist.h says how.
  *
  * 1. A free block is a bit in its region; a second bit says that it may hold
  *    pages which are resident and not zero ("dirty"). Dirty blocks are handed
@@ -42,11 +43,14 @@ struct zone_walk {
 };
 struct pageblock *zone_walk_next(struct zone_walk *walk);
 
-/* Contiguous blocks in the given state, or NULL. *nr_dirty: how many of their pages may be non-zero. */
+/* Contiguous blocks in the given state, of a zone by its number, or NULL. *nr_dirty: how many of their pages may be non-zero. */
+struct pageblock *zone_alloc_in(unsigned zone, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
+/* The same for malloc: page/zonelist.c. */
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
-/* The blocks right behind a range, if they are free. */
+/* The blocks right behind a range, of the same region, if they are free. */
 bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
-/* Is there a free block with warm pages? A hint, read without the lock. */
+/* Is there a free block with warm pages, of the zone, or of the one that malloc would take it from? Hints, without the lock. */
+bool zone_has_dirty_in(unsigned zone);
 bool zone_has_dirty(void);
 /* Their pages' dirty bits say what has to be given back. */
 void zone_free(struct pageblock *first, unsigned nr_blocks);
@@ -102,12 +106,61 @@ struct zone_info {
 };
 void zone_snapshot(struct zone_info *info);
 
+/*
+ * One zone, for reports: spanned and committed pageblocks; the free ones; and of partly used ones the free pages, which the
+ * buddies count.
+ */
+struct zone_row {
+	uint32_t zone; /* its number */
+	size_t nr_reserved, nr_committed, nr_free_blocks; /* pageblocks */
+	size_t nr_dirty_pages; /* of the free ones */
+	size_t nr_free;	       /* pages of the others, in */
+	size_t free_area[NR_ORDERS];
+};
+#define MAX_ZONE_ROWS 16 /* beyond that the last one has what is left */
+struct zone_rows {
+	unsigned nr;
+	struct zone_row row[MAX_ZONE_ROWS]; /* by number, but for what the last has too much */
+};
+
+static inline struct zone_row *zone_row(struct zone_rows *rows, unsigned zone)
+{
+	unsigned i = 0, k;
+
+	while (i < rows->nr && rows->row[i].zone < zone)
+		i++;
+	if (i < rows->nr && rows->row[i].zone == zone)
+		return &rows->row[i];
+	if (rows->nr == MAX_ZONE_ROWS)
+		return &rows->row[MAX_ZONE_ROWS - 1];
+	for (k = rows->nr++; k > i; k--)
+		rows->row[k] = rows->row[k - 1];
+	rows->row[i] = (struct zone_row){.zone = zone};
+	return &rows->row[i];
+}
+
+/* The first region of a zone brings its dirty pages, too. */
+static inline void zone_rows_add(struct zone_rows *rows, const struct region *r, const size_t nr_dirty_in[NR_ZONES])
+{
+	unsigned before = rows->nr;
+	struct zone_row *row = zone_row(rows, r->zone);
+
+	row->nr_reserved += r->nr_blocks;
+	row->nr_committed += r->nr_committed;
+	row->nr_free_blocks += r->nr_free;
+	if (rows->nr != before)
+		row->nr_dirty_pages += nr_dirty_in[r->zone];
+}
+/* All regions of this process. */
+void zone_rows_take(struct zone_rows *rows);
+
 struct zone {
 	struct lock lock;
 	/* Under lock: */
 	struct region *regions;
 	size_t nr_used;	       /* blocks handed out */
-	size_t nr_dirty_pages; /* in free blocks */
+	size_t nr_dirty_pages; /* in free blocks: of all zones, the sum of */
+	size_t nr_dirty_in[NR_ZONES];
 	size_t dirty_floor;    /* 0: as the options say */
 	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
 	size_t nr_partial_free; /* free pages of blocks in use, as last told; atomic, not under the lock */

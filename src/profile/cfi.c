@@ -309,14 +309,13 @@ static bool find_cfa(const struct place *at, const struct cfi_rule *r, uintptr_t
 	return true;
 }
 
-static bool find_register(const struct place *at, unsigned reg, const struct cfi_rule *r, uintptr_t cfa, uintptr_t *value)
+/* Of a register that something was said of, so no CFI_SAME. */
+static bool find_register(const struct place *at, const struct cfi_rule *r, uintptr_t cfa, uintptr_t *value)
 {
 	uintptr_t offset = (uintptr_t)(intptr_t)r->offset;
 
 	*value = cfa; /* what an expression begins with */
 	switch (r->kind) {
-	case CFI_SAME:
-		return get_register(at->f, reg, value);
 	case CFI_REGISTER:
 		return get_register(at->f, r->reg, value);
 	case CFI_MEMORY:
@@ -351,7 +350,7 @@ bool cfi_step(struct cfi_frame *f, const struct cfi_row *row, cfi_read_fn *read,
 		unsigned reg = (unsigned)__builtin_ctzll(said);
 
 		bit = said & -said;
-		if (find_register(&at, reg, &row->reg[reg], cfa, &caller.reg[reg]))
+		if (find_register(&at, &row->reg[reg], cfa, &caller.reg[reg]))
 			caller.known |= bit;
 		else
 			caller.known &= ~bit;

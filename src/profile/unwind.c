@@ -65,12 +65,18 @@ static bool frame_is_good(uintptr_t fp, uintptr_t below)
 	       os_is_readable(fp + sizeof(uintptr_t));
 }
 
+/* A call is one below where it returns to; what trapped, whose stack is another one's, is itself where it goes on. */
+static uintptr_t address_in(const struct caller *by, uintptr_t sp)
+{
+	return plain_address(by->pc) - !sp;
+}
+
 static unsigned walk_frames(const struct caller *by, uintptr_t sp, uintptr_t pc[MAX_FRAMES])
 {
 	uintptr_t fp = by->fp, below = sp ? sp - 1 : (uintptr_t)__builtin_frame_address(0);
 	unsigned n = 0;
 
-	pc[n++] = plain_address(by->pc) - 1;
+	pc[n++] = address_in(by, sp);
 	while (n < MAX_FRAMES && frame_is_good(fp, below)) {
 		const uintptr_t *frame = (const uintptr_t *)fp;
 
@@ -273,7 +279,7 @@ static void walk_out(struct trace *t, struct cfi_frame *f)
 }
 
 /* Not part of its caller: its own frame is what it begins with. */
-static out_of_line unsigned walk_tables(const struct unwinder *u, const struct caller *by, uintptr_t pc[MAX_FRAMES])
+static out_of_line unsigned walk_tables(const struct unwinder *u, const struct caller *by, uintptr_t sp, uintptr_t pc[MAX_FRAMES])
 {
 	struct cfi_frame f;
 	struct trace t;
@@ -291,14 +297,14 @@ static out_of_line unsigned walk_tables(const struct unwinder *u, const struct c
 	if (t.memo)
 		memo_put(u->memos, t.memo, pc, t.sp, t.n, t.is_cut);
 	if (!t.n)
-		pc[t.n++] = plain_address(by->pc) - 1;
+		pc[t.n++] = address_in(by, sp);
 	return t.n;
 }
 
 unsigned unwind(const struct caller *by, uintptr_t sp, uintptr_t pc[MAX_FRAMES])
 {
 	const struct unwinder *u = unwinder_get();
-	unsigned n = u && u->find_object ? walk_tables(u, by, pc) : walk_frames(by, sp, pc), nr_own = 0;
+	unsigned n = u && u->find_object ? walk_tables(u, by, sp, pc) : walk_frames(by, sp, pc), nr_own = 0;
 
 	/* Debug builds call where others jump, and operator new tries again on its own behalf. */
 	while (u && nr_own < n - 1 && pc[nr_own] - u->own_start < u->own_end - u->own_start)

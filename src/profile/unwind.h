@@ -62,7 +62,8 @@ const char *unwind_name(void);
 
 /*
  * The stack from the caller on, innermost first: addresses in the calling instructions, so one below return addresses.
- * How many, 1 to MAX_FRAMES. sp: where the caller's stack ends, if not here but on a stack that a signal left; else 0.
+ * How many, 1 to MAX_FRAMES. sp: where the caller's stack ends, if not here but on a stack that a signal left, whose pc is
+ * that of an instruction; else 0.
  */
 unsigned unwind(const struct caller *by, uintptr_t sp, uintptr_t pc[MAX_FRAMES]);
 

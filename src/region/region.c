@@ -6,6 +6,7 @@
 #include "map/map.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/place.h"
 
 /*
  * Commit steps grow with the region: a quarter of what is committed, at least
@@ -19,7 +20,14 @@
 /* A share of RLIMIT_AS that one region may take: the program maps other things too. */
 #define LIMIT_SHARE 32
 
-static uintptr_t lowest_base; /* under the zone lock */
+/* Of the addresses below 4 GiB, which the program and its libraries need as well. */
+#define MAX_LOW_REGION (256 * MIB)
+/* Where all of them were refused they are not asked for again at once: that takes some thousand system calls. */
+#define LOW_SKIP 64u
+
+/* Under the zone lock: */
+static uintptr_t lowest_base; /* of ordinary regions */
+static unsigned nr_low_skip;
 
 static size_t region_max_size(void)
 {
@@ -38,12 +46,17 @@ static uintptr_t region_hint(size_t size)
 	return below > size && below < (uintptr_t)1 << ADDRESS_BITS ? align_down(below - size, size) : 0;
 }
 
-static void *region_reserve(size_t *size, size_t min)
+static void *reserve_ordinary(size_t size)
+{
+	return os_reserve(size, size, region_hint(size));
+}
+
+static void *region_reserve(size_t *size, size_t min, void *(*reserve)(size_t size))
 {
 	void *p = NULL;
 
 	for (; *size >= min && *size >= PAGEBLOCK_SIZE; *size /= 2) {
-		p = os_reserve(*size, *size, region_hint(*size));
+		p = reserve(*size);
 		if (p && map_ensure((uintptr_t)p, *size))
 			return p;
 		if (p)
@@ -52,8 +65,37 @@ static void *region_reserve(size_t *size, size_t min)
 	return NULL;
 }
 
-struct region *region_create(unsigned nr_blocks)
+static void *reserve_low(size_t size)
 {
+	return os_reserve_low(size, size);
+}
+
+static void *region_reserve_low(size_t *size, size_t min)
+{
+	void *p = NULL;
+
+	if (nr_low_skip) {
+		nr_low_skip--;
+		return NULL;
+	}
+	if (min <= MAX_LOW_REGION)
+		*size = min_size(*size, MAX_LOW_REGION);
+	p = region_reserve(size, min, reserve_low);
+	if (!p && min <= PAGEBLOCK_SIZE)
+		nr_low_skip = LOW_SKIP;
+	return p;
+}
+
+static const char *region_name(unsigned zone)
+{
+	static const char names[NR_ZONE_TYPES][16] = {"bslab:heap", "bslab:dma32", "bslab:huge"};
+
+	return names[zone_type_of(zone)];
+}
+
+struct region *region_create(unsigned zone, unsigned nr_blocks)
+{
+	bool is_low = zone_type_of(zone) == ZONE_DMA32;
 	size_t min = (size_t)nr_blocks << PAGEBLOCK_SHIFT, size = region_max_size();
 	struct region *r;
 	void *base;
@@ -62,7 +104,7 @@ struct region *region_create(unsigned nr_blocks)
 		size *= 2;
 	if (size > GIB)
 		return NULL;
-	base = region_reserve(&size, min);
+	base = is_low ? region_reserve_low(&size, min) : region_reserve(&size, min, reserve_ordinary);
 	if (!base)
 		return NULL;
 	r = boot_alloc(sizeof *r, _Alignof(struct region));
@@ -72,18 +114,26 @@ struct region *region_create(unsigned nr_blocks)
 	}
 	PROBE(region_reserve, base, size);
 	os_no_huge_pages(base, size);
-	os_name(base, size, "bslab:heap");
+	os_name(base, size, region_name(zone));
+	nodes_prefer(base, size, zone_node_of(zone));
 	r->base = (uintptr_t)base;
 	r->nr_blocks = (uint32_t)(size >> PAGEBLOCK_SHIFT);
-	if (!lowest_base || r->base < lowest_base)
+	r->zone = zone;
+	if (!is_low && (!lowest_base || r->base < lowest_base))
 		lowest_base = r->base;
 	return r;
+}
+
+/* Of huge pages the zone sees to each block. */
+static bool is_lazy(const struct region *r)
+{
+	return zone_type_of(r->zone) == ZONE_HUGE;
 }
 
 static bool commit(struct region *r, unsigned nr_blocks)
 {
 	void *start = (void *)(r->base + ((uintptr_t)r->nr_committed << PAGEBLOCK_SHIFT));
-	bool ok = os_commit(start, (size_t)nr_blocks << PAGEBLOCK_SHIFT) == 0;
+	bool ok = is_lazy(r) || os_commit(start, (size_t)nr_blocks << PAGEBLOCK_SHIFT) == 0;
 
 	PROBE(commit, start, (size_t)nr_blocks << PAGEBLOCK_SHIFT, ok);
 	return ok;
@@ -96,7 +146,7 @@ unsigned region_commit(struct region *r, unsigned nr_blocks)
 	if (nr_blocks > room)
 		return 0;
 	step = step < MIN_COMMIT_BLOCKS ? MIN_COMMIT_BLOCKS : step > MAX_COMMIT_BLOCKS ? MAX_COMMIT_BLOCKS : step;
-	step = step < nr_blocks ? nr_blocks : step > room ? room : step;
+	step = step < nr_blocks || is_lazy(r) ? nr_blocks : step > room ? room : step;
 	if (!commit(r, step)) {
 		step = nr_blocks;
 		if (!commit(r, step))

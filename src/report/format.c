@@ -58,6 +58,24 @@ const struct vm_event_text vm_event_text[NR_VM_EVENTS] = {
     [LARGE_MOVE] = {"large_move", "Blocks moved out of their pageblocks to a mapping of their own"},
     [LARGE_MAP_FAIL] = {"large_map_fail", "Mappings that the kernel refused"},
     [LARGE_UNMAP_FAIL] = {"large_unmap_fail", "Mappings that the kernel would not unmap"},
+    [HANDLE_REFILL] = {"handle_refill", "Times that handles' objects were taken from slabs for a thread"},
+    [HANDLE_FLUSH] = {"handle_flush", "Times that handles' objects went back to slabs"},
+    [HANDLE_SLAB_CREATE] = {"handle_slab_create", "Slabs and runs for handles that were made"},
+    [HANDLE_SLAB_DESTROY] = {"handle_slab_destroy", "Slabs and runs of handles that were freed"},
+    [COMPACT_STALL] = {"compact_stall", "Compactions by a call or by reclaim"},
+    [COMPACT_BALANCE] = {"compact_balance", "Compactions by the watermark"},
+    [COMPACT_SUCCESS] = {"compact_success", "Compactions that released a pageblock at least"},
+    [COMPACT_FAIL] = {"compact_fail", "Compactions that released none, though there were blocks to look at"},
+    [COMPACT_MIGRATE_SCANNED] = {"compact_migrate_scanned", "Objects that were looked at to be moved"},
+    [COMPACT_FREE_SCANNED] = {"compact_free_scanned", "Pageblocks that were looked at for room"},
+    [COMPACT_ISOLATED] = {"compact_isolated", "Pageblocks isolated to be emptied"},
+    [COMPACT_RELEASED] = {"compact_released", "Pageblocks emptied and given to the zone"},
+    [COMPACT_MOVED] = {"compact_moved", "Objects moved"},
+    [COMPACT_MOVED_BYTES] = {"compact_moved_bytes", "Bytes of objects moved"},
+    [COMPACT_PINNED] = {"compact_pinned", "Pageblocks put back: an object in them was mapped"},
+    [COMPACT_VOID] = {"compact_void", "Pageblocks put back: a map or a free made a move void"},
+    [COMPACT_NO_ROOM] = {"compact_no_room", "Pageblocks put back: the others had no room"},
+    [COMPACT_DEFERRED] = {"compact_deferred", "Pageblocks put back: the free that emptied them had moved its share"},
     [RECLAIM] = {"reclaim", "Times that all caches were emptied, by malloc_trim or for want of memory"},
     [ALLOC_FAIL] = {"alloc_fail", "Calls that failed for want of memory"},
 };
@@ -68,6 +86,7 @@ const struct meminfo_item meminfo_items[NR_MEMINFO] = {
     {"MemFree", "free", "Of it what the program does not hold", AT(free)},
     {"Live", "live", "Of it what the program holds, rounded up to size classes and pages", AT(used)},
     {"Small", "small", "Live objects of slabs", AT(small_used)},
+    {"Handles", "handles", "Live objects that have handles, up to 2 MiB each", AT(handle_used)},
     {"PageRuns", "page_runs", "Live runs of pages", AT(run_used)},
     {"Large", "large", "Live large blocks", AT(large.bytes)},
     {"LargeMapped", "large_mapped", "Live large blocks that are mappings of their own", AT(large.mapped_bytes)},
@@ -77,6 +96,8 @@ const struct meminfo_item meminfo_items[NR_MEMINFO] = {
     {"DirtyFree", "dirty_free", "Free pages that may be resident", AT(dirty_free)},
     {"CleanFree", "clean_free", "Free pages that are not resident", AT(clean_free)},
     {"Huge", "huge", "Pageblocks that are one huge page of the kernel", AT(huge)},
+    {"CmaTotal", "cma_total", "The contiguous reserve", AT(cma)},
+    {"CmaFree", "cma_free", "Of it what nobody has", AT(cma_free)},
     {"GivenBack", "given_back", "Pages given back to the kernel since the start", AT(given_back)},
     {"Metadata", "metadata", "Memory for metadata that is in use", AT(metadata)},
     {"MetadataMapped", "metadata_mapped", "Memory for metadata, used or not", AT(metadata_mapped)},
@@ -172,6 +193,25 @@ size_t order_free(const struct heap_report *r, unsigned order)
 size_t free_pages(const struct heap_report *r)
 {
 	return r->pages.nr_free + (r->zone.nr_free << PAGEBLOCK_ORDER);
+}
+
+unsigned nr_zone_rows(const struct heap_report *r)
+{
+	return r->pages.zones.nr > 1 ? (unsigned)min_size(r->pages.zones.nr, MAX_ZONE_ROWS) : 1;
+}
+
+struct zone_row zone_row_at(const struct heap_report *r, unsigned i)
+{
+	struct zone_row row = {.nr_reserved = r->zone.nr_reserved, .nr_committed = r->zone.nr_committed,
+			       .nr_free_blocks = r->zone.nr_free, .nr_dirty_pages = r->zone.nr_dirty_pages,
+			       .nr_free = r->pages.nr_free};
+	unsigned o;
+
+	if (r->pages.zones.nr > 1)
+		return r->pages.zones.row[i];
+	for (o = 0; o < NR_ORDERS; o++)
+		row.free_area[o] = order_free(r, o) - (o == PAGEBLOCK_ORDER ? r->zone.nr_free : 0);
+	return row;
 }
 
 void report_write(const struct heap_report *r, unsigned what, enum report_format format, report_put *put, void *arg)

@@ -12,6 +12,9 @@ static void text_totals(const struct heap_report *r, report_put *put, void *arg)
 	LINE("committed %z bytes in %z regions; free %z, of which dirty %z (watermarks low %z, high %z)", r->committed,
 	     r->zone.nr_regions, r->free, r->dirty_free, r->zone.low_pages << PAGE_SHIFT,
 	     r->zone.high_pages << PAGE_SHIFT);
+	if (r->handles.nr_entries)
+		LINE("handles %z bytes; compactions moved %z objects and released %z pageblocks", r->handle_used,
+		     (size_t)r->compact.nr_moved, (size_t)r->compact.nr_released);
 	LINE("metadata %z bytes; small objects free in caches and slabs %z bytes", r->metadata, r->small_free);
 	LINE("given back %z pages in %z calls, %z refused", (size_t)r->vm_event[PURGE_PAGES],
 	     (size_t)r->vm_event[PURGE], (size_t)r->vm_event[PURGE_FAIL]);
@@ -90,9 +93,11 @@ void report_xml(const struct heap_report *r, report_put *put, void *arg)
 	     free_pages(r) << PAGE_SHIFT);
 	LINE("<total type=\"mmap\" count=\"%z\" size=\"%z\"/>", r->large.nr_mapped, r->large.mapped_bytes);
 	LINE("<system type=\"current\" size=\"%z\"/>", r->committed);
-	LINE("<used size=\"%z\" small=\"%z\" runs=\"%z\" large=\"%z\"/>", r->used, r->small_used, r->run_used,
-	     r->large.bytes);
+	LINE("<used size=\"%z\" small=\"%z\" handles=\"%z\" runs=\"%z\" large=\"%z\"/>", r->used, r->small_used,
+	     r->handle_used, r->run_used, r->large.bytes);
 	LINE("<dirty size=\"%z\"/>", r->dirty_free);
+	if (r->handles.nr_entries)
+		LINE("<compact moved=\"%z\" released=\"%z\"/>", (size_t)r->compact.nr_moved, (size_t)r->compact.nr_released);
 	LINE("%s", "</heap>");
 	LINE("%s", "</malloc>");
 }

@@ -100,7 +100,7 @@ static void write_cpus(const struct heap_report *r, struct json *j, unsigned cla
 	unsigned i;
 
 	OPEN(j, "\"cpus\":[");
-	for (i = 0; i < r->percpu.nr_listed; i++) {
+	for (i = 0; class < NR_CACHES && i < r->percpu.nr_listed; i++) {
 		const struct cpu_info *cpu = &r->percpu.cpu[i];
 
 		if (cpu->capacity[class])
@@ -110,14 +110,14 @@ static void write_cpus(const struct heap_report *r, struct json *j, unsigned cla
 	close_json(j, "]");
 }
 
-static void write_cache(const struct heap_report *r, struct json *j, unsigned class)
+static void write_cache(const struct heap_report *r, struct json *j, unsigned number)
 {
-	const struct class_report *c = &r->class[class];
+	const struct class_report *c = listed_cache(r, number);
 	const struct cache_info *i = &c->cache;
 
 	char name[CACHE_NAME_SIZE];
 
-	cache_name(name, i);
+	listed_name(name, r, number);
 	OPEN(j, "{\"name\":\"%s\"", name);
 	j->more = true;
 	ITEM(j, "\"type\":\"%s\",\"object_bytes\":%z,\"objects_per_slab\":%z,\"pages_per_slab\":%z",
@@ -130,21 +130,47 @@ static void write_cache(const struct heap_report *r, struct json *j, unsigned cl
 	ITEM(j, "\"barn_get\":%z,\"barn_put\":%z,\"sheaf_refill\":%z,\"sheaf_flush\":%z", (size_t)i->nr_gets,
 	     (size_t)i->nr_puts, (size_t)i->nr_refills, (size_t)i->nr_drains);
 	ITEM(j, "\"slab_create\":%z,\"slab_destroy\":%z", (size_t)i->nr_slab_creates, (size_t)i->nr_slab_destroys);
-	write_cpus(r, j, class);
+	write_cpus(r, j, number);
 	close_json(j, "}");
 }
 
 static void write_slabinfo(const struct heap_report *r, struct json *j)
 {
-	unsigned class;
+	unsigned i;
 
 	OPEN(j, "\"slabinfo\":{");
 	OPEN(j, "\"caches\":[");
-	for (class = 1; class < NR_CACHES; class++)
-		if (r->class[class].cache.size)
-			write_cache(r, j, class);
+	for (i = 1; i < NR_LISTED; i++)
+		if (listed_cache(r, i)->cache.size)
+			write_cache(r, j, i);
 	close_json(j, "]");
 	close_json(j, "}");
+}
+
+static void write_zones(const struct heap_report *r, struct json *j)
+{
+	unsigned i, o;
+
+	OPEN(j, "\"zones\":[");
+	for (i = 0; i < nr_zone_rows(r); i++) {
+		struct zone_row z = zone_row_at(r, i);
+		struct row row = {0};
+
+		ROW(&row, "{\"node\":%u,\"zone\":\"%s\",\"spanned_pages\":%z,\"present_pages\":%z,\"free_pages\":%z,", zone_node_of(z.zone),
+		    zone_type_name(zone_type_of(z.zone)), z.nr_reserved << PAGEBLOCK_ORDER, z.nr_committed << PAGEBLOCK_ORDER,
+		    zone_row_free_pages(&z));
+		ITEM(j, "%s", row.text);
+		row = (struct row){0};
+		ROW(&row, "\"zone_dirty_pages\":%z,\"zone_free_blocks\":%z,", z.nr_dirty_pages, z.nr_free_blocks);
+		j->put(row.text, j->arg);
+		row = (struct row){0};
+		ROW(&row, "\"free\":[");
+		for (o = 0; o < NR_ORDERS; o++)
+			ROW(&row, "%s%z", o ? "," : "", zone_row_free(&z, o));
+		ROW(&row, "]}");
+		j->put(row.text, j->arg);
+	}
+	close_json(j, "]");
 }
 
 static void write_zoneinfo(const struct heap_report *r, struct json *j)
@@ -160,6 +186,7 @@ static void write_zoneinfo(const struct heap_report *r, struct json *j)
 	ITEM(j, "\"dirty_free_pages\":%z,\"zone_dirty_pages\":%z,\"zone_free_blocks\":%z", r->dirty_free >> PAGE_SHIFT,
 	     z->nr_dirty_pages, z->nr_free);
 	ITEM(j, "\"regions\":%z,\"buddies\":%z,\"caches\":%u", z->nr_regions, r->pages.nr_buddies, r->percpu.nr_areas);
+	write_zones(r, j);
 	OPEN(j, "\"cpus\":[");
 	for (i = 0; i < r->percpu.nr_listed; i++) {
 		const struct cpu_info *cpu = &r->percpu.cpu[i];

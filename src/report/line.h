@@ -24,7 +24,7 @@ struct row {
 
 /* Tables hold their names in place: pointers would be relocated in every process. */
 struct vm_event_text {
-	char name[20];
+	char name[24];
 	char help[76];
 };
 extern const struct vm_event_text vm_event_text[NR_VM_EVENTS] __attribute__((visibility("hidden")));
@@ -34,7 +34,7 @@ struct meminfo_item {
 	char help[80];
 	uint32_t at; /* of the bytes in struct heap_report */
 };
-#define NR_MEMINFO 19
+#define NR_MEMINFO 22
 extern const struct meminfo_item meminfo_items[NR_MEMINFO] __attribute__((visibility("hidden")));
 
 static inline size_t meminfo_bytes(const struct heap_report *r, unsigned i)
@@ -53,13 +53,43 @@ size_t order_free(const struct heap_report *r, unsigned order);
 /* Pages, of buddies and of the zone. */
 size_t free_pages(const struct heap_report *r);
 
-/* A typed cache's own name, or that of malloc's by their size, as the kernel's kmalloc-64. */
-static inline void cache_name(char name[CACHE_NAME_SIZE], const struct cache_info *c)
+/* The zones one by one: of one zone, or none, it is what the report says of all. */
+unsigned nr_zone_rows(const struct heap_report *r);
+struct zone_row zone_row_at(const struct heap_report *r, unsigned i);
+static inline size_t zone_row_free(const struct zone_row *row, unsigned order)
 {
+	return row->free_area[order] + (order == PAGEBLOCK_ORDER ? row->nr_free_blocks : 0);
+}
+static inline size_t zone_row_free_pages(const struct zone_row *row)
+{
+	return row->nr_free + (row->nr_free_blocks << PAGEBLOCK_ORDER);
+}
+
+/* What slabinfo lists: malloc's caches and typed ones, then those of objects that have handles. Not used: size 0. */
+#define NR_LISTED (NR_CACHES + NR_CLASSES)
+
+static inline const struct class_report *listed_cache(const struct heap_report *r, unsigned i)
+{
+	return i < NR_CACHES ? &r->class[i] : &r->handle[i - NR_CACHES];
+}
+
+/* A typed cache's own name, or that of malloc's by their size, as the kernel's kmalloc-64. */
+static inline void listed_name(char name[CACHE_NAME_SIZE], const struct heap_report *r, unsigned i)
+{
+	const struct cache_info *c = &listed_cache(r, i)->cache;
+
 	__builtin_memcpy(name, c->name, CACHE_NAME_SIZE);
 	name[CACHE_NAME_SIZE - 1] = '\0';
-	if (!name[0])
-		bug_format(name, CACHE_NAME_SIZE, "bslab-%z", c->size);
+	if (i == NR_CACHES)
+		bug_format(name, CACHE_NAME_SIZE, "handle-run");
+	else if (!name[0])
+		bug_format(name, CACHE_NAME_SIZE, i < NR_CACHES ? "bslab-%z" : "handle-%z", c->size);
+}
+
+/* Objects in CPUs' sheaves, or kept by threads. */
+static inline size_t listed_cached(const struct heap_report *r, unsigned i)
+{
+	return i < NR_CACHES ? r->percpu.nr_cached[i] : r->handles.nr_cached[i - NR_CACHES];
 }
 
 /* Objects that one visit brings to a sheaf, when it is filled from slabs. */

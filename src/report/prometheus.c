@@ -74,14 +74,17 @@ static struct label number(unsigned n)
 
 static void write_buddyinfo(const struct heap_report *r, struct out *o)
 {
-	unsigned order;
+	report_put *put = o->put;
+	void *arg = o->arg;
+	unsigned i, order;
 
 	metric(o, "bslab_buddyinfo_blocks", "gauge", "Free page blocks of 2^size pages");
-	for (order = 0; order < NR_ORDERS; order++) {
-		report_put *put = o->put;
-		void *arg = o->arg;
+	for (i = 0; i < nr_zone_rows(r); i++) {
+		struct zone_row z = zone_row_at(r, i);
 
-		LINE("%s{node=\"0\",zone=\"Normal\",size=\"%u\"} %z", o->metric, order, order_free(r, order));
+		for (order = 0; order < NR_ORDERS; order++)
+			LINE("%s{node=\"%u\",zone=\"%s\",size=\"%u\"} %z", o->metric, zone_node_of(z.zone),
+			     zone_type_name(zone_type_of(z.zone)), order, zone_row_free(&z, order));
 	}
 }
 
@@ -145,15 +148,15 @@ static size_t cache_value(const struct class_report *c, enum cache_value which)
 /* One value of each cache; state NULL: there is no such label. */
 static void each_cache(const struct heap_report *r, struct out *o, const char *state, enum cache_value which)
 {
-	unsigned class;
+	unsigned i;
 
-	for (class = 1; class < NR_CACHES; class++) {
-		const struct class_report *c = &r->class[class];
+	for (i = 1; i < NR_LISTED; i++) {
+		const struct class_report *c = listed_cache(r, i);
 		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
-		cache_name(name, &c->cache);
+		listed_name(name, r, i);
 		if (state)
 			value2(o, "cache", name, "state", state, cache_value(c, which));
 		else
@@ -181,9 +184,31 @@ static void write_slabinfo(const struct heap_report *r, struct out *o)
 	each_cache(r, o, NULL, SHEAF_CAPACITY);
 }
 
+/* One value of each zone. */
+static void each_zone(const struct heap_report *r, struct out *o, const char *name, const char *help,
+		      size_t (*value_of)(const struct zone_row *z))
+{
+	unsigned i;
+
+	metric(o, name, "gauge", help);
+	for (i = 0; i < nr_zone_rows(r); i++) {
+		struct zone_row z = zone_row_at(r, i);
+
+		value2(o, "node", number(zone_node_of(z.zone)).text, "zone", zone_type_name(zone_type_of(z.zone)), value_of(&z));
+	}
+}
+
+static size_t present_pages(const struct zone_row *z)
+{
+	return z->nr_committed << PAGEBLOCK_ORDER;
+}
+
 static void write_zoneinfo(const struct heap_report *r, struct out *o)
 {
 	unsigned i;
+
+	each_zone(r, o, "bslab_zone_free_pages", "Free pages of a zone", zone_row_free_pages);
+	each_zone(r, o, "bslab_zone_present_pages", "Pages of a zone that are usable", present_pages);
 
 	metric(o, "bslab_zone_pages", "gauge", "Pages of the zone, and its watermarks for free dirty pages");
 	value1(o, "kind", "free", free_pages(r));

@@ -13,17 +13,16 @@ static size_t slab_tails(const struct cache_info *c)
 	return minus(c->nr_pages << PAGE_SHIFT, c->nr_objects * c->size);
 }
 
-static void derive_class(struct heap_report *r, unsigned class)
+/* nr_cached: in sheaves, or kept by threads. */
+static void derive_class(struct heap_report *r, struct class_report *c, size_t nr_cached, size_t *pages, size_t *used)
 {
-	struct class_report *c = &r->class[class];
-
 	c->nr_cached = c->nr_used = 0;
 	if (!c->cache.size)
 		return;
-	c->nr_cached = r->percpu.nr_cached[class] + c->cache.nr_barn_objects;
+	c->nr_cached = nr_cached + c->cache.nr_barn_objects;
 	c->nr_used = minus(c->cache.nr_objects, c->cache.nr_free + c->nr_cached);
-	r->slab_pages += c->cache.nr_pages;
-	r->small_used += c->nr_used * c->cache.size;
+	*pages += c->cache.nr_pages;
+	*used += c->nr_used * c->cache.size;
 	r->cached += c->nr_cached * c->cache.size;
 	r->slab_free += c->cache.nr_free * c->cache.size;
 	r->nr_small_free += c->nr_cached + c->cache.nr_free;
@@ -33,17 +32,22 @@ static void derive_class(struct heap_report *r, unsigned class)
 static void derive_sums(struct heap_report *r)
 {
 	size_t large_in_blocks = minus(r->large.bytes, r->large.mapped_bytes);
-	size_t buddy_pages = minus(r->pages.nr_blocks * PAGEBLOCK_PAGES, r->pages.nr_free + r->pages.nr_hot);
+	size_t buddy_pages = minus(r->pages.nr_blocks * PAGEBLOCK_PAGES, r->pages.nr_free + r->pages.nr_hot + r->percpu.nr_kept_pages);
 
 	r->small_free = r->cached + r->slab_free;
-	r->run_used = minus(buddy_pages, r->slab_pages + r->guards.nr_guards + r->guards.nr_waiting) << PAGE_SHIFT;
-	r->used = r->small_used + r->run_used + r->large.bytes;
+	r->cma = r->pages.nr_cma_blocks << PAGEBLOCK_SHIFT;
+	r->cma_free = min_size(r->pages.nr_cma_free << PAGE_SHIFT, r->cma);
+	r->run_used = (minus(buddy_pages, r->slab_pages + r->handle_pages + r->guards.nr_guards + r->guards.nr_waiting) << PAGE_SHIFT) +
+		      r->cma - r->cma_free;
+	r->used = r->small_used + r->handle_used + r->run_used + r->large.bytes;
 	r->committed = (r->zone.nr_committed << PAGEBLOCK_SHIFT) + r->large.mapped_bytes;
 	r->reserved = (r->zone.nr_reserved << PAGEBLOCK_SHIFT) + r->large.mapped_bytes;
 	r->free = minus(r->committed, r->used);
 	r->slack += minus(r->large.nr_blocks << PAGEBLOCK_SHIFT, large_in_blocks);
 	r->slack += r->guards.nr_guards << PAGE_SHIFT;
-	r->dirty_free = (r->pages.nr_dirty_free + r->guards.nr_waiting_dirty + r->pages.nr_hot + r->large.nr_hot_pages + r->zone.nr_dirty_pages) << PAGE_SHIFT;
+	r->dirty_free = (r->pages.nr_dirty_free + r->pages.nr_cma_dirty + r->guards.nr_waiting_dirty + r->pages.nr_hot +
+			 r->percpu.nr_kept_pages + r->large.nr_hot_pages +
+			 r->zone.nr_dirty_pages) << PAGE_SHIFT;
 	r->clean_free = minus(r->free, r->small_free + r->slack + r->dirty_free);
 	r->huge = r->pages.nr_huge_blocks << PAGEBLOCK_SHIFT;
 	r->watermark = r->zone.high_pages << PAGE_SHIFT;
@@ -123,19 +127,53 @@ static void count_large(struct heap_report *r)
 	e[LARGE_UNMAP_FAIL] = l->nr_unmap_failures;
 }
 
+static void count_handles(struct heap_report *r)
+{
+	const struct compact_counts *c = &r->compact;
+	uint64_t *e = r->vm_event;
+	unsigned class;
+
+	for (class = 0; class < NR_CLASSES; class++) {
+		const struct cache_info *i = &r->handle[class].cache;
+
+		e[HANDLE_REFILL] += i->nr_refills;
+		e[HANDLE_FLUSH] += i->nr_drains;
+		e[HANDLE_SLAB_CREATE] += i->nr_slab_creates;
+		e[HANDLE_SLAB_DESTROY] += i->nr_slab_destroys;
+	}
+	e[COMPACT_STALL] = c->nr_runs;
+	e[COMPACT_BALANCE] = c->nr_balances;
+	e[COMPACT_SUCCESS] = c->nr_successes;
+	e[COMPACT_FAIL] = c->nr_failures;
+	e[COMPACT_MIGRATE_SCANNED] = c->nr_migrate_scanned;
+	e[COMPACT_FREE_SCANNED] = c->nr_free_scanned;
+	e[COMPACT_ISOLATED] = c->nr_isolated;
+	e[COMPACT_RELEASED] = c->nr_released;
+	e[COMPACT_MOVED] = c->nr_moved;
+	e[COMPACT_MOVED_BYTES] = c->nr_moved_bytes;
+	e[COMPACT_PINNED] = c->nr_pinned;
+	e[COMPACT_VOID] = c->nr_void;
+	e[COMPACT_NO_ROOM] = c->nr_no_room;
+	e[COMPACT_DEFERRED] = c->nr_deferred;
+}
+
 void report_derive(struct heap_report *r)
 {
 	unsigned class, i;
 
 	r->slab_pages = r->small_used = r->cached = r->slab_free = r->nr_small_free = r->slack = 0;
+	r->handle_pages = r->handle_used = 0;
 	for (class = 1; class < NR_CACHES; class++)
-		derive_class(r, class);
+		derive_class(r, &r->class[class], r->percpu.nr_cached[class], &r->slab_pages, &r->small_used);
+	for (class = 0; class < NR_CLASSES; class++)
+		derive_class(r, &r->handle[class], r->handles.nr_cached[class], &r->handle_pages, &r->handle_used);
 	derive_sums(r);
 	for (i = 0; i < NR_VM_EVENTS; i++)
 		r->vm_event[i] = 0;
 	count_caches(r);
 	count_pages(r);
 	count_large(r);
+	count_handles(r);
 	r->vm_event[RECLAIM] = r->nr_reclaims;
 	r->vm_event[ALLOC_FAIL] = r->nr_failures;
 }

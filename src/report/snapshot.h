@@ -11,6 +11,8 @@
 #ifndef BSLAB_SNAPSHOT_H
 #define BSLAB_SNAPSHOT_H
 
+#include "handle/compact.h"
+#include "handle/handle.h"
 #include "large/large.h"
 #include "page/buddy.h"
 #include "page/guard.h"
@@ -35,6 +37,10 @@ enum vm_event {
 	PURGE, PURGE_PAGES, PURGE_FAIL,
 	LARGE_BLOCK_ALLOC, LARGE_BLOCK_FREE, LARGE_BLOCK_RESIZE,
 	LARGE_MAP, LARGE_UNMAP, LARGE_REMAP, LARGE_MOVE, LARGE_MAP_FAIL, LARGE_UNMAP_FAIL,
+	HANDLE_REFILL, HANDLE_FLUSH, HANDLE_SLAB_CREATE, HANDLE_SLAB_DESTROY,
+	COMPACT_STALL, COMPACT_BALANCE, COMPACT_SUCCESS, COMPACT_FAIL,
+	COMPACT_MIGRATE_SCANNED, COMPACT_FREE_SCANNED, COMPACT_ISOLATED, COMPACT_RELEASED,
+	COMPACT_MOVED, COMPACT_MOVED_BYTES, COMPACT_PINNED, COMPACT_VOID, COMPACT_NO_ROOM, COMPACT_DEFERRED,
 	RECLAIM, ALLOC_FAIL,
 	NR_VM_EVENTS,
 };
@@ -55,26 +61,31 @@ struct heap_report {
 	struct large_info large;
 	struct large_list large_list;
 	struct class_report class[NR_CACHES]; /* of typed caches, too: a size class, or such a cache's number */
+	struct class_report handle[NR_CLASSES]; /* of objects that have handles; 0: of runs, by their pages */
+	struct handle_info handles;
+	struct compact_counts compact;
 	size_t metadata, metadata_mapped; /* bytes of the boot allocator: handed out, mapped */
 	size_t pools;			  /* bytes of NOWAIT pools and mempools */
 	uint64_t nr_reclaims, nr_failures; /* of the api floor: all caches emptied; calls that returned NULL */
 
 	/*
 	 * Derived, in bytes but for the counts:
-	 *   committed = used + free;                       used = small_used + run_used + large.bytes
+	 *   committed = used + free;                       used = small_used + handle_used + run_used + large.bytes
 	 *   free = cached + slab_free + slack + dirty_free + clean_free
 	 */
-	size_t slab_pages;
+	size_t slab_pages, handle_pages;
 	size_t committed, used, free;
 	size_t small_used, small_free, run_used; /* small_free = cached + slab_free */
+	size_t handle_used;			 /* objects that have handles, but for large blocks */
 	size_t nr_small_free;			 /* objects */
-	size_t cached, slab_free;		 /* small objects in sheaves and barns; in slabs */
+	size_t cached, slab_free;		 /* small objects in sheaves and barns; in slabs; and those for handles */
 	size_t slack;	   /* behind the last object of slabs, and in the last pageblock of large blocks */
 	size_t dirty_free; /* free pages that may be resident */
 	size_t clean_free; /* free pages that are not: never touched, or given back */
 	size_t reserved;   /* address space of regions, and mappings of large blocks */
 	size_t watermark;  /* high: bytes of free pages of the zone that may be resident */
 	size_t huge; /* pageblocks */
+	size_t cma, cma_free; /* the contiguous reserve; what of it nobody has */
 	size_t given_back; /* since the start, but for unmapped large blocks */
 	uint64_t vm_event[NR_VM_EVENTS];
 };

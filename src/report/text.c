@@ -8,13 +8,17 @@
 
 static void write_buddyinfo(const struct heap_report *r, report_put *put, void *arg)
 {
-	struct row row = {0};
-	unsigned o;
+	unsigned i, o;
 
-	ROW(&row, "Node %u, zone %8s ", 0u, "Normal");
-	for (o = 0; o < NR_ORDERS; o++)
-		ROW(&row, "%6z ", order_free(r, o));
-	put(row.text, arg);
+	for (i = 0; i < nr_zone_rows(r); i++) {
+		struct zone_row z = zone_row_at(r, i);
+		struct row row = {0};
+
+		ROW(&row, "Node %u, zone %8s ", zone_node_of(z.zone), zone_type_name(zone_type_of(z.zone)));
+		for (o = 0; o < NR_ORDERS; o++)
+			ROW(&row, "%6z ", zone_row_free(&z, o));
+		put(row.text, arg);
+	}
 }
 
 /* --- pagetypeinfo ------------------------------------------------------------------------------ */
@@ -96,19 +100,19 @@ static void write_pagetypeinfo(const struct heap_report *r, report_put *put, voi
 
 static void write_slabinfo_lines(const struct heap_report *r, report_put *put, void *arg)
 {
-	unsigned class;
+	unsigned i;
 
 	put("slabinfo - version: 2.1", arg);
 	LINE("# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>%s%s",
 	     " : tunables <limit> <batchcount> <sharedfactor>",
 	     " : slabdata <active_slabs> <num_slabs> <sharedavail>");
-	for (class = 1; class < NR_CACHES; class++) {
-		const struct class_report *c = &r->class[class];
+	for (i = 1; i < NR_LISTED; i++) {
+		const struct class_report *c = listed_cache(r, i);
 		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
-		cache_name(name, &c->cache);
+		listed_name(name, r, i);
 		LINE("%-17s %6z %6z %6z %4z %4z : tunables %4z %4z %4z : slabdata %6z %6z %6z", name, c->nr_used,
 		     c->cache.nr_objects, c->cache.size, c->cache.objects_per_slab, c->cache.pages_per_slab,
 		     c->cache.sheaf_capacity, batch_of(c->cache.sheaf_capacity), (size_t)0, c->cache.nr_slabs,
@@ -143,25 +147,26 @@ static void write_cpu_fill(const struct heap_report *r, unsigned class, const ch
 
 static void write_sheaves(const struct heap_report *r, report_put *put, void *arg)
 {
-	unsigned class;
+	unsigned i;
 
 	put("#", arg);
 	put("# name            <cached_objs> <free_objs> <partial_slabs> <full_slabs> <pages> : barn <full> <empty> <objs>"
 	    " : sheaf <capacity> <cpu_objs>", arg);
 	put("# name            cpu <cpu>:<objs>/<capacity> ...", arg);
-	for (class = 1; class < NR_CACHES; class++) {
-		const struct class_report *c = &r->class[class];
+	for (i = 1; i < NR_LISTED; i++) {
+		const struct class_report *c = listed_cache(r, i);
 		size_t nr_full = c->cache.nr_slabs > c->cache.nr_partial ? c->cache.nr_slabs - c->cache.nr_partial : 0;
 		char name[CACHE_NAME_SIZE];
 
 		if (!c->cache.size)
 			continue;
-		cache_name(name, &c->cache);
+		listed_name(name, r, i);
 		LINE("# %-17s %6z %6z %6z %6z %6z : barn %4z %4z %6z : sheaf %4z %6z", name, c->nr_cached,
 		     c->cache.nr_free, c->cache.nr_partial, nr_full, c->cache.nr_pages, c->cache.nr_full_sheaves,
 		     c->cache.nr_empty_sheaves, c->cache.nr_barn_objects, c->cache.sheaf_capacity,
-		     r->percpu.nr_cached[class]);
-		write_cpu_fill(r, class, name, put, arg);
+		     listed_cached(r, i));
+		if (i < NR_CACHES)
+			write_cpu_fill(r, i, name, put, arg);
 	}
 }
 
@@ -194,29 +199,49 @@ static void write_pagesets(const struct heap_report *r, report_put *put, void *a
 	}
 }
 
+/* Beside the first: the watermarks, the caches and what is made of pages are the process's. */
+static void write_other_zone(const struct heap_report *r, unsigned i, report_put *put, void *arg)
+{
+	struct zone_row z = zone_row_at(r, i);
+
+	LINE("Node %u, zone %8s", zone_node_of(z.zone), zone_type_name(zone_type_of(z.zone)));
+	LINE("  pages free     %z", zone_row_free_pages(&z));
+	LINE("        spanned  %z", z.nr_reserved << PAGEBLOCK_ORDER);
+	LINE("        present  %z", z.nr_committed << PAGEBLOCK_ORDER);
+	LINE("        managed  %z", z.nr_committed << PAGEBLOCK_ORDER);
+	LINE("      nr_free_pages %z", zone_row_free_pages(&z));
+	LINE("      nr_zone_dirty %z", z.nr_dirty_pages);
+	LINE("      nr_free_pageblocks %z", z.nr_free_blocks);
+}
+
 static void write_zoneinfo(const struct heap_report *r, report_put *put, void *arg)
 {
-	size_t present = r->zone.nr_committed << PAGEBLOCK_ORDER;
+	struct zone_row z = zone_row_at(r, 0);
+	size_t present = z.nr_committed << PAGEBLOCK_ORDER;
+	unsigned i;
 
-	LINE("Node %u, zone %8s", 0u, "Normal");
-	LINE("  pages free     %z", free_pages(r));
+	LINE("Node %u, zone %8s", zone_node_of(z.zone), zone_type_name(zone_type_of(z.zone)));
+	LINE("  pages free     %z", zone_row_free_pages(&z));
 	LINE("        boost    %z", r->zone.learned_pages);
 	LINE("        min      %z", r->pages.nr_reserve_free);
 	LINE("        low      %z", r->zone.low_pages);
 	LINE("        high     %z", r->zone.high_pages);
-	LINE("        spanned  %z", r->zone.nr_reserved << PAGEBLOCK_ORDER);
+	LINE("        spanned  %z", z.nr_reserved << PAGEBLOCK_ORDER);
 	LINE("        present  %z", present);
 	LINE("        managed  %z", present);
-	LINE("      nr_free_pages %z", free_pages(r));
+	LINE("      nr_free_pages %z", zone_row_free_pages(&z));
 	LINE("      nr_free_dirty %z", r->dirty_free >> PAGE_SHIFT);
-	LINE("      nr_zone_dirty %z", r->zone.nr_dirty_pages);
-	LINE("      nr_free_pageblocks %z", r->zone.nr_free);
+	LINE("      nr_zone_dirty %z", z.nr_dirty_pages);
+	LINE("      nr_free_pageblocks %z", z.nr_free_blocks);
 	LINE("      nr_buddies   %z", r->pages.nr_buddies);
 	LINE("      nr_slab      %z", r->slab_pages);
+	LINE("      nr_handles   %z", r->handle_pages);
 	LINE("      nr_runs      %z", r->run_used >> PAGE_SHIFT);
 	LINE("      nr_large     %z", r->large.nr_blocks << PAGEBLOCK_ORDER);
 	write_pagesets(r, put, arg);
 	LINE("  node_unreclaimable:  %u", 0u);
+	for (i = 1; i < nr_zone_rows(r); i++)
+		write_other_zone(r, i, put, arg);
 }
 
 /* --- the others --------------------------------------------------------------------------------- */

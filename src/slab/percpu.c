@@ -9,6 +9,7 @@
 #include "os/bug.h"
 #include "os/os.h"
 #include "page/runs.h"
+#include "slab/kept.h"
 #include "slab/quarantine.h"
 #include "slab/typed.h"
 
@@ -18,12 +19,7 @@ extern const unsigned int __rseq_size __attribute__((weak));
 
 void *const none_words[2] = {(void *)1, (void *)1};
 
-/* The tops of freed objects behind it are used, and so touched, in the hardened mode only. */
-struct none {
-	struct percpu_area area;
-	void **freed[NR_CLASSES], **freed_seen[NR_CLASSES];
-} none reader_root(none_area);
-#define none_area none.area
+struct none none reader_root(none_area);
 _Static_assert(offsetof(struct percpu_area, top) == 0 && offsetof(struct none, freed) == sizeof(struct percpu_area),
 	       "area_top()");
 
@@ -33,11 +29,6 @@ struct percpu percpu reader_root(percpu);
 static bool has_freed_tops(unsigned cache)
 {
 	return bslab_options.hardened && cache < NR_CLASSES;
-}
-
-enum index_mode percpu_mode(void)
-{
-	return percpu.mode;
 }
 
 /* --- the sequences of the mode --------------------------------------------------------- */
@@ -57,16 +48,6 @@ bool percpu_swap_top(unsigned class, void **old, void **new)
 {
 	return percpu.mode == INDEX_CPU_ID ? percpu_cmpxchg(class, old, new, &none_area, RSEQ_CPU_ID)
 					   : percpu_cmpxchg(class, old, new, &none_area, RSEQ_MM_CID);
-}
-
-static unsigned current_slot(void)
-{
-	uintptr_t rseq = arch_thread_pointer() + (uintptr_t)(percpu.mode == INDEX_CPU_ID
-								 ? bslab_hot.rseq_offset_cpu
-								 : bslab_hot.rseq_offset);
-	uintptr_t field = percpu.mode == INDEX_CPU_ID ? RSEQ_CPU_ID : RSEQ_MM_CID;
-
-	return *(volatile uint32_t *)(rseq + field) + (percpu.mode == INDEX_CPU_ID);
 }
 
 /* --- choosing a mode --------------------------------------------------------------------- */
@@ -158,7 +139,7 @@ static void area_store(unsigned slot, struct percpu_area *a)
 /* Of this CPU, or thread; NULL when it has none. */
 static struct percpu_area *own_area(void)
 {
-	struct percpu_area *a = area_load(current_slot());
+	struct percpu_area *a = area_load(percpu_slot());
 
 	return a == &none_area ? NULL : a;
 }
@@ -205,7 +186,7 @@ static bool area_create(void)
 	if (bslab_options.check || (percpu.mode == INDEX_THREAD && thread_state.exit_hooked == THREAD_ENDED))
 		return false;
 	lock_take(&percpu.lock, RANK_THREAD);
-	slot = percpu.mode == INDEX_THREAD ? (thread_state.index ? thread_state.index : slot_get()) : current_slot();
+	slot = percpu.mode == INDEX_THREAD ? (thread_state.index ? thread_state.index : slot_get()) : percpu_slot();
 	if (slot >= percpu.nr_slots)
 		WRITE_ONCE(percpu.nr_slots, slot + 1);
 	if (!(percpu.mode == INDEX_THREAD && !slot) && (!area_load(slot) || area_load(slot) == &none_area)) {
@@ -315,8 +296,9 @@ static void reap(struct percpu_area *a, uint64_t now)
 			typed_tend(c);
 	}
 	typed_bury();
+	kept_reap(a);
 	runs_reap(now);
-	large_reap();
+	large_reap(now);
 }
 
 static void drain_idle(uint64_t now);
@@ -358,12 +340,12 @@ static void install(struct kmem_cache *c, struct sheaf *s)
 
 void **percpu_current_top(unsigned index)
 {
-	struct percpu_area *a = area_load(current_slot());
+	struct percpu_area *a = area_load(percpu_slot());
 
 	if (a == &none_area || !a) {
 		if (!area_create())
 			return NULL;
-		a = area_load(current_slot());
+		a = area_load(percpu_slot());
 	}
 	return READ_ONCE(*area_top(a, index));
 }
@@ -563,6 +545,7 @@ static void area_empty(struct percpu_area *a)
 		if (s)
 			sheaf_empty(caches[class], s);
 	}
+	kept_empty(a);
 	for (class = 1; has_freed_tops(class); class++) {
 		void ***top = area_top(a, FREED_TOPS + class);
 		struct sheaf *s = sheaf_of_top(*top);
@@ -627,7 +610,7 @@ static void areas_reattach(struct percpu_area *list)
 
 static void drain_own_top(unsigned class, unsigned index)
 {
-	struct percpu_area *a = area_load(current_slot());
+	struct percpu_area *a = area_load(percpu_slot());
 	void **top = a ? READ_ONCE(*area_top(a, index)) : NULL;
 
 	if (top && top != NONE_TOP && percpu_swap_top(index, top, NONE_TOP))
@@ -638,12 +621,13 @@ static void drain_own(void)
 {
 	unsigned class;
 
-	PROBE(cpu_drain, current_slot(), false);
+	PROBE(cpu_drain, percpu_slot(), false);
 	for (class = 1; class < caches_end(); class++) {
 		drain_own_top(class, class);
 		if (unlikely(has_freed_tops(class)))
 			drain_own_top(class, FREED_TOPS + class);
 	}
+	kept_drain_own();
 }
 
 /* Areas that nobody works on: emptied, they wait for another CPU. */
@@ -701,7 +685,7 @@ static size_t nr_below(void **top)
 
 static size_t area_bytes(struct percpu_area *a)
 {
-	size_t bytes = 0;
+	size_t bytes = (size_t)kept_nr_pages(READ_ONCE(a->run)) << PAGE_SHIFT;
 	unsigned class;
 
 	for (class = 1; class < caches_end(); class++) {
@@ -785,6 +769,7 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 {
 	unsigned class, nr, capacity;
 
+	info->nr_kept_pages += kept_nr_pages(READ_ONCE(a->run));
 	for (class = 1; class < caches_end(); class++) {
 		snapshot_sheaf(READ_ONCE(a->top[class]), &nr, &capacity);
 		info->nr_cached[class] += nr;
@@ -877,7 +862,7 @@ void percpu_fork_done(bool child)
 		return;
 	}
 	atomic_store(&area_drains, 0);
-	own = percpu.nr_slots ? current_slot() : 0;
+	own = percpu.nr_slots ? percpu_slot() : 0;
 	percpu.nr_free_slots = 0;
 	for (slot = 0; slot < percpu.nr_slots; slot++) {
 		struct percpu_area *a = area_load(slot);

@@ -48,6 +48,7 @@
 
 struct percpu_area {
 	void **top[NR_CACHES];
+	void **run; /* the page run freed last: slab/kept.h */
 	uint16_t seen[NR_CACHES]; /* bits of the top at the last look for sheaves that rest */
 	uint64_t looked_at_ms;
 	uint32_t nr_visits; /* of slow paths, since the last look at the clock */
@@ -65,10 +66,21 @@ struct percpu_area {
 #define FREED_TOPS (sizeof(struct percpu_area) / sizeof(void **))
 #define FREED_SEEN (FREED_TOPS + NR_CLASSES) /* what seen[] is of top[] */
 
+/* The sequences reach it as one more class. */
+#define KEPT_RUN (offsetof(struct percpu_area, run) / sizeof(void **))
+
 static inline void ***area_top(struct percpu_area *a, unsigned index)
 {
 	return (void ***)a + index;
 }
+
+/* The shared area of 1. The tops of freed objects behind it are used, and so touched, in the hardened mode only. */
+struct none {
+	struct percpu_area area;
+	void **freed[NR_CLASSES], **freed_seen[NR_CLASSES];
+};
+extern struct none none reader_root(none_area);
+#define none_area none.area
 
 struct percpu {
 	struct lock lock; /* RANK_THREAD: everything but mode and counters */
@@ -81,14 +93,42 @@ struct percpu {
 	uint32_t *free_slots;
 	_Atomic uint64_t nr_sheaf_reaps, nr_barn_reaps, nr_drains; /* relaxed, as struct percpu_info has them */
 };
+extern struct percpu percpu reader_root(percpu);
 
 /* Chooses the index mode; after this the slow paths work. */
 void percpu_boot(void);
-enum index_mode percpu_mode(void);
+static inline enum index_mode percpu_mode(void)
+{
+	return percpu.mode;
+}
 
 /* Both sentinels of a sheaf without slots, which is never written: it is full. */
 extern void *const none_words[2] reader_root(none_words);
 #define NONE_TOP ((void **)&none_words[1])
+
+/* This CPU's index now, and its area, which may be the shared one of sentinels. */
+static force_inline unsigned percpu_slot_by(const int index_offset)
+{
+	bool by_cpu = index_offset == RSEQ_CPU_ID;
+	intptr_t rseq = by_cpu ? bslab_hot.rseq_offset_cpu : bslab_hot.rseq_offset;
+
+	return *(volatile uint32_t *)(arch_thread_pointer() + (uintptr_t)(rseq + index_offset)) + by_cpu;
+}
+
+static force_inline struct percpu_area *percpu_area_by(const int index_offset)
+{
+	return __atomic_load_n(&bslab_hot.area[percpu_slot_by(index_offset)], __ATOMIC_ACQUIRE);
+}
+
+static inline unsigned percpu_slot(void)
+{
+	return percpu.mode == INDEX_CPU_ID ? percpu_slot_by(RSEQ_CPU_ID) : percpu_slot_by(RSEQ_MM_CID);
+}
+
+static inline struct percpu_area *percpu_here(void)
+{
+	return __atomic_load_n(&bslab_hot.area[percpu_slot()], __ATOMIC_ACQUIRE);
+}
 
 /* This CPU's top of a cache; NULL when it has no area and gets none. */
 void **percpu_current_top(unsigned class) __attribute__((visibility("hidden")));
@@ -130,6 +170,7 @@ struct percpu_info {
 	enum index_mode mode;
 	unsigned nr_areas, nr_listed; /* CPUs, or threads, with a cache; of these the ones in cpu[] */
 	size_t nr_cached[NR_CACHES]; /* objects in the sheaves of all of them */
+	size_t nr_kept_pages;	     /* of runs that they keep: in use to the buddies */
 	/* Since the start: */
 	uint64_t nr_sheaf_reaps, nr_barn_reaps; /* sheaves and barns emptied because they rested */
 	uint64_t nr_drains;			/* of all CPUs: trim, reclaim */

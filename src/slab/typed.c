@@ -199,6 +199,8 @@ static void bury(struct kmem_cache *c)
 		collect_all(c, &dead);
 	lock_drop(&c->lock, RANK_CACHE);
 	slabs_destroy(c, &dead);
+	if (!is_home(c)) /* an object of a shared one was never freed, perhaps */
+		return;
 	lock_take(&caches_lock, RANK_CACHES);
 	lock_take(&c->lock, RANK_CACHE);
 	if (t->is_released && !t->is_polling && is_home(c)) {
@@ -248,13 +250,19 @@ static bool drop_user(struct kmem_cache *c)
 	return last;
 }
 
+/* Under caches_lock and the cache's. Twice, where a grace period's function forks within a destroy. */
+static void mark_released(struct typed *t)
+{
+	WRITE_ONCE(nr_released, nr_released + !t->is_released);
+	WRITE_ONCE(t->is_released, true);
+}
+
 /* Of a dying cache, which is its destroyer's until then. */
 static void release(struct kmem_cache *c)
 {
 	lock_take(&caches_lock, RANK_CACHES);
 	lock_take(&c->lock, RANK_CACHE);
-	WRITE_ONCE(c->typed->is_released, true);
-	WRITE_ONCE(nr_released, nr_released + 1);
+	mark_released(c->typed);
 	lock_drop(&c->lock, RANK_CACHE);
 	lock_drop(&caches_lock, RANK_CACHES);
 }
@@ -472,7 +480,10 @@ void typed_tend(struct kmem_cache *c)
 		typed_poll(c);
 }
 
-/* A grace period that was about to begin may not have begun here; slabs between two lists are lost. */
+/*
+ * A grace period that was about to begin may not have begun here; slabs between two lists are lost. Who destroys a dying cache
+ * is not here to count what is live, unless it is this thread: its number comes back when all is home.
+ */
 void typed_fork_child(struct kmem_cache *c)
 {
 	struct typed *t = c->typed;
@@ -483,4 +494,6 @@ void typed_fork_child(struct kmem_cache *c)
 	t->is_polling = false;
 	atomic_store(&t->nr_retiring, 0);
 	atomic_store(&t->drains, 0);
+	if (t->is_dying)
+		mark_released(t);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One misuse of typed caches a case, as misuse.c beside this file has them of malloc; misuse.py knows what each has to say. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -148,6 +149,27 @@ static void free_after_destroy(void)
 	bslab_cache_free(c, say("block", bslab_malloc(200)));
 }
 
+static void bulk_after_destroy(void)
+{
+	struct bslab_cache *c = cache("a", 0);
+	void *obj[3];
+
+	bslab_cache_destroy(c);
+	if (bslab_cache_alloc_bulk(c, 3, obj) || errno != EINVAL)
+		puts("got a block");
+}
+
+static void info_after_destroy(void)
+{
+	struct bslab_cache *c = cache("a", 0);
+	struct bslab_cache_info info = {.nr_live = 1};
+
+	bslab_cache_destroy(c);
+	bslab_cache_info(c, &info);
+	if (info.nr_live || info.nr_pages)
+		puts("got a block");
+}
+
 static void destroy_twice(void)
 {
 	struct bslab_cache *c = cache("a", 0);
@@ -195,6 +217,7 @@ static const struct {
     CASE(free_of_block),   CASE(free_of_run),	     CASE(free_of_stack),     CASE(free_of_other),	 CASE(free_of_merged_size),
     CASE(bulk_with_block), CASE(free_interior),	     CASE(double_free),	      CASE(double_free_poisoned), CASE(malloc_free),
     CASE(malloc_realloc),  CASE(malloc_sized_free),  CASE(alloc_after_destroy), CASE(free_after_destroy), CASE(destroy_twice),
+    CASE(bulk_after_destroy), CASE(info_after_destroy),
     CASE(bulk_double_free), CASE(bulk_free_after_free), CASE(zalloc_constructed), CASE(grace_of_ordinary), CASE(write_after_free),  CASE(write_beyond),
 };
 

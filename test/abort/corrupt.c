@@ -335,6 +335,30 @@ static void write_after_free_exit(void)
 	put(p, 8, 'x');
 }
 
+/* In a slab again, and no longer waiting. */
+static void write_after_free_home(void)
+{
+	char *keep = bslab_malloc(SMALL), *p = block(SMALL);
+
+	bslab_free(p);
+	bslab_malloc_trim(0);
+	put(p, 8, 'x');
+	hidden(keep);
+}
+
+/* More runs are freed than wait. */
+static void write_after_free_40k_goes(void)
+{
+	char *p = block(40 * KIB), *other[100];
+
+	for (int i = 0; i < 100; i++)
+		other[i] = bslab_malloc(40 * KIB);
+	bslab_free(p);
+	put(p, 8, 'x');
+	for (int i = 0; i < 100; i++)
+		bslab_free(hidden(other[i]));
+}
+
 static void *sleep_on(void *unused)
 {
 	pause();
@@ -833,7 +857,8 @@ static const struct {
     CASE(overflow_read_run), CASE(underflow_by_one), CASE(underflow_by_eight),
     CASE(underflow_zero_word), CASE(underflow_large), CASE(write_after_free_small),
     CASE(write_after_free_4k), CASE(write_after_free_40k), CASE(write_after_free_run),
-    CASE(write_after_free_large), CASE(write_after_free_exit), CASE(write_after_free_thread_exit),
+    CASE(write_after_free_large), CASE(write_after_free_exit), CASE(write_after_free_home),
+    CASE(write_after_free_40k_goes), CASE(write_after_free_thread_exit),
     CASE(write_after_free_handled), CASE(write_after_free_thread_handled), CASE(overflow_large_handled),
     CASE(overflow_fork), CASE(write_after_free_reused), CASE(read_after_free_small),
     CASE(read_after_free_40k), CASE(write_after_free_40k_exit), CASE(read_after_free_run),

@@ -131,6 +131,17 @@ static void free_after_destroy(void)
 	bslab_heap_free(hidden(heap), p);
 }
 
+static void info_after_destroy(void)
+{
+	struct bslab_heap_info info;
+
+	block(100);
+	bslab_heap_destroy(heap);
+	bslab_heap_info(hidden(heap), &info);
+	if (info.nr_blocks || info.size_bytes)
+		puts("not empty");
+}
+
 #define CASE(name) {"heap_" #name, name}
 static const struct {
 	const char *name;
@@ -139,7 +150,7 @@ static const struct {
     CASE(free_of_malloc),  CASE(free_of_other), CASE(free_of_stack),	  CASE(double_free),	CASE(double_free_run),
     CASE(interior),	   CASE(interior_run),	CASE(realloc_of_malloc),  CASE(malloc_free),	CASE(malloc_free_run),
     CASE(malloc_free_large), CASE(malloc_realloc), CASE(after_destroy),
-    CASE(destroy_twice),   CASE(alloc_after_destroy), CASE(free_after_destroy),
+    CASE(destroy_twice),   CASE(alloc_after_destroy), CASE(free_after_destroy), CASE(info_after_destroy),
 };
 
 int main(int argc, char **argv)

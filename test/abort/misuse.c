@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +106,48 @@ static void double_free_slab_gone(void)
 	bslab_free(p);
 	bslab_malloc_trim(0);
 	bslab_free(hidden(p));
+}
+
+static void *free_here(void *p)
+{
+	bslab_free(p);
+	return NULL;
+}
+
+static void free_in_thread(void *p)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, free_here, p) || pthread_join(thread, NULL))
+		abort();
+}
+
+static void double_free_in_thread(void)
+{
+	void *p = block(40), *keep = bslab_malloc(40);
+
+	bslab_free(p);
+	free_in_thread(hidden(p));
+	bslab_malloc_trim(0);
+	bslab_free(keep);
+}
+
+static void double_free_after_thread(void)
+{
+	void *p = block(40), *keep = bslab_malloc(40);
+
+	free_in_thread(p);
+	bslab_free(hidden(p));
+	bslab_malloc_trim(0);
+	bslab_free(keep);
+}
+
+static void double_free_run_in_thread(void)
+{
+	void *p = block(100000);
+
+	bslab_free(p);
+	free_in_thread(hidden(p));
 }
 
 static void realloc_freed(size_t size)
@@ -227,6 +270,20 @@ static void foreign_mapping(void)
 	bslab_free(at(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 0));
 }
 
+extern void *__libc_malloc(size_t size);
+
+/* glibc's own block. */
+static void foreign_allocator(void)
+{
+	bslab_free(at(__libc_malloc(100), 0));
+}
+
+static void foreign_allocator_realloc(void)
+{
+	if (bslab_realloc(at(__libc_malloc(100), 0), 200))
+		puts("got a block");
+}
+
 static void wild_low(void)
 {
 	bslab_free(at((void *)16, 0));
@@ -346,7 +403,8 @@ static const struct {
     CASE(wild_low),		  CASE(wild_high),		  CASE(wild_noncanonical),	CASE(wild_ours),
     CASE(realloc_stack),	  CASE(sized_too_large),	  CASE(sized_too_small),	CASE(sized_run_too_large),
     CASE(sized_misaligned),	  CASE(sized_bad_alignment),	  CASE(sized_odd_alignment),	CASE(errnos),
-    CASE(nothing),
+    CASE(nothing),		  CASE(double_free_in_thread),	  CASE(double_free_after_thread), CASE(double_free_run_in_thread),
+    CASE(foreign_allocator),	  CASE(foreign_allocator_realloc),
 };
 
 int main(int argc, char **argv)

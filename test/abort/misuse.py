@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs `misuse CASE` for each misuse and compares what it says, exactly, and how it ends.
 
-usage: misuse.py PROGRAM [CASE ... | caches | heaps | pages | pools]
+usage: misuse.py PROGRAM [CASE ... | caches | heaps | highmem | pages | pools]
 
 Each case runs by default (must abort), with on_error=warn (must say the same and go on), and both again with
 check=yes. BSLAB_CONF from outside comes first, so that it can choose the index mode.
@@ -37,6 +37,9 @@ CASES = {
     "double_free_interleaved": [DOUBLE],
     "double_free_after_trim": [DOUBLE],
     "double_free_slab_gone": [line(FREED, call="free")],
+    "double_free_in_thread": [DOUBLE],
+    "double_free_after_thread": [DOUBLE],
+    "double_free_run_in_thread": [line(FREED, call="free")],
     "realloc_freed_small": [line(FREED, call="realloc")],
     "realloc_freed_run": [line(FREED, call="realloc")],
     "realloc_freed_mapping": [line(FOREIGN.replace("{pointer}", "{block}"), call="realloc")],
@@ -56,6 +59,8 @@ CASES = {
     "stack_pointer": [line(FOREIGN, call="free")],
     "static_pointer": [line(FOREIGN, call="free")],
     "foreign_mapping": [line(FOREIGN, call="free")],
+    "foreign_allocator": [line(FOREIGN, call="free")],
+    "foreign_allocator_realloc": [line(FOREIGN, call="realloc")],
     "wild_low": [line(FOREIGN, call="free")],
     "wild_high": [line(FOREIGN, call="free")],
     "wild_noncanonical": [line(FOREIGN, call="free")],
@@ -91,6 +96,8 @@ CACHE_CASES = {
     "cache_malloc_sized_free": [line(CACHE_OBJECT, call="free")],
     "cache_alloc_after_destroy": [line(DESTROYED, call="bslab_cache_alloc")],
     "cache_free_after_destroy": [line(DESTROYED, call="bslab_cache_free")],
+    "cache_bulk_after_destroy": [line(DESTROYED, call="bslab_cache_alloc_bulk")],
+    "cache_info_after_destroy": [line(DESTROYED, call="bslab_cache_info")],
     "cache_destroy_twice": [line(DESTROYED, call="bslab_cache_destroy")],
     "cache_zalloc_constructed": ["bslab: bslab_cache_zalloc: objects of cache 'a' are constructed"],
     "cache_grace_of_ordinary": ["bslab: bslab_cache_set_grace: cache 'a' is not type-stable, or a function is missing"],
@@ -120,6 +127,7 @@ HEAP_CASES = {
     "heap_destroy_twice": [line(HEAP_GONE, call="bslab_heap_destroy")],
     "heap_alloc_after_destroy": [line(HEAP_GONE, call="bslab_heap_alloc")],
     "heap_free_after_destroy": [line(HEAP_GONE, call="bslab_heap_free")],
+    "heap_info_after_destroy": [line(HEAP_GONE, call="bslab_heap_info")],
 }
 # Of pages.c.
 PAGES = "bslab: invalid {call} of {block}: not a run of pages"
@@ -147,14 +155,32 @@ POOL_CASES = {
     "pool_free_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="free")],
     "pool_malloc_free": ["bslab: invalid free of {block}: an element of pool 'mempool'"],
     "pool_malloc_realloc": ["bslab: invalid realloc of {block}: an element of pool 'mempool'"],
+    "pool_zone_realloc_interior": ["bslab: invalid realloc of {pointer}: inside a block of zone DMA32, or behind it"],
+    "pool_movable_free_within": ["bslab: invalid bslab_movable_free of {block}: from within the function that moves it"],
+    "pool_krealloc_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="krealloc")],
     "pool_reserve_double_free": [RESERVE_FREE % "block"],
     "pool_reserve_interior": [RESERVE_FREE % "pointer"],
     "pool_destroy_twice": ["bslab: bslab_mempool_destroy: the mempool was destroyed"],
     "pool_shrinker_twice": ["bslab: bslab_shrinker_unregister: the shrinker 'a' was unregistered"],
     "pool_alloc_after_destroy": ["bslab: bslab_mempool_alloc: the mempool was destroyed"],
 }
-SETS = {"pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
-ALL_CASES = {**CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES}
+
+# Of highmem.c.
+HIGHMEM_FREED = "bslab: invalid {call} of {block}: freed before, or never allocated"
+HIGHMEM_CASES = {
+    "highmem_double_free": [line(HIGHMEM_FREED, call="bslab_highmem_free")],
+    "highmem_map_freed": [line(HIGHMEM_FREED, call="bslab_highmem_map")],
+    "highmem_map_of_other": ["bslab: invalid bslab_highmem_map of {block}: no handle of pool 'b'"],
+    "highmem_unmap_twice": ["bslab: invalid bslab_highmem_unmap of {block}: it is not mapped"],
+    "highmem_free_mapped": ["bslab: invalid bslab_highmem_free of {block}: it is mapped"],
+    "highmem_size_of_freed": [line(HIGHMEM_FREED, call="bslab_highmem_size")],
+    "highmem_free_of_address": [line(FOREIGN, call="free")],
+    "highmem_destroy_twice": ["bslab: bslab_highmem_destroy: the pool 'a' was destroyed"],
+    "highmem_alloc_after_destroy": ["bslab: bslab_highmem_alloc: the pool 'a' was destroyed"],
+}
+
+SETS = {"highmem": HIGHMEM_CASES, "pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
+ALL_CASES = {**CASES, **HIGHMEM_CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES}
 
 ERRNOS = """malloc NULL ENOMEM
 malloc NULL ENOMEM

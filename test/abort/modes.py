@@ -66,6 +66,8 @@ HARDENED = {
     "underflow_large": (SEGV, ""),
     "write_after_free_small": (ABORT, WRITTEN),
     "write_after_free_4k": (ABORT, WRITTEN),
+    "write_after_free_home": (ABORT, WRITTEN),
+    "write_after_free_40k_goes": (ABORT, WRITTEN),
     "write_after_free_thread_exit": (ABORT, WRITTEN),
     "write_after_free_40k": (ABORT, WRITTEN),
     "write_after_free_40k_exit": (ABORT, WRITTEN),

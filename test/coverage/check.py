@@ -4,17 +4,21 @@
 
 usage: check.py COVERAGE.json UNCOVERED [--least PERCENT]
 
-COVERAGE.json is gcovr's. UNCOVERED has reasons, lines that begin with "=", and the lines of code that each explains, as they
-stand in the source: PATH:FUNCTION: TEXT. A line that no test reached and no entry explains is an error; so is an entry whose
-line is no longer there. An entry whose line was reached is said: some are reached only now and then.
+COVERAGE.json is gcovr's; the source is found from the working directory. UNCOVERED has reasons, lines that begin with "=", and
+the lines of code that each explains, as they stand in the source: PATH:FUNCTION: TEXT. An entry explains one line; of equal lines
+of a function each has its own. A line that no test reached and no entry explains is an error; so is an entry whose line is no
+longer there. An entry whose line was reached is said: some are reached only now and then.
 """
+import collections
 import json
+import os
 import re
 import sys
 
 
 def entries_of(path):
-    entries, reason = {}, None
+    """How often each (path, function, text) is explained."""
+    entries, reason = collections.Counter(), None
     for number, line in enumerate(open(path), 1):
         line = line.rstrip("\n")
         if not line or line.startswith("#"):
@@ -25,7 +29,7 @@ def entries_of(path):
         match = re.match(r"(\S+?):(\S*): (.*)$", line)
         if not match or not reason:
             sys.exit(f"{path}:{number}: not an entry: {line}")
-        entries[match.groups()] = reason
+        entries[match.groups()] += 1
     return entries
 
 
@@ -39,14 +43,24 @@ def function_at(text, number):
     return ""
 
 
+def source_of(path):
+    return open(path, errors="replace").read().split("\n") if os.path.exists(path) else []
+
+
+def occurrences(path, function, text):
+    """How many lines of the source an entry may stand for."""
+    source = source_of(path)
+    return sum(line.strip() == text and function_at(source, n) == function for n, line in enumerate(source, 1))
+
+
 def main():
     least = float(sys.argv[sys.argv.index("--least") + 1]) if "--least" in sys.argv else 95
     coverage, entries = json.load(open(sys.argv[1])), entries_of(sys.argv[2])
-    found, faults, texts = set(), [], {}
+    found, faults = collections.Counter(), []
     lines = reached = branches = taken = 0
     for file in coverage["files"]:
         path = file["file"][file["file"].index("src/"):]
-        texts[path] = text = open(path, errors="replace").read().split("\n")
+        source = source_of(path)
         for line in file["lines"]:
             if line.get("gcovr/noncode"):
                 continue
@@ -57,19 +71,20 @@ def main():
                 reached += 1
                 continue
             number = line["line_number"]
-            key = path, function_at(text, number), text[number - 1].strip()
-            found.add(key)
-            if key not in entries:
+            key = path, function_at(source, number), source[number - 1].strip()
+            found[key] += 1
+            if found[key] > entries[key]:
                 faults.append(f"not reached, and not explained: {path}:{number}: {key[1]}: {key[2]}")
-    for key in entries:
-        if key[0] in texts and not any(key[2] == t.strip() and key[1] == function_at(texts[key[0]], n + 1)
-                                       for n, t in enumerate(texts[key[0]])):
-            faults.append(f"explained, but not in the source: {':'.join(key[:2])}: {key[2]}")
-        elif key not in found:
-            print(f"reached this time: {key[0]}:{key[1]}: {key[2]}")
+    for key, explained in entries.items():
+        name = f"{key[0]}:{key[1]}: {key[2]}"
+        stands = occurrences(*key)
+        if explained > stands:
+            faults.append(f"explained, but not in the source: {name}" + f" ({explained} entries, {stands} lines)" * (stands > 0))
+        elif explained > found[key]:
+            print(f"reached this time: {name}")
     percent = 100 * reached / max(lines, 1)
     if percent < least:
-        faults.append(f"{percent:.1f} % of lines reached, at least {least} are asked for")
+        faults.append(f"{percent:.1f} % of lines reached, at least {least:g} are asked for")
     for fault in faults:
         print("FAIL", fault)
     print(f"{reached} of {lines} lines ({percent:.1f} %), {taken} of {branches} branches ({100 * taken / max(branches, 1):.1f} %), "

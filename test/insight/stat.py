@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """bslab-stat from end to end: heaps that are known, read from outside while they live and from cores, and every way to fail.
 
-usage: stat.py BSLAB-STAT LIBRARY HEAP [STATIC-HEAP ...]
+usage: stat.py BSLAB-STAT LIBRARY HEAP KINDS [STATIC-HEAP ...]
 """
 import ctypes
 import json
@@ -16,9 +16,9 @@ import subprocess
 import sys
 import time
 
-from target import Target, folder, stat
+from target import CONF, Target, folder, stat
 
-PROGRAM, LIBRARY, HEAP, *STATIC = sys.argv[1:]
+PROGRAM, LIBRARY, HEAP, KINDS_PROGRAM, *STATIC = sys.argv[1:]
 CLASS = 208  # of 200 bytes
 REPORTS = ["buddyinfo", "pagetypeinfo", "slabinfo", "zoneinfo", "vmstat", "vmallocinfo", "meminfo"]
 failed = []
@@ -211,6 +211,38 @@ def case_sampled():
             if core:
                 out = look("--core", core, "--ptr", hex(t.known[where]))
                 check(f"sampled: {where} in a core", re.search(rf"^sample      {size} bytes asked for\nby          0x", out, re.M), out)
+
+
+# What stands at each address of kinds.c: a field and how it begins.
+KINDS = {
+    "part": ("cache", "parts__x_, 200 bytes"),
+    "heap": ("state", "in a page of a library's heap"),
+    "heap_large": ("large block", "5242880 bytes at "),
+    "element": ("state", "in a page of a pool"),
+    "reserved": ("state", "in a page of a pool"),
+    "folio": ("run", "8 pages at "),
+    "object": ("cache", "320 bytes"),
+    "run": ("run", "25 pages at "),
+}
+KINDS_BY_MODE = {
+    "check=no": {},
+    "hardened=yes": {"before_run": ("state", "in a page that traps")},
+    "guarded=1": {"object": ("state", "in the page of a guarded block")},
+}
+
+
+def case_kinds():
+    """Memory that is not malloc's alone; nothing of it is in doubt, since nobody is at work."""
+    for conf, others in KINDS_BY_MODE.items():
+        with Target([KINDS_PROGRAM], conf=f"{CONF},{conf}") as t:
+            t.known["before_run"] = t.known["run"] - 1
+            for where, (field, text) in {**KINDS, **others}.items():
+                status, out, err = stat(PROGRAM, t.pid, "--ptr", hex(t.known[where]))
+                check(f"{conf}: {where}", status == 0 and not err and fields(out).get(field, "").startswith(text), out, err)
+            status, out, err = stat(PROGRAM, t.pid, "slabinfo", "vmallocinfo")
+            rows = [line.split() for line in out.splitlines()]
+            check(f"{conf}: a cache by its name", [r[1] for r in rows if r and r[0] == "parts__x_"] == ["100"] and not err, out, err)
+            check(f"{conf}: a large block of a heap", f"{t.known['heap_large']:#x}" in out, out)
 
 
 def case_churn():

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Typed caches, heaps, pools and pages beside malloc, from threads and in a child, in whatever mode BSLAB_CONF says; in
+ * Typed caches, heaps, pools, pages and handles beside malloc, from threads and in a child, in whatever mode BSLAB_CONF says; in
  * the hardened one all blocks are looked at once more at the end.
  */
+#include <bslab/handle.h>
 #include <bslab/heap.h>
 #include <bslab/kmalloc.h>
 #include <bslab/kmem.h>
@@ -187,6 +188,24 @@ static void make_all(void)
 	demand(bslab_nowait_pool(500, 64, 0) == 0, "no NOWAIT pool");
 }
 
+/* Live at the end, and full to their last byte: what has a handle has no word behind it that the hardened mode may look for. */
+static void leave_handles(void)
+{
+	static const size_t sizes[] = {100, 4096, 100000, 300000, (size_t)5 << 20};
+
+	for (unsigned i = 0; i < 200; i++) {
+		size_t size = sizes[i % (i < 190 ? 4 : 5)];
+		bslab_handle_t h = bslab_handle_alloc(size);
+
+		demand(h != 0, "no memory");
+		memset(bslab_handle_map(h), 0x77, size);
+		bslab_handle_unmap(h);
+		if (i % 3)
+			bslab_handle_free(h);
+	}
+	bslab_compact();
+}
+
 static void check_ends(void)
 {
 	void *p = bslab_heap_alloc(heap, (size_t)5 << 20); /* stays, for the heap's end */
@@ -196,6 +215,7 @@ static void check_ends(void)
 	       "an object was lost");
 	demand(bslab_mempool_destroy(elements) == 0, "an element was lost");
 	bslab_heap_destroy(brought);
+	leave_handles();
 }
 
 int main(void)

@@ -194,6 +194,26 @@ static void typed_round(void)
 	}
 }
 
+/* --- page runs -------------------------------------------------------------------------------- */
+
+#define RUN_SIZE (64 * 1024)
+
+/* The run freed last is taken again, but for those that came between. */
+static void run_round(void)
+{
+	for (unsigned i = 0; i < NR_EACH; i++) {
+		uint64_t *run = malloc(RUN_SIZE), *other = malloc(RUN_SIZE);
+
+		run[0] = 1;
+		other[0] = 2;
+		run[RUN_SIZE / sizeof *run - 1] = other[RUN_SIZE / sizeof *run - 1] = 3;
+		if (run[0] != 1 || other[0] != 2)
+			fail("a run is there twice");
+		free(other);
+		free(run);
+	}
+}
+
 /* --- rounds ---------------------------------------------------------------------------------- */
 
 static void release(unsigned which)
@@ -242,6 +262,7 @@ static void round_once(void)
 	for (f = 0; f < NR_FREES; f++)
 		release(f);
 	typed_round();
+	run_round();
 	for (i = 0; i < NR_BULK; i++)
 		hold(malloc(SIZE));
 	while (nr_held)

@@ -180,6 +180,30 @@ Test(pool, a_page_may_stay_open)
 	use_all_slots_twice();
 }
 
+/* Refused is refused, nothing stays mapped, and the next attempt counts. */
+Test(start, refused)
+{
+	size_t before;
+	uintptr_t damage;
+	char *p;
+
+	fake.page_size = 4 * BSLAB_PAGE_SIZE;
+	cr_assert_not(guarded_pool_start());
+	fake.page_size = BSLAB_PAGE_SIZE;
+	fake_fail_at(1u << FAKE_GUARD, 1, true);
+	cr_assert_not(guarded_pool_start()); /* metadata is there from now on */
+	before = fake_count(FAKE_COMMITTED);
+	cr_assert_not(guarded_pool_start());
+	fake_fail_at(1u << FAKE_MAP, 1, true);
+	cr_assert_not(guarded_pool_start());
+	cr_assert_eq(fake_count(FAKE_COMMITTED), before);
+	cr_assert_eq(fake_count(FAKE_GUARDED) + fake_count(FAKE_CLOSED), 0);
+	fake_fail_at(0, 0, false);
+	cr_assert(guarded_pool_start());
+	p = guarded_pool_alloc(10, 1, &nobody);
+	cr_assert(give(p, &damage));
+}
+
 /* libgcc may free a block while a sample is taken. */
 Test(pool, a_free_within_a_sample_leaves_it_one)
 {

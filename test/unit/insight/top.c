@@ -63,6 +63,10 @@ Test(top, rows_have_what_the_report_has)
 	cr_assert_eq(row[0].rate, 0);
 	cr_assert_eq(cache_rows(t->now, NULL, 2, row), 3);
 	cr_assert_eq(row[1].rate, 0, "nothing before, no rate");
+	cr_assert_str_eq(row[1].name, "bslab-208");
+	strcpy(t->now->class[size_class(200)].cache.name, "parts");
+	cr_assert_eq(cache_rows(t->now, NULL, 2, row), 3);
+	cr_assert_str_eq(row[1].name, "parts");
 	free_top(t);
 }
 

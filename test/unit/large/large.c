@@ -7,7 +7,9 @@
 #include "large/large.h"
 #include "map/pageblock.h"
 #include "os/options.h"
+#include "page/buddy.h"
 #include "page/zone.h"
+#include "region/region.h"
 
 static void setup(void)
 {
@@ -88,6 +90,28 @@ Test(large, a_mapping_has_guards)
 	cr_assert_eq(fake_page(p - 1), FAKE_FREE);
 	cr_assert_eq(fake_page(p), FAKE_FREE);
 	cr_assert_eq(fake_page(p + 32 * MIB), FAKE_FREE);
+}
+
+/* Who asks for guards gets none of it without them, and nothing stays mapped; others do without. */
+Test(large, a_guard_that_cannot_be_made)
+{
+	size_t before, nr_failures;
+	char *p;
+
+	large_free(area_at(large_map(5 * MIB, 1, LARGE_GUARD, &zeroed))); /* metadata is there from now on */
+	before = fake_count(FAKE_FREE);
+	nr_failures = snapshot().nr_map_failures;
+	for (size_t n = 1; n <= 2; n++) {
+		fake_fail_at(1u << FAKE_GUARD, n, true);
+		cr_assert_null(large_map(5 * MIB, 1, LARGE_GUARD, &zeroed));
+		cr_assert_eq(fake_count(FAKE_FREE), before);
+		cr_assert_eq(snapshot().nr_map_failures, nr_failures + n);
+	}
+	p = large_map(5 * MIB, 1, 0, &zeroed);
+	cr_assert_not_null(p);
+	fake_fail_at(0, 0, false);
+	large_free(area_at(p));
+	cr_assert_eq(fake_count(FAKE_FREE), before);
 }
 
 Test(large, no_guards_when_told_so)
@@ -385,19 +409,36 @@ Test(large, nothing_is_kept_beyond_the_watermark)
 
 Test(large, what_rests_goes_to_the_zone)
 {
+	large_tick(); /* nothing is kept: the clock is not asked */
 	fake.clock_ms = 1000;
 	large_free(area_at(get(4 * MIB)));
+	large_tick();
 	fake.clock_ms += 30;
-	large_reap();
+	large_reap(fake.clock_ms); /* another CPU's, of the same look */
 	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
-	large_free(area_at(get(4 * MIB))); /* taken meanwhile */
+	large_free(area_at(get(4 * MIB))); /* taken between two looks: stays */
 	fake.clock_ms += 30;
-	large_reap();
+	large_tick();
 	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
-	fake.clock_ms += 30;
-	large_reap();
+	fake.clock_ms += 60;
+	large_tick();
 	cr_assert_eq(snapshot().nr_hot_pages, 0);
 	cr_assert_eq(zone().nr_used, 0);
+}
+
+/* Where less is in use than when it was kept, it may be too much by now. */
+Test(large, what_has_become_too_much_goes_at_the_next_look)
+{
+	char *p = get(14 * MIB);
+
+	for (int i = 0; i < 16; i++)
+		get(20 * MIB);
+	zone_set_dirty_floor(4096);
+	large_free(area_at(p)); /* 1/16 of what is in use */
+	cr_assert_gt(snapshot().nr_hot_pages, 0);
+	zone_note_partial_free(zone().nr_used << PAGEBLOCK_ORDER); /* the users of blocks keep their pages free */
+	large_reap(1);
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
 }
 
 /* The zone's watermark is for both together. */
@@ -504,4 +545,67 @@ Test(large, random_sizes)
 			held[i].size = size;
 		}
 	}
+}
+
+/* --- explicit huge pages ------------------------------------------------------------------------- */
+
+static char *get_hugetlb(size_t size)
+{
+	return large_map(size, PAGEBLOCK_SIZE, LARGE_HUGETLB, &zeroed);
+}
+
+Test(large, of_explicit_huge_pages)
+{
+	char *p = get_hugetlb(5 * MIB + 1);
+
+	cr_assert_eq(area_at(p)->size, 6 * MIB);
+	cr_assert(zeroed);
+	cr_assert_eq(snapshot().mapped_bytes, 6 * MIB);
+	cr_assert_eq(large_resize(area_at(p), 3 * MIB), p, "the kernel does not resize it");
+	cr_assert_null(large_resize(area_at(p), 7 * MIB));
+	cr_assert_null(large_resize(area_at(p), 2 * MIB));
+	large_free(area_at(p));
+	cr_assert_eq(fake_page(p), FAKE_FREE);
+	cr_assert_eq(snapshot().mapped_bytes, 0);
+	cr_assert_not_null(get_hugetlb(5 * MIB));
+}
+
+Test(large, of_gigantic_pages)
+{
+	char *p;
+
+	fake.huge_size = GIB;
+	p = get_hugetlb(2 * GIB - 64 * MIB);
+	cr_assert_eq(area_at(p)->size, 2 * GIB);
+	cr_assert_eq((uintptr_t)p % GIB, 0);
+	p = get_hugetlb(GIB + 64 * MIB);
+	cr_assert_eq(area_at(p)->size, GIB + 64 * MIB, "too much would be wasted");
+}
+
+Test(large, no_explicit_huge_pages)
+{
+	uint64_t before = snapshot().nr_map_failures;
+
+	cr_assert_null(large_map(4 * MIB, 2 * GIB, LARGE_HUGETLB, &zeroed));
+	fake_fail_at(1u << FAKE_BACK_HUGE, 1, true);
+	cr_assert_null(get_hugetlb(4 * MIB));
+	cr_assert_eq(snapshot().nr_map_failures, before + 2);
+	fake_fail_at(1u << FAKE_MAP, 1, true); /* no section */
+	cr_assert_null(get_hugetlb(4 * MIB));
+	cr_assert_eq(fake_count(FAKE_COMMITTED), 0);
+}
+
+/* A block of an explicit zone is not kept for malloc. */
+Test(large, of_an_explicit_zone)
+{
+	char *p = large_alloc_explicit(5 * MIB, 1, PAGES_DMA32, &zeroed);
+
+	cr_assert_eq(area_at(p)->first->region->zone, ZONE_DMA32);
+	large_free(area_at(p));
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+	cr_assert_neq(get(5 * MIB), p);
+	cr_assert_null(large_alloc_explicit(GIB + 1, 1, PAGES_DMA32, &zeroed));
+	cr_assert_null(large_alloc_explicit(5 * MIB, 4 * MIB, PAGES_DMA32, &zeroed));
+	fake_fail_at(1u << FAKE_BACK_HUGE, 1, true);
+	cr_assert_null(large_alloc_explicit(5 * MIB, 1, PAGES_HUGE, &zeroed));
 }

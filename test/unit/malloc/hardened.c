@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bslab/bslab.h"
+#include "bslab/profile.h"
 #include "large/large.h"
 #include "os/options.h"
 #include "page/guard.h"
@@ -179,4 +181,12 @@ Test(hardened, closed_runs_serve_again, .init = harden, .timeout = 60)
 		bslab_free(p);
 	}
 	cr_assert_gt(nr_again, NR / 2);
+
+/* Blocks have no place for a sample. */
+Test(hardened, no_heap_profile)
+{
+	harden();
+	errno = 0;
+	cr_assert_eq(bslab_profile_start(0), -1);
+	cr_assert_eq(errno, ENOTSUP);
 }

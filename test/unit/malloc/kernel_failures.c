@@ -8,7 +8,10 @@
 #include "bslab/kmalloc.h"
 #include "bslab/kmem.h"
 #include "bslab/page.h"
+#include "bslab/profile.h"
+#include "bslab/shrinker.h"
 #include "fake_os.h"
+#include "os/options.h"
 
 static size_t nr_refused;
 
@@ -104,6 +107,14 @@ static void workload(void)
 	use_heap();
 	use_pages();
 	bslab_malloc_trim(0);
+}
+
+/* Nothing is refused any more. */
+static void expect_empty(void)
+{
+	fake_fail_at(0, 0, false);
+	if (bslab_options.hardened) /* what the kernel refused to open while the workload ended */
+		bslab_malloc_trim(0);
 	cr_assert_eq(bslab_mallinfo2().uordblks, 0, "%zu bytes still in use", bslab_mallinfo2().uordblks);
 }
 
@@ -124,11 +135,11 @@ Test(kernel_failures, each_call_once)
 
 	workload();
 	total = nr_calls() - before;
-	for (size_t n = 1; n <= total; n++) {
+	for (size_t n = 1; n <= total; n += bslab_options.hardened ? 29 : 1) { /* where there are ten times as many */
 		fake_fail_at(KINDS, n, false);
 		workload();
+		expect_empty();
 	}
-	fake_fail_at(0, 0, false);
 	nr_refused = 0;
 	workload();
 	cr_assert_eq(nr_refused, 0);
@@ -139,7 +150,7 @@ Test(kernel_failures, each_call_and_all_after_it)
 	for (size_t n = 1; n <= 60; n++) {
 		fake_fail_at(KINDS, n, true);
 		workload();
-		fake_fail_at(0, 0, false);
+		expect_empty();
 	}
 	nr_refused = 0;
 	workload();
@@ -151,7 +162,7 @@ Test(kernel_failures, from_the_first_call_of_the_process)
 	fake_fail_at(FAKE_ALL, 1, true);
 	workload();
 	cr_assert_gt(nr_refused, 0);
-	fake_fail_at(0, 0, false);
+	expect_empty();
 	nr_refused = 0;
 	workload();
 	cr_assert_eq(nr_refused, 0);
@@ -167,4 +178,105 @@ Test(kernel_failures, mappings)
 	nr_refused = 0;
 	use_kmalloc();
 	cr_assert_eq(nr_refused, 0);
+}
+
+/* --- headers, of which many come with a page ------------------------------------------------------------- */
+
+static void *make_heap(void)
+{
+	return bslab_heap_create("failures", 0, 0);
+}
+
+static void drop_heap(void *h)
+{
+	bslab_heap_destroy(h);
+}
+
+static size_t give_nothing(size_t nr_bytes, void *unused)
+{
+	(void)nr_bytes;
+	(void)unused;
+	return 0;
+}
+
+static void *make_shrinker(void)
+{
+	return bslab_shrinker_register("failures", give_nothing, NULL);
+}
+
+static void drop_shrinker(void *s)
+{
+	bslab_shrinker_unregister(s);
+}
+
+static void *make_cache(void)
+{
+	return bslab_cache_create("failures", 64, 0, 0, NULL);
+}
+
+static void drop_cache(void *c)
+{
+	cr_assert_eq(bslab_cache_destroy(c), 0);
+}
+
+/* The kernel gives nothing more: some can be had, then none, and again when it does. */
+static void use_up(void *(*make)(void), void (*drop)(void *))
+{
+	static void *held[100000];
+	size_t nr = 0;
+
+	held[nr] = make();
+	cr_assert(held[nr++]);
+	fake_fail_at(KINDS, 1, true);
+	while (nr < sizeof held / sizeof *held && (held[nr] = make()))
+		nr++;
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert_lt(nr, sizeof held / sizeof *held);
+	fake_fail_at(0, 0, false);
+	held[nr] = make();
+	cr_assert(held[nr++]);
+	while (nr)
+		drop(held[--nr]);
+}
+
+Test(kernel_failures, headers)
+{
+	use_up(make_heap, drop_heap);
+	use_up(make_shrinker, drop_shrinker);
+	if (!bslab_options.hardened) /* where each has a number, of which there are few */
+		use_up(make_cache, drop_cache);
+}
+
+static void count_end(void *nr)
+{
+	++*(int *)nr;
+}
+
+/* What cannot be noted for the end of a scope is ended at once. */
+Test(kernel_failures, scope)
+{
+	static struct bslab_scope scope;
+	int nr_ended = 0, nr_noted = 0;
+
+	fake_fail_at(KINDS, 1, true);
+	while (bslab_scope_add(&scope, count_end, &nr_ended) == 0)
+		nr_noted++;
+	cr_assert_eq(nr_ended, 1);
+	fake_fail_at(0, 0, false);
+	bslab_scope_end(&scope);
+	cr_assert_eq(nr_ended, nr_noted + 1);
+}
+
+Test(kernel_failures, profile)
+{
+	bslab_free(bslab_malloc(1));
+	if (bslab_options.hardened)
+		cr_skip("there is no profile");
+	fake_fail_at(KINDS, 1, true);
+	errno = 0;
+	cr_assert_eq(bslab_profile_start(0), -1);
+	cr_assert_eq(errno, ENOMEM);
+	fake_fail_at(0, 0, false);
+	cr_assert_eq(bslab_profile_start(0), 0);
+	bslab_profile_stop();
 }

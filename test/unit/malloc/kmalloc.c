@@ -16,6 +16,7 @@
 #include "bslab/kmalloc.h"
 #include "bslab/page.h"
 #include "bslab/insight.h"
+#include "has_shadow.h"
 #include "malloc/internal.h"
 #include "malloc/reports.h"
 #include "map/pageblock.h"
@@ -57,10 +58,7 @@ Test(kmalloc, flags)
 
 static uint64_t nr_reclaims(void)
 {
-	uint64_t reclaims, failures;
-
-	slow_path_counts(&reclaims, &failures);
-	return reclaims;
+	return counts.nr_reclaims;
 }
 
 Test(kmalloc, noretry_leaves_caches_alone)
@@ -225,6 +223,23 @@ Test(kmalloc, nowait_does_not_move_malloc_blocks)
 	bslab_free(p);
 }
 
+/* From one reserve to another: each knows its own. */
+Test(kmalloc, nowait_moves_what_was_reserved)
+{
+	char *p, *q;
+
+	cr_assert_eq(bslab_nowait_pool(100, 1, 0), 0);
+	cr_assert_eq(bslab_nowait_pool(8000, 1, 0), 0);
+	p = bslab_kmalloc(100, BSLAB_GFP_NOWAIT);
+	memset(p, 1, 100);
+	q = bslab_krealloc(p, 200, BSLAB_GFP_NOWAIT);
+	cr_assert(q && q != p);
+	cr_assert(is_filled(q, 100, 1));
+	cr_assert_eq(bslab_kmalloc(100, BSLAB_GFP_NOWAIT), p, "the old one is free");
+	bslab_free(p);
+	bslab_free(q);
+}
+
 /* A report that is due stays so: it would be written by the thread that has a deadline. */
 Test(kmalloc, nowait_free_writes_no_report)
 {
@@ -245,14 +260,6 @@ static long nr_faults(void)
 	getrusage(RUSAGE_SELF, &usage);
 	return usage.ru_minflt;
 }
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAS_SHADOW true
-#elif defined(__clang__)
-#define HAS_SHADOW (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define HAS_SHADOW false
-#endif
 
 /* fork() write-protects the parent's pages; the pools are its own again when it returns. */
 Test(kmalloc, fork_leaves_the_parent_its_pools)
@@ -360,7 +367,7 @@ Test(kmalloc, blocks_are_freed_by_the_size_asked_for)
 
 Test(kmalloc, unknown_flags_are_refused)
 {
-	static const unsigned bad[] = {256, 1u << 31, BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE, BSLAB_GFP_NOWAIT | 512};
+	static const unsigned bad[] = {1u << 20, 1u << 31, BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE, BSLAB_GFP_NOWAIT | 1u << 20};
 	struct bslab_mempool *pool = bslab_mempool_create(4, 100);
 	struct bslab_scope scope = {0};
 	void *p = bslab_malloc(100);

@@ -13,6 +13,7 @@
 #include "bslab/insight.h"
 #include "bslab/kmem.h"
 #include "os/options.h"
+#include "slab/sheaf.h"
 #include "slab/typed.h"
 
 static struct bslab_cache_info info_of(struct bslab_cache *c)
@@ -290,6 +291,36 @@ Test(kmem, destroy_counts_what_is_live)
 	bslab_cache_free_bulk(c, 990, obj);
 	cr_assert_eq(bslab_cache_destroy(c), 10);
 	bslab_cache_free_bulk(c, 10, obj + 990);
+	cr_assert_eq(bslab_cache_destroy(c), 0);
+}
+
+static void *drain_for_a_while(void *unused)
+{
+	usleep(50000);
+	atomic_fetch_sub(&area_drains, 1);
+	return unused;
+}
+
+/* What is drained at the moment is in no count: who asks waits, and not for ever. */
+Test(kmem, destroy_waits_for_drains)
+{
+	struct bslab_cache *c = bslab_cache_create("drained", 56, 0, BSLAB_CACHE_NO_MERGE, NULL);
+	void *obj = bslab_cache_alloc(c);
+	struct timespec before, after;
+	pthread_t thread;
+
+	atomic_fetch_add(&area_drains, 1);
+	cr_assert_eq(pthread_create(&thread, NULL, drain_for_a_while, NULL), 0);
+	cr_assert_eq(bslab_cache_destroy(c), 1);
+	cr_assert_eq((uint32_t)atomic_load(&area_drains), 0, "it did not wait");
+	pthread_join(thread, NULL);
+	atomic_fetch_add(&area_drains, 1);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	cr_assert_eq(bslab_cache_destroy(c), 1);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	cr_assert_gt(after.tv_sec * 1000 + after.tv_nsec / 1000000, before.tv_sec * 1000 + before.tv_nsec / 1000000 + 500);
+	atomic_fetch_sub(&area_drains, 1);
+	bslab_cache_free(c, obj);
 	cr_assert_eq(bslab_cache_destroy(c), 0);
 }
 
@@ -708,6 +739,35 @@ Test(kmem, fork_in_the_midst_of_a_grace_period)
 	cr_assert_eq(status, 0);
 	pthread_barrier_wait(&left_barrier);
 	pthread_join(thread, NULL);
+}
+
+/* Its destroyer, who had no user left to ask about, is not in the child: whoever looks there ends it. */
+Test(kmem, fork_in_the_midst_of_a_destroy)
+{
+	struct kmem_cache *c;
+	pthread_t thread;
+	bool is_full;
+	int status;
+	pid_t pid;
+
+	left_cache = bslab_cache_create("left", 56, 0, BSLAB_CACHE_NO_MERGE, NULL);
+	pthread_barrier_init(&left_barrier, NULL, 2);
+	pthread_create(&thread, NULL, leave_cached, NULL);
+	pthread_barrier_wait(&left_barrier);
+	c = typed_create(&(struct typed_args){"half", 200, 200, TYPED_NO_MERGE, NULL}, &is_full);
+	c->typed->nr_users = 0;
+	c->typed->is_dying = true;
+	pid = fork();
+	if (!pid) {
+		typed_bury();
+		_exit(!is_gone("half"));
+	}
+	waitpid(pid, &status, 0);
+	cr_assert_eq(status, 0);
+	pthread_barrier_wait(&left_barrier);
+	pthread_join(thread, NULL);
+	typed_bury();
+	cr_assert(!is_gone("half"));
 }
 
 Test(kmem, fork_keeps_caches)

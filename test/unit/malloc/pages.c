@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "bslab/kmalloc.h"
 #include "bslab/kmem.h"
 #include "bslab/page.h"
+#include "bslab/heap.h"
+#include "bslab/profile.h"
+#include "os/bug.h"
 #include "page/folio.h"
 
 #define PAGE ((size_t)BSLAB_PAGE_BYTES)
@@ -47,7 +54,7 @@ Test(pages, orders_are_aligned)
 	errno = 0;
 	cr_assert_null(bslab_pages_alloc(10, 0));
 	cr_assert_eq(errno, EINVAL);
-	cr_assert_null(bslab_pages_alloc(0, 2));
+	cr_assert_null(bslab_pages_alloc(0, 1u << 20));
 	cr_assert_null(bslab_pages_alloc_exact(0, 0));
 	cr_assert_null(bslab_pages_alloc_exact(2 * MIB + 1, 0));
 }
@@ -156,6 +163,54 @@ Test(pages, descriptors)
 }
 
 /* A walk over a pageblock finds an owner for each page, and the free ones free. */
+Test(pages, bulk_without_flags_of_its_own)
+{
+	void *p[2];
+
+	errno = 0;
+	cr_assert_eq(bslab_pages_alloc_bulk(2, p, BSLAB_PAGES_ZERO | 64), 0);
+	cr_assert_eq(errno, EINVAL);
+}
+
+Test(pages, descriptors_of_heaps_and_samples)
+{
+	struct bslab_heap *h = bslab_heap_create("pages", 0, 0);
+	char *p = bslab_heap_alloc(h, 100);
+
+	cr_assert_eq(info_of(p).type, BSLAB_PAGE_HEAP);
+	bslab_heap_destroy(h);
+	cr_assert_eq(bslab_profile_start(1), 0);
+	p = bslab_malloc(100);
+	cr_assert_eq(info_of(p).type, BSLAB_PAGE_RUN);
+	cr_assert_eq((uintptr_t)info_of(p).head, (uintptr_t)p & ~(PAGE - 1));
+	bslab_profile_stop();
+	bslab_free(p);
+}
+
+/* The last reference that can be counted is the last one that there is. */
+Test(pages, references_have_an_end)
+{
+	char *p = bslab_pages_alloc(0, 0);
+	page_desc_t one = map_lookup((uintptr_t)p), step;
+	int said = memfd_create("said", 0);
+	char want[200], text[200] = "";
+
+	bslab_folio_get(p);
+	step = map_lookup((uintptr_t)p) - one;
+	bug_set_fatal(false);
+	map_set((uintptr_t)p, one + (FOLIO_MAX_COUNT - 2) * step);
+	bslab_folio_get(p);
+	cr_assert_eq(folio_count((uintptr_t)p), FOLIO_MAX_COUNT);
+	cr_assert_eq(dup2(said, 2), 2);
+	bslab_folio_get(p);
+	cr_assert_eq(folio_count((uintptr_t)p), FOLIO_MAX_COUNT);
+	snprintf(want, sizeof want, "bslab: invalid bslab_folio_get of %p: the run has as many references as can be\n", (void *)p);
+	cr_assert_eq(pread(said, text, sizeof text - 1, 0), (ssize_t)strlen(want));
+	cr_assert_str_eq(text, want);
+	map_set((uintptr_t)p, one);
+	bslab_pages_free(p);
+}
+
 Test(pages, descriptors_of_free_pages)
 {
 	char *run = bslab_malloc(40 * PAGE), *block = (char *)((uintptr_t)run & ~(2 * MIB - 1));

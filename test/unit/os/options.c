@@ -54,6 +54,21 @@ Test(options, reads_each_key)
 	cr_assert_eq(o.large_size, GIB);
 }
 
+Test(options, numa)
+{
+	expect_good("numa=fake:16");
+	cr_assert_eq(o.numa_nodes, 16);
+	expect_good("numa=off");
+	cr_assert_eq(o.numa_nodes, 1);
+	expect_good("numa=auto");
+	cr_assert_eq(o.numa_nodes, 0);
+	expect_fault("numa=fake:17", "BSLAB_CONF: bad value 'fake:17' for 'numa'");
+	expect_fault("numa=fake:0", "BSLAB_CONF: bad value 'fake:0' for 'numa'");
+	expect_fault("numa=fake:", "BSLAB_CONF: bad value 'fake:' for 'numa'");
+	expect_fault("numa=2", "BSLAB_CONF: bad value '2' for 'numa'");
+	expect_fault("numa=false:2", "BSLAB_CONF: bad value 'false:2' for 'numa'");
+}
+
 Test(options, hardened)
 {
 	expect_good("hardened=yes,quarantine=0,guarded=100");

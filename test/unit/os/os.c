@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* The real calls, each against what os.h promises. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/os.h"
@@ -42,6 +49,31 @@ Test(os, reserve_takes_a_free_hint)
 Test(os, reserved_memory_traps, .signal = SIGSEGV)
 {
 	*(volatile char *)os_reserve(2 * MIB, 2 * MIB, 0) = 1;
+}
+
+/* Two places that show the same part of a file; room in it, and none any more. */
+Test(os, parts_of_files)
+{
+	int fd = memfd_create("part", MFD_CLOEXEC);
+	char *p = os_reserve(4 * MIB, 2 * MIB, 0);
+	struct stat st;
+
+	cr_assert_eq(os_file_reserve(fd, 2 * MIB, 2 * MIB), 0);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_assert_eq(st.st_size, 4 * MIB);
+	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 2 * MIB), 0);
+	cr_assert_eq(os_map_file(p + 2 * MIB, 2 * MIB, fd, 2 * MIB), 0);
+	p[5] = 1;
+	cr_assert_eq(p[2 * MIB + 5], 1);
+	os_file_punch(fd, 2 * MIB, 2 * MIB);
+	cr_assert_eq(p[5], 0);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_assert_eq(st.st_size, 4 * MIB);
+	cr_assert_lt(st.st_blocks * 512, 2 * MIB, "no more than was touched since");
+	close(fd);
+	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 0), -EBADF);
+	cr_assert_eq(os_file_reserve(fd, 0, 1), -EBADF);
+	os_file_punch(fd, 0, 1);
 }
 
 Test(os, commit_makes_usable)
@@ -238,4 +270,43 @@ Test(os, sealed_ranges_trap)
 Test(os, random_numbers_differ)
 {
 	cr_assert_neq(os_random(), os_random());
+}
+
+/* --- numbers by chance ---------------------------------------------------------------------------------------- */
+
+static void refuse_getrandom(void)
+{
+	struct sock_filter filter[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getrandom, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		cr_skip("no filters of system calls");
+}
+
+/* Each time another one, of which no bit is fixed, with the kernel's help and without. */
+static void expect_chance(void)
+{
+	uint64_t number[64], all_set = 0, all_clear = 0;
+
+	for (int i = 0; i < 64; i++) {
+		number[i] = os_random();
+		all_set |= number[i];
+		all_clear |= ~number[i];
+		for (int j = 0; j < i; j++)
+			cr_assert_neq(number[i], number[j]);
+	}
+	cr_assert_eq(all_set & all_clear, UINT64_MAX);
+}
+
+Test(os, numbers_by_chance)
+{
+	expect_chance();
+	refuse_getrandom();
+	expect_chance();
 }

@@ -344,7 +344,31 @@ Test(cfi, rarer_forms)
 	EXPECT_AT(1000, true, 8, 500, "\5\x10\3");
 	EXPECT_AT(1000, true, 8, 700, "\5\x10\3\6\x10");
 	EXPECT_AT(1000, true, 8, (uintptr_t)&stack[16], "\x08\x10");
+	/* val_offset_sf r16 - 2: the CFA and 16 */
+	EXPECT_AT(1000, true, 8, (uintptr_t)&stack[10], "\x15\x10\x7e");
 	/* advance4 16: def_cfa_offset 16 */
 	EXPECT_AT(1015, true, 8, 700, "\4\x10\0\0\0\x0e\x10");
 	EXPECT_AT(1016, true, 9, 800, "\4\x10\0\0\0\x0e\x10");
+}
+
+/* Of 64 bits, of another version, with an augmentation that is not known, or an address of no known size. */
+Test(cfi, no_entry)
+{
+	static const struct {
+		size_t at;
+		uint8_t byte;
+	} changes[] = {{offsetof(struct entry, cie), 2}, {offsetof(struct entry, cie) + 2, 'X'}, {offsetof(struct entry, cie) + 8, 0x0f}};
+	struct eh_entry found;
+	struct entry e;
+
+	make_entry(&e, USUAL, sizeof USUAL - 1, "", 0, false);
+	cr_assert(eh_parse((const uint8_t *)&e.fde_length, 1000, 1000, &found));
+	cr_expect(!eh_parse((const uint8_t *)&e.fde_length, 1000, 2000, &found));
+	e.fde_length = UINT32_MAX;
+	cr_expect(!eh_parse((const uint8_t *)&e.fde_length, 1000, 1000, &found));
+	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+		make_entry(&e, USUAL, sizeof USUAL - 1, "", 0, false);
+		((uint8_t *)&e)[changes[i].at] = changes[i].byte;
+		cr_expect(!eh_parse((const uint8_t *)&e.fde_length, 1000, 1000, &found), "%zu", i);
+	}
 }

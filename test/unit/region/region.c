@@ -11,7 +11,7 @@ Test(region, as_large_as_the_options_say)
 	struct region *r;
 
 	bslab_options.region_size = 64 * MIB;
-	r = region_create(1);
+	r = region_create(0, 1);
 	cr_assert_not_null(r);
 	cr_assert_eq(r->nr_blocks, 32);
 	cr_assert_eq(r->nr_committed, 0);
@@ -24,15 +24,15 @@ Test(region, larger_when_more_is_asked_for)
 	struct region *r;
 
 	bslab_options.region_size = 2 * MIB;
-	r = region_create(40);
+	r = region_create(0, 40);
 	cr_assert_not_null(r);
 	cr_assert_geq(r->nr_blocks, 40);
 }
 
 Test(region, at_most_a_gibibyte)
 {
-	cr_assert_not_null(region_create(REGION_MAX_BLOCKS));
-	cr_assert_null(region_create(REGION_MAX_BLOCKS + 1));
+	cr_assert_not_null(region_create(0, REGION_MAX_BLOCKS));
+	cr_assert_null(region_create(0, REGION_MAX_BLOCKS + 1));
 }
 
 Test(region, a_share_of_the_address_space_limit)
@@ -40,7 +40,7 @@ Test(region, a_share_of_the_address_space_limit)
 	struct region *r;
 
 	fake.address_space_limit = 512 * MIB;
-	r = region_create(1);
+	r = region_create(0, 1);
 	cr_assert_not_null(r);
 	cr_assert_leq((size_t)r->nr_blocks << PAGEBLOCK_SHIFT, 512 * MIB / 32);
 }
@@ -51,7 +51,7 @@ Test(region, smaller_when_refused)
 
 	bslab_options.region_size = 64 * MIB;
 	fake_fail_at(1u << FAKE_RESERVE, 1, false);
-	r = region_create(1);
+	r = region_create(0, 1);
 	cr_assert_not_null(r);
 	cr_assert_eq(r->nr_blocks, 16);
 }
@@ -60,16 +60,16 @@ Test(region, not_smaller_than_asked_for)
 {
 	bslab_options.region_size = 64 * MIB;
 	fake_fail_at(1u << FAKE_RESERVE, 1, false);
-	cr_assert_null(region_create(32));
+	cr_assert_null(region_create(0, 32));
 }
 
 Test(region, refusal_leaves_nothing_reserved)
 {
 	fake_fail_at(1u << FAKE_MAP, 1, true); /* no section */
-	cr_assert_null(region_create(1));
+	cr_assert_null(region_create(0, 1));
 	cr_assert_eq(fake_count(FAKE_RESERVED), 0);
 	fake_fail_at(1u << FAKE_RESERVE, 1, true);
-	cr_assert_null(region_create(1));
+	cr_assert_null(region_create(0, 1));
 	cr_assert_eq(fake_count(FAKE_RESERVED), 0);
 }
 
@@ -79,7 +79,7 @@ Test(region, regions_do_not_overlap_and_share_sections)
 
 	bslab_options.region_size = 64 * MIB;
 	for (int i = 0; i < 16; i++) {
-		bases[i] = region_create(1)->base;
+		bases[i] = region_create(0, 1)->base;
 		for (int j = 0; j < i; j++)
 			cr_assert(bases[i] + 64 * MIB <= bases[j] || bases[j] + 64 * MIB <= bases[i]);
 	}
@@ -92,7 +92,7 @@ Test(region_commit, at_least_what_is_asked_for_from_the_start_up)
 	unsigned done = 0;
 
 	bslab_options.region_size = 256 * MIB;
-	r = region_create(1);
+	r = region_create(0, 1);
 	for (unsigned n = 1; done + n <= r->nr_blocks; n = n * 2 + 1) {
 		unsigned got = region_commit(r, n);
 
@@ -113,7 +113,7 @@ Test(region_commit, at_least_what_is_asked_for_from_the_start_up)
 
 Test(region_commit, just_what_is_asked_for_when_more_is_refused)
 {
-	struct region *r = region_create(1);
+	struct region *r = region_create(0, 1);
 
 	fake_fail_at(1u << FAKE_COMMIT, 1, false);
 	cr_assert_eq(region_commit(r, 1), 1);
@@ -124,7 +124,7 @@ Test(region_commit, just_what_is_asked_for_when_more_is_refused)
 
 Test(region_commit, blocks_know_where_they_are)
 {
-	struct region *r = region_create(1);
+	struct region *r = region_create(0, 1);
 	unsigned n = region_commit(r, 40);
 
 	for (unsigned i = 0; i < n; i++) {
@@ -135,4 +135,32 @@ Test(region_commit, blocks_know_where_they_are)
 		cr_assert_eq(region_index(r, b), i);
 		cr_assert_eq(map_pageblock(pageblock_address(b) + PAGEBLOCK_SIZE - 1), b);
 	}
+}
+
+Test(region, low_ones_are_small)
+{
+	struct region *r = region_create(ZONE_DMA32, 1);
+
+	cr_assert_eq(r->zone, ZONE_DMA32);
+	cr_assert_eq((size_t)r->nr_blocks << PAGEBLOCK_SHIFT, 256 * MIB);
+	cr_assert_eq(region_create(ZONE_DMA32, 160)->nr_blocks, 512, "as large as it must be");
+	cr_assert_eq(region_commit(r, 1), 2);
+	cr_assert_eq(region_block(r, 0)->region, r);
+}
+
+Test(region, low_addresses_are_not_asked_for_again_at_once)
+{
+	size_t tries;
+
+	fake.low_size = 6 * MIB;
+	cr_assert_null(region_create(ZONE_DMA32, 4));
+	cr_assert_eq(region_create(ZONE_DMA32, 1)->nr_blocks, 2);
+	cr_assert_eq(region_create(ZONE_DMA32, 1)->nr_blocks, 1);
+	cr_assert_null(region_create(ZONE_DMA32, 1));
+	tries = fake.nr_low_tries;
+	fake.low_size = GIB;
+	for (int i = 0; i < 64; i++)
+		cr_assert_null(region_create(ZONE_DMA32, 1));
+	cr_assert_eq(fake.nr_low_tries, tries);
+	cr_assert_not_null(region_create(ZONE_DMA32, 1));
 }

@@ -94,6 +94,66 @@ Test(format, buddyinfo)
 	       "Node 0, zone   Normal      1      0      0      2      0      0      0      0      1      2 \n");
 }
 
+/* Two zones besides malloc's: each has lines of its own. */
+static void fill_zones(void)
+{
+	struct zone_row *low, *far;
+
+	zone_row(&r.pages.zones, zone_number(ZONE_HUGE, 3));
+	zone_row(&r.pages.zones, ZONE_DMA32);
+	*zone_row(&r.pages.zones, 0) = (struct zone_row){.zone = 0, .nr_reserved = 512, .nr_committed = 8, .nr_free_blocks = 2,
+							  .nr_dirty_pages = 100};
+	cr_assert_eq(zone_row(&r.pages.zones, ZONE_DMA32)->zone, ZONE_DMA32);
+	low = zone_row(&r.pages.zones, ZONE_DMA32);
+	*low = (struct zone_row){.zone = ZONE_DMA32, .nr_reserved = 128, .nr_committed = 2, .nr_free = 17};
+	low->free_area[0] = 1;
+	low->free_area[4] = 1;
+	far = zone_row(&r.pages.zones, zone_number(ZONE_HUGE, 3));
+	*far = (struct zone_row){.zone = zone_number(ZONE_HUGE, 3), .nr_reserved = 512, .nr_committed = 1, .nr_free_blocks = 1,
+				 .nr_dirty_pages = 512};
+}
+
+static void expect_lines(unsigned what, enum report_format format, const char *const *lines)
+{
+	len = 0;
+	text[0] = '\0';
+	report_write(&r, what, format, put_line, text);
+	for (; *lines; lines++)
+		cr_assert(strstr(text, *lines), "%s is not in %s", *lines, text);
+}
+
+Test(format, zones)
+{
+	fill_zones();
+	expect(REPORT_BUDDYINFO, REPORT_TEXT,
+	       "Node 0, zone   Normal      0      0      0      0      0      0      0      0      0      2 \n"
+	       "Node 0, zone    DMA32      1      0      0      0      1      0      0      0      0      0 \n"
+	       "Node 3, zone     Huge      0      0      0      0      0      0      0      0      0      1 \n");
+	expect_lines(REPORT_ZONEINFO, REPORT_TEXT,
+		     (const char *[]){"Node 0, zone   Normal\n  pages free     1024\n", "Node 0, zone    DMA32\n  pages free     17\n",
+				      "        spanned  65536\n        present  1024\n", "Node 3, zone     Huge\n  pages free     512\n",
+				      "      nr_zone_dirty 512\n      nr_free_pageblocks 1\n", NULL});
+	expect_lines(REPORT_ZONEINFO, REPORT_JSON,
+		     (const char *[]){"{\"node\":0,\"zone\":\"DMA32\",\"spanned_pages\":65536,\"present_pages\":1024,\"free_pages\":17,",
+				      ",{\"node\":3,\"zone\":\"Huge\"", "\"free\":[0,0,0,0,0,0,0,0,0,1]}", NULL});
+	expect_lines(REPORT_BUDDYINFO | REPORT_ZONEINFO, REPORT_PROMETHEUS,
+		     (const char *[]){"bslab_buddyinfo_blocks{node=\"0\",zone=\"DMA32\",size=\"4\"} 1\n",
+				      "bslab_zone_free_pages{node=\"3\",zone=\"Huge\"} 512\n",
+				      "bslab_zone_present_pages{node=\"0\",zone=\"DMA32\"} 1024\n", NULL});
+}
+
+Test(format, more_zones_than_rows)
+{
+	struct zone_rows rows = {0};
+
+	for (unsigned i = 0; i < 2 * MAX_ZONE_ROWS; i++)
+		zone_row(&rows, (i * 7) % 48)->nr_free++;
+	cr_assert_eq(rows.nr, MAX_ZONE_ROWS);
+	for (unsigned i = 1; i < rows.nr; i++)
+		cr_assert_gt(rows.row[i].zone, rows.row[i - 1].zone);
+	cr_assert_gt(rows.row[MAX_ZONE_ROWS - 1].nr_free, 1);
+}
+
 Test(format, pagetypeinfo)
 {
 	expect(REPORT_PAGETYPEINFO, REPORT_TEXT,
@@ -170,6 +230,7 @@ Test(format, zoneinfo)
 	       "      nr_free_pageblocks 2\n"
 	       "      nr_buddies   1\n"
 	       "      nr_slab      3\n"
+	       "      nr_handles   0\n"
 	       "      nr_runs      748\n"
 	       "      nr_large     1536\n"
 	       "  pagesets\n"
@@ -200,6 +261,7 @@ Test(format, meminfo)
 	       "MemFree:            8264 kB\n"
 	       "Live:             315319 kB\n"
 	       "Small:                 7 kB\n"
+	       "Handles:               0 kB\n"
 	       "PageRuns:           2992 kB\n"
 	       "Large:            312320 kB\n"
 	       "LargeMapped:      307200 kB\n"
@@ -209,6 +271,8 @@ Test(format, meminfo)
 	       "DirtyFree:           432 kB\n"
 	       "CleanFree:          6804 kB\n"
 	       "Huge:                  0 kB\n"
+	       "CmaTotal:              0 kB\n"
+	       "CmaFree:               0 kB\n"
 	       "GivenBack:            40 kB\n"
 	       "Metadata:              4 kB\n"
 	       "MetadataMapped:       48 kB\n"
@@ -301,6 +365,8 @@ Test(format, all_lines_fit_whatever_the_numbers)
 	r.large_list.nr_listed = 3;
 	for (unsigned class = 1; class < NR_CACHES; class++)
 		r.class[class].cache.migratetype = class % 2;
+	for (unsigned class = 0; class < NR_CLASSES; class++)
+		r.handle[class].cache.migratetype = class % 2;
 	for (size_t i = 0; i < 3; i++) {
 		len = 0;
 		for (unsigned what = 1; what < REPORT_ALL; what *= 2) {

@@ -106,6 +106,35 @@ Test(report, xml_is_balanced)
 	cr_assert_eq(count("\"") % 2, 0);
 }
 
+Test(report, compaction_in_texts)
+{
+	enum { NR = 10000 };
+	static uint64_t h[NR];
+	char line[160];
+
+	report_take(&report);
+	report_text(&report, put_line, &report);
+	report_xml(&report, put_line, &report);
+	cr_assert_null(strstr(text, "compact"), "not where there are no handles");
+	for (unsigned i = 0; i < NR; i++)
+		h[i] = handle_alloc_slow(2000);
+	for (unsigned i = 0; i < NR; i++)
+		if (i % 10)
+			handle_free_slow(h[i]);
+	handles_drain();
+	cr_assert_gt(handles_compact(), 0);
+	report_take(&report);
+	text[0] = '\0';
+	report_text(&report, put_line, &report);
+	snprintf(line, sizeof line, "handles %zu bytes; compactions moved %zu objects and released %zu pageblocks\n", report.handle_used,
+		 (size_t)compact_counts.nr_moved, (size_t)compact_counts.nr_released);
+	cr_assert(strstr(text, line), "%s in\n%s", line, text);
+	report_xml(&report, put_line, &report);
+	snprintf(line, sizeof line, "<compact moved=\"%zu\" released=\"%zu\"/>\n", (size_t)compact_counts.nr_moved,
+		 (size_t)compact_counts.nr_released);
+	cr_assert(strstr(text, line), "%s in\n%s", line, text);
+}
+
 /* --- the snapshot's own sums ------------------------------------------------------------------ */
 
 #define NR_OBJECTS 3000

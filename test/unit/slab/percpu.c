@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "boot/boot.h"
 #include "fake_os.h"
 #include "os/bug.h"
 #include "page/buddy.h"
@@ -261,6 +262,29 @@ Test(percpu, no_memory_is_null)
 	cr_assert_not_null(get());
 }
 
+/* No sheaf can be had for a class that has none yet: objects go to their slabs, each by itself. */
+Test(percpu, without_memory_for_a_sheaf)
+{
+	struct kmem_cache *other = cache_of(size_class(512));
+	struct cache_info info;
+	void *obj[50];
+
+	put(get()); /* the CPU has its area */
+	for (int i = 0; i < 50; i++)
+		cr_assert_not_null(obj[i] = percpu_alloc_uncached(other, 0));
+	fake_fail_at(FAKE_ALL, 1, true);
+	while (boot_alloc(8, 8))
+		;
+	for (int i = 0; i < 50; i++)
+		percpu_free_slow(other, obj[i]);
+	fake_fail_at(0, 0, false);
+	cr_assert(cache_snapshot(other->class, &info));
+	cr_assert_eq(info.nr_free, info.nr_objects);
+	cr_assert_gt(info.nr_uncached_frees, 0);
+	for (int i = 0; i < 50; i++)
+		cr_assert_not_null(percpu_alloc_slow(other, 0));
+}
+
 /* --- threads ---------------------------------------------------------------------------------- */
 
 static void thread_end(void)
@@ -338,6 +362,7 @@ static void *drain_always(void *arg)
 			put(objects[k]);
 		fake_fail_at(1u << FAKE_BARRIER, 2, false); /* the first asks whether there is one */
 		percpu_drain();
+		percpu_nr_cached(c->class); /* looks at what waits, too */
 	}
 	thread_end();
 	return arg;

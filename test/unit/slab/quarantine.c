@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "boot/boot.h"
 #include "fake_os.h"
 #include "os/bug.h"
 #include "os/options.h"
@@ -156,4 +157,36 @@ Test(quarantine, what_was_written_after_its_free_is_found_when_the_slab_goes)
 	barn_drain(c);
 	cache_shrink(c);
 	cr_assert_not_null(strstr(fake.text, "bslab: write after free of 0x"));
+}
+
+/* Without memory nothing waits: where a class has no sheaf yet, and where the CPU has no area. */
+static void free_without_memory(bool has_area)
+{
+	struct kmem_cache *other = cache_of(size_class(512));
+	struct cache_info info;
+	void *obj[20];
+
+	for (int i = 0; i < 20; i++)
+		cr_assert_not_null(obj[i] = percpu_alloc_uncached(other, 0));
+	if (has_area)
+		percpu_free_delayed(c, percpu_alloc_uncached(c, 0));
+	fake_fail_at(FAKE_ALL, 1, true);
+	while (boot_alloc(8, 8))
+		;
+	for (int i = 0; i < 20; i++)
+		percpu_free_delayed(other, obj[i]);
+	fake_fail_at(0, 0, false);
+	cr_assert(cache_snapshot(other->class, &info));
+	cr_assert_eq(info.nr_free, info.nr_objects);
+	cr_assert_eq(info.nr_uncached_frees, 20);
+}
+
+Test(quarantine, without_memory_for_a_sheaf)
+{
+	free_without_memory(true);
+}
+
+Test(quarantine, without_memory_for_an_area)
+{
+	free_without_memory(false);
 }

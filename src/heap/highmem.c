@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+#include "heap/highmem.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "boot/boot.h"
+#include "heap/pool.h"
+#include "os/bug.h"
+#include "os/os.h"
+#include "slab/typed.h"
+
+static struct {
+	struct list all; /* under pools.lock */
+	unsigned nr_made;
+	struct boot_pool pools, blocks[NR_HIGHMEM_KINDS];
+} highmems;
+
+/* --- kinds ------------------------------------------------------------------------------------------------------------ */
+
+static uint32_t kind_of(size_t size)
+{
+	size = align_up(max_size(size, HIGHMEM_MIN_SIZE), 16);
+	return (uint32_t)(size <= SMALL_MAX ? size_class(size) : NR_CLASSES + HIGHMEM_BLOCK / size - 1);
+}
+
+static size_t size_of_kind(uint32_t kind)
+{
+	return kind < NR_CLASSES ? class_size(kind) : align_down(HIGHMEM_BLOCK / (kind - NR_CLASSES + 1), 16);
+}
+
+static uint32_t nr_words(uint32_t nr_objects)
+{
+	return (nr_objects + 63) / 64;
+}
+
+/* --- slots ------------------------------------------------------------------------------------------------------------- */
+
+static void *slot_address(const struct bslab_highmem *h, uint32_t slot)
+{
+	return h->window + (size_t)(slot - 1) * HIGHMEM_BLOCK;
+}
+
+static uint64_t file_offset(const struct highmem_block *b)
+{
+	return (uint64_t)b->number * HIGHMEM_BLOCK;
+}
+
+/* What was in it stays mapped, until something else is. */
+static void slot_forget(struct bslab_highmem *h, struct highmem_block *b)
+{
+	if (b->slot)
+		h->slot[b->slot - 1].block = NULL;
+	b->slot = 0;
+}
+
+/* 1 + the slot; 0: each has a block that is mapped. The second time round none has been used since. */
+static uint32_t slot_find(struct bslab_highmem *h)
+{
+	uint32_t i, at;
+
+	for (i = 0; i < 2 * h->nr_slots; i++) {
+		struct highmem_slot *s = &h->slot[at = h->hand];
+
+		h->hand = at + 1 == h->nr_slots ? 0 : at + 1;
+		if (!s->block)
+			return at + 1;
+		if (!s->block->nr_maps && !s->was_used)
+			return at + 1;
+		s->was_used = false;
+	}
+	return 0;
+}
+
+static int block_show(struct bslab_highmem *h, struct highmem_block *b)
+{
+	uint32_t slot = slot_find(h);
+	int error;
+
+	if (!slot)
+		return -EAGAIN;
+	if (h->slot[slot - 1].block)
+		slot_forget(h, h->slot[slot - 1].block);
+	error = os_map_file(slot_address(h, slot), HIGHMEM_BLOCK, h->fd, file_offset(b));
+	if (error)
+		return error;
+	h->slot[slot - 1].block = b;
+	b->slot = slot;
+	return 0;
+}
+
+/* --- blocks ------------------------------------------------------------------------------------------------------------ */
+
+static void block_destroy(struct bslab_highmem *h, struct highmem_block *b)
+{
+	bslab_assert(b->nr_free == b->nr_objects && !b->nr_maps);
+	list_del(&h->partial[b->kind], &b->node);
+	slot_forget(h, b);
+	os_file_punch(h->fd, file_offset(b), HIGHMEM_BLOCK);
+	h->info.file_bytes -= HIGHMEM_BLOCK;
+	h->block[b->number] = NULL;
+	h->lowest = min_size(h->lowest, b->number);
+	boot_pool_put(&highmems.blocks[b->kind], b);
+}
+
+/* A number that is free; false: there is none. The block that is kept gives way. */
+static bool number_find(struct bslab_highmem *h)
+{
+	while (h->lowest < h->nr_blocks && h->block[h->lowest])
+		h->lowest++;
+	if (h->lowest == h->nr_blocks && h->empty) {
+		block_destroy(h, h->empty);
+		h->empty = NULL;
+	}
+	return h->lowest < h->nr_blocks;
+}
+
+static void block_setup(struct highmem_block *b, size_t number, uint32_t kind)
+{
+	uint32_t i;
+
+	b->number = (uint32_t)number;
+	b->kind = kind;
+	b->size = (uint32_t)size_of_kind(kind);
+	b->nr_objects = b->nr_free = (uint32_t)(HIGHMEM_BLOCK / b->size);
+	b->nr_maps = b->slot = b->hint = 0;
+	for (i = 0; i < b->nr_objects / 64; i++)
+		b->free[i] = ~0ull;
+	if (b->nr_objects % 64)
+		b->free[i] = (1ull << b->nr_objects % 64) - 1;
+}
+
+static int block_create(struct bslab_highmem *h, uint32_t kind)
+{
+	uint32_t nr_objects = (uint32_t)(HIGHMEM_BLOCK / size_of_kind(kind));
+	struct highmem_block *b;
+	int error;
+
+	if (!number_find(h))
+		return -ENOSPC;
+	b = boot_pool_get(&highmems.blocks[kind], sizeof *b + nr_words(nr_objects) * sizeof(uint64_t), 8);
+	if (!b)
+		return -ENOMEM;
+	block_setup(b, h->lowest, kind);
+	error = os_file_reserve(h->fd, file_offset(b), HIGHMEM_BLOCK);
+	if (error) {
+		boot_pool_put(&highmems.blocks[kind], b);
+		return error;
+	}
+	h->block[b->number] = b;
+	h->info.file_bytes += HIGHMEM_BLOCK;
+	list_add(&h->partial[kind], &b->node);
+	return 0;
+}
+
+/* Without objects and maps it is kept, and the one kept before goes. */
+static void block_rest(struct bslab_highmem *h, struct highmem_block *b)
+{
+	if (b->nr_free < b->nr_objects || b->nr_maps)
+		return;
+	if (h->empty)
+		block_destroy(h, h->empty);
+	h->empty = b;
+}
+
+/* --- objects ----------------------------------------------------------------------------------------------------------- */
+
+static uint64_t handle_make(const struct bslab_highmem *h, const struct highmem_block *b, uint32_t i)
+{
+	return (uint64_t)HIGHMEM_TAG << 56 | (uint64_t)h->id << 48 | (uint64_t)i << 32 | b->number;
+}
+
+static uint32_t handle_index(uint64_t handle)
+{
+	return (uint32_t)(handle >> 32) & 0xffff;
+}
+
+/* The lock is held. */
+static enum highmem_fault find(const struct bslab_highmem *h, uint64_t handle, struct highmem_block **block)
+{
+	uint32_t number = (uint32_t)handle, i = handle_index(handle);
+	struct highmem_block *b;
+
+	if (!h->is_live)
+		return HIGHMEM_DESTROYED;
+	if (handle >> 48 != (HIGHMEM_TAG << 8 | h->id) || number >= h->nr_blocks)
+		return HIGHMEM_FOREIGN;
+	*block = b = h->block[number];
+	return !b || i >= b->nr_objects || b->free[i / 64] >> i % 64 & 1 ? HIGHMEM_FREE : HIGHMEM_GOOD;
+}
+
+static uint64_t object_take(struct bslab_highmem *h, struct highmem_block *b)
+{
+	uint32_t i;
+
+	while (!b->free[b->hint])
+		b->hint++;
+	i = b->hint * 64 + (uint32_t)__builtin_ctzll(b->free[b->hint]);
+	b->free[b->hint] &= b->free[b->hint] - 1;
+	if (!--b->nr_free)
+		list_del(&h->partial[b->kind], &b->node);
+	if (h->empty == b)
+		h->empty = NULL;
+	h->info.nr_objects++;
+	h->info.object_bytes += b->size;
+	return handle_make(h, b, i);
+}
+
+enum highmem_fault highmem_alloc(struct bslab_highmem *h, size_t size, uint64_t *handle, int *error)
+{
+	uint32_t kind = kind_of(size);
+	bool is_live;
+
+	*error = 0;
+	lock_take(&h->lock, RANK_HEAP);
+	is_live = h->is_live;
+	if (is_live && !h->partial[kind].first)
+		*error = block_create(h, kind);
+	if (is_live && !*error)
+		*handle = object_take(h, container_of(h->partial[kind].first, struct highmem_block, node));
+	lock_drop(&h->lock, RANK_HEAP);
+	return is_live ? HIGHMEM_GOOD : HIGHMEM_DESTROYED;
+}
+
+enum highmem_fault highmem_free(struct bslab_highmem *h, uint64_t handle)
+{
+	struct highmem_block *b;
+	enum highmem_fault fault;
+	uint32_t i = handle_index(handle);
+
+	lock_take(&h->lock, RANK_HEAP);
+	fault = find(h, handle, &b);
+	if (fault == HIGHMEM_GOOD && b->nr_maps && b->nr_free + 1 == b->nr_objects)
+		fault = HIGHMEM_MAPPED;
+	if (fault == HIGHMEM_GOOD) {
+		b->free[i / 64] |= 1ull << i % 64;
+		b->hint = (uint32_t)min_size(b->hint, i / 64);
+		if (!b->nr_free++)
+			list_add(&h->partial[b->kind], &b->node);
+		h->info.nr_objects--;
+		h->info.object_bytes -= b->size;
+		block_rest(h, b);
+	}
+	lock_drop(&h->lock, RANK_HEAP);
+	return fault;
+}
+
+/* The lock is held. */
+static void *map_object(struct bslab_highmem *h, struct highmem_block *b, uint32_t i, int *error)
+{
+	bool is_here = b->slot != 0;
+
+	*error = is_here ? 0 : block_show(h, b);
+	if (*error)
+		return NULL;
+	h->info.nr_hits += is_here;
+	h->info.nr_misses += !is_here;
+	h->info.nr_maps++;
+	h->slot[b->slot - 1].was_used = is_here;
+	b->nr_maps++;
+	return (char *)slot_address(h, b->slot) + (size_t)i * b->size;
+}
+
+enum highmem_fault highmem_map(struct bslab_highmem *h, uint64_t handle, void **ptr, int *error)
+{
+	struct highmem_block *b;
+	enum highmem_fault fault;
+
+	*ptr = NULL;
+	lock_take(&h->lock, RANK_HEAP);
+	fault = find(h, handle, &b);
+	if (fault == HIGHMEM_GOOD)
+		*ptr = map_object(h, b, handle_index(handle), error);
+	lock_drop(&h->lock, RANK_HEAP);
+	return fault;
+}
+
+enum highmem_fault highmem_unmap(struct bslab_highmem *h, uint64_t handle)
+{
+	struct highmem_block *b;
+	enum highmem_fault fault;
+
+	lock_take(&h->lock, RANK_HEAP);
+	fault = find(h, handle, &b);
+	if (fault == HIGHMEM_GOOD && !b->nr_maps)
+		fault = HIGHMEM_UNMAPPED;
+	if (fault == HIGHMEM_GOOD) {
+		b->nr_maps--;
+		h->info.nr_maps--;
+	}
+	lock_drop(&h->lock, RANK_HEAP);
+	return fault;
+}
+
+enum highmem_fault highmem_size(struct bslab_highmem *h, uint64_t handle, size_t *size)
+{
+	struct highmem_block *b;
+	enum highmem_fault fault;
+
+	lock_take(&h->lock, RANK_HEAP);
+	fault = find(h, handle, &b);
+	if (fault == HIGHMEM_GOOD)
+		*size = b->size;
+	lock_drop(&h->lock, RANK_HEAP);
+	return fault;
+}
+
+/* --- pools ------------------------------------------------------------------------------------------------------------- */
+
+static size_t tables_size(const struct bslab_highmem *h)
+{
+	return align_up(h->nr_blocks * sizeof *h->block + h->nr_slots * sizeof *h->slot, os_page_size());
+}
+
+static int window_create(struct bslab_highmem *h)
+{
+	size_t size = (size_t)h->nr_slots * HIGHMEM_BLOCK;
+	int error;
+
+	h->block = os_map(tables_size(h));
+	if (!h->block)
+		return -ENOMEM;
+	h->slot = (struct highmem_slot *)(h->block + h->nr_blocks);
+	h->window = os_reserve(size, HIGHMEM_BLOCK, 0);
+	error = h->window ? os_map_file(h->window, HIGHMEM_BLOCK, h->fd, 0) : -ENOMEM; /* can it be mapped at all? */
+	if (!error)
+		return 0;
+	if (h->window)
+		os_unmap(h->window, size);
+	os_unmap(h->block, tables_size(h));
+	return error;
+}
+
+static struct bslab_highmem *publish(struct bslab_highmem *h)
+{
+	lock_take(&pools.lock, RANK_HEAPS);
+	h->id = (uint8_t)highmems.nr_made++;
+	h->is_live = true;
+	list_add(&highmems.all, &h->node);
+	lock_drop(&pools.lock, RANK_HEAPS);
+	return h;
+}
+
+struct bslab_highmem *highmem_create(const char *name, int fd, uint64_t size, size_t window, int *error)
+{
+	struct bslab_highmem *h = boot_pool_get(&highmems.pools, sizeof *h, 64);
+
+	if (!h) {
+		*error = -ENOMEM;
+		return NULL;
+	}
+	memset(h, 0, sizeof *h);
+	typed_copy_name(h->name, name);
+	h->fd = fd;
+	h->nr_blocks = (size_t)(size / HIGHMEM_BLOCK);
+	h->nr_slots = (uint32_t)min_size(window / HIGHMEM_BLOCK, h->nr_blocks);
+	h->info.window_bytes = (size_t)h->nr_slots * HIGHMEM_BLOCK;
+	*error = window_create(h);
+	if (!*error)
+		return publish(h);
+	boot_pool_put(&highmems.pools, h);
+	return NULL;
+}
+
+/* True for one caller. */
+static bool withdraw(struct bslab_highmem *h)
+{
+	bool was_live;
+
+	lock_take(&pools.lock, RANK_HEAPS);
+	was_live = h->is_live;
+	h->is_live = false;
+	if (was_live)
+		list_del(&highmems.all, &h->node);
+	lock_drop(&pools.lock, RANK_HEAPS);
+	return was_live;
+}
+
+/* No block is left in it, so that who still calls it comes to where he is told. */
+bool highmem_destroy(struct bslab_highmem *h)
+{
+	size_t i;
+
+	if (!withdraw(h))
+		return false;
+	for (i = 0; i < h->nr_blocks; i++)
+		if (h->block[i])
+			boot_pool_put(&highmems.blocks[h->block[i]->kind], h->block[i]);
+	os_unmap(h->window, h->info.window_bytes);
+	os_unmap(h->block, tables_size(h));
+	h->nr_blocks = 0;
+	memset(h->partial, 0, sizeof h->partial);
+	h->empty = NULL;
+	boot_pool_put(&highmems.pools, h);
+	return true;
+}
+
+void highmem_snapshot(struct bslab_highmem *h, struct highmem_info *info)
+{
+	lock_take(&h->lock, RANK_HEAP);
+	*info = h->info;
+	lock_drop(&h->lock, RANK_HEAP);
+}
+
+/* --- fork -------------------------------------------------------------------------------------------------------------- */
+
+void highmem_fork_prepare(void)
+{
+	struct list_node *n;
+
+	for (n = highmems.all.first; n; n = n->next)
+		lock_take_nested(&container_of(n, struct bslab_highmem, node)->lock);
+}
+
+void highmem_fork_done(bool child)
+{
+	struct list_node *n;
+
+	for (n = highmems.all.first; n; n = n->next) {
+		struct bslab_highmem *h = container_of(n, struct bslab_highmem, node);
+
+		if (child)
+			lock_reset(&h->lock);
+		else
+			lock_drop_nested(&h->lock);
+	}
+}

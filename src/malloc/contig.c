@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* The contiguous reserve for programs; bslab/contig.h documents each call, page/contig.h how it works. */
+#include "bslab/contig.h"
+
+#include <errno.h>
+
+#include "malloc/internal.h"
+#include "malloc/reports.h"
+#include "os/bug.h"
+#include "page/buddy.h"
+#include "page/contig.h"
+
+#define ALL_FLAGS (BSLAB_CONTIG_DMA32 | BSLAB_CONTIG_HUGETLB)
+
+static size_t nr_pages_of(size_t size)
+{
+	return (size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
+int bslab_contig_reserve(size_t size, unsigned flags)
+{
+	unsigned pages_flags = (flags & BSLAB_CONTIG_DMA32 ? PAGES_DMA32 : 0) | (flags & BSLAB_CONTIG_HUGETLB ? PAGES_HUGE : 0);
+
+	if (!size || size > GIB || flags & ~(unsigned)ALL_FLAGS || flags == ALL_FLAGS)
+		return EINVAL;
+	process_boot();
+	return contig_add((unsigned)((size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT), pages_flags) ? 0 : ENOMEM;
+}
+
+static void *fail(int error)
+{
+	errno = error;
+	return NULL;
+}
+
+void *bslab_contig_alloc(size_t size, size_t align)
+{
+	bool zeroed;
+	void *p;
+
+	if (!size || !is_power_of_2(align))
+		return fail(EINVAL);
+	if (size > GIB || align > GIB)
+		return fail(ENOMEM);
+	p = contig_alloc(nr_pages_of(size), align < BSLAB_PAGE_SIZE ? BSLAB_PAGE_SIZE : align, &zeroed);
+	reports_poll();
+	return p ? p : fail(ENOMEM);
+}
+
+void bslab_contig_free(void *ptr)
+{
+	if (ptr && !contig_free((uintptr_t)ptr))
+		bug_caller("invalid bslab_contig_free of %p: not a range of the contiguous reserve", ptr);
+	reports_poll();
+}
+
+void *bslab_movable_alloc(size_t size, bslab_move *move, void *arg)
+{
+	unsigned round;
+	bool zeroed;
+	void *p;
+
+	if (!size || size > PAGEBLOCK_SIZE || !move)
+		return fail(EINVAL);
+	process_boot();
+	reclaim_if_due();
+	p = movable_alloc((unsigned)nr_pages_of(size), move, arg, &zeroed);
+	for (round = 0; unlikely(!p) && reclaim_more(round, size); round++)
+		p = movable_alloc((unsigned)nr_pages_of(size), move, arg, &zeroed);
+	process_hook_thread();
+	reports_poll();
+	return p ? p : fail(ENOMEM);
+}
+
+void bslab_movable_free(void *ptr)
+{
+	switch (ptr ? movable_free((uintptr_t)ptr) : MOVABLE_GOOD) {
+	case MOVABLE_FOREIGN:
+		bug_caller("invalid bslab_movable_free of %p: not a movable run", ptr);
+		break;
+	case MOVABLE_BUSY:
+		bug_caller("invalid bslab_movable_free of %p: from within the function that moves it", ptr);
+		break;
+	default:
+		break;
+	}
+	reports_poll();
+}
+
+void bslab_contig_info(struct bslab_contig_info *info)
+{
+	struct contig_info i;
+
+	contig_snapshot(&i);
+	*info = (struct bslab_contig_info){i.nr_pages << PAGE_SHIFT, i.nr_taken << PAGE_SHIFT, i.nr_lent << PAGE_SHIFT,
+					   i.nr_allocs, i.nr_failures, i.nr_moved, i.nr_refused};
+}

@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: MIT */
+#include "page/contig.h"
+
+#include "boot/boot.h"
+#include "os/bug.h"
+#include "os/os.h"
+#include "os/thread.h"
+#include "page/buddy.h"
+#include "page/limit.h"
+#include "page/runs.h"
+#include "page/zonelist.h"
+
+struct area {
+	struct area *next; /* constant, as are */
+	uintptr_t base, end;
+	bool is_lazy; /* of huge pages, of which no part is given back */
+};
+
+static struct {
+	struct lock lock; /* RANK_BUDDY: it is one, and never taken with another */
+	_Atomic uintptr_t owner; /* the thread whose request is at work, by its thread_state, as in a child of fork; 0: none */
+	/* Under lock: */
+	struct area *areas;
+	uintptr_t taking_from, taking_to; /* the range that a request is taking: what comes free in it is the request's */
+	unsigned round;			  /* requests so far */
+	struct contig_info info;
+	struct boot_pool movables;
+} contig;
+
+static void contig_lock(void)
+{
+	lock_take(&contig.lock, RANK_BUDDY);
+}
+
+static void contig_unlock(void)
+{
+	lock_drop(&contig.lock, RANK_BUDDY);
+}
+
+/* --- one request at a time -------------------------------------------------------------------- */
+
+static bool owner_try(void)
+{
+	uintptr_t none = 0;
+
+	return atomic_compare_exchange_strong(&contig.owner, &none, (uintptr_t)&thread_state);
+}
+
+static bool owner_is_self(void)
+{
+	return atomic_load(&contig.owner) == (uintptr_t)&thread_state;
+}
+
+/* False within the program's function. */
+static bool owner_wait(void)
+{
+	if (owner_is_self())
+		return false;
+	while (!owner_try())
+		os_sleep_ms(1);
+	return true;
+}
+
+static void owner_end(void)
+{
+	atomic_store(&contig.owner, 0);
+}
+
+/* --- pages of the reserve, under the lock ------------------------------------------------------- */
+
+static unsigned index_of(uintptr_t addr)
+{
+	return (unsigned)(addr >> PAGE_SHIFT) % PAGEBLOCK_PAGES;
+}
+
+static uintptr_t page_at(uintptr_t addr, size_t nr_pages)
+{
+	return addr + (nr_pages << PAGE_SHIFT);
+}
+
+/* Calls for each pageblock's part of a range. */
+static void each_block(uintptr_t from, uintptr_t to, void (*call)(struct pageblock *b, unsigned index, unsigned nr_pages))
+{
+	while (from < to) {
+		uintptr_t end = min_size(align_down(from, PAGEBLOCK_SIZE) + PAGEBLOCK_SIZE, to);
+
+		call(map_pageblock(from), index_of(from), (unsigned)((end - from) >> PAGE_SHIFT));
+		from = end;
+	}
+}
+
+static void set_taken(uintptr_t from, uintptr_t to)
+{
+	map_set_range(from, (to - from) >> PAGE_SHIFT, desc_of_number(0, PAGE_CONTIG));
+}
+
+/* Within one pageblock, or whole ones: to the lists, but for what a request is taking. */
+static void release(uintptr_t from, uintptr_t to)
+{
+	uintptr_t low = max_size(from, contig.taking_from), high = min_size(to, contig.taking_to);
+
+	if (low >= high) {
+		each_block(from, to, pageblock_free);
+		return;
+	}
+	set_taken(low, high);
+	each_block(from, low, pageblock_free);
+	each_block(high, to, pageblock_free);
+}
+
+/* The head of the free page block that a page is in. */
+static uintptr_t free_head(uintptr_t page, unsigned *order)
+{
+	struct free_links l;
+	uintptr_t head;
+	unsigned o;
+
+	for (o = 0; o < NR_ORDERS; o++) {
+		head = align_down(page, BSLAB_PAGE_SIZE << o);
+		if (desc_links(map_lookup(head), &l) && l.order >= o) {
+			*order = l.order;
+			return head;
+		}
+	}
+	return 0;
+}
+
+/* What stands at a page: the end of it; *m: it is a movable run; *taken: it is a range that was taken. */
+static uintptr_t look(uintptr_t page, struct movable **m, bool *taken)
+{
+	page_desc_t d = map_lookup(page);
+	unsigned order = 0;
+
+	if (desc_type(d) == PAGE_RUN_BODY && !desc_class(d)) {
+		page -= (uintptr_t)desc_number(d) << PAGE_SHIFT;
+		d = map_lookup(page);
+	}
+	*m = movable_of(d);
+	*taken = desc_type(d) == PAGE_CONTIG;
+	if (*m)
+		return page_at(page, (*m)->nr_pages);
+	if (*taken)
+		return page_at(page, max_size(desc_number(d), 1));
+	page = free_head(page, &order);
+	bslab_assert(page);
+	return page_at(page, (size_t)1 << order);
+}
+
+/* The end of the first thing in a range that a request cannot have; 0: it can have all. */
+static uintptr_t find_obstacle(uintptr_t from, uintptr_t to, bool may_move)
+{
+	struct movable *m;
+	uintptr_t end;
+	bool taken;
+
+	for (; from < to; from = end) {
+		end = look(from, &m, &taken);
+		if (taken || (m && (!may_move || m->refused == contig.round)))
+			return end;
+	}
+	return 0;
+}
+
+/* --- taking a range: under the lock, which is dropped while the program moves a run ----------------- */
+
+static void take_free(uintptr_t page)
+{
+	unsigned order = 0;
+	uintptr_t head = free_head(page, &order), end = page_at(head, (size_t)1 << order);
+
+	pageblock_isolate(map_pageblock(head), index_of(head), order);
+	release(head, end);
+}
+
+static void describe(struct movable *m, uintptr_t addr)
+{
+	run_describe((void *)addr, 0, m->nr_pages);
+	map_set(addr, desc_of_pointer(m, PAGE_MOVABLE, 0));
+}
+
+/*
+ * Both places are the run's while the program moves it: as soon as its function has written the new address anywhere,
+ * another thread may free that, and waits until the run is there.
+ */
+static uintptr_t move_out(struct movable *m, uintptr_t from)
+{
+	size_t size = (size_t)m->nr_pages << PAGE_SHIFT;
+	bool zeroed;
+	void *to = limit_allows(m->nr_pages) ? pages_alloc(m->nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed) : NULL;
+
+	if (!to)
+		return 0;
+	describe(m, (uintptr_t)to);
+	if (m->migrate(to, (void *)from, size, m->arg) != 0) {
+		pages_free(to, m->nr_pages);
+		to = NULL;
+	}
+	return (uintptr_t)to;
+}
+
+static bool take_movable(struct movable *m)
+{
+	uintptr_t from = m->addr, to;
+
+	m->is_moving = true;
+	contig_unlock();
+	to = move_out(m, from);
+	contig_lock();
+	m->is_moving = false;
+	if (!to) {
+		m->refused = contig.round;
+		contig.info.nr_refused++;
+		return false;
+	}
+	m->addr = to;
+	m->is_lent = false;
+	contig.info.nr_lent -= m->nr_pages;
+	contig.info.nr_moved++;
+	release(from, page_at(from, m->nr_pages));
+	return true;
+}
+
+/* What was taken of the range so far goes back to the lists. */
+static void put_back(uintptr_t from, uintptr_t to)
+{
+	for (; from < to; from += BSLAB_PAGE_SIZE)
+		if (map_lookup(from) == desc_of_number(0, PAGE_CONTIG))
+			pageblock_free(map_pageblock(from), index_of(from), 1);
+}
+
+/* All of it, or nothing. Whatever of it comes free while the lock is dropped is taken, too. */
+static bool take_range(uintptr_t from, uintptr_t to)
+{
+	bool taken, good = true;
+	struct movable *m;
+	uintptr_t page, end;
+
+	contig.taking_from = from;
+	contig.taking_to = to;
+	for (page = from; page < to; page = end) {
+		end = look(page, &m, &taken);
+		if (!m && !taken)
+			take_free(page);
+	}
+	for (page = from; good && page < to; page = end) {
+		end = look(page, &m, &taken);
+		if (m)
+			good = take_movable(m);
+	}
+	contig.taking_from = contig.taking_to = 0;
+	if (!good)
+		put_back(from, to);
+	return good;
+}
+
+/* Whether it reads as zero; from now on it need not. */
+static bool use_range(uintptr_t from, uintptr_t to)
+{
+	size_t nr_dirty = 0, nr_pages = (to - from) >> PAGE_SHIFT;
+	uintptr_t page;
+
+	for (page = from; page < to; page += BSLAB_PAGE_SIZE) {
+		nr_dirty += pageblock_nr_dirty(map_pageblock(page), index_of(page), 1);
+		pageblock_set_dirty(map_pageblock(page), index_of(page), 1, true);
+	}
+	run_describe((void *)from, 1, (unsigned)nr_pages);
+	map_set(from, desc_of_number(nr_pages, PAGE_CONTIG));
+	contig.info.nr_taken += nr_pages;
+	return nr_dirty == 0;
+}
+
+static uintptr_t alloc_in(const struct area *a, size_t size, size_t align, bool may_move, bool *zeroed)
+{
+	uintptr_t at = align_up(a->base, align), next;
+
+	while (size <= a->end - a->base && at >= a->base && at <= a->end - size) {
+		next = find_obstacle(at, at + size, may_move);
+		if (!next && take_range(at, at + size)) {
+			*zeroed = use_range(at, at + size);
+			return at;
+		}
+		if (next)
+			at = align_up(next, align);
+	}
+	return 0;
+}
+
+/* --- requests -------------------------------------------------------------------------------------- */
+
+void *contig_alloc(size_t nr_pages, size_t align, bool *zeroed)
+{
+	const struct area *a;
+	uintptr_t addr = 0;
+	int pass;
+
+	if (!READ_ONCE(contig.areas) || nr_pages > GIB >> PAGE_SHIFT || !owner_wait())
+		return NULL;
+	contig_lock();
+	contig.round++;
+	for (pass = 0; pass < 2 && !addr; pass++)
+		for (a = contig.areas; a && !addr; a = a->next)
+			addr = alloc_in(a, nr_pages << PAGE_SHIFT, align, pass, zeroed);
+	contig.info.nr_allocs += addr != 0;
+	contig.info.nr_failures += addr == 0;
+	contig_unlock();
+	owner_end();
+	return (void *)addr;
+}
+
+bool contig_free(uintptr_t addr)
+{
+	page_desc_t d;
+	size_t n = 0;
+
+	contig_lock();
+	d = addr % BSLAB_PAGE_SIZE ? 0 : map_lookup(addr);
+	if (desc_type(d) == PAGE_CONTIG && !desc_class(d))
+		n = desc_number(d);
+	if (n)
+		release(addr, page_at(addr, n));
+	contig.info.nr_taken -= n;
+	contig_unlock();
+	return n != 0;
+}
+
+bool contig_add(unsigned nr_blocks, unsigned pages_flags)
+{
+	size_t nr_pages = (size_t)nr_blocks << PAGEBLOCK_ORDER, nr_dirty;
+	struct pageblock *first = limit_allows(nr_pages) ? zonelist_alloc(pages_flags, nr_blocks, PAGEBLOCK_CONTIG, &nr_dirty) : NULL;
+	struct area *a = first ? boot_alloc(sizeof *a, _Alignof(struct area)) : NULL;
+	uintptr_t addr;
+
+	if (!a) {
+		if (first)
+			zone_free(first, nr_blocks);
+		return false;
+	}
+	a->base = pageblock_address(first);
+	a->end = page_at(a->base, nr_pages);
+	a->is_lazy = zone_type_of(first->region->zone) == ZONE_HUGE;
+	for (addr = a->base; addr < a->end; addr += PAGEBLOCK_SIZE)
+		pageblock_init_free(map_pageblock(addr));
+	contig_lock();
+	a->next = contig.areas;
+	WRITE_ONCE(contig.areas, a);
+	contig.info.nr_pages += nr_pages;
+	contig_unlock();
+	return true;
+}
+
+/* --- giving free pages back: the owner's work, for pages that are isolated have no descriptors ----------- */
+
+#define PURGE_BATCH 32
+
+struct piece {
+	struct pageblock *b;
+	unsigned index, order;
+};
+
+/* Dirty free pieces of a block. */
+static unsigned isolate(struct pageblock *b, struct piece *out, unsigned min_order)
+{
+	unsigned n = 0, order, link, next;
+
+	for (order = NR_ORDERS; order-- > min_order && b->nr_dirty_free;)
+		for (link = b->head[order]; link && n < PURGE_BATCH; link = next) {
+			next = pageblock_next_free(b, link);
+			if (!pageblock_nr_dirty(b, link - 1, 1u << order))
+				continue;
+			pageblock_isolate(b, link - 1, order);
+			out[n++] = (struct piece){b, link - 1, order};
+		}
+	return n;
+}
+
+static bool purge_piece(const struct piece *p, bool try)
+{
+	uintptr_t start = page_at(pageblock_address(p->b), p->index);
+	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << p->order) == 0;
+
+	contig_lock();
+	if (ok)
+		pageblock_set_dirty(p->b, p->index, 1u << p->order, false);
+	pageblock_free(p->b, p->index, 1u << p->order);
+	contig_unlock();
+	return ok;
+}
+
+static bool purge_block(struct pageblock *b)
+{
+	unsigned min_order = ilog2(os_page_size() >> PAGE_SHIFT), n, i;
+	struct piece pieces[PURGE_BATCH];
+	bool ok = true;
+
+	do {
+		contig_lock();
+		n = isolate(b, pieces, min_order);
+		contig_unlock();
+		for (i = 0; i < n; i++)
+			ok = purge_piece(&pieces[i], ok);
+	} while (n == PURGE_BATCH && ok);
+	return ok;
+}
+
+void contig_purge(void)
+{
+	const struct area *a = READ_ONCE(contig.areas);
+	bool ok = true;
+	uintptr_t addr;
+
+	if (likely(!a) || !owner_try())
+		return;
+	for (; a; a = a->next)
+		for (addr = a->base; ok && !a->is_lazy && addr < a->end; addr += PAGEBLOCK_SIZE)
+			ok = purge_block(map_pageblock(addr));
+	owner_end();
+}
+
+/* --- movable runs ------------------------------------------------------------------------------------- */
+
+/* From the top. */
+static uintptr_t borrow(unsigned nr_pages, bool *zeroed)
+{
+	const struct area *a;
+	unsigned nr_dirty;
+	uintptr_t addr;
+
+	for (a = contig.areas; a; a = a->next)
+		for (addr = a->end; addr > a->base; addr -= PAGEBLOCK_SIZE) {
+			struct pageblock *b = map_pageblock(addr - PAGEBLOCK_SIZE);
+			int index = b->nr_free >= nr_pages ? pageblock_alloc(b, nr_pages, 0, &nr_dirty) : -1;
+
+			if (index < 0)
+				continue;
+			*zeroed = nr_dirty == 0;
+			return page_at(pageblock_address(b), (unsigned)index);
+		}
+	return 0;
+}
+
+/* Before the lock is dropped: who looks at the reserve must know what stands where. */
+static bool borrow_for(struct movable *m, bool *zeroed)
+{
+	contig_lock();
+	m->addr = borrow(m->nr_pages, zeroed);
+	if (m->addr) {
+		m->is_lent = true;
+		describe(m, m->addr);
+		contig.info.nr_lent += m->nr_pages;
+	}
+	contig_unlock();
+	return m->is_lent;
+}
+
+void *movable_alloc(unsigned nr_pages, movable_migrate *migrate, void *arg, bool *zeroed)
+{
+	struct movable *m = boot_pool_get(&contig.movables, sizeof *m, _Alignof(struct movable));
+
+	if (!m)
+		return NULL;
+	*m = (struct movable){.nr_pages = nr_pages, .migrate = migrate, .arg = arg};
+	if (!borrow_for(m, zeroed)) {
+		m->addr = limit_allows(nr_pages) ? (uintptr_t)pages_alloc(nr_pages, 0, MIGRATE_MOVABLE, 0, zeroed) : 0;
+		if (!m->addr) {
+			boot_pool_put(&contig.movables, m);
+			return NULL;
+		}
+		describe(m, m->addr);
+	}
+	return (void *)m->addr;
+}
+
+/* Of one that is lent: under the lock it stays so, or not. */
+static bool give_back(struct movable *m)
+{
+	bool was_lent = m->is_lent;
+
+	if (was_lent) {
+		contig.info.nr_lent -= m->nr_pages;
+		release(m->addr, page_at(m->addr, m->nr_pages));
+	}
+	return was_lent;
+}
+
+enum movable_fault movable_free(uintptr_t addr)
+{
+	struct movable *m;
+	bool was_lent;
+
+	contig_lock();
+	m = addr % BSLAB_PAGE_SIZE ? NULL : movable_of(map_lookup(addr));
+	if (!m || (m->is_moving && owner_is_self())) {
+		contig_unlock();
+		return m ? MOVABLE_BUSY : MOVABLE_FOREIGN;
+	}
+	while (m->is_moving) { /* nobody else may free it meanwhile: it stays */
+		contig_unlock();
+		os_yield();
+		contig_lock();
+	}
+	was_lent = give_back(m);
+	contig_unlock();
+	if (!was_lent)
+		pages_free((void *)m->addr, m->nr_pages);
+	boot_pool_put(&contig.movables, m);
+	return MOVABLE_GOOD;
+}
+
+/* --- reports and fork --------------------------------------------------------------------------------- */
+
+void contig_snapshot(struct contig_info *info)
+{
+	contig_lock();
+	*info = contig.info;
+	contig_unlock();
+}
+
+/* Within the program's function it is that request's thread that forks: it goes on in both processes. */
+static bool forked_within;
+
+void contig_fork_wait(void)
+{
+	forked_within = !owner_wait();
+}
+
+void contig_fork_prepare(void)
+{
+	lock_take_nested(&contig.lock);
+}
+
+void contig_fork_done(bool child)
+{
+	if (child)
+		lock_reset(&contig.lock);
+	else
+		lock_drop_nested(&contig.lock);
+}
+
+void contig_fork_end(void)
+{
+	if (!forked_within)
+		owner_end();
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include "slab/kept.h"
+
+#include "page/runs.h"
+
+static bool swap(void **old, void **new)
+{
+	return percpu_swap_top(KEPT_RUN, old, new);
+}
+
+void *kept_take(size_t nr_pages)
+{
+	return percpu_mode() != INDEX_THREAD ? kept_take_from(nr_pages, true) : NULL;
+}
+
+bool kept_free(void *ptr)
+{
+	return percpu_mode() != INDEX_THREAD && kept_free_to(ptr, true);
+}
+
+bool kept_displace(void **word)
+{
+	run_free(kept_address(word), (unsigned)kept_nr_pages(word));
+	return true;
+}
+
+/* This CPU has no area yet, or the word changed meanwhile: the next one finds an area. */
+bool kept_free_first(void *addr, size_t nr_pages)
+{
+	percpu_current_top(KEPT_RUN);
+	run_free(addr, (unsigned)nr_pages);
+	return true;
+}
+
+void kept_yield(size_t nr_pages)
+{
+	void **word = READ_ONCE(percpu_here()->run);
+
+	if (word && kept_nr_pages(word) >= nr_pages && swap(word, NULL))
+		kept_displace(word);
+}
+
+static void send_home(void **word)
+{
+	pages_free(kept_address(word), (unsigned)kept_nr_pages(word));
+}
+
+void kept_reap(struct percpu_area *a)
+{
+	void **word = READ_ONCE(a->run);
+
+	if (!word)
+		return;
+	if (!((uintptr_t)word & KEPT_WAS_SEEN))
+		swap(word, (void **)((uintptr_t)word | KEPT_WAS_SEEN));
+	else if (swap(word, NULL))
+		send_home(word);
+}
+
+void kept_empty(struct percpu_area *a)
+{
+	void **word = a->run;
+
+	WRITE_ONCE(a->run, NULL);
+	if (word)
+		send_home(word);
+}
+
+void kept_drain_own(void)
+{
+	void **word = READ_ONCE(percpu_here()->run);
+
+	if (word && swap(word, NULL))
+		send_home(word);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page run that each CPU freed last, kept whole (Linux: struct per_cpu_pages,
+ * mm/page_alloc.c).
+ *
+ * 1. A word of the CPU's area has its address and, in the low bits, its number of
+ *    pages; 0 where there is none. It is put and taken by the sequence that
+ *    changes tops, so a buffer that is taken and freed in turn costs no lock and no
+ *    atomic operation. The run that another one drives out goes to those that the
+ *    buddy keeps (page/runs.h), and so does one that is large enough for a request
+ *    of another size.
+ *
+ * 2. Its head's descriptor is PAGE_RUN_HOT, written before the word: whoever takes
+ *    the run may write it from then on. So a second free is told.
+ *
+ * 3. It goes home with what else the area holds: at the second look that finds
+ *    it there, when the CPU is idle or drained (slab/percpu.h). Nobody can empty the
+ *    area of a thread that sleeps, so in mode thread none is kept, and neither is any
+ *    where the fast paths may not be taken.
+ *
+ * 4. kept_free() leaves every TICK_EVENTS'th to the way past it, where the clock is
+ *    looked at, reports are written and limits are seen to.
+ */
+#ifndef BSLAB_KEPT_H
+#define BSLAB_KEPT_H
+
+#include "map/map.h"
+#include "page/buddy.h"
+#include "slab/percpu.h"
+
+/* The low bits of the word: pages, and whether a look has seen the run there. */
+#define KEPT_NR_PAGES 0x7ffu
+#define KEPT_WAS_SEEN 0x800u
+_Static_assert(MAX_HOT_PAGES <= KEPT_NR_PAGES && (KEPT_NR_PAGES | KEPT_WAS_SEEN) < BSLAB_PAGE_SIZE, "the word");
+
+static force_inline size_t kept_nr_pages(void **word)
+{
+	return (uintptr_t)word & KEPT_NR_PAGES;
+}
+
+static force_inline void *kept_address(void **word)
+{
+	return (void *)align_down((uintptr_t)word, BSLAB_PAGE_SIZE);
+}
+
+/* by_mode: not by mm_cid and inlined, but as the mode wants it, by a call. */
+static force_inline void **kept_here(const bool by_mode)
+{
+	return READ_ONCE((by_mode ? percpu_here() : percpu_area_by(RSEQ_MM_CID))->run);
+}
+
+static force_inline bool kept_swap(void **old, void **new, const bool by_mode)
+{
+	return by_mode ? percpu_swap_top(KEPT_RUN, old, new) : percpu_cmpxchg(KEPT_RUN, old, new, &none_area, RSEQ_MM_CID);
+}
+
+static force_inline void *kept_take_from(size_t nr_pages, const bool by_mode)
+{
+	void **word;
+
+	if (nr_pages > MAX_HOT_PAGES || unlikely(!bslab_hot.small_limit))
+		return NULL;
+	word = kept_here(by_mode);
+	if (kept_nr_pages(word) != nr_pages || unlikely(!kept_swap(word, NULL, by_mode)))
+		return NULL;
+	map_set((uintptr_t)kept_address(word), desc_of_number(nr_pages, PAGE_RUN));
+	return kept_address(word);
+}
+
+/* A kept run of so many pages, or NULL. */
+void *kept_take(size_t nr_pages) __attribute__((visibility("hidden")));
+static force_inline void *kept_take_quick(size_t nr_pages)
+{
+	return likely(percpu_mode() == INDEX_MM_CID) ? kept_take_from(nr_pages, false) : NULL;
+}
+
+/* Whether a pointer is a run's, which kept_free() may take now; counts it then. */
+static force_inline bool kept_may_free(const void *ptr, size_t *nr_pages)
+{
+	const _Atomic page_desc_t *slot = map_slot((uintptr_t)ptr);
+	page_desc_t d = likely(slot != NULL) ? atomic_load_explicit(slot, memory_order_relaxed) : 0;
+
+	*nr_pages = (size_t)desc_number(d);
+	if (d != desc_of_number(*nr_pages, PAGE_RUN) || *nr_pages > MAX_HOT_PAGES || (uintptr_t)ptr % BSLAB_PAGE_SIZE ||
+	    unlikely(!bslab_hot.small_limit) || unlikely(!((thread_state.nr_page_events + 1) % TICK_EVENTS)))
+		return false;
+	thread_state.nr_page_events++;
+	return true;
+}
+
+/* The rest of kept_free() where there was another run, and where the word could not be changed. */
+bool kept_displace(void **word) __attribute__((visibility("hidden")));
+bool kept_free_first(void *addr, size_t nr_pages) __attribute__((visibility("hidden")));
+
+static force_inline bool kept_free_to(void *ptr, const bool by_mode)
+{
+	size_t nr_pages;
+	void **old;
+
+	if (!kept_may_free(ptr, &nr_pages))
+		return false;
+	old = kept_here(by_mode);
+	map_set((uintptr_t)ptr, desc_of_number(nr_pages, PAGE_RUN_HOT));
+	if (unlikely(!kept_swap(old, (void **)((uintptr_t)ptr + nr_pages), by_mode)))
+		return kept_free_first(ptr, nr_pages);
+	return likely(!old) || kept_displace(old);
+}
+
+/* free() of a run. False when it is none, or has to be freed in another way: nothing was done. */
+bool kept_free(void *ptr) __attribute__((visibility("hidden")));
+static force_inline bool kept_free_quick(void *ptr)
+{
+	return likely(percpu_mode() == INDEX_MM_CID) && kept_free_to(ptr, false);
+}
+
+/* Makes what this CPU keeps a part of the free pages where it is enough for a request. */
+void kept_yield(size_t nr_pages);
+
+/* Of an area: sends home the run that the last look saw, or any that nobody can take meanwhile. */
+void kept_reap(struct percpu_area *a);
+void kept_empty(struct percpu_area *a);
+/* Of this CPU, whoever may be at work there. */
+void kept_drain_own(void);
+
+#endif

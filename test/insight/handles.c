@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A heap of objects with handles, to be looked at: `handles FILE` writes what it says of itself, as JSON, to a file, then what
+ * is where, a name and a number a line, then "ready", and waits for the end of its input.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "bslab/handle.h"
+#include "bslab/insight.h"
+
+enum { N = 30000, NR_RUNS = 5 };
+
+static void say(const char *name, uint64_t n)
+{
+	printf("%s %#llx\n", name, (unsigned long long)n);
+}
+
+int main(int argc, char **argv)
+{
+	static bslab_handle_t h[N], run[NR_RUNS];
+	int i, fd;
+
+	for (i = 0; i < N; i++)
+		h[i] = bslab_handle_alloc(500);
+	for (i = 0; i < NR_RUNS; i++)
+		run[i] = bslab_handle_alloc(100000);
+	for (i = 0; i < N; i++)
+		if (i % 8)
+			bslab_handle_free(h[i]);
+	bslab_compact();
+	bslab_handle_free(h[8]); /* kept by the thread */
+	for (i = 0; i < 3; i++)
+		say("mapped", (uintptr_t)bslab_handle_map(h[80]));
+	say("handle", h[80]);
+	say("run", (uintptr_t)bslab_handle_map(run[2]));
+	say("run_handle", run[2]);
+	fd = argc > 1 ? open(argv[1], O_WRONLY | O_CREAT | O_TRUNC, 0600) : -1;
+	if (fd < 0 || bslab_report("all", "json", fd) != 0)
+		return 1;
+	close(fd);
+	puts("ready");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	return 0;
+}

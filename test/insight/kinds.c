@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kinds: a process with memory of each kind that is not malloc's alone, for a reader from outside, until its standard input
+ * ends. It writes lines of a name and an address, and then "ready".
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "bslab/heap.h"
+#include "bslab/kmalloc.h"
+#include "bslab/kmem.h"
+#include "bslab/page.h"
+
+#define NR_PARTS 100
+
+static void put(const char *name, void *p)
+{
+	printf("%s %p\n", name, p);
+}
+
+int main(void)
+{
+	struct bslab_cache *parts = bslab_cache_create("parts \"x\"", 200, 0, BSLAB_CACHE_NO_MERGE, NULL);
+	struct bslab_heap *heap = bslab_heap_create("library", 0, 0);
+	struct bslab_mempool *pool = bslab_mempool_create(10, 500);
+	void *part[NR_PARTS];
+	char c;
+
+	if (bslab_nowait_pool(300, 4, 0) || bslab_cache_alloc_bulk(parts, NR_PARTS, part) != NR_PARTS)
+		return 1;
+	put("part", part[50]);
+	put("heap", bslab_heap_alloc(heap, 100));
+	put("heap_large", bslab_heap_alloc(heap, 5 << 20));
+	put("element", bslab_mempool_alloc(pool, BSLAB_GFP_NOWAIT));
+	put("reserved", bslab_kmalloc(300, BSLAB_GFP_NOWAIT));
+	put("folio", bslab_pages_alloc(3, 0));
+	put("object", bslab_malloc(300));
+	put("run", bslab_malloc(100000));
+	printf("ready\n");
+	fflush(stdout);
+	while (read(0, &c, 1) > 0)
+		;
+	_exit(0);
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/* Explicit zones with real memory: bslab/kmalloc.h and bslab/page.h. */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bslab/heap.h"
+#include "bslab/kmalloc.h"
+#include "bslab/page.h"
+#include "malloc/internal.h"
+#include "map/pageblock.h"
+#include "os/nodes.h"
+#include "os/options.h"
+#include "region/region.h"
+
+#define MIB ((size_t)1 << 20)
+#define LOW_END ((uintptr_t)4 << 30)
+
+/* Before the first call. */
+static void add_option(const char *option)
+{
+	const char *conf = getenv("BSLAB_CONF");
+	char text[200];
+
+	snprintf(text, sizeof text, "%s,%s", conf ? conf : "", option);
+	setenv("BSLAB_CONF", text, 1);
+}
+
+static bool is_low(const void *p, size_t size)
+{
+	return p && (uintptr_t)p + size <= LOW_END;
+}
+
+static bool is_filled(const char *p, size_t size, char byte)
+{
+	for (size_t i = 0; i < size; i++)
+		if (p[i] != byte)
+			return false;
+	return true;
+}
+
+Test(zones, low_blocks)
+{
+	static const size_t sizes[] = {0, 1, 64, 1000, 32768, 40000, 1 * MIB, 2 * MIB, 5 * MIB, 200 * MIB};
+	char *p[sizeof sizes / sizeof *sizes];
+
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+			p[i] = bslab_kmalloc(sizes[i], BSLAB_GFP_DMA32 | BSLAB_GFP_ZERO);
+			cr_assert(is_low(p[i], sizes[i]), "%zu at %p", sizes[i], p[i]);
+			cr_assert(is_filled(p[i], sizes[i] < 5 * MIB ? sizes[i] : 5 * MIB, 0));
+			cr_assert_geq(bslab_malloc_usable_size(p[i]), sizes[i]);
+			memset(p[i], (int)i, sizes[i] < 5 * MIB ? sizes[i] : 5 * MIB);
+		}
+		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+			cr_assert(is_filled(p[i], sizes[i] < 5 * MIB ? sizes[i] : 5 * MIB, (char)i));
+			bslab_free(p[i]);
+		}
+	}
+}
+
+Test(zones, malloc_is_not_low)
+{
+	char *low = bslab_kmalloc(100000, BSLAB_GFP_DMA32), *p;
+
+	bslab_free(low);
+	bslab_free(bslab_kmalloc(3 * MIB, BSLAB_GFP_DMA32));
+	for (int i = 0; i < 100; i++) {
+		p = bslab_malloc(i % 2 ? 100000 : 3 * MIB);
+		cr_assert(!is_low(p, 0));
+		if (i % 3)
+			bslab_free(p);
+	}
+}
+
+Test(zones, flags)
+{
+	struct bslab_mempool *pool = bslab_mempool_create(1, 100);
+
+	errno = 0;
+	cr_assert_null(bslab_kmalloc(1, BSLAB_GFP_DMA32 | BSLAB_GFP_NOWAIT));
+	cr_assert_eq(errno, EINVAL);
+	errno = 0;
+	cr_assert_null(bslab_mempool_alloc(pool, BSLAB_GFP_DMA32));
+	cr_assert_eq(errno, EINVAL);
+	bslab_mempool_destroy(pool);
+	errno = 0;
+	cr_assert_null(bslab_kmalloc((size_t)2 << 30, BSLAB_GFP_DMA32));
+	cr_assert_eq(errno, ENOMEM);
+	errno = 0;
+	cr_assert_null(bslab_kmalloc(SIZE_MAX / 2, BSLAB_GFP_DMA32));
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert(is_low(bslab_kvmalloc(3 * MIB, BSLAB_GFP_DMA32), 3 * MIB));
+	cr_assert(is_low(bslab_kmalloc_array(10, 100, BSLAB_GFP_DMA32 | BSLAB_GFP_NORETRY), 1000));
+}
+
+Test(zones, realloc_stays)
+{
+	char *p = bslab_kmalloc(100, BSLAB_GFP_DMA32), *q;
+
+	memset(p, 5, 100);
+	for (size_t size = 100; size < 6 * MIB; size *= 3) {
+		p = size % 2 ? bslab_realloc(p, size) : bslab_krealloc(p, size, 0);
+		cr_assert(is_low(p, size) && is_filled(p, 100, 5));
+	}
+	p = bslab_realloc(p, 100);
+	cr_assert(is_low(p, 100) && is_filled(p, 100, 5));
+	cr_assert_eq(bslab_realloc(p, 90), p);
+	errno = 0;
+	cr_assert_null(bslab_realloc(p, (size_t)3 << 30));
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert(is_filled(p, 90, 5));
+	q = bslab_malloc(100000);
+	memset(q, 6, 100000);
+	cr_assert_null(bslab_krealloc(q, (size_t)3 << 30, BSLAB_GFP_DMA32));
+	q = bslab_krealloc(q, 100000, BSLAB_GFP_DMA32);
+	cr_assert(is_low(q, 100000) && is_filled(q, 100000, 6));
+	q = bslab_krealloc(q, 50, BSLAB_GFP_DMA32 | BSLAB_GFP_ZERO);
+	cr_assert(is_low(q, 50) && is_filled(q, 50, 6));
+	bslab_kfree_sensitive(q);
+	bslab_free_sized(p, 90);
+}
+
+Test(zones, pages)
+{
+	void *pages[600];
+	char *p = bslab_pages_alloc(4, BSLAB_PAGES_DMA32 | BSLAB_PAGES_ZERO), *q;
+
+	cr_assert(is_low(p, 65536) && is_filled(p, 65536, 0) && (uintptr_t)p % 65536 == 0);
+	memset(p, 1, 65536);
+	cr_assert_eq(bslab_pages_split(p, 4), 4);
+	for (int i = 0; i < 4; i++)
+		bslab_pages_free(p + i * 16384);
+	q = bslab_pages_alloc(4, 0);
+	cr_assert(!is_low(q, 0));
+	bslab_pages_free(q);
+	q = bslab_pages_alloc_exact(2 * MIB, BSLAB_PAGES_DMA32);
+	cr_assert(is_low(q, 2 * MIB));
+	bslab_pages_free(q);
+	cr_assert_eq(bslab_pages_alloc_bulk(600, pages, BSLAB_PAGES_DMA32), 600);
+	for (int i = 0; i < 600; i++)
+		cr_assert(is_low(pages[i], 4096));
+	bslab_pages_free_bulk(600, pages);
+}
+
+/* All that is below 4 GiB, and then again. */
+Test(zones, the_end_of_low_memory)
+{
+	struct block {
+		struct block *next;
+	} *all = NULL, *b;
+	size_t n = 0, m = 0;
+
+	while ((b = bslab_kmalloc(64 * MIB, BSLAB_GFP_DMA32 | BSLAB_GFP_NORETRY)))
+		b->next = all, all = b, n++;
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert_gt(n, 8, "%zu", n);
+	while ((b = all))
+		all = b->next, bslab_free(b);
+	while ((b = bslab_kmalloc(64 * MIB, BSLAB_GFP_DMA32 | BSLAB_GFP_NORETRY)))
+		m++;
+	cr_assert_eq(m, n);
+	cr_assert(is_low(bslab_kmalloc(64, BSLAB_GFP_DMA32), 64));
+}
+
+Test(zones, under_an_address_space_limit)
+{
+	struct rlimit limit = {.rlim_cur = 0, .rlim_max = 0};
+	size_t n = 0;
+
+	getrlimit(RLIMIT_AS, &limit);
+	limit.rlim_cur = (size_t)6 << 30; /* of which the page map has some */
+	cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+	for (; n < 1000; n++) {
+		char *p = bslab_kmalloc(1 * MIB, BSLAB_GFP_DMA32);
+
+		cr_assert(is_low(p, 1 * MIB));
+		p[0] = p[MIB - 1] = 1;
+		if (n % 2)
+			bslab_free(p);
+	}
+}
+
+static void *worker(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	char *held[64] = {0};
+
+	for (int i = 0; i < 20000; i++) {
+		unsigned at = (unsigned)rand_r(&seed) % 64;
+		size_t size = (size_t)rand_r(&seed) % (i % 16 ? 500 : 100000) + 1;
+
+		if (held[at] && *held[at] != (char)at)
+			return (void *)1;
+		bslab_free(held[at]);
+		held[at] = bslab_kmalloc(size, BSLAB_GFP_DMA32);
+		if (!is_low(held[at], size))
+			return (void *)1;
+		*held[at] = (char)at;
+	}
+	for (int i = 0; i < 64; i++)
+		bslab_free(held[i]);
+	return NULL;
+}
+
+Test(zones, threads_and_forks)
+{
+	pthread_t threads[4];
+	void *result;
+
+	for (uintptr_t i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, worker, (void *)(i + 1));
+	for (int i = 0; i < 20; i++) {
+		pid_t child = fork();
+		int status;
+
+		if (!child)
+			_exit(worker((void *)77) != NULL);
+		waitpid(child, &status, 0);
+		cr_assert_eq(status, 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(threads[i], &result);
+		cr_assert_null(result);
+	}
+}
+
+Test(zones, misuse_is_told)
+{
+	struct bslab_heap *heap;
+	char *p;
+
+	add_option("on_error=warn");
+	p = bslab_kmalloc(200, BSLAB_GFP_DMA32);
+	heap = bslab_heap_create("h", 0, 0);
+	bslab_free(p + 8);
+	bslab_free(p);
+	bslab_free(p);
+	cr_assert_eq(bslab_malloc_usable_size(p), 0);
+	errno = 0;
+	cr_assert_null(bslab_realloc(p, 10));
+	cr_assert_eq(errno, EINVAL);
+	p = bslab_kmalloc(200, BSLAB_GFP_DMA32);
+	bslab_heap_free(heap, p);
+	cr_assert_geq(bslab_malloc_usable_size(p), 200);
+	bslab_free(p);
+}
+
+/* --- nodes ------------------------------------------------------------------------------------ */
+
+static unsigned node_at(const void *p)
+{
+	return zone_node_of(map_pageblock((uintptr_t)p)->region->zone);
+}
+
+/* False where the process may not run there. */
+static bool run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+static const unsigned this_node = BSLAB_GFP_THISNODE, low_here = BSLAB_GFP_THISNODE | BSLAB_GFP_DMA32;
+
+Test(zones, this_node)
+{
+	static const size_t sizes[] = {1, 100, 32768, 40000, 2 * MIB, 7 * MIB};
+	char *p, *q;
+
+	add_option("numa=fake:2");
+	for (int cpu = 0; cpu < 2 && run_on(cpu); cpu++)
+		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+			p = bslab_kmalloc(sizes[i], this_node | BSLAB_GFP_ZERO);
+			q = bslab_kvmalloc(sizes[i], low_here);
+			cr_assert_eq(node_at(p), (unsigned)cpu);
+			cr_assert_eq(node_at(q), (unsigned)cpu);
+			cr_assert(is_low(q, sizes[i]) && !is_low(p, 0));
+			cr_assert(is_filled(p, sizes[i], 0));
+			memset(p, 1, sizes[i]);
+			p = bslab_krealloc(p, 2 * sizes[i], 0);
+			cr_assert(is_filled(p, sizes[i], 1) && node_at(p) == (unsigned)cpu);
+			p = bslab_krealloc(p, sizes[i], low_here);
+			cr_assert(is_low(p, sizes[i]) && is_filled(p, sizes[i], 1));
+			bslab_free(p);
+			bslab_free(q);
+			p = bslab_pages_alloc(3, BSLAB_PAGES_THISNODE);
+			cr_assert_eq(node_at(p), (unsigned)cpu);
+			bslab_pages_free(p);
+		}
+}
+
+Test(zones, with_one_node_all_is_this_one)
+{
+	char *p = bslab_kmalloc(100, this_node);
+
+	if (nodes_nr() == 1) {
+		cr_assert(p && node_at(p) == 0);
+		cr_assert_eq(desc_type(map_lookup((uintptr_t)p)) == PAGE_HEAP, false);
+	}
+	bslab_free(p);
+	bslab_pages_free(bslab_pages_alloc(0, BSLAB_PAGES_THISNODE));
+}
+
+/* malloc itself: a large block is of the node that asks. */
+Test(zones, malloc_is_local)
+{
+	char *p[2];
+
+	add_option("numa=fake:2");
+	bslab_free(bslab_malloc(20 * MIB)); /* enough for the nodes to be read */
+	bslab_free(bslab_malloc(30 * MIB));
+	if (!run_on(1))
+		return;
+	bslab_free(bslab_kmalloc(1, this_node));
+	p[1] = bslab_malloc(40 * MIB);
+	run_on(0);
+	p[0] = bslab_malloc(40 * MIB);
+	cr_assert_eq(node_at(p[0]), 0);
+	cr_assert_eq(node_at(p[1]), 1);
+	bslab_free(p[0]);
+	bslab_free(p[1]);
+}
+
+/* --- explicit huge pages: life/hugetlb.py has a pool that is not empty ------------------------------- */
+
+Test(zones, huge_pages_where_there_may_be_none)
+{
+	static const size_t sizes[] = {1, 5000, 100000, 2 * MIB, 5 * MIB, (size_t)1 << 30};
+	static const unsigned flags[] = {BSLAB_GFP_HUGE, BSLAB_GFP_HUGE | BSLAB_GFP_DMA32, BSLAB_GFP_HUGE | BSLAB_GFP_THISNODE};
+
+	for (size_t f = 0; f < sizeof flags / sizeof *flags; f++)
+		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+			char *p = bslab_kmalloc(sizes[i], flags[f] | BSLAB_GFP_NORETRY);
+
+			if (sizes[i] >> 30)
+				continue;
+			cr_assert(p);
+			p[0] = p[sizes[i] - 1] = 1;
+			cr_assert(!(flags[f] & BSLAB_GFP_DMA32) || is_low(p, sizes[i]));
+			bslab_free(p);
+		}
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+		bslab_free(bslab_kmalloc(sizes[i], BSLAB_GFP_HUGETLB | BSLAB_GFP_NORETRY));
+}
+
+Test(zones, strict_flags_exclude_each_other)
+{
+	errno = 0;
+	cr_assert_null(bslab_kmalloc(1, BSLAB_GFP_HUGETLB | BSLAB_GFP_DMA32));
+	cr_assert_eq(errno, EINVAL);
+	errno = 0;
+	cr_assert_null(bslab_kmalloc(1, BSLAB_GFP_HUGETLB | BSLAB_GFP_NOWAIT));
+	cr_assert_eq(errno, EINVAL);
+	errno = 0;
+	cr_assert_null(bslab_pages_alloc(0, BSLAB_PAGES_HUGETLB | BSLAB_PAGES_DMA32));
+	cr_assert_eq(errno, EINVAL);
+}

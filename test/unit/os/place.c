@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "os/os.h"
+#include "os/place.h"
+
+#define LOW_END ((uintptr_t)4 << 30)
+
+Test(place, low_ranges)
+{
+	char *p = os_reserve_low(64 * MIB, 64 * MIB), *q;
+
+	cr_assert(p);
+	cr_assert_eq((uintptr_t)p % (64 * MIB), 0);
+	cr_assert_leq((uintptr_t)p + 64 * MIB, LOW_END);
+	q = os_reserve_low(64 * MIB, 64 * MIB);
+	cr_assert(q && (q + 64 * MIB <= p || p + 64 * MIB <= q));
+	cr_assert_eq(os_commit(p, 4096), 0);
+	*p = 1;
+	os_unmap(p, 64 * MIB);
+	cr_assert_eq(os_reserve_low(64 * MIB, 64 * MIB), p, "from the top down: the same again");
+}
+
+/* Sanitizers have taken some of it. */
+Test(place, low_ranges_end)
+{
+	size_t n = 0;
+
+	while (os_reserve_low(256 * MIB, 256 * MIB))
+		n++;
+	cr_assert(n > 0 && n < 16);
+	cr_assert_null(os_reserve_low(4 * GIB, 2 * MIB));
+	while (os_reserve_low(2 * MIB, 2 * MIB))
+		;
+}
+
+Test(place, no_addresses_at_all)
+{
+	struct rlimit none = {.rlim_cur = 4096, .rlim_max = RLIM_INFINITY}, before;
+	void *p;
+
+	getrlimit(RLIMIT_AS, &before);
+	none.rlim_max = before.rlim_max;
+	setrlimit(RLIMIT_AS, &none);
+	p = os_reserve_low(2 * MIB, 2 * MIB);
+	setrlimit(RLIMIT_AS, &before);
+	cr_assert_null(p);
+}
+
+/* The machine may have one node, and a kernel without them answers nothing. */
+Test(place, nodes)
+{
+	char *p = os_map(1 * MIB);
+	int ret = os_prefer_node(p, 1 * MIB, os_node());
+
+	cr_assert(ret == 0 || ret == -ENOSYS || ret == -EPERM, "%d", ret);
+	cr_assert_eq(os_prefer_node(p, 1 * MIB, MAX_NODE_ID + 1), -EINVAL);
+	cr_assert_lt(os_prefer_node(p, 1 * MIB, MAX_NODE_ID), 0);
+	memset(p, 1, 512 * KIB);
+	cr_assert(os_is_on_node(p, 1 * MIB, os_node()));
+	if (ret == 0)
+		cr_assert_not(os_is_on_node(p, 1 * MIB, MAX_NODE_ID));
+	cr_assert(os_is_on_node(p + 512 * KIB, 512 * KIB, MAX_NODE_ID), "of what is not resident nothing is known");
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/* In the mode that BSLAB_CONF names; in mode thread nothing is kept. */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fake_os.h"
+#include "page/runs.h"
+#include "slab/kept.h"
+
+static void setup(void)
+{
+	char fault[160];
+
+	cr_assert(options_parse(&bslab_options, getenv("BSLAB_CONF") ? getenv("BSLAB_CONF") : "", fault, sizeof fault));
+	percpu_boot();
+	bslab_hot.small_limit = SMALL_MAX + 1;
+}
+
+TestSuite(kept, .init = setup);
+
+/* The paths of malloc/slow.c. */
+static bool quick_free(void *p)
+{
+	return percpu_mode() == INDEX_CPU_ID ? kept_free(p) : kept_free_quick(p);
+}
+
+static void *take(size_t nr_pages)
+{
+	return percpu_mode() == INDEX_CPU_ID ? kept_take(nr_pages) : kept_take_quick(nr_pages);
+}
+
+static void *get(unsigned nr_pages)
+{
+	void *p = take(nr_pages);
+	bool zeroed;
+
+	if (!p) {
+		kept_yield(nr_pages);
+		p = run_alloc(nr_pages, 0, 0, &zeroed);
+	}
+	return p;
+}
+
+static void put(void *p)
+{
+	if (!quick_free(p))
+		run_free(p, (unsigned)desc_number(map_lookup((uintptr_t)p)));
+}
+
+static size_t nr_kept(void)
+{
+	static struct percpu_info info;
+
+	percpu_snapshot(&info);
+	return info.nr_kept_pages;
+}
+
+static struct pages_info pages(void)
+{
+	struct pages_info info;
+
+	pages_snapshot(&info);
+	return info;
+}
+
+/* An area, and some events to go until the next one that is not quick. */
+static void begin(void)
+{
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("nothing is kept");
+	percpu_current_top(KEPT_RUN);
+	thread_state.nr_page_events = 0;
+}
+
+Test(kept, the_one_freed_last_comes_back)
+{
+	void *p = get(16);
+
+	begin();
+	cr_assert(quick_free(p));
+	cr_assert_eq(nr_kept(), 16);
+	cr_assert_eq(pages().nr_hot, 0);
+	cr_assert_eq(desc_type(map_lookup((uintptr_t)p)), PAGE_RUN_HOT);
+	cr_assert_null(take(15));
+	cr_assert_null(take(17));
+	cr_assert_eq(take(16), p);
+	cr_assert_eq(map_lookup((uintptr_t)p), desc_of_number(16, PAGE_RUN));
+	cr_assert_eq(nr_kept(), 0);
+	cr_assert_null(take(16));
+}
+
+Test(kept, a_second_free_is_not_taken)
+{
+	void *p = get(16);
+
+	begin();
+	cr_assert(quick_free(p));
+	cr_assert_not(quick_free(p));
+	cr_assert_eq(nr_kept(), 16);
+}
+
+Test(kept, only_what_is_a_run_is_taken)
+{
+	char *p = get(16), *large = get(MAX_HOT_PAGES + 1);
+	int foreign;
+
+	begin();
+	cr_assert_not(quick_free(NULL));
+	cr_assert_not(quick_free((void *)UINTPTR_MAX));
+	cr_assert_not(quick_free(&foreign));
+	cr_assert_not(quick_free(p + 8));
+	cr_assert_not(quick_free(p + BSLAB_PAGE_SIZE));
+	cr_assert_not(quick_free(large));
+	cr_assert_null(take(MAX_HOT_PAGES + 1));
+	cr_assert_eq(nr_kept(), 0);
+}
+
+Test(kept, the_one_before_goes_to_the_buddys)
+{
+	void *a = get(16), *b = get(20);
+
+	begin();
+	put(a);
+	put(b);
+	cr_assert_eq(nr_kept(), 20);
+	cr_assert_eq(pages().nr_hot, 16);
+	cr_assert_eq(get(16), a);
+	cr_assert_eq(get(20), b);
+}
+
+Test(kept, it_serves_other_sizes_too)
+{
+	char *p = get(100), *q;
+
+	begin();
+	put(p);
+	q = get(48);
+	cr_assert_eq(nr_kept(), 0);
+	cr_assert(q >= p && q < p + 100 * BSLAB_PAGE_SIZE);
+	put(q);
+	cr_assert_eq(nr_kept(), 48);
+	kept_yield(49); /* is not enough */
+	cr_assert_eq(nr_kept(), 48);
+}
+
+/* The clock is looked at where thread_state.nr_page_events is a multiple of TICK_EVENTS: not in a quick call. */
+Test(kept, now_and_then_the_long_way_is_gone)
+{
+	unsigned nr_long = 0;
+
+	begin();
+	for (unsigned i = 0; i < 10 * TICK_EVENTS; i++) {
+		void *p = get(16);
+
+		if (!quick_free(p)) {
+			nr_long++;
+			run_free(p, 16);
+		}
+	}
+	cr_assert_geq(nr_long, 9);
+	cr_assert_leq(nr_long, 20);
+}
+
+Test(kept, not_where_the_fast_paths_are_not_to_be_taken)
+{
+	void *p = get(16), *q = get(16);
+
+	begin();
+	put(p);
+	bslab_hot.small_limit = 0;
+	cr_assert_null(take(16));
+	cr_assert_not(quick_free(q));
+	cr_assert_eq(nr_kept(), 16);
+}
+
+/* The first run that a CPU frees finds no area; the next one does. */
+Test(kept, a_cpu_without_an_area_gets_one)
+{
+	void *p = get(16), *q = get(17);
+
+	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
+		cr_skip("nothing is kept");
+	put(p);
+	cr_assert_eq(pages().nr_hot, 16);
+	cr_assert_eq(nr_kept(), 0);
+	put(q);
+	cr_assert_eq(nr_kept(), 17);
+}
+
+Test(kept, what_rests_goes_home_at_the_second_look)
+{
+	struct percpu_area *a;
+	void *p = get(20);
+
+	begin();
+	put(p);
+	a = percpu_here();
+	kept_reap(a);
+	cr_assert_eq(nr_kept(), 20);
+	put(get(20)); /* in use between two looks: stays */
+	kept_reap(a);
+	cr_assert_eq(nr_kept(), 20);
+	kept_reap(a);
+	cr_assert_eq(nr_kept(), 0);
+	kept_reap(a);
+	runs_drain();
+	cr_assert_eq(pages().nr_blocks, 0);
+}
+
+static void drained(void)
+{
+	begin();
+	put(get(30));
+	cr_assert_eq(nr_kept(), 30);
+	percpu_drain();
+	cr_assert_eq(nr_kept(), 0);
+	percpu_drain();
+	runs_drain();
+	cr_assert_eq(pages().nr_blocks, 0);
+}
+
+Test(kept, drained_with_its_area)
+{
+	drained();
+}
+
+Test(kept, drained_without_the_barrier)
+{
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	drained();
+}
+
+Test(kept, none_in_mode_thread)
+{
+	void *p = get(16);
+
+	if (percpu_mode() != INDEX_THREAD)
+		cr_skip("runs are kept");
+	cr_assert_not(kept_free(p));
+	cr_assert_not(kept_free_quick(p));
+	cr_assert_null(kept_take(16));
+	cr_assert_null(kept_take_quick(16));
+}
+
+/* --- threads ---------------------------------------------------------------------------------- */
+
+enum { NR_THREADS = 4, NR_STEPS = 50000, NR_HELD = 6 };
+
+/* Each run has its owner written into its first and last page. */
+static void *get_and_put(void *arg)
+{
+	uintptr_t *held[NR_HELD] = {NULL};
+	unsigned seed = (unsigned)(uintptr_t)held, nr[NR_HELD], i, k;
+
+	for (i = 0; i < NR_STEPS; i++) {
+		k = (unsigned)rand_r(&seed) % NR_HELD;
+		if (held[k]) {
+			cr_assert_eq(held[k][0], (uintptr_t)&held[k], "another thread has this run too");
+			cr_assert_eq(held[k][nr[k] * 512 - 1], (uintptr_t)&held[k], "another thread has this run too");
+			put(held[k]);
+			held[k] = NULL;
+		} else {
+			nr[k] = 16 + (unsigned)rand_r(&seed) % 3;
+			held[k] = get(nr[k]);
+			cr_assert_not_null(held[k]);
+			held[k][0] = held[k][nr[k] * 512 - 1] = (uintptr_t)&held[k];
+		}
+		if (arg && i % 500 == 0)
+			percpu_drain();
+	}
+	for (k = 0; k < NR_HELD; k++)
+		if (held[k])
+			put(held[k]);
+	percpu_thread_exit();
+	pages_thread_exit();
+	return NULL;
+}
+
+static void hammer(void *drain)
+{
+	pthread_t threads[NR_THREADS];
+
+	for (int i = 0; i < NR_THREADS; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, get_and_put, drain), 0);
+	for (int i = 0; i < NR_THREADS; i++)
+		pthread_join(threads[i], NULL);
+	percpu_drain();
+	runs_drain();
+	cr_assert_eq(nr_kept(), 0);
+	cr_assert_eq(pages().nr_blocks, 0, "%zu blocks have pages in use", pages().nr_blocks);
+}
+
+Test(kept, threads)
+{
+	hammer(NULL);
+}
+
+Test(kept, threads_that_drain_each_other)
+{
+	hammer(&fake);
+}
+
+/* What another CPU kept is the child's, and comes home when it drains. */
+Test(kept, the_child_of_fork_has_all_that_was_kept)
+{
+	pid_t pid;
+	int status;
+
+	begin();
+	put(get(30));
+	percpu_fork_prepare();
+	pid = fork();
+	percpu_fork_done(pid == 0);
+	if (pid == 0) {
+		bool all = nr_kept() == 30;
+
+		percpu_drain();
+		runs_drain();
+		_exit(all && nr_kept() == 0 && pages().nr_blocks == 0 ? 0 : 1);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "status %#x", (unsigned)status);
+	cr_assert_eq(nr_kept(), 30);
+}
