@@ -181,6 +181,8 @@ Test(hardened, closed_runs_serve_again, .init = harden, .timeout = 60)
 		bslab_free(p);
 	}
 	cr_assert_gt(nr_again, NR / 2);
+}
+
 
 /* Blocks have no place for a sample. */
 Test(hardened, no_heap_profile)
