@@ -172,19 +172,26 @@ static void take_free(uintptr_t page)
 	release(head, end);
 }
 
-static void describe(struct movable *m)
+static void describe(struct movable *m, uintptr_t addr)
 {
-	run_describe((void *)m->addr, 0, m->nr_pages);
-	map_set(m->addr, desc_of_pointer(m, PAGE_MOVABLE, 0));
+	run_describe((void *)addr, 0, m->nr_pages);
+	map_set(addr, desc_of_pointer(m, PAGE_MOVABLE, 0));
 }
 
-static uintptr_t move_out(const struct movable *m, uintptr_t from)
+/*
+ * Both places are the run's while the program moves it: as soon as its function has written the new address anywhere,
+ * another thread may free that, and waits until the run is there.
+ */
+static uintptr_t move_out(struct movable *m, uintptr_t from)
 {
 	size_t size = (size_t)m->nr_pages << PAGE_SHIFT;
 	bool zeroed;
 	void *to = limit_allows(m->nr_pages) ? pages_alloc(m->nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed) : NULL;
 
-	if (to && m->migrate(to, (void *)from, size, m->arg) != 0) {
+	if (!to)
+		return 0;
+	describe(m, (uintptr_t)to);
+	if (m->migrate(to, (void *)from, size, m->arg) != 0) {
 		pages_free(to, m->nr_pages);
 		to = NULL;
 	}
@@ -207,7 +214,6 @@ static bool take_movable(struct movable *m)
 	}
 	m->addr = to;
 	m->is_lent = false;
-	describe(m);
 	contig.info.nr_lent -= m->nr_pages;
 	contig.info.nr_moved++;
 	release(from, page_at(from, m->nr_pages));
@@ -439,7 +445,7 @@ static bool borrow_for(struct movable *m, bool *zeroed)
 	m->addr = borrow(m->nr_pages, zeroed);
 	if (m->addr) {
 		m->is_lent = true;
-		describe(m);
+		describe(m, m->addr);
 		contig.info.nr_lent += m->nr_pages;
 	}
 	contig_unlock();
@@ -459,7 +465,7 @@ void *movable_alloc(unsigned nr_pages, movable_migrate *migrate, void *arg, bool
 			boot_pool_put(&contig.movables, m);
 			return NULL;
 		}
-		describe(m);
+		describe(m, m->addr);
 	}
 	return (void *)m->addr;
 }

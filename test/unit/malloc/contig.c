@@ -56,6 +56,38 @@ static void drop(struct tile *t)
 	t->p = NULL;
 }
 
+/* Where its run is now, another thread frees it before the function has returned. */
+static void *drop_now(void *t)
+{
+	drop(t);
+	return NULL;
+}
+
+static pthread_t dropper;
+
+static int moved_and_freed(void *to, void *from, size_t size, void *arg)
+{
+	struct tile *t = arg;
+
+	memcpy(to, from, size);
+	t->p = to;
+	pthread_create(&dropper, NULL, drop_now, t);
+	usleep(20000);
+	return 0;
+}
+
+Test(contig, freed_where_it_moves_to)
+{
+	struct tile t = {.size = 10000, .byte = 7};
+
+	cr_assert_eq(bslab_contig_reserve(4 * MIB, 0), 0);
+	t.p = bslab_movable_alloc(t.size, moved_and_freed, &t);
+	memset(t.p, t.byte, t.size);
+	cr_assert(bslab_contig_alloc(4 * MIB, 1));
+	pthread_join(dropper, NULL);
+	cr_assert_eq(t.p, NULL);
+}
+
 Test(contig, calls)
 {
 	struct bslab_page_info page;
@@ -198,6 +230,10 @@ Test(contig, threads_and_forks)
 	}
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
+	if (tiles[0][0].p)
+		drop(&tiles[0][0]);
+	make(&tiles[0][0], 1, 1); /* is lent now, as maybe none was */
+	bslab_contig_free(bslab_contig_alloc(8 * MIB, 1));
 	bslab_contig_info(&info);
 	cr_assert_gt(info.nr_moved, 0);
 	for (int i = 0; i < 4; i++)
