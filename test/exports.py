@@ -15,8 +15,8 @@ for header in sorted(root.glob("include/bslab/*.h")):
     text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S)
     for declaration in re.findall(r"^BSLAB_API\b(.*?);", text, re.M | re.S):
         declared.add(re.search(r"\b(bslab_\w+)\(", declaration)[1])
-symbols = subprocess.run(["nm", "--dynamic", "--defined-only", "--format=posix", library], check=True, capture_output=True, text=True).stdout
-exported = {line.split()[0].split("@")[0] for line in symbols.splitlines()}
+nm = subprocess.run(["nm", "--dynamic", "--defined-only", "--format=posix", library], check=True, capture_output=True, text=True)
+exported = {line.split()[0].split("@")[0] for line in nm.stdout.splitlines()}
 faults = [f"{name} is declared, and not in the library" for name in sorted(declared - exported)]
 faults += [f"{name} is in the library, and in no header" for name in sorted(exported - declared) if name.startswith("bslab_")]
 if not declared:

@@ -203,6 +203,15 @@ Test(failures, unmap_and_guard)
 	}
 }
 
+/* Runs that cannot be made to trap when they are freed go back at once. */
+Test(failures, no_guard_at_all)
+{
+	fake_fail_at(1u << FAKE_GUARD, 1, true);
+	workload();
+	fake_fail_at(0, 0, false);
+	expect_empty();
+}
+
 static int put_nothing(const char *text, size_t len, void *arg)
 {
 	(void)text;
