@@ -32,7 +32,7 @@
  * none may be called in a signal handler. fork: the file and what is in it are shared with the child; one of both uses the
  * pool from then on.
  *
- * Cost: a lock and some thirty instructions; a map that finds no slot with its 2 MiB a system call, and page faults as they are
+ * Cost: a lock and some thirty instructions; a map that finds no slot with its 2 MiB two system calls, and page faults as they are
  * touched; an alloc or a free that takes or gives 2 MiB of the file one of the file system. Other threads that use the pool wait
  * meanwhile.
  */
@@ -51,7 +51,8 @@ struct bslab_highmem;
 
 /*
  * A pool in the file, which has to be open for reading and writing. size: bytes that it may have, window: bytes of
- * addresses, both in steps of 2 MiB. More objects than stand in the window cannot be mapped at a time. NULL with:
+ * addresses, both in steps of 2 MiB; of a window above 16 GiB, 16 GiB. More objects than stand in the window cannot be mapped
+ * at a time. NULL with:
  *   EINVAL   no name, no whole 2 MiB of one of both, or more than 2^32 times that
  *   ENOMEM   no memory or address space
  *   others   of mmap(2): EACCES, EBADF, ENODEV ...

@@ -49,27 +49,52 @@ static uint64_t file_offset(const struct highmem_block *b)
 /* What was in it stays mapped, until something else is. */
 static void slot_forget(struct bslab_highmem *h, struct highmem_block *b)
 {
-	if (b->slot)
+	if (b->slot) {
 		h->slot[b->slot - 1].block = NULL;
+		h->nr_shown--;
+	}
 	b->slot = 0;
 }
 
-/* 1 + the slot; 0: each has a block that is mapped. The second time round none has been used since. */
+/* 1 + the slot: one without a block, where there is any; 0: each has one that is mapped. The second time round none has been
+ * used since. */
 static uint32_t slot_find(struct bslab_highmem *h)
 {
+	bool is_full = h->nr_shown == h->nr_slots;
 	uint32_t i, at;
 
 	for (i = 0; i < 2 * h->nr_slots; i++) {
 		struct highmem_slot *s = &h->slot[at = h->hand];
 
 		h->hand = at + 1 == h->nr_slots ? 0 : at + 1;
-		if (!s->block)
+		if (!s->block || (is_full && !s->block->nr_maps && !s->was_used))
 			return at + 1;
-		if (!s->block->nr_maps && !s->was_used)
-			return at + 1;
-		s->was_used = false;
+		if (is_full)
+			s->was_used = false;
 	}
 	return 0;
+}
+
+static bool slot_is_idle(const struct highmem_slot *s)
+{
+	return !s->block || !s->block->nr_maps;
+}
+
+/*
+ * All that nothing is mapped in become one reservation again, and one mapping for those in a row (Linux:
+ * flush_all_zero_pkmaps()): the process may have too many mappings for another one.
+ */
+static void window_flush(struct bslab_highmem *h)
+{
+	uint32_t i, end;
+
+	for (i = 0; i < h->nr_slots; i = end + 1) {
+		for (end = i; end < h->nr_slots && slot_is_idle(&h->slot[end]); end++)
+			if (h->slot[end].block)
+				slot_forget(h, h->slot[end].block);
+		if (end > i) /* refused: nobody's, as it is */
+			os_seal(slot_address(h, i + 1), (size_t)(end - i) * HIGHMEM_BLOCK);
+	}
 }
 
 static int block_show(struct bslab_highmem *h, struct highmem_block *b)
@@ -82,8 +107,13 @@ static int block_show(struct bslab_highmem *h, struct highmem_block *b)
 	if (h->slot[slot - 1].block)
 		slot_forget(h, h->slot[slot - 1].block);
 	error = os_map_file(slot_address(h, slot), HIGHMEM_BLOCK, h->fd, file_offset(b));
+	if (error == -ENOMEM) {
+		window_flush(h);
+		error = os_map_file(slot_address(h, slot), HIGHMEM_BLOCK, h->fd, file_offset(b));
+	}
 	if (error)
 		return error;
+	h->nr_shown++;
 	h->slot[slot - 1].block = b;
 	b->slot = slot;
 	return 0;
@@ -353,7 +383,7 @@ struct bslab_highmem *highmem_create(const char *name, int fd, uint64_t size, si
 	typed_copy_name(h->name, name);
 	h->fd = fd;
 	h->nr_blocks = (size_t)(size / HIGHMEM_BLOCK);
-	h->nr_slots = (uint32_t)min_size(window / HIGHMEM_BLOCK, h->nr_blocks);
+	h->nr_slots = (uint32_t)min_size(min_size(window / HIGHMEM_BLOCK, h->nr_blocks), MAX_HIGHMEM_SLOTS);
 	h->info.window_bytes = (size_t)h->nr_slots * HIGHMEM_BLOCK;
 	*error = window_create(h);
 	if (!*error)

@@ -12,7 +12,7 @@
  *
  * 3. The window is a range of addresses of so many slots, each of which has a block mapped, or none. A block stays in its slot
  *    when its last object is unmapped, until another block needs a slot: then one without maps goes that was not used again
- *    since the hand passed it (second chance).
+ *    since the hand passed it (second chance). Where a mapping is refused, all that nothing is mapped in go at once.
  *
  * 4. Room in the file is asked for when a block is taken (fallocate), so that a full disk is an error of a call and no
  *    SIGBUS later. A block that comes free is given back, but for one of the pool.
@@ -31,6 +31,8 @@
 #define HIGHMEM_BLOCK PAGEBLOCK_SIZE
 #define HIGHMEM_MIN_SIZE ((size_t)64)
 #define MAX_HIGHMEM_BLOCKS ((uint64_t)1 << 32)
+/* 16 GiB. Each may be a mapping, of which a process has 65,530 (vm.max_map_count). */
+#define MAX_HIGHMEM_SLOTS 8192
 /* Kinds from NR_CLASSES on: one object in a block, two ... */
 #define NR_HIGHMEM_KINDS (NR_CLASSES + HIGHMEM_BLOCK / SMALL_MAX)
 
@@ -72,7 +74,7 @@ struct bslab_highmem {
 	struct highmem_block **block; /* by number; NULL: free */
 	struct highmem_slot *slot;
 	size_t lowest; /* no block before it is free */
-	uint32_t hand;
+	uint32_t hand, nr_shown; /* slots that have a block */
 	struct highmem_block *empty; /* kept */
 	struct highmem_info info;
 	struct list partial[NR_HIGHMEM_KINDS];

@@ -61,7 +61,7 @@ static void *map(struct bslab_highmem *h, uint64_t handle)
 	int error = 1;
 
 	cr_assert_eq(highmem_map(h, handle, &p, &error), HIGHMEM_GOOD);
-	cr_assert(p, "%d", error);
+	cr_assert(p, "error %d", error);
 	cr_assert_eq(error, 0);
 	return p;
 }
@@ -266,6 +266,81 @@ Test(highmem, what_is_used_stays_in_the_window)
 	cr_assert(highmem_destroy(h));
 }
 
+static unsigned nr_in_window(struct bslab_highmem *h, const uint64_t *handle, unsigned nr)
+{
+	uint64_t before = info_of(h).nr_hits;
+
+	for (unsigned i = 0; i < nr; i++) {
+		map(h, handle[i]);
+		unmap(h, handle[i]);
+	}
+	return (unsigned)(info_of(h).nr_hits - before);
+}
+
+static void get_and_show(struct bslab_highmem *h, uint64_t *handle, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		handle[i] = get(h, 2 * MIB);
+	cr_assert_eq(nr_in_window(h, handle, nr), 0);
+}
+
+/* No block goes out of the window for another while there is a slot without one, wherever the hand is. */
+Test(highmem, an_empty_slot_comes_first)
+{
+	struct bslab_highmem *h = create(8, 3);
+	uint64_t handle[4];
+
+	get_and_show(h, handle, 3);
+	put(h, handle[2]);
+	put(h, handle[1]); /* the third slot is empty, and the hand is at the first */
+	handle[1] = get(h, 2 * MIB);
+	handle[2] = get(h, 2 * MIB);
+	map(h, handle[2]);
+	unmap(h, handle[2]);
+	cr_assert_eq(nr_in_window(h, handle, 1), 1);
+	cr_assert(highmem_destroy(h));
+}
+
+/* What nothing is mapped in goes all at once, becomes one reservation, and the map is tried again. */
+Test(highmem, a_refused_mapping_empties_the_window)
+{
+	struct bslab_highmem *h = create(8, 4);
+	uint64_t handle[5];
+	char *p;
+
+	get_and_show(h, handle, 4);
+	handle[4] = get(h, 2 * MIB);
+	p = map(h, handle[1]);
+	*p = 17;
+	fake_fail_at(1u << FAKE_FILE, 1, false);
+	map(h, handle[4]);
+	cr_assert_eq(fake_count(FAKE_RESERVED) * BSLAB_PAGE_SIZE, 4 * MIB);
+	cr_assert_eq(fake_page(p), FAKE_COMMITTED);
+	cr_assert_eq(*p, 17);
+	unmap(h, handle[1]);
+	unmap(h, handle[4]);
+	cr_assert_eq(nr_in_window(h, handle, 5), 1, "handle[1]; the last went for the fourth");
+	/* What cannot be reserved again stays mapped, and is nobody's. */
+	handle[0] = get(h, 2 * MIB);
+	fake_fail_at(1u << FAKE_FILE | 1u << FAKE_MAP, 1, true);
+	cr_assert_eq(error_of_map(h, handle[0]), -ENOMEM);
+	fake_fail_at(FAKE_ALL, 0, false);
+	p = map(h, handle[1]);
+	cr_assert_eq(*p, 17);
+	unmap(h, handle[1]);
+	cr_assert(highmem_destroy(h));
+}
+
+Test(highmem, slots_are_bounded)
+{
+	struct bslab_highmem *h = create(4, 8);
+
+	cr_assert_eq(info_of(h).window_bytes, 4 * BLOCK, "no more than the file has");
+	cr_assert(highmem_destroy(h));
+	h = highmem_create("test", fd, 1ull << 40, 1ull << 40, &(int){0});
+	cr_assert(!h || info_of(h).window_bytes == MAX_HIGHMEM_SLOTS * BLOCK);
+}
+
 /* --- misuse --------------------------------------------------------------------------------------------------------------- */
 
 Test(highmem, misuse)
@@ -329,8 +404,9 @@ Test(highmem, full_disk)
 	memset(map(h, a), 1, 100);
 	unmap(h, a);
 	/* A slot whose block went for one that could not be mapped is nobody's. */
-	fake_fail_at(1u << FAKE_FILE, 1, false);
+	fake_fail_at(1u << FAKE_FILE, 1, true);
 	cr_assert_eq(error_of_map(h, b), -ENOMEM);
+	fake_fail_at(FAKE_ALL, 0, false);
 	cr_assert_eq(*(char *)map(h, a), 1);
 	unmap(h, a);
 	cr_assert(highmem_destroy(h));
