@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "bslab/highmem.h"
 #include "malloc/internal.h"
+#include "malloc/reports.h"
 #include "os/bug.h"
 
 #define BLOCK (2 * MIB)
@@ -259,6 +260,35 @@ Test(highmem, misuse_goes_on)
 	cr_assert_eq(bslab_highmem_alloc(m, 1, &more), -1);
 	cr_assert_eq(errno, EINVAL);
 	bslab_highmem_info(m, &info);
+}
+
+static bool report_was_written(void)
+{
+	return !atomic_exchange(&report_is_due, true);
+}
+
+/* A signal that comes while the lock is held leaves the report to the call. */
+Test(highmem, each_call_writes_a_report_that_is_due)
+{
+	struct bslab_highmem *m = bslab_highmem_create("due", file(), 4 * BLOCK, BLOCK);
+	struct bslab_highmem_info info;
+	bslab_handle_t h;
+
+	atomic_store(&report_is_due, true);
+	h = get(m, 100);
+	cr_assert(report_was_written(), "alloc");
+	cr_assert(bslab_highmem_map(m, h));
+	cr_assert(report_was_written(), "map");
+	cr_assert_geq(bslab_highmem_size(m, h), 100);
+	cr_assert(report_was_written(), "size");
+	bslab_highmem_unmap(m, h);
+	cr_assert(report_was_written(), "unmap");
+	bslab_highmem_info(m, &info);
+	cr_assert(report_was_written(), "info");
+	bslab_highmem_free(m, h);
+	cr_assert(report_was_written(), "free");
+	bslab_highmem_destroy(m);
+	cr_assert(report_was_written(), "destroy");
 }
 
 /* --- threads ------------------------------------------------------------------------------------------------------------- */
