@@ -133,15 +133,11 @@ static void block_destroy(struct bslab_highmem *h, struct highmem_block *b)
 	boot_pool_put(&highmems.blocks[b->kind], b);
 }
 
-/* A number that is free; false: there is none. The block that is kept gives way. */
+/* h->lowest is a number that is free; false: there is none. */
 static bool number_find(struct bslab_highmem *h)
 {
 	while (h->lowest < h->nr_blocks && h->block[h->lowest])
 		h->lowest++;
-	if (h->lowest == h->nr_blocks && h->empty) {
-		block_destroy(h, h->empty);
-		h->empty = NULL;
-	}
 	return h->lowest < h->nr_blocks;
 }
 
@@ -160,25 +156,49 @@ static void block_setup(struct highmem_block *b, size_t number, uint32_t kind)
 		b->free[i] = (1ull << b->nr_objects % 64) - 1;
 }
 
-static int block_create(struct bslab_highmem *h, uint32_t kind)
+/* Sets up b in the place, and the room in the file, of the block that is kept. */
+static void block_take_over(struct bslab_highmem *h, struct highmem_block *b, uint32_t kind)
 {
-	uint32_t nr_objects = (uint32_t)(HIGHMEM_BLOCK / size_of_kind(kind));
-	struct highmem_block *b;
-	int error;
+	struct highmem_block *old = h->empty;
 
-	if (!number_find(h))
-		return -ENOSPC;
-	b = boot_pool_get(&highmems.blocks[kind], sizeof *b + nr_words(nr_objects) * sizeof(uint64_t), 8);
-	if (!b)
-		return -ENOMEM;
+	h->empty = NULL;
+	list_del(&h->partial[old->kind], &old->node);
+	slot_forget(h, old);
+	block_setup(b, old->number, kind);
+	boot_pool_put(&highmems.blocks[old->kind], old);
+}
+
+static int block_reserve(struct bslab_highmem *h, struct highmem_block *b, uint32_t kind)
+{
+	int error = number_find(h) ? 0 : -ENOSPC;
+
+	if (error)
+		return error;
 	block_setup(b, h->lowest, kind);
 	error = os_file_reserve(h->fd, file_offset(b), HIGHMEM_BLOCK);
+	if (!error)
+		h->info.file_bytes += HIGHMEM_BLOCK;
+	return error;
+}
+
+static int block_create(struct bslab_highmem *h, uint32_t kind)
+{
+	size_t nr_objects = HIGHMEM_BLOCK / size_of_kind(kind);
+	struct highmem_block *b =
+	    boot_pool_get(&highmems.blocks[kind], sizeof *b + nr_words((uint32_t)nr_objects) * sizeof(uint64_t), 8);
+	int error = 0;
+
+	if (!b)
+		return -ENOMEM;
+	if (h->empty)
+		block_take_over(h, b, kind);
+	else
+		error = block_reserve(h, b, kind);
 	if (error) {
 		boot_pool_put(&highmems.blocks[kind], b);
 		return error;
 	}
 	h->block[b->number] = b;
-	h->info.file_bytes += HIGHMEM_BLOCK;
 	list_add(&h->partial[kind], &b->node);
 	return 0;
 }

@@ -15,7 +15,7 @@
  *    since the hand passed it (second chance). Where a mapping is refused, all that nothing is mapped in go at once.
  *
  * 4. Room in the file is asked for when a block is taken (fallocate), so that a full disk is an error of a call and no
- *    SIGBUS later. A block that comes free is given back, but for one of the pool.
+ *    SIGBUS later. A block that comes free is given back, but for one of the pool, which the next kind that needs a block takes over.
  *
  * Invariants: nr_free = number of bits set; a block is on its kind's partial list exactly when nr_free > 0; slot[b->slot - 1]
  * is b exactly when b->slot is not 0, and it is not 0 while nr_maps is not; `empty` has no objects and no maps.

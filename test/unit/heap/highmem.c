@@ -219,6 +219,29 @@ Test(highmem, a_block_that_comes_free_is_given_back)
 	cr_assert_leq(file_bytes(), 6 * MIB, "the file stays");
 }
 
+/* Its room in the file serves any kind: a disk that is full otherwise has it, and no call of the file system is needed. */
+Test(highmem, the_block_that_is_kept_serves_another_kind)
+{
+	struct bslab_highmem *h = create(8, 2);
+	uint64_t a = get(h, 2 * MIB), b = get(h, 2 * MIB);
+
+	memset(map(h, a), 1, 2 * MIB);
+	unmap(h, a);
+	map(h, b);
+	put(h, a);
+	fake_fail_at(1u << FAKE_FILE, 1, true);
+	a = get(h, 100);
+	fake_fail_at(FAKE_ALL, 0, false);
+	cr_assert_eq(info_of(h).file_bytes, 4 * MIB);
+	memset(map(h, a), 2, 100);
+	unmap(h, a);
+	unmap(h, b);
+	put(h, a);
+	put(h, b);
+	cr_assert_eq(info_of(h).file_bytes, BLOCK);
+	cr_assert(highmem_destroy(h));
+}
+
 /* --- the window --------------------------------------------------------------------------------------------------------- */
 
 Test(highmem, a_full_window)
