@@ -123,7 +123,7 @@ static int block_show(struct bslab_highmem *h, struct highmem_block *b)
 
 static void block_destroy(struct bslab_highmem *h, struct highmem_block *b)
 {
-	bslab_assert(b->nr_free == b->nr_objects && !b->nr_maps);
+	bslab_assert(b->nr_free == b->nr_objects && !b->nr_maps); /* so its slot's counts are 0 */
 	list_del(&h->partial[b->kind], &b->node);
 	slot_forget(h, b);
 	os_file_punch(h->fd, file_offset(b), HIGHMEM_BLOCK);
@@ -203,10 +203,10 @@ static int block_create(struct bslab_highmem *h, uint32_t kind)
 	return 0;
 }
 
-/* Without objects and maps it is kept, and the one kept before goes. */
+/* Without objects, and so without maps, it is kept, and the one kept before goes. */
 static void block_rest(struct bslab_highmem *h, struct highmem_block *b)
 {
-	if (b->nr_free < b->nr_objects || b->nr_maps)
+	if (b->nr_free < b->nr_objects)
 		return;
 	if (h->empty)
 		block_destroy(h, h->empty);
@@ -237,6 +237,17 @@ static enum highmem_fault find(const struct bslab_highmem *h, uint64_t handle, s
 		return HIGHMEM_FOREIGN;
 	*block = b = h->block[number];
 	return !b || i >= b->nr_objects || b->free[i / 64] >> i % 64 & 1 ? HIGHMEM_FREE : HIGHMEM_GOOD;
+}
+
+/* How often an object is mapped: where its block is in a slot. */
+static uint16_t *count_of(const struct bslab_highmem *h, const struct highmem_block *b, uint32_t i)
+{
+	return &h->count[(size_t)(b->slot - 1) * MAX_HIGHMEM_OBJECTS + i];
+}
+
+static uint32_t nr_maps_of(const struct bslab_highmem *h, const struct highmem_block *b, uint32_t i)
+{
+	return b->slot ? *count_of(h, b, i) : 0;
 }
 
 static uint64_t object_take(struct bslab_highmem *h, struct highmem_block *b)
@@ -280,7 +291,7 @@ enum highmem_fault highmem_free(struct bslab_highmem *h, uint64_t handle)
 
 	lock_take(&h->lock, RANK_HEAP);
 	fault = find(h, handle, &b);
-	if (fault == HIGHMEM_GOOD && b->nr_maps && b->nr_free + 1 == b->nr_objects)
+	if (fault == HIGHMEM_GOOD && nr_maps_of(h, b, i))
 		fault = HIGHMEM_MAPPED;
 	if (fault == HIGHMEM_GOOD) {
 		b->free[i / 64] |= 1ull << i % 64;
@@ -300,7 +311,7 @@ static void *map_object(struct bslab_highmem *h, struct highmem_block *b, uint32
 {
 	bool is_here = b->slot != 0;
 
-	*error = is_here ? 0 : block_show(h, b);
+	*error = !is_here ? block_show(h, b) : nr_maps_of(h, b, i) < UINT16_MAX ? 0 : -EAGAIN;
 	if (*error)
 		return NULL;
 	h->info.nr_hits += is_here;
@@ -308,6 +319,7 @@ static void *map_object(struct bslab_highmem *h, struct highmem_block *b, uint32
 	h->info.nr_maps++;
 	h->slot[b->slot - 1].was_used = is_here;
 	b->nr_maps++;
+	++*count_of(h, b, i);
 	return (char *)slot_address(h, b->slot) + (size_t)i * b->size;
 }
 
@@ -329,12 +341,14 @@ enum highmem_fault highmem_unmap(struct bslab_highmem *h, uint64_t handle)
 {
 	struct highmem_block *b;
 	enum highmem_fault fault;
+	uint32_t i = handle_index(handle);
 
 	lock_take(&h->lock, RANK_HEAP);
 	fault = find(h, handle, &b);
-	if (fault == HIGHMEM_GOOD && !b->nr_maps)
+	if (fault == HIGHMEM_GOOD && !nr_maps_of(h, b, i))
 		fault = HIGHMEM_UNMAPPED;
 	if (fault == HIGHMEM_GOOD) {
+		--*count_of(h, b, i);
 		b->nr_maps--;
 		h->info.nr_maps--;
 	}
@@ -359,7 +373,9 @@ enum highmem_fault highmem_size(struct bslab_highmem *h, uint64_t handle, size_t
 
 static size_t tables_size(const struct bslab_highmem *h)
 {
-	return align_up(h->nr_blocks * sizeof *h->block + h->nr_slots * sizeof *h->slot, os_page_size());
+	size_t counts = h->nr_slots * MAX_HIGHMEM_OBJECTS * sizeof *h->count;
+
+	return align_up(counts + h->nr_blocks * sizeof *h->block + h->nr_slots * sizeof *h->slot, os_page_size());
 }
 
 static int window_create(struct bslab_highmem *h)
@@ -367,9 +383,10 @@ static int window_create(struct bslab_highmem *h)
 	size_t size = (size_t)h->nr_slots * HIGHMEM_BLOCK;
 	int error;
 
-	h->block = os_map(tables_size(h));
-	if (!h->block)
+	h->count = os_map(tables_size(h));
+	if (!h->count)
 		return -ENOMEM;
+	h->block = (struct highmem_block **)(h->count + h->nr_slots * MAX_HIGHMEM_OBJECTS);
 	h->slot = (struct highmem_slot *)(h->block + h->nr_blocks);
 	h->window = os_reserve(size, HIGHMEM_BLOCK, 0);
 	error = h->window ? os_map_file(h->window, HIGHMEM_BLOCK, h->fd, 0) : -ENOMEM; /* can it be mapped at all? */
@@ -377,7 +394,7 @@ static int window_create(struct bslab_highmem *h)
 		return 0;
 	if (h->window)
 		os_unmap(h->window, size);
-	os_unmap(h->block, tables_size(h));
+	os_unmap(h->count, tables_size(h));
 	return error;
 }
 
@@ -437,7 +454,7 @@ bool highmem_destroy(struct bslab_highmem *h)
 		if (h->block[i])
 			boot_pool_put(&highmems.blocks[h->block[i]->kind], h->block[i]);
 	os_unmap(h->window, h->info.window_bytes);
-	os_unmap(h->block, tables_size(h));
+	os_unmap(h->count, tables_size(h));
 	h->nr_blocks = 0;
 	memset(h->partial, 0, sizeof h->partial);
 	h->empty = NULL;

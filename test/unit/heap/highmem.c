@@ -395,6 +395,50 @@ Test(highmem, misuse)
 	cr_assert(highmem_destroy(h));
 }
 
+/* Each object has its own maps, whatever others of its block have. */
+Test(highmem, maps_are_of_objects)
+{
+	struct bslab_highmem *h = create(8, 2);
+	uint64_t a = get(h, 3000), b = get(h, 3000), last = get(h, 2 * MIB);
+
+	map(h, a);
+	cr_assert_eq(highmem_unmap(h, b), HIGHMEM_UNMAPPED);
+	cr_assert_eq(highmem_free(h, a), HIGHMEM_MAPPED);
+	put(h, b);
+	unmap(h, a);
+	cr_assert_eq(highmem_unmap(h, a), HIGHMEM_UNMAPPED);
+	put(h, a);
+	/* What comes into the slot then starts from none. */
+	a = get(h, 64);
+	map(h, a);
+	cr_assert_eq(highmem_unmap(h, last), HIGHMEM_UNMAPPED);
+	map(h, last);
+	cr_assert_eq(highmem_free(h, last), HIGHMEM_MAPPED);
+	cr_assert_eq(info_of(h).nr_maps, 2);
+	unmap(h, last);
+	cr_assert_eq(highmem_unmap(h, last), HIGHMEM_UNMAPPED);
+	unmap(h, a);
+	cr_assert_eq(info_of(h).nr_maps, 0);
+	cr_assert(highmem_destroy(h));
+}
+
+Test(highmem, as_many_maps_as_are_counted)
+{
+	struct bslab_highmem *h = create(8, 1);
+	uint64_t a = get(h, 3000), b = get(h, 3000);
+	unsigned i;
+
+	for (i = 0; i < UINT16_MAX; i++)
+		map(h, a);
+	cr_assert_eq(error_of_map(h, a), -EAGAIN);
+	map(h, b);
+	unmap(h, b);
+	for (i = 0; i < UINT16_MAX; i++)
+		unmap(h, a);
+	cr_assert_eq(highmem_unmap(h, a), HIGHMEM_UNMAPPED);
+	cr_assert(highmem_destroy(h));
+}
+
 /* --- no memory, no room --------------------------------------------------------------------------------------------------- */
 
 Test(highmem, each_call_fails)
