@@ -54,6 +54,7 @@ struct bslab_highmem;
  * at a time. NULL with:
  *   EINVAL   no name, no whole 2 MiB of one of both, or more than 2^32 times that
  *   ENOMEM   no memory or address space
+ *   EMFILE   there are 256 pools
  *   others   of mmap(2): EACCES, EBADF, ENODEV ...
  */
 BSLAB_API struct bslab_highmem *bslab_highmem_create(const char *name, int fd, uint64_t size, size_t window);

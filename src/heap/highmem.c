@@ -13,6 +13,7 @@
 static struct {
 	struct list all; /* under pools.lock */
 	unsigned nr_made;
+	uint64_t ids[NR_HIGHMEM_IDS / 64]; /* those in use */
 	struct boot_pool pools, blocks[NR_HIGHMEM_KINDS];
 } highmems;
 
@@ -398,10 +399,33 @@ static int window_create(struct bslab_highmem *h)
 	return error;
 }
 
+/* One that no live pool has, and that was given back longest ago, or nearly so. False: there is none. */
+static bool id_take(uint8_t *id)
+{
+	unsigned i;
+	bool good = false;
+
+	lock_take(&pools.lock, RANK_HEAPS);
+	for (i = 0; i < NR_HIGHMEM_IDS && !good; i++) {
+		*id = (uint8_t)highmems.nr_made++;
+		good = !(highmems.ids[*id / 64] >> *id % 64 & 1);
+	}
+	if (good)
+		highmems.ids[*id / 64] |= 1ull << *id % 64;
+	lock_drop(&pools.lock, RANK_HEAPS);
+	return good;
+}
+
+static void id_put(uint8_t id)
+{
+	lock_take(&pools.lock, RANK_HEAPS);
+	highmems.ids[id / 64] &= ~(1ull << id % 64);
+	lock_drop(&pools.lock, RANK_HEAPS);
+}
+
 static struct bslab_highmem *publish(struct bslab_highmem *h)
 {
 	lock_take(&pools.lock, RANK_HEAPS);
-	h->id = (uint8_t)highmems.nr_made++;
 	h->is_live = true;
 	list_add(&highmems.all, &h->node);
 	lock_drop(&pools.lock, RANK_HEAPS);
@@ -422,9 +446,14 @@ struct bslab_highmem *highmem_create(const char *name, int fd, uint64_t size, si
 	h->nr_blocks = (size_t)(size / HIGHMEM_BLOCK);
 	h->nr_slots = (uint32_t)min_size(min_size(window / HIGHMEM_BLOCK, h->nr_blocks), MAX_HIGHMEM_SLOTS);
 	h->info.window_bytes = (size_t)h->nr_slots * HIGHMEM_BLOCK;
-	*error = window_create(h);
-	if (!*error)
-		return publish(h);
+	if (!id_take(&h->id)) {
+		*error = -EMFILE;
+	} else {
+		*error = window_create(h);
+		if (!*error)
+			return publish(h);
+		id_put(h->id);
+	}
 	boot_pool_put(&highmems.pools, h);
 	return NULL;
 }
@@ -458,6 +487,7 @@ bool highmem_destroy(struct bslab_highmem *h)
 	h->nr_blocks = 0;
 	memset(h->partial, 0, sizeof h->partial);
 	h->empty = NULL;
+	id_put(h->id);
 	boot_pool_put(&highmems.pools, h);
 	return true;
 }

@@ -35,6 +35,7 @@
 #define MAX_HIGHMEM_BLOCKS ((uint64_t)1 << 32)
 /* 16 GiB. Each may be a mapping, of which a process has 65,530 (vm.max_map_count). */
 #define MAX_HIGHMEM_SLOTS 8192
+#define NR_HIGHMEM_IDS 256
 /* Kinds from NR_CLASSES on: one object in a block, two ... */
 #define NR_HIGHMEM_KINDS (NR_CLASSES + HIGHMEM_BLOCK / SMALL_MAX)
 

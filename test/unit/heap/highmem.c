@@ -194,6 +194,30 @@ Test(highmem, a_block_is_filled)
 	cr_assert(highmem_destroy(h));
 }
 
+/* What was freed comes again, all of it and once each. */
+Test(highmem, objects_come_again)
+{
+	struct bslab_highmem *h = create(2, 1);
+	uint64_t handle[130], again[130];
+	unsigned i, k;
+
+	for (i = 0; i < 130; i++)
+		handle[i] = get(h, 1000);
+	for (i = 0; i < 129; i++)
+		put(h, handle[i]);
+	for (i = 0; i < 129; i++) {
+		unsigned nr_same = 0;
+
+		again[i] = get(h, 1000);
+		for (k = 0; k < 129; k++)
+			nr_same += again[i] == handle[k];
+		for (k = 0; k < i; k++)
+			cr_assert_neq(again[i], again[k]);
+		cr_assert_eq(nr_same, 1, "%u", i);
+	}
+	cr_assert(highmem_destroy(h));
+}
+
 Test(highmem, a_block_that_comes_free_is_given_back)
 {
 	struct bslab_highmem *h = create(16, 2);
@@ -324,6 +348,31 @@ Test(highmem, an_empty_slot_comes_first)
 	cr_assert(highmem_destroy(h));
 }
 
+/* The slot of a block that is gone is nobody's: another block that gets the header is not taken for it. */
+Test(highmem, a_block_that_goes_leaves_its_slot)
+{
+	struct bslab_highmem *h = create(8, 2);
+	uint64_t handle[4];
+	unsigned i;
+
+	get_and_show(h, handle, 2);
+	put(h, handle[0]);
+	put(h, handle[1]); /* the first gives way */
+	for (i = 0; i < 4; i++) {
+		handle[i] = get(h, 2 * MIB);
+		*(uint64_t *)map(h, handle[i]) = handle[i];
+		unmap(h, handle[i]);
+	}
+	for (i = 0; i < 4; i++) {
+		cr_assert_eq(*(uint64_t *)map(h, handle[i]), handle[i]);
+		unmap(h, handle[i]);
+		cr_assert_leq(h->nr_shown, h->nr_slots);
+		for (unsigned k = 0; k < h->nr_slots; k++)
+			cr_assert(!h->slot[k].block || h->slot[k].block->slot == k + 1);
+	}
+	cr_assert(highmem_destroy(h));
+}
+
 /* What nothing is mapped in goes all at once, becomes one reservation, and the map is tried again. */
 Test(highmem, a_refused_mapping_empties_the_window)
 {
@@ -393,6 +442,32 @@ Test(highmem, misuse)
 	cr_assert_eq(highmem_alloc(other, 1, &a, &error), HIGHMEM_DESTROYED);
 	cr_assert_eq(highmem_free(other, b), HIGHMEM_DESTROYED);
 	cr_assert(highmem_destroy(h));
+}
+
+/* A handle names its pool, however many there were before. */
+Test(highmem, live_pools_have_ids_of_their_own)
+{
+	struct bslab_highmem *first = create(1, 1), *h[NR_HIGHMEM_IDS - 1];
+	uint64_t a = get(first, 100), b;
+	unsigned i;
+	int error;
+
+	for (i = 0; i < 2 * NR_HIGHMEM_IDS; i++) {
+		h[0] = create(1, 1);
+		b = get(h[0], 100);
+		cr_assert_neq(a, b);
+		cr_assert_eq(highmem_free(h[0], a), HIGHMEM_FOREIGN);
+		cr_assert(highmem_destroy(h[0]));
+	}
+	for (i = 0; i < NR_HIGHMEM_IDS - 1; i++)
+		h[i] = create(1, 1);
+	cr_assert_null(highmem_create("x", fd, BLOCK, BLOCK, &error));
+	cr_assert_eq(error, -EMFILE);
+	cr_assert(highmem_destroy(h[100]));
+	cr_assert_null(highmem_create("x", -1, BLOCK, BLOCK, &error));
+	cr_assert_eq(error, -EBADF);
+	h[100] = create(1, 1);
+	cr_assert_eq(highmem_free(h[100], a), HIGHMEM_FOREIGN);
 }
 
 /* Each object has its own maps, whatever others of its block have. */
