@@ -164,32 +164,59 @@ static void use_some(unsigned op, struct input *in)
 static struct bslab_highmem *pool;
 static struct filed {
 	uint64_t handle;
-	bool is_mapped;
+	size_t size;
+	bool is_mapped, is_written;
 } filed[NR_FILED];
+
+static bool file_map(struct filed *f)
+{
+	int error;
+	void *p;
+	char *last;
+
+	EXPECT(highmem_map(pool, f->handle, &p, &error) == HIGHMEM_GOOD);
+	if (!p)
+		return false;
+	last = (char *)p + f->size - 8;
+	if (f->is_written)
+		EXPECT(has_word(p, f->handle, 8) && has_word(last, ~f->handle, 8));
+	set_word(p, f->handle, 8);
+	set_word(last, ~f->handle, 8);
+	f->is_written = true;
+	return true;
+}
+
+static void file_unmap(struct filed *f)
+{
+	EXPECT(highmem_unmap(pool, f->handle) == HIGHMEM_GOOD);
+	EXPECT(highmem_unmap(pool, f->handle) == HIGHMEM_UNMAPPED);
+	f->is_mapped = false;
+}
+
+static void file_alloc(struct filed *f, struct input *in)
+{
+	int error;
+
+	EXPECT(highmem_alloc(pool, some_size(in) % (PAGEBLOCK_SIZE + 1), &f->handle, &error) == HIGHMEM_GOOD);
+	if (error)
+		f->handle = 0;
+	else
+		EXPECT(highmem_size(pool, f->handle, &f->size) == HIGHMEM_GOOD && f->size >= HIGHMEM_MIN_SIZE);
+	f->is_written = false;
+}
 
 static void file_use(struct filed *f, struct input *in)
 {
-	size_t size;
-	void *p;
-	int error;
 
 	if (!f->handle) {
-		EXPECT(highmem_alloc(pool, some_size(in) % (PAGEBLOCK_SIZE + 1), &f->handle, &error) == HIGHMEM_GOOD);
-		if (error)
-			f->handle = 0;
+		file_alloc(f, in);
 	} else if (f->is_mapped) {
-		EXPECT(highmem_unmap(pool, f->handle) == HIGHMEM_GOOD);
-		f->is_mapped = false;
+		file_unmap(f);
 	} else if (take_byte(in) & 1) {
-		EXPECT(highmem_map(pool, f->handle, &p, &error) == HIGHMEM_GOOD);
-		f->is_mapped = p != NULL;
-		EXPECT(highmem_size(pool, f->handle, &size) == HIGHMEM_GOOD);
-		if (p && size >= 16) {
-			*(uint64_t *)p = f->handle;
-			((uint64_t *)p)[size / 8 - 1] = f->handle;
-			EXPECT(*(uint64_t *)p == f->handle);
-		}
+		f->is_mapped = file_map(f);
 	} else {
+		if (file_map(f))
+			file_unmap(f);
 		EXPECT(highmem_free(pool, f->handle) == HIGHMEM_GOOD);
 		EXPECT(highmem_free(pool, f->handle) == HIGHMEM_FREE);
 		f->handle = 0;
