@@ -18,10 +18,11 @@
  * docs/handles.md tells more.
  *
  * The file is the program's: the descriptor has to stay open, and nobody may shorten the file, or an access to a mapped
- * object raises SIGBUS. Its first `size` bytes are the pool's from create to destroy: they grow by 2 MiB at a time, room on the disk is
- * taken at the alloc that needs it, and given back when what stands in it was freed. What bslab keeps of it stands elsewhere, 8
- * bytes for each 2 MiB that the file may have, a bit for each object, and 2 bytes for each in the window: what is found in the file afterwards is bytes, and no pool. A file
- * without a name (memfd_create, O_TMPFILE) is a pool that takes address space while it is used only.
+ * object raises SIGBUS. Its first `size` bytes are the pool's from create to destroy: they grow by 2 MiB at a time, room on the
+ * disk is taken at the alloc that needs it, and given back when what stands in it was freed. What bslab keeps of it stands
+ * elsewhere, 8 bytes for each 2 MiB of the file that was used, a bit for each object, and 2 bytes for each in the window: what
+ * is found in the file afterwards is bytes, and no pool. A file without a name (memfd_create, O_TMPFILE) is a pool that takes
+ * address space while it is used only.
  *
  * Errors: as the calls say. A misuse is reported by one line on stderr, and the process aborts; with BSLAB_CONF=on_error=warn
  * the call does nothing instead (map returns NULL, and size 0, with EINVAL): a handle of another pool, one that was freed,
@@ -31,7 +32,7 @@
  * none may be called in a signal handler. fork: the file and what is in it are shared with the child; one of both uses the
  * pool from then on.
  *
- * Cost: a lock and some thirty instructions; a map that finds no slot with its 2 MiB two system calls, and page faults as they are
+ * Cost: a lock, and what docs/handles.md measured; a map that finds no slot with its 2 MiB two system calls, and page faults as they are
  * touched; an alloc or a free that takes or gives 2 MiB of the file one of the file system. Other threads that use the pool wait
  * meanwhile.
  */
@@ -64,6 +65,7 @@ BSLAB_API void bslab_highmem_destroy(struct bslab_highmem *pool);
 /*
  * An object of up to 2 MiB, not cleared, aligned to 16 when it is mapped. 0, and *handle is its; or -1 with ENOSPC (the pool or
  * the disk is full), ENOMEM, EINVAL (a larger one), or what fallocate(2) says: EOPNOTSUPP where the file system does not know it.
+ * Beyond RLIMIT_FSIZE the kernel raises SIGXFSZ, which ends the process where it is not ignored or handled (then: EFBIG).
  */
 BSLAB_API int bslab_highmem_alloc(struct bslab_highmem *pool, size_t size, bslab_handle_t *handle)
     __attribute__((warn_unused_result));

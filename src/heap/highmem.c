@@ -8,6 +8,7 @@
 #include "heap/pool.h"
 #include "os/bug.h"
 #include "os/os.h"
+#include "page/limit.h"
 #include "slab/typed.h"
 
 static struct {
@@ -33,6 +34,30 @@ static size_t size_of_kind(uint32_t kind)
 static uint32_t nr_words(uint32_t nr_objects)
 {
 	return (nr_objects + 63) / 64;
+}
+
+/* --- tables ------------------------------------------------------------------------------------------------------------ */
+
+/* Pages of the tables are taken as they are touched first, and kept until the end. */
+static bool table_pages_take(struct bslab_highmem *h, size_t n)
+{
+	if (n && !limit_allows(n))
+		return false;
+	limit_note_mapped(0, n);
+	__atomic_fetch_add(&pools.map_bytes, n << PAGE_SHIFT, __ATOMIC_RELAXED);
+	h->nr_table_pages += n;
+	return true;
+}
+
+static void table_pages_put(struct bslab_highmem *h)
+{
+	limit_note_mapped(h->nr_table_pages, 0);
+	__atomic_fetch_sub(&pools.map_bytes, h->nr_table_pages << PAGE_SHIFT, __ATOMIC_RELAXED);
+}
+
+static size_t nr_pages_of(size_t size)
+{
+	return align_up(size, BSLAB_PAGE_SIZE) >> PAGE_SHIFT;
 }
 
 /* --- slots ------------------------------------------------------------------------------------------------------------- */
@@ -98,6 +123,19 @@ static void window_flush(struct bslab_highmem *h)
 	}
 }
 
+/* Memory for the counts of a block's maps. */
+static bool counts_take(struct bslab_highmem *h, struct highmem_slot *s, const struct highmem_block *b)
+{
+	size_t n = nr_pages_of(b->nr_objects * sizeof *h->count);
+
+	if (n > s->nr_count_pages) {
+		if (!table_pages_take(h, n - s->nr_count_pages))
+			return false;
+		s->nr_count_pages = (uint32_t)n;
+	}
+	return true;
+}
+
 static int block_show(struct bslab_highmem *h, struct highmem_block *b)
 {
 	uint32_t slot = slot_find(h);
@@ -105,6 +143,8 @@ static int block_show(struct bslab_highmem *h, struct highmem_block *b)
 
 	if (!slot)
 		return -EAGAIN;
+	if (!counts_take(h, &h->slot[slot - 1], b))
+		return -ENOMEM;
 	if (h->slot[slot - 1].block)
 		slot_forget(h, h->slot[slot - 1].block);
 	error = os_map_file(slot_address(h, slot), HIGHMEM_BLOCK, h->fd, file_offset(b));
@@ -134,12 +174,22 @@ static void block_destroy(struct bslab_highmem *h, struct highmem_block *b)
 	boot_pool_put(&highmems.blocks[b->kind], b);
 }
 
-/* h->lowest is a number that is free; false: there is none. */
-static bool number_find(struct bslab_highmem *h)
+/* h->lowest is a number that is free then. */
+static int number_find(struct bslab_highmem *h)
 {
-	while (h->lowest < h->nr_blocks && h->block[h->lowest])
+	size_t nr_pages;
+
+	while (h->lowest < h->nr_numbers && h->block[h->lowest])
 		h->lowest++;
-	return h->lowest < h->nr_blocks;
+	if (h->lowest < h->nr_numbers)
+		return 0;
+	if (h->lowest == h->nr_blocks)
+		return -ENOSPC;
+	nr_pages = nr_pages_of((h->nr_numbers + 1) * sizeof *h->block) - nr_pages_of(h->nr_numbers * sizeof *h->block);
+	if (!table_pages_take(h, nr_pages))
+		return -ENOMEM;
+	h->nr_numbers++;
+	return 0;
 }
 
 static void block_setup(struct highmem_block *b, size_t number, uint32_t kind)
@@ -171,7 +221,7 @@ static void block_take_over(struct bslab_highmem *h, struct highmem_block *b, ui
 
 static int block_reserve(struct bslab_highmem *h, struct highmem_block *b, uint32_t kind)
 {
-	int error = number_find(h) ? 0 : -ENOSPC;
+	int error = number_find(h);
 
 	if (error)
 		return error;
@@ -384,7 +434,7 @@ static int window_create(struct bslab_highmem *h)
 	size_t size = (size_t)h->nr_slots * HIGHMEM_BLOCK;
 	int error;
 
-	h->count = os_map(tables_size(h));
+	h->count = table_pages_take(h, nr_pages_of(h->nr_slots * sizeof *h->slot)) ? os_map(tables_size(h)) : NULL;
 	if (!h->count)
 		return -ENOMEM;
 	h->block = (struct highmem_block **)(h->count + h->nr_slots * MAX_HIGHMEM_OBJECTS);
@@ -452,6 +502,7 @@ struct bslab_highmem *highmem_create(const char *name, int fd, uint64_t size, si
 		*error = window_create(h);
 		if (!*error)
 			return publish(h);
+		table_pages_put(h);
 		id_put(h->id);
 	}
 	boot_pool_put(&highmems.pools, h);
@@ -479,11 +530,12 @@ bool highmem_destroy(struct bslab_highmem *h)
 
 	if (!withdraw(h))
 		return false;
-	for (i = 0; i < h->nr_blocks; i++)
+	for (i = 0; i < h->nr_numbers; i++)
 		if (h->block[i])
 			boot_pool_put(&highmems.blocks[h->block[i]->kind], h->block[i]);
 	os_unmap(h->window, h->info.window_bytes);
 	os_unmap(h->count, tables_size(h));
+	table_pages_put(h);
 	h->nr_blocks = 0;
 	memset(h->partial, 0, sizeof h->partial);
 	h->empty = NULL;

@@ -52,6 +52,7 @@ struct highmem_block {
 
 struct highmem_slot {
 	struct highmem_block *block; /* NULL: none */
+	uint32_t nr_count_pages; /* taken for its counts */
 	bool was_used; /* by another map than that which brought it in, since the hand passed */
 };
 
@@ -77,7 +78,9 @@ struct bslab_highmem {
 	uint16_t *count; /* maps of each object of the block in a slot, MAX_HIGHMEM_OBJECTS a slot */
 	struct highmem_block **block; /* by number; NULL: free */
 	struct highmem_slot *slot;
-	size_t lowest; /* no block before it is free */
+	size_t nr_numbers; /* no block from here on was ever used */
+	size_t lowest; /* none before it is free */
+	size_t nr_table_pages; /* that limits and pools.map_bytes count */
 	uint32_t hand, nr_shown; /* slots that have a block */
 	struct highmem_block *empty; /* kept */
 	struct highmem_info info;

@@ -88,7 +88,7 @@ static void pools_add(struct pool *p)
 	p->is_live = true;
 	list_add(&pools.all, &p->node);
 	WRITE_ONCE(pools.nr_pools, pools.nr_pools + 1);
-	WRITE_ONCE(pools.map_bytes, pools.map_bytes + p->map_size);
+	__atomic_fetch_add(&pools.map_bytes, p->map_size, __ATOMIC_RELAXED);
 	lock_drop(&pools.lock, RANK_HEAPS);
 }
 
@@ -103,7 +103,7 @@ static bool pools_remove(struct pool *p)
 	if (was_live) {
 		list_del(&pools.all, &p->node);
 		WRITE_ONCE(pools.nr_pools, pools.nr_pools - 1);
-		WRITE_ONCE(pools.map_bytes, pools.map_bytes - p->map_size);
+		__atomic_fetch_sub(&pools.map_bytes, p->map_size, __ATOMIC_RELAXED);
 	}
 	lock_drop(&pools.lock, RANK_HEAPS);
 	if (was_live)

@@ -70,7 +70,8 @@ enum pool_fault pool_give(struct pool *p, void *ptr);
 struct pools {
 	struct lock lock; /* RANK_HEAPS: all of this */
 	struct list all;
-	size_t nr_pools, map_bytes; /* of elements and next[]; also read without the lock */
+	size_t nr_pools;  /* also read without the lock */
+	size_t map_bytes; /* of elements and next[], and highmem's tables; atomic */
 };
 extern struct pools pools reader_root(pools); /* its lock guards the list of highmem.c, too */
 size_t pools_bytes(void);

@@ -12,6 +12,7 @@
 #include "boot/boot.h"
 #include "heap/highmem.h"
 #include "heap/pool.h"
+#include "page/limit.h"
 
 #define BLOCK HIGHMEM_BLOCK
 
@@ -403,14 +404,12 @@ Test(highmem, a_refused_mapping_empties_the_window)
 	cr_assert(highmem_destroy(h));
 }
 
-Test(highmem, slots_are_bounded)
+Test(highmem, no_more_slots_than_blocks)
 {
 	struct bslab_highmem *h = create(4, 8);
 
-	cr_assert_eq(info_of(h).window_bytes, 4 * BLOCK, "no more than the file has");
+	cr_assert_eq(info_of(h).window_bytes, 4 * BLOCK);
 	cr_assert(highmem_destroy(h));
-	h = highmem_create("test", fd, 1ull << 40, 1ull << 40, &(int){0});
-	cr_assert(!h || info_of(h).window_bytes == MAX_HIGHMEM_SLOTS * BLOCK);
 }
 
 /* --- misuse --------------------------------------------------------------------------------------------------------------- */
@@ -567,6 +566,47 @@ Test(highmem, no_memory_for_headers)
 	cr_assert_eq(error, -ENOMEM);
 	fake_fail_at(FAKE_ALL, 0, false);
 	put(h, get(h, 64));
+}
+
+/* A page of numbers for 1 GiB, and of counts as objects need; limits and the report know. */
+Test(highmem, tables_are_charged)
+{
+	struct bslab_highmem *h;
+	size_t before = pools.map_bytes;
+	uint64_t a;
+	int error;
+
+	h = create(2000, 2);
+	cr_assert_eq(pools.map_bytes - before, 4096, "slots");
+	a = get(h, 64);
+	cr_assert_eq(pools.map_bytes - before, 2 * 4096, "numbers");
+	map(h, a);
+	unmap(h, a);
+	map(h, get(h, 2 * MIB));
+	cr_assert_eq(pools.map_bytes - before, 19 * 4096, "counts of 32,768 objects, and of 1");
+	h->nr_numbers = h->lowest = 511; /* as if so many had been used */
+	get(h, 2 * MIB);
+	cr_assert_eq(pools.map_bytes - before, 19 * 4096);
+	limit_set(0, 4096);
+	cr_assert_eq(error_of_alloc(h, 2 * MIB), -ENOMEM);
+	cr_assert_null(highmem_create("x", fd, BLOCK, BLOCK, &error));
+	cr_assert_eq(error, -ENOMEM);
+	cr_assert_eq(pools.map_bytes - before, 19 * 4096);
+	limit_set(0, 0);
+	get(h, 2 * MIB);
+	cr_assert_eq(pools.map_bytes - before, 20 * 4096);
+	cr_assert(highmem_destroy(h));
+	cr_assert_eq(pools.map_bytes, before);
+	/* Counts that are refused: the block is not shown. */
+	h = create(8, 1);
+	a = get(h, 64);
+	limit_set(0, 4096);
+	cr_assert_eq(error_of_map(h, a), -ENOMEM);
+	limit_set(0, 0);
+	map(h, a);
+	unmap(h, a);
+	cr_assert(highmem_destroy(h));
+	cr_assert_eq(pools.map_bytes, before);
 }
 
 /* --- fork ----------------------------------------------------------------------------------------------------------------- */

@@ -180,6 +180,29 @@ Test(highmem, a_full_disk_is_an_error)
 	bslab_highmem_destroy(m);
 }
 
+static long nr_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/* A file of 32 TiB that is hardly used costs what is used: of its table, 128 MiB, a page. Its window is 16 GiB. */
+Test(highmem, large_and_empty)
+{
+	struct bslab_highmem *m = bslab_highmem_create("large", file(), 1ull << 45, 1ull << 40);
+	struct bslab_highmem_info info;
+	long before = nr_faults();
+
+	cr_assert(m, "%s", strerror(errno));
+	bslab_highmem_info(m, &info);
+	cr_assert_eq(info.window_bytes, 16 * GIB);
+	bslab_highmem_free(m, get(m, 100));
+	bslab_highmem_destroy(m);
+	cr_assert_lt(nr_faults() - before, 1000);
+}
+
 /* Takes all mappings that the process may have, but for some. */
 static void use_up_mappings(unsigned nr_left)
 {
