@@ -268,6 +268,10 @@ int os_back_huge(void *addr, size_t size)
 	if (fails(FAKE_BACK_HUGE))
 		return -ENOMEM;
 	drop_range(addr, size);
+	if (fails(FAKE_LOSE_HUGE)) {
+		set_range(addr, size, FAKE_FREE);
+		return -EEXIST;
+	}
 	set_range(addr, size, FAKE_COMMITTED);
 	return 0;
 }

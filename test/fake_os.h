@@ -21,6 +21,7 @@ enum fake_call {
 	FAKE_COMMIT,
 	FAKE_MAP,
 	FAKE_BACK_HUGE,
+	FAKE_LOSE_HUGE, /* os_back_huge() leaves nothing there */
 	FAKE_UNMAP,
 	FAKE_REMAP,
 	FAKE_MOVE,

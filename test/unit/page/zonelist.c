@@ -385,27 +385,81 @@ Test(zonelist, the_pool_is_empty)
 	cr_assert_eq(nr_dirty, 0);
 }
 
-/* Contiguous blocks of which some have a page: all get a new one, or none. */
+static enum fake_state block_is(struct pageblock *b)
+{
+	return fake_page((void *)pageblock_address(b));
+}
+
+/* Contiguous blocks of which some have a page: the others get one, or all go back. */
 Test(zonelist, huge_blocks_of_both_kinds)
 {
 	size_t nr_dirty;
-	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty);
+	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty);
+	struct zone_info before, after;
 
-	memset((void *)pageblock_address(b), 1, 4 * PAGEBLOCK_SIZE);
-	zone_free(b + 1, 3);
+	memset((void *)pageblock_address(b), 1, 5 * PAGEBLOCK_SIZE);
+	zone_free(b + 1, 1);
+	zone_free(b + 3, 2);
 	zone_purge(0);
 	zone_free(b, 1);
-	fake_fail_at(1u << FAKE_BACK_HUGE, 1, false);
-	cr_assert_null(zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty));
+	zone_free(b + 2, 1);
+	zone_snapshot(&before);
+	fake_fail_at(1u << FAKE_BACK_HUGE, 2, false);
+	cr_assert_null(zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty));
+	zone_snapshot(&after);
+	cr_assert_eq(after.nr_used, before.nr_used);
+	cr_assert_eq(after.nr_dirty_pages, before.nr_dirty_pages);
+	cr_assert_eq(block_is(b + 1), FAKE_RESERVED, "what it got goes back to the pool");
 	cr_assert_eq(*(char *)pageblock_address(b), 1);
-	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty), b);
-	cr_assert_eq(nr_dirty, 0);
-	cr_assert_eq(*(char *)pageblock_address(b), 0);
-	zone_free(b, 4);
+	cr_assert_eq(*(char *)pageblock_address(b + 2), 1);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty), b);
+	cr_assert_eq(nr_dirty, 2 * 512);
+	cr_assert_eq(*(char *)pageblock_address(b + 2), 1);
+	cr_assert_eq(*(char *)pageblock_address(b + 4), 0);
+	zone_free(b, 5);
 	fake_fail_at(1u << FAKE_MAP, 1, false); /* os_seal() */
 	cr_assert_eq(zone_purge(0), 0);
-	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty), b);
-	cr_assert_eq(nr_dirty, 4 * 512);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty), b);
+	cr_assert_eq(nr_dirty, 5 * 512);
+}
+
+/* A page that was put behind a block, and is not taken away again, is the zone's. */
+Test(zonelist, huge_blocks_that_keep_their_page)
+{
+	size_t nr_dirty;
+	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty);
+
+	zone_free(b, 1);
+	zone_free(b + 2, 1);
+	zone_purge(0);
+	zone_free(b + 1, 1);
+	fake_fail_at(1u << FAKE_BACK_HUGE | 1u << FAKE_MAP, 2, true);
+	cr_assert_null(zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(block_is(b), FAKE_COMMITTED);
+	cr_assert_eq(zone_nr_dirty(), 2 * 512);
+	fake_fail_at(0, 0, false);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 2, PAGEBLOCK_LARGE, &nr_dirty), b);
+	cr_assert_eq(nr_dirty, 2 * 512);
+}
+
+/* Another mapping may stand there by now. */
+Test(zonelist, a_range_that_is_lost)
+{
+	size_t nr_dirty;
+	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty), *p;
+
+	zone_free(b, 5);
+	zone_purge(0);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 1, PAGEBLOCK_LARGE, &nr_dirty), b);
+	zone_free(b, 1);
+	fake_fail_at(1u << FAKE_LOSE_HUGE, 1, false);
+	cr_assert_null(zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(block_is(b + 1), FAKE_FREE);
+	cr_assert_eq((b + 1)->state, PAGEBLOCK_ISOLATE);
+	zone_purge(0);
+	while ((p = zonelist_alloc(PAGES_HUGE, 1, PAGEBLOCK_LARGE, &nr_dirty)) && p != b + 31)
+		cr_assert(p != b + 1 && p != b + 2, "nobody gets it");
+	cr_assert_eq(block_is(b + 1), FAKE_FREE);
 }
 
 Test(nodes, huge_pages_of_a_node)
