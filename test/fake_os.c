@@ -574,8 +574,15 @@ int os_cpu(void)
 	return sched_getcpu();
 }
 
+bool os_has_node_policy(void)
+{
+	return fake.has_policy;
+}
+
 unsigned os_node(void)
 {
+	if (fake.node_asked)
+		fake.node_asked();
 	return fake.node;
 }
 

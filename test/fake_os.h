@@ -49,6 +49,8 @@ struct fake_os {
 	unsigned nr_cpus;
 	size_t address_space_limit;
 	unsigned node;		/* of the CPU that calls */
+	bool has_policy;	/* os_has_node_policy() */
+	void (*node_asked)(void); /* called by os_node() */
 	size_t nr_prefers;	/* calls of os_prefer_node() */
 	size_t nr_elsewhere;	/* so many times os_is_on_node() says no */
 	int cpu;		/* 0: that of the machine; else 1 more than os_cpu() says */

@@ -78,6 +78,13 @@ int os_prefer_node(void *addr, size_t size, unsigned node)
 	return (int)SYS(SYS_mbind, addr, size, MPOL_PREFERRED, mask, MAX_NODE_ID + 2, 0);
 }
 
+bool os_has_node_policy(void)
+{
+	int mode = MPOL_DEFAULT;
+
+	return SYS(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0, 0) == 0 && mode != MPOL_DEFAULT;
+}
+
 #define PAGES_AT_ONCE 64
 
 bool os_is_on_node(void *addr, size_t size, unsigned node)

@@ -19,6 +19,8 @@ void *os_reserve_low(size_t size, size_t align);
 unsigned os_node(void);
 /* Pages of the range that fault from now on are to come from the node, where it has some (mbind, MPOL_PREFERRED). */
 int os_prefer_node(void *addr, size_t size, unsigned node);
+/* Whether this thread has a policy of its own for where its memory is to come from (numactl, set_mempolicy). */
+bool os_has_node_policy(void);
 /* Whether no resident page of the range is known to be of another node (move_pages, which moves none). */
 bool os_is_on_node(void *addr, size_t size, unsigned node);
 

@@ -390,15 +390,20 @@ void zone_free(struct pageblock *first, unsigned nr_blocks)
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
+static bool is_of(const struct region *r, enum zone_type type)
+{
+	return type == NR_ZONE_TYPES || zone_type_of(r->zone) == type;
+}
+
 /* The highest dirty free blocks in a row, so that the low addresses stay warm; no more than hold nr_pages. */
-static struct region *find_purge(size_t nr_pages, unsigned *index, unsigned *n)
+static struct region *find_purge(enum zone_type type, size_t nr_pages, unsigned *index, unsigned *n)
 {
 	size_t nr_found = 0;
 	struct region *r;
 	unsigned i;
 
 	for (r = zone.regions; r; r = r->next) {
-		if (!r->nr_dirty)
+		if (!r->nr_dirty || !is_of(r, type))
 			continue;
 		i = r->nr_committed;
 		while (!bit_is_set(r->dirty, i - 1))
@@ -419,7 +424,8 @@ static void note_refusal(bool refused)
 	WRITE_ONCE(zone.refused_at, refused ? zone.nr_dirty_pages : 0);
 }
 
-size_t zone_purge(size_t nr_keep)
+/* type: NR_ZONE_TYPES for all. */
+static size_t purge(enum zone_type type, size_t nr_keep)
 {
 	size_t nr_purged = 0, nr_pages;
 	bool ok = true;
@@ -427,7 +433,7 @@ size_t zone_purge(size_t nr_keep)
 	lock_take(&zone.lock, RANK_ZONE);
 	while (ok && zone.nr_dirty_pages > nr_keep) {
 		unsigned index, n;
-		struct region *r = find_purge(zone.nr_dirty_pages - nr_keep, &index, &n);
+		struct region *r = find_purge(type, zone.nr_dirty_pages - nr_keep, &index, &n);
 
 		if (!r)
 			break;
@@ -446,6 +452,16 @@ size_t zone_purge(size_t nr_keep)
 	WRITE_ONCE(zone.nr_purged, zone.nr_purged + nr_purged);
 	lock_drop(&zone.lock, RANK_ZONE);
 	return nr_purged;
+}
+
+size_t zone_purge(size_t nr_keep)
+{
+	return purge(NR_ZONE_TYPES, nr_keep);
+}
+
+void zone_purge_type(enum zone_type type)
+{
+	purge(type, 0);
 }
 
 void zone_note_unmapped(size_t nr_pages)

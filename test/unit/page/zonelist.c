@@ -123,7 +123,7 @@ Test(zonelist, what_is_warm_elsewhere)
 
 	memset(low, 1, PAGEBLOCK_SIZE);
 	pages_free(low, 512);
-	cr_assert(zone_has_dirty_in(ZONE_DMA32) && !zone_has_dirty());
+	cr_assert(zone_has_dirty_in(ZONE_DMA32) && !zone_has_dirty_in(ZONE_NORMAL));
 	for (int i = 0; i < 511; i++)
 		cr_assert_eq(map_pageblock((uintptr_t)take(1, 0)), map_pageblock((uintptr_t)p));
 }
@@ -190,7 +190,6 @@ Test(nodes, whole_blocks_are_local)
 	pages_free(a, 512);
 	cr_assert_neq(take(512, 0), a, "what node 1 freed is for node 1");
 	fake.node = 2;
-	cr_assert(zone_has_dirty());
 	cr_assert_eq(take(512, 0), a);
 }
 
@@ -254,6 +253,71 @@ Test(nodes, pages_that_are_elsewhere)
 	size_t nr_dirty;
 	fake.nr_elsewhere = 1;
 	cr_assert_not_null(zonelist_alloc(pages_node(2), 3, PAGEBLOCK_LARGE, &nr_dirty));
+}
+
+/* What a request for a node makes resident is seen by the limits, is given back, and is checked when it comes out again. */
+Test(nodes, resident_pages_are_counted)
+{
+	char *p = take(1, pages_node(1)), *q;
+	struct pageblock *b = map_pageblock((uintptr_t)p);
+	size_t populated;
+
+	cr_assert_eq(b->nr_dirty_free, 511);
+	pages_purge();
+	cr_assert_eq(b->nr_dirty_free, 0);
+	populated = fake.nr_calls[FAKE_POPULATE];
+	q = take(100, pages_node(1));
+	cr_assert_eq(map_pageblock((uintptr_t)q), b);
+	cr_assert_gt(fake.nr_calls[FAKE_POPULATE], populated, "resident again");
+	pages_free(q, 100);
+	fake.nr_elsewhere = 2;
+	q = take(100, pages_node(1));
+	cr_assert_neq(map_pageblock((uintptr_t)q), b, "pages of another node");
+	cr_assert_eq(node_at(q), 1);
+}
+
+Test(nodes, what_is_refused_is_not_kept)
+{
+	size_t nr_dirty;
+
+	fake.nr_elsewhere = 2;
+	cr_assert_null(zonelist_alloc(pages_node(1), 3, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(zone_nr_dirty(), 0, "given back");
+	cr_assert_eq(fake.nr_calls[FAKE_PURGE], 2);
+	fake.nr_elsewhere = 2;
+	fake_fail_at(1u << FAKE_PURGE, 2, false);
+	cr_assert_null(zonelist_alloc(pages_node(1), 3, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(zone_nr_dirty(), 3 * 512, "locked, for one: known to be resident");
+}
+
+Test(nodes, of_a_node_without_memory)
+{
+	size_t nr_dirty;
+
+	cr_assert_null(take(1, PAGES_NODE_MASK));
+	cr_assert_null(zonelist_alloc(PAGES_NODE_MASK, 1, PAGEBLOCK_LARGE, &nr_dirty));
+}
+
+static unsigned nr_asked;
+
+static void asked(void)
+{
+	cr_assert_not(lock_is_held(&thread_state.buddy->lock));
+	nr_asked++;
+}
+
+Test(nodes, the_kernel_is_not_asked_under_a_lock)
+{
+	char *p = take(1, 0), *q;
+
+	fake.node_asked = asked;
+	q = take(512, 0);
+	cr_assert_eq(nr_asked, 1);
+	for (int i = 0; i < 100; i++)
+		cr_assert_not_null(take(3, 0));
+	cr_assert_eq(nr_asked, 1, "only where a block is taken");
+	pages_free(q, 512);
+	pages_free(p, 1);
 }
 
 Test(zonelist, nodes_are_read_late)
@@ -362,6 +426,20 @@ Test(zonelist, a_huge_page_stands_behind_a_block_while_it_is_used)
 	cr_assert(zeroed);
 	cr_assert_eq(nr_backed(), 3);
 	cr_assert_eq(p[0], 0);
+}
+
+Test(zonelist, one_type_is_purged)
+{
+	char *p = take(512, PAGES_HUGE), *q = take(512, PAGES_DMA32);
+
+	memset(p, 1, PAGEBLOCK_SIZE);
+	memset(q, 1, PAGEBLOCK_SIZE);
+	pages_free(p, 512);
+	pages_free(q, 512);
+	zone_purge_type(ZONE_HUGE);
+	cr_assert_eq(fake_page(p), FAKE_RESERVED);
+	cr_assert_eq(q[0], 1);
+	cr_assert_eq(zone_nr_dirty(), 512);
 }
 
 Test(zonelist, the_pool_is_empty)
