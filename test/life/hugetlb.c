@@ -67,7 +67,7 @@ static long page_kb(const void *p)
 static void blocks_of_any_size(void)
 {
 	static const size_t sizes[] = {1, 64, 5000, 100000, 2 * MIB, 5 * MIB};
-	char *p[6];
+	char *p[6], *q;
 
 	for (int i = 0; i < 6; i++) {
 		p[i] = bslab_kmalloc(sizes[i], HUGETLB | BSLAB_GFP_ZERO);
@@ -77,6 +77,11 @@ static void blocks_of_any_size(void)
 		memset(p[i], i + 1, sizes[i]);
 	}
 	expect(nr_left() <= NR_PAGES - 4, "the pool has less");
+	q = bslab_kmalloc(100, 0);
+	memset(q, 9, 100);
+	q = bslab_krealloc(q, 90, HUGETLB);
+	expect(q && page_kb(q) == 2048 && q[89] == 9, "realloc moves into huge pages");
+	bslab_free(q);
 	p[3] = bslab_krealloc(p[3], 200000, 0);
 	expect(p[3][99999] == 4 && page_kb(p[3]) == 2048, "realloc stays in huge pages");
 	for (int i = 0; i < 6; i++) {
@@ -178,13 +183,17 @@ static void not_moved(void)
 
 static void hints_are_taken(void)
 {
+	const char *conf = getenv("BSLAB_CONF");
 	char *p = NULL;
 
 	for (int i = 0; i < 1000 && (!p || page_kb(p) != 2048); i++) {
 		bslab_free(p);
 		p = bslab_kmalloc(3 * MIB, BSLAB_GFP_HUGE);
 	}
-	expect(p && page_kb(p) == 2048, "after a while a hint asks again");
+	if (strstr(conf ? conf : "", "hardened=yes"))
+		expect(p && page_kb(p) != 2048, "checked blocks are malloc's");
+	else
+		expect(p && page_kb(p) == 2048, "after a while a hint asks again");
 	bslab_free(p);
 }
 
