@@ -1,21 +1,27 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""exports.py libbslab.so HEADER...: whether each call that the headers declare is there to be linked with."""
+"""Fails where a call of the public headers is not in the library, or one of the library's own is in no header.
+
+usage: exports.py ROOT LIBRARY
+"""
+import pathlib
 import re
 import subprocess
 import sys
 
-lib, headers = sys.argv[1], sys.argv[2:]
+root, library = pathlib.Path(sys.argv[1]), sys.argv[2]
 declared = set()
-for path in headers:
-    text = re.sub(r"/\*.*?\*/|^\s*#.*?$", "", open(path).read(), flags=re.S | re.M)
-    for declaration in re.findall(r"\bBSLAB_API\b([^;]*);", text):
-        declared.add(re.search(r"\b(bslab_\w+)\s*\(", declaration).group(1))
-nm = subprocess.run(["nm", "-D", "--defined-only", lib], stdout=subprocess.PIPE, text=True, check=True).stdout
-exported = {line.split()[-1].split("@")[0] for line in nm.splitlines()}
-missing = sorted(declared - exported)
-for name in missing:
-    print(f"exports.py: {lib} lacks {name}")
-if len(declared) < 90:
-    sys.exit(f"exports.py: only {len(declared)} declarations found: the headers are read wrongly")
-sys.exit(bool(missing))
+for header in sorted(root.glob("include/bslab/*.h")):
+    text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S)
+    for declaration in re.findall(r"^BSLAB_API\b(.*?);", text, re.M | re.S):
+        declared.add(re.search(r"\b(bslab_\w+)\(", declaration)[1])
+nm = subprocess.run(["nm", "--dynamic", "--defined-only", "--format=posix", library], check=True, capture_output=True, text=True)
+exported = {line.split()[0].split("@")[0] for line in nm.stdout.splitlines()}
+faults = [f"{name} is declared, and not in the library" for name in sorted(declared - exported)]
+faults += [f"{name} is in the library, and in no header" for name in sorted(exported - declared) if name.startswith("bslab_")]
+if not declared:
+    faults.append("no declarations were found")
+for fault in faults:
+    print("FAIL", fault)
+print(f"{len(declared)} declarations, {len(faults)} faults")
+sys.exit(bool(faults))

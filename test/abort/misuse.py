@@ -155,6 +155,8 @@ POOL_CASES = {
     "pool_free_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="free")],
     "pool_malloc_free": ["bslab: invalid free of {block}: an element of pool 'mempool'"],
     "pool_malloc_realloc": ["bslab: invalid realloc of {block}: an element of pool 'mempool'"],
+    "pool_zone_realloc_interior": ["bslab: invalid realloc of {pointer}: inside a block of zone DMA32, or behind it"],
+    "pool_movable_free_within": ["bslab: invalid bslab_movable_free of {block}: from within the function that moves it"],
     "pool_krealloc_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="krealloc")],
     "pool_reserve_double_free": [RESERVE_FREE % "block"],
     "pool_reserve_interior": [RESERVE_FREE % "pointer"],
@@ -196,7 +198,9 @@ ZONE_CASES = {
     "zone_movable_pages_free": ["bslab: invalid bslab_pages_free of {block}: not a run of pages"],
     "zone_movable_free_within": [MOVABLE + "from within the function that moves it"],
 }
-SETS = {"zones": ZONE_CASES, "highmem": HIGHMEM_CASES, "pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
+
+SETS = {"highmem": HIGHMEM_CASES, "zones": ZONE_CASES, "pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES,
+        "pages": PAGES_CASES}
 ALL_CASES = {**CASES, **HIGHMEM_CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES, **ZONE_CASES}
 
 ERRNOS = """malloc NULL ENOMEM
