@@ -63,10 +63,10 @@ unsigned explicit_this_node(void)
 	return nodes_nr() > 1 ? pages_node(node) : 0;
 }
 
-/* Below the limits only what the heaps and the zone have is of use to it: all else of the process's memory is elsewhere. */
+/* But for the limits only what the heaps and the zone have is of use to it: all else of the process's memory is elsewhere. */
 static bool make_room(struct bslab_heap *h, unsigned round, size_t size)
 {
-	if (!limit_is_far())
+	if (!limit_allows((size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT))
 		return reclaim_more(round, size);
 	if (round)
 		return false;

@@ -72,7 +72,7 @@ struct slow_counts counts reader_root(slow_counts);
 
 static uint64_t nr_given_back(void)
 {
-	return zone_nr_given_back() + pages_nr_given_back();
+	return zone_nr_given_back() + pages_nr_given_back() + contig_nr_given_back();
 }
 
 size_t reclaim(size_t nr_keep)

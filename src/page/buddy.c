@@ -445,7 +445,7 @@ static void *alloc_new_block(struct buddy *b, const struct request *q)
 	WRITE_ONCE(b->zone, (uint8_t)blk->region->zone);
 	block_enter(b, blk, q->type);
 	p = block_take(b, blk, q);
-	*q->zeroed |= !nr_dirty; /* what was made resident counts as dirty, but nobody had it */
+	*q->zeroed |= b->is_zones && !nr_dirty; /* what zonelist_take() made resident counts as dirty, but nobody had it */
 	lock_drop(&b->lock, RANK_BUDDY);
 	return p;
 }

@@ -24,6 +24,7 @@ static struct {
 	uintptr_t taking_from, taking_to; /* the range that a request is taking: what comes free in it is the request's */
 	unsigned round;			  /* requests so far */
 	bool is_short;			  /* in the last one there was no memory to move a run to */
+	uint64_t nr_given_back; /* pages, so far; read without it */
 	struct contig_info info;
 	struct boot_pool movables;
 } contig;
@@ -458,8 +459,10 @@ static bool purge_piece(const struct piece *p, bool try)
 	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << p->order) == 0;
 
 	contig_lock();
-	if (ok)
+	if (ok) {
 		pageblock_set_dirty(p->b, p->index, 1u << p->order, false);
+		WRITE_ONCE(contig.nr_given_back, contig.nr_given_back + (1u << p->order));
+	}
 	pageblock_free(p->b, p->index, 1u << p->order);
 	contig_unlock();
 	return ok;
@@ -479,6 +482,11 @@ static bool purge_block(struct pageblock *b)
 			ok = purge_piece(&pieces[i], ok);
 	} while (n == PURGE_BATCH && ok);
 	return ok;
+}
+
+uint64_t contig_nr_given_back(void)
+{
+	return READ_ONCE(contig.nr_given_back);
 }
 
 void contig_purge(void)

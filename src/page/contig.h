@@ -56,6 +56,8 @@ void *contig_alloc(size_t nr_pages, size_t align, bool *zeroed, bool *is_short);
 bool contig_free(uintptr_t addr);
 /* Gives the free pages of the reserve back to the system; they stay the reserve's. */
 void contig_purge(void);
+/* Pages, so far. */
+uint64_t contig_nr_given_back(void);
 
 void *movable_alloc(unsigned nr_pages, movable_migrate *migrate, void *arg, bool *zeroed);
 enum movable_fault {

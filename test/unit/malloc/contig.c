@@ -14,6 +14,7 @@
 #include "bslab/contig.h"
 #include "bslab/page.h"
 #include "bslab/shrinker.h"
+#include "malloc/internal.h"
 #include "os/thread.h"
 
 #define MIB ((size_t)1 << 20)
@@ -180,6 +181,18 @@ Test(contig, caches_make_room_for_what_is_moved)
 	cr_assert(t.p < (unsigned char *)p || t.p >= (unsigned char *)p + 4 * MIB);
 	drop(&t);
 	bslab_contig_free(p);
+}
+
+Test(contig, reclaim_counts_it)
+{
+	char *p;
+
+	cr_assert_eq(bslab_contig_reserve(4 * MIB, 0), 0);
+	p = bslab_contig_alloc(4 * MIB, 1);
+	memset(p, 1, 4 * MIB);
+	reclaim(0);
+	bslab_contig_free(p);
+	cr_assert_geq(reclaim(0), 4 * MIB / 4096);
 }
 
 static void *only_moves(void *arg)

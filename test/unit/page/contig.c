@@ -163,6 +163,7 @@ Test(contig, in_reports)
 
 Test(contig, zeros_are_known)
 {
+	uint64_t before;
 	char *p;
 
 	cr_assert(contig_add(1, 0));
@@ -174,11 +175,14 @@ Test(contig, zeros_are_known)
 	memset(p, 1, 3 * BSLAB_PAGE_SIZE);
 	contig_free((uintptr_t)p);
 	contig_purge();
+	cr_assert_geq(contig_nr_given_back(), 3);
 	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert(zeroed && p[0] == 0 && p[12287] == 0);
 	contig_free((uintptr_t)p);
 	fake_fail_at(1u << FAKE_PURGE, 1, true);
+	before = contig_nr_given_back();
 	contig_purge();
+	cr_assert_eq(contig_nr_given_back(), before);
 	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert_not(zeroed);
 }
