@@ -409,7 +409,7 @@ Test(zones, malloc_is_local)
 	bslab_free(p[1]);
 }
 
-/* --- explicit huge pages: life/hugetlb.py has a pool that is not empty ------------------------------- */
+/* --- explicit huge pages: life/hugetlb.c has a pool that is not empty ------------------------------- */
 
 Test(zones, huge_pages_where_there_may_be_none)
 {
