@@ -556,7 +556,7 @@ int os_barrier_rseq(void)
 	static bool registered;
 
 	if (fails(FAKE_BARRIER))
-		return -EPERM;
+		return fake.barrier_error ? -fake.barrier_error : -EPERM;
 	if (!registered && syscall(SYS_membarrier, 1 << 8, 0, 0) != 0)
 		return -errno;
 	registered = true;

@@ -15,7 +15,7 @@ void *kept_take(size_t nr_pages)
 
 bool kept_free(void *ptr)
 {
-	return percpu_mode() != INDEX_THREAD && kept_free_to(ptr, true);
+	return percpu_reach() != INDEX_THREAD && kept_free_to(ptr, true);
 }
 
 bool kept_displace(void **word)

@@ -15,8 +15,8 @@
  *
  * 3. It goes home with what else the area holds: at the second look that finds
  *    it there, when the CPU is idle or drained (slab/percpu.h). Nobody can empty the
- *    area of a thread that sleeps, so in mode thread none is kept, and neither is any
- *    where the fast paths may not be taken.
+ *    area of a thread that sleeps, so in mode thread none is kept; nor is any from when
+ *    membarrier was refused (percpu_reach()), nor where the fast paths may not be taken.
  *
  * 4. kept_free() leaves every TICK_EVENTS'th to the way past it, where the clock is
  *    looked at, reports are written and limits are seen to.
@@ -110,7 +110,7 @@ static force_inline bool kept_free_to(void *ptr, const bool by_mode)
 bool kept_free(void *ptr) __attribute__((visibility("hidden")));
 static force_inline bool kept_free_quick(void *ptr)
 {
-	return likely(percpu_mode() == INDEX_MM_CID) && kept_free_to(ptr, false);
+	return likely(percpu_reach() == INDEX_MM_CID) && kept_free_to(ptr, false);
 }
 
 /* Makes what this CPU keeps a part of the free pages where it is enough for a request. */

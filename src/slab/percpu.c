@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/percpu.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/probe.h"
@@ -104,7 +105,7 @@ void percpu_boot(void)
 {
 	unsigned nr_cpus = os_nr_cpus(), i;
 
-	percpu.mode = choose_mode(nr_cpus);
+	percpu.mode = percpu.reach = choose_mode(nr_cpus);
 	bslab_hot.rseq_offset = thread_state_rseq_offset();
 	percpu.next_slot = 1;
 	percpu.nr_slots = 1;
@@ -655,12 +656,28 @@ static void drain_orphans(void)
 	areas_retire(list);
 }
 
+/* Short of memory, the kernel may have it another time; any other error is for good. */
+static bool barrier_works(void)
+{
+	int error = os_barrier_rseq();
+
+	if (error && error != -ENOMEM)
+		WRITE_ONCE(percpu.reach, INDEX_THREAD);
+	return !error;
+}
+
+void percpu_find_reach(void)
+{
+	if (percpu.reach != INDEX_THREAD)
+		barrier_works();
+}
+
 /* False when it has to be left for another time. */
 static bool areas_drain(uint64_t now)
 {
 	struct percpu_area *list;
 
-	if (os_barrier_rseq() != 0)
+	if (!barrier_works())
 		return false;
 	list = areas_detach(now);
 	if (list && os_barrier_rseq() != 0) { /* it worked a moment ago: short of memory now */
@@ -712,13 +729,10 @@ static bool any_is_idle(uint64_t now)
 /* Where membarrier is refused, it is not asked again. */
 static void drain_idle(uint64_t now)
 {
-	static bool refused; /* atomic */
-
-	if (percpu.mode == INDEX_THREAD || READ_ONCE(refused) || !any_is_idle(now))
+	if (percpu_reach() == INDEX_THREAD || !any_is_idle(now))
 		return;
 	drain_begin(&area_drains);
-	if (!areas_drain(now))
-		WRITE_ONCE(refused, true);
+	areas_drain(now);
 	drain_end(&area_drains);
 }
 

@@ -83,8 +83,9 @@ extern struct none none reader_root(none_area);
 #define none_area none.area
 
 struct percpu {
-	struct lock lock; /* RANK_THREAD: everything but mode and counters */
+	struct lock lock; /* RANK_THREAD: everything but mode, reach and counters */
 	enum index_mode mode; /* INDEX_AUTO before boot */
+	enum index_mode reach; /* as mode; INDEX_THREAD from when the kernel refused to let others empty an area */
 	struct percpu_area *orphans; /* areas with objects and without an index */
 	struct percpu_area *spare;   /* the same without objects */
 	struct percpu_area *limbo;   /* detached, and sequences may still be at work in them */
@@ -101,6 +102,14 @@ static inline enum index_mode percpu_mode(void)
 {
 	return percpu.mode;
 }
+
+/* Where it is INDEX_THREAD, what a CPU keeps cannot be had by others. */
+static inline enum index_mode percpu_reach(void)
+{
+	return READ_ONCE(percpu.reach);
+}
+/* Finds out whether it can: for who sets a limit, under which all that is free has to be had. May be a system call or three. */
+void percpu_find_reach(void);
 
 /* Both sentinels of a sheaf without slots, which is never written: it is full. */
 extern void *const none_words[2] reader_root(none_words);

@@ -2,6 +2,7 @@
 /* In the mode that BSLAB_CONF names; in mode thread nothing is kept. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -234,6 +235,59 @@ Test(kept, drained_without_the_barrier)
 {
 	fake_fail_at(1u << FAKE_BARRIER, 1, true);
 	drained();
+}
+
+/* What others could not get at is not kept; what was kept before may be taken. */
+static void none_is_kept(void)
+{
+	void *p = get(17);
+
+	cr_assert_eq(percpu_reach(), INDEX_THREAD);
+	cr_assert_not(quick_free(p));
+	put(p);
+	cr_assert_eq(nr_kept(), 0);
+}
+
+Test(kept, none_once_the_barrier_was_refused)
+{
+	void *p = get(16);
+
+	begin();
+	put(p);
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	percpu_find_reach();
+	cr_assert_eq(nr_kept(), 16);
+	cr_assert_eq(take(16), p);
+	none_is_kept();
+}
+
+Test(kept, none_once_a_drain_was_refused)
+{
+	begin();
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	percpu_drain();
+	none_is_kept();
+}
+
+/* Short of memory, the kernel has no barrier now, and may have one later. */
+Test(kept, still_where_the_barrier_failed_for_want_of_memory)
+{
+	begin();
+	fake.barrier_error = ENOMEM;
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	percpu_find_reach();
+	percpu_drain();
+	cr_assert_eq(percpu_reach(), percpu_mode());
+	cr_assert(quick_free(get(16)));
+}
+
+Test(kept, a_thread_s_reach_is_its_own)
+{
+	if (percpu_mode() != INDEX_THREAD)
+		cr_skip("runs are kept");
+	percpu_find_reach();
+	cr_assert_eq(percpu_reach(), INDEX_THREAD);
+	cr_assert_eq(fake.nr_calls[FAKE_BARRIER], 0);
 }
 
 Test(kept, none_in_mode_thread)
