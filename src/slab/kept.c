@@ -40,7 +40,7 @@ void kept_yield(size_t nr_pages)
 		kept_displace(word);
 }
 
-static void send_home(void **word)
+void kept_send_home(void **word)
 {
 	pages_free(kept_address(word), (unsigned)kept_nr_pages(word));
 }
@@ -54,7 +54,7 @@ void kept_reap(struct percpu_area *a)
 	if (!((uintptr_t)word & KEPT_WAS_SEEN))
 		swap(word, (void **)((uintptr_t)word | KEPT_WAS_SEEN));
 	else if (swap(word, NULL))
-		send_home(word);
+		kept_send_home(word);
 }
 
 void kept_empty(struct percpu_area *a)
@@ -63,7 +63,7 @@ void kept_empty(struct percpu_area *a)
 
 	WRITE_ONCE(a->run, NULL);
 	if (word)
-		send_home(word);
+		kept_send_home(word);
 }
 
 void kept_drain_own(void)
@@ -71,5 +71,5 @@ void kept_drain_own(void)
 	void **word = READ_ONCE(percpu_here()->run);
 
 	if (word && swap(word, NULL))
-		send_home(word);
+		kept_send_home(word);
 }

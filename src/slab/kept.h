@@ -14,7 +14,8 @@
  *    the run may write it from then on. So a second free is told.
  *
  * 3. It goes home with what else the area holds: at the second look that finds
- *    it there, when the CPU is idle or drained (slab/percpu.h). Nobody can empty the
+ *    it there, when the CPU is idle or drained (slab/percpu.h); what fork left behind,
+ *    at the child's first look. Nobody can empty the
  *    area of a thread that sleeps, so in mode thread none is kept; nor is any from when
  *    membarrier was refused (percpu_reach()), nor where the fast paths may not be taken.
  *
@@ -116,6 +117,8 @@ static force_inline bool kept_free_quick(void *ptr)
 /* Makes what this CPU keeps a part of the free pages where it is enough for a request. */
 void kept_yield(size_t nr_pages);
 
+/* A word that is nobody's any more. */
+void kept_send_home(void **word);
 /* Of an area: sends home the run that the last look saw, or any that nobody can take meanwhile. */
 void kept_reap(struct percpu_area *a);
 void kept_empty(struct percpu_area *a);

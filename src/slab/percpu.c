@@ -223,6 +223,23 @@ static struct sheaf *orphan_sheaf(unsigned class)
 	return s;
 }
 
+/* A run out of one, or NULL: no CPU would look at it. One at a time, since pages are freed past the lock. */
+static void **orphan_run(void)
+{
+	struct percpu_area *a;
+	void **word = NULL;
+
+	if (likely(!READ_ONCE(percpu.orphans)))
+		return NULL;
+	lock_take(&percpu.lock, RANK_THREAD);
+	for (a = percpu.orphans; a && !word; a = a->next_orphan) {
+		word = a->run;
+		WRITE_ONCE(a->run, NULL);
+	}
+	lock_drop(&percpu.lock, RANK_THREAD);
+	return word;
+}
+
 /* --- what rests goes home --------------------------------------------------------------------- */
 
 #define REAP_MS 40
@@ -275,6 +292,7 @@ static void reap_freed(struct percpu_area *a, struct kmem_cache *c)
 static void reap(struct percpu_area *a, uint64_t now)
 {
 	unsigned class;
+	void **word;
 
 	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
@@ -298,6 +316,8 @@ static void reap(struct percpu_area *a, uint64_t now)
 	}
 	typed_bury();
 	kept_reap(a);
+	while (unlikely((word = orphan_run()) != NULL))
+		kept_send_home(word);
 	runs_reap(now);
 	large_reap(now);
 }

@@ -360,25 +360,83 @@ Test(kept, threads_that_drain_each_other)
 	hammer(&fake);
 }
 
-/* What another CPU kept is the child's, and comes home when it drains. */
-Test(kept, the_child_of_fork_has_all_that_was_kept)
+/* --- other CPUs ------------------------------------------------------------------------------- */
+
+/* What this CPU has becomes another's, on which nothing runs. */
+static struct percpu_area *leave_to_another_cpu(void)
 {
+	struct percpu_area *a = percpu_here();
+
+	bslab_hot.area[percpu.nr_slots++] = a;
+	bslab_hot.area[percpu_slot()] = &none_area;
+	return a;
+}
+
+static void stay_on_a_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	cr_assert_eq(sched_setaffinity(0, sizeof set, &set), 0);
+}
+
+/* As many slow paths of small objects as it takes until the clock is looked at. */
+static void visit_slow_paths(void)
+{
+	struct kmem_cache *c = cache_of(size_class(256));
+	static void *held[4000];
+
+	for (int i = 0; i < 4000; i++)
+		cr_assert_not_null(held[i] = percpu_alloc_slow(c, 0));
+	for (int i = 0; i < 4000; i++)
+		percpu_free_slow(c, held[i]);
+}
+
+/* In the child of fork: what this CPU kept, 20 pages, and what another did, 30. */
+static void in_child(bool (*is_right)(void))
+{
+	void *p = get(30), *q = get(20);
 	pid_t pid;
 	int status;
 
+	stay_on_a_cpu();
 	begin();
-	put(get(30));
+	fake.clock_ms = 1000;
+	put(p);
+	leave_to_another_cpu();
+	percpu_current_top(KEPT_RUN);
+	put(q);
 	percpu_fork_prepare();
 	pid = fork();
 	percpu_fork_done(pid == 0);
-	if (pid == 0) {
-		bool all = nr_kept() == 30;
-
-		percpu_drain();
-		runs_drain();
-		_exit(all && nr_kept() == 0 && pages().nr_blocks == 0 ? 0 : 1);
-	}
+	if (pid == 0)
+		_exit(nr_kept() == 50 && is_right() ? 0 : 1);
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert_eq(status, 0, "status %#x", (unsigned)status);
-	cr_assert_eq(nr_kept(), 30);
+	cr_assert_eq(nr_kept(), 50);
+}
+
+static bool a_drain_has_all(void)
+{
+	percpu_drain();
+	runs_drain();
+	return nr_kept() == 0 && pages().nr_blocks == 0;
+}
+
+Test(kept, a_drain_in_the_child_of_fork_has_all_that_was_kept)
+{
+	in_child(a_drain_has_all);
+}
+
+static bool a_look_has_the_other_cpus(void)
+{
+	visit_slow_paths();
+	return nr_kept() == 20;
+}
+
+/* No CPU would ever come for it. */
+Test(kept, a_look_in_the_child_of_fork_has_what_others_kept)
+{
+	in_child(a_look_has_the_other_cpus);
 }
