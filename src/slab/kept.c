@@ -13,23 +13,23 @@ void *kept_take(size_t nr_pages)
 	return percpu_mode() != INDEX_THREAD ? kept_take_from(nr_pages, true) : NULL;
 }
 
-bool kept_free(void *ptr)
+enum kept_free kept_free(void *ptr)
 {
-	return percpu_reach() != INDEX_THREAD && kept_free_to(ptr, true);
+	return percpu_reach() != INDEX_THREAD ? kept_free_to(ptr, true) : KEPT_NOT;
 }
 
-bool kept_displace(void **word)
+enum kept_free kept_displace(void **word)
 {
 	run_free(kept_address(word), (unsigned)kept_nr_pages(word));
-	return true;
+	return KEPT_BY_A_LOCK;
 }
 
 /* This CPU has no area yet, or the word changed meanwhile: the next one finds an area. */
-bool kept_free_first(void *addr, size_t nr_pages)
+enum kept_free kept_free_first(void *addr, size_t nr_pages)
 {
 	percpu_current_top(KEPT_RUN);
 	run_free(addr, (unsigned)nr_pages);
-	return true;
+	return KEPT_BY_A_LOCK;
 }
 
 void kept_yield(size_t nr_pages)

@@ -89,29 +89,35 @@ static force_inline bool kept_may_free(const void *ptr, size_t *nr_pages)
 	return true;
 }
 
-/* The rest of kept_free() where there was another run, and where the word could not be changed. */
-bool kept_displace(void **word) __attribute__((visibility("hidden")));
-bool kept_free_first(void *addr, size_t nr_pages) __attribute__((visibility("hidden")));
+enum kept_free {
+	KEPT_NOT,	/* no run, or one to be freed in another way: nothing was done */
+	KEPT_ALONE,
+	KEPT_BY_A_LOCK, /* a run went to the buddy's: a report may have become due meanwhile */
+};
 
-static force_inline bool kept_free_to(void *ptr, const bool by_mode)
+/* The rest of kept_free() where there was another run, and where the word could not be changed. */
+enum kept_free kept_displace(void **word) __attribute__((visibility("hidden")));
+enum kept_free kept_free_first(void *addr, size_t nr_pages) __attribute__((visibility("hidden")));
+
+static force_inline enum kept_free kept_free_to(void *ptr, const bool by_mode)
 {
 	size_t nr_pages;
 	void **old;
 
 	if (!kept_may_free(ptr, &nr_pages))
-		return false;
+		return KEPT_NOT;
 	old = kept_here(by_mode);
 	map_set((uintptr_t)ptr, desc_of_number(nr_pages, PAGE_RUN_HOT));
 	if (unlikely(!kept_swap(old, (void **)((uintptr_t)ptr + nr_pages), by_mode)))
 		return kept_free_first(ptr, nr_pages);
-	return likely(!old) || kept_displace(old);
+	return likely(!old) ? KEPT_ALONE : kept_displace(old);
 }
 
-/* free() of a run. False when it is none, or has to be freed in another way: nothing was done. */
-bool kept_free(void *ptr) __attribute__((visibility("hidden")));
-static force_inline bool kept_free_quick(void *ptr)
+/* free() of a run. */
+enum kept_free kept_free(void *ptr) __attribute__((visibility("hidden")));
+static force_inline enum kept_free kept_free_quick(void *ptr)
 {
-	return likely(percpu_reach() == INDEX_MM_CID) && kept_free_to(ptr, false);
+	return likely(percpu_reach() == INDEX_MM_CID) ? kept_free_to(ptr, false) : KEPT_NOT;
 }
 
 /* Makes what this CPU keeps a part of the free pages where it is enough for a request. */
