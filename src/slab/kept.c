@@ -13,6 +13,11 @@ void *kept_take(size_t nr_pages)
 	return percpu_mode() != INDEX_THREAD ? kept_take_from(nr_pages, true) : NULL;
 }
 
+void kept_look(void)
+{
+	thread_state.nr_page_events |= TICK_EVENTS - 1;
+}
+
 enum kept_free kept_free(void *ptr)
 {
 	return percpu_reach() != INDEX_THREAD ? kept_free_to(ptr, true) : KEPT_NOT;

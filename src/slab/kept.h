@@ -19,8 +19,9 @@
  *    area of a thread that sleeps, so in mode thread none is kept; nor is any from when
  *    membarrier was refused (percpu_reach()), nor where the fast paths may not be taken.
  *
- * 4. kept_free() leaves every TICK_EVENTS'th to the way past it, where the clock is
- *    looked at, reports are written and limits are seen to.
+ * 4. kept_free() leaves every TICK_EVENTS'th of a thread to the way past it, where the
+ *    clock is looked at and reports are written. The CPU looks for what rests then too,
+ *    so one that does nothing but this is not idle.
  */
 #ifndef BSLAB_KEPT_H
 #define BSLAB_KEPT_H
@@ -75,6 +76,9 @@ static force_inline void *kept_take_quick(size_t nr_pages)
 	return likely(percpu_mode() == INDEX_MM_CID) ? kept_take_from(nr_pages, false) : NULL;
 }
 
+/* The next page event of this thread is one that looks at the clock. */
+void kept_look(void) __attribute__((visibility("hidden")));
+
 /* Whether a pointer is a run's, which kept_free() may take now; counts it then. */
 static force_inline bool kept_may_free(const void *ptr, size_t *nr_pages)
 {
@@ -83,10 +87,12 @@ static force_inline bool kept_may_free(const void *ptr, size_t *nr_pages)
 
 	*nr_pages = (size_t)desc_number(d);
 	if (d != desc_of_number(*nr_pages, PAGE_RUN) || *nr_pages > MAX_HOT_PAGES || (uintptr_t)ptr % BSLAB_PAGE_SIZE ||
-	    unlikely(!bslab_hot.small_limit) || unlikely(!((thread_state.nr_page_events + 1) % TICK_EVENTS)))
+	    unlikely(!bslab_hot.small_limit))
 		return false;
-	thread_state.nr_page_events++;
-	return true;
+	if (likely(++thread_state.nr_kept_frees % TICK_EVENTS))
+		return true;
+	kept_look();
+	return false;
 }
 
 enum kept_free {

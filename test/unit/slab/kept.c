@@ -70,13 +70,13 @@ static struct pages_info pages(void)
 	return info;
 }
 
-/* An area, and some events to go until the next one that is not quick. */
+/* An area, and some frees to go until the next one that is not quick. */
 static void begin(void)
 {
 	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
 		cr_skip("nothing is kept");
 	percpu_current_top(KEPT_RUN);
-	thread_state.nr_page_events = 0;
+	thread_state.nr_kept_frees = 0;
 }
 
 Test(kept, the_one_freed_last_comes_back)
@@ -150,22 +150,46 @@ Test(kept, it_serves_other_sizes_too)
 	cr_assert_eq(nr_kept(), 48);
 }
 
-/* The clock is looked at where thread_state.nr_page_events is a multiple of TICK_EVENTS: not in a quick call. */
+/* Frees of which every TICK_EVENTS'th is not quick, and looks at the clock. */
+static void free_some(void **runs, unsigned n)
+{
+	for (unsigned i = 1; i <= n; i++) {
+		void *p = runs ? runs[i - 1] : get(16);
+		uint16_t before;
+
+		cr_assert_eq(quick_free(p), i % TICK_EVENTS != 0, "free %u", i);
+		if (i % TICK_EVENTS)
+			continue;
+		before = thread_state.nr_page_events;
+		run_free(p, 16);
+		cr_assert_neq(before / TICK_EVENTS, thread_state.nr_page_events / TICK_EVENTS);
+	}
+}
+
 Test(kept, now_and_then_the_long_way_is_gone)
 {
-	unsigned nr_long = 0;
+	begin();
+	free_some(NULL, 10 * TICK_EVENTS);
+}
+
+static void *only_frees(void *runs)
+{
+	free_some(runs, 10 * TICK_EVENTS);
+	pages_thread_exit();
+	return NULL;
+}
+
+/* It has no buddy, so each free that drives another run out is an event of pages too. */
+Test(kept, nor_does_a_thread_that_only_frees_miss_it)
+{
+	void *runs[10 * TICK_EVENTS];
+	pthread_t thread;
 
 	begin();
-	for (unsigned i = 0; i < 10 * TICK_EVENTS; i++) {
-		void *p = get(16);
-
-		if (!quick_free(p)) {
-			nr_long++;
-			run_free(p, 16);
-		}
-	}
-	cr_assert_geq(nr_long, 9);
-	cr_assert_leq(nr_long, 20);
+	for (unsigned i = 0; i < 10 * TICK_EVENTS; i++)
+		runs[i] = get(16);
+	cr_assert_eq(pthread_create(&thread, NULL, only_frees, runs), 0);
+	pthread_join(thread, NULL);
 }
 
 Test(kept, not_where_the_fast_paths_are_not_to_be_taken)
@@ -429,14 +453,17 @@ Test(kept, a_drain_in_the_child_of_fork_has_all_that_was_kept)
 	in_child(a_drain_has_all);
 }
 
-static bool a_look_has_the_other_cpus(void)
+static bool looks_have_all(void)
 {
-	visit_slow_paths();
-	return nr_kept() == 20;
+	for (int i = 0; i < 3; i++) {
+		visit_slow_paths();
+		fake.clock_ms += 100;
+	}
+	return nr_kept() == 0;
 }
 
-/* No CPU would ever come for it. */
-Test(kept, a_look_in_the_child_of_fork_has_what_others_kept)
+/* No CPU would ever come for the other's. */
+Test(kept, looks_in_the_child_of_fork_have_all_that_was_kept)
 {
-	in_child(a_look_has_the_other_cpus);
+	in_child(looks_have_all);
 }
