@@ -16,6 +16,7 @@ void *kept_take(size_t nr_pages)
 void kept_look(void)
 {
 	thread_state.nr_page_events |= TICK_EVENTS - 1;
+	percpu_look();
 }
 
 enum kept_free kept_free(void *ptr)

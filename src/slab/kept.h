@@ -76,7 +76,7 @@ static force_inline void *kept_take_quick(size_t nr_pages)
 	return likely(percpu_mode() == INDEX_MM_CID) ? kept_take_from(nr_pages, false) : NULL;
 }
 
-/* The next page event of this thread is one that looks at the clock. */
+/* Looks for what rests; the next page event of this thread looks at the clock too. */
 void kept_look(void) __attribute__((visibility("hidden")));
 
 /* Whether a pointer is a run's, which kept_free() may take now; counts it then. */

@@ -324,12 +324,32 @@ static void reap(struct percpu_area *a, uint64_t now)
 
 static void drain_idle(uint64_t now);
 
+/* False when it was too early. */
+static bool look(struct percpu_area *a)
+{
+	uint64_t now = os_coarse_clock_ms();
+
+	if (now - READ_ONCE(a->looked_at_ms) < REAP_MS)
+		return false;
+	WRITE_ONCE(a->looked_at_ms, now);
+	reap(a, now);
+	drain_idle(now);
+	return true;
+}
+
+void percpu_look(void)
+{
+	struct percpu_area *a = own_area();
+
+	if (a)
+		look(a);
+}
+
 /* Other threads of this CPU may do the same at the same time; counts and times need not be exact. */
 static void reap_if_due(void)
 {
 	struct percpu_area *a = own_area();
 	uint32_t nr_visits, interval;
-	uint64_t now;
 
 	if (!a)
 		return;
@@ -339,15 +359,7 @@ static void reap_if_due(void)
 	if (likely(nr_visits < MIN_REAP_VISITS || nr_visits < interval))
 		return;
 	WRITE_ONCE(a->nr_visits, 0);
-	now = os_coarse_clock_ms();
-	if (now - READ_ONCE(a->looked_at_ms) < REAP_MS) {
-		WRITE_ONCE(a->look_interval, (uint32_t)min_size(2 * nr_visits, MAX_REAP_VISITS));
-		return;
-	}
-	WRITE_ONCE(a->look_interval, MIN_REAP_VISITS);
-	WRITE_ONCE(a->looked_at_ms, now);
-	reap(a, now);
-	drain_idle(now);
+	WRITE_ONCE(a->look_interval, look(a) ? MIN_REAP_VISITS : (uint32_t)min_size(2 * nr_visits, MAX_REAP_VISITS));
 }
 
 /* --- slow paths ------------------------------------------------------------------------------ */

@@ -29,8 +29,8 @@
  *    the barns: a sheaf whose top stands where it stood REAP_MS before, and a
  *    barn without a visit since, are emptied (Linux: cache_reap(), mm/slab.c).
  *    So a class that was hot once does not hold its pages for good. Areas of CPUs
- *    that ran next to no slow path for a second, and hold 32 KiB, are emptied by
- *    whoever looks, as in 4.
+ *    that ran next to no slow path for a second, and hold 32 KiB, which one freed run
+ *    is, are emptied by whoever looks, as in 4.
  *
  * 6. Strays. What a CPU frees and has no sheaf for, another has allocated, as a
  *    rule, and may have its neighbours in the cache line: it goes home to its
@@ -147,6 +147,8 @@ bool percpu_swap_top(unsigned class, void **old, void **new) __attribute__((visi
 /* The slow paths behind percpu_pop() and percpu_push(). */
 void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_slow(struct kmem_cache *c, void *obj);
+/* Looks at the clock, and for what rests when it is time: see 5. For slow paths that are none of the above; holding no lock. */
+void percpu_look(void);
 /* Past the sheaves, a single object. */
 void *percpu_alloc_uncached(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_uncached(struct kmem_cache *c, void *obj);

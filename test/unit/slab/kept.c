@@ -387,13 +387,10 @@ Test(kept, threads_that_drain_each_other)
 /* --- other CPUs ------------------------------------------------------------------------------- */
 
 /* What this CPU has becomes another's, on which nothing runs. */
-static struct percpu_area *leave_to_another_cpu(void)
+static void leave_to_another_cpu(void)
 {
-	struct percpu_area *a = percpu_here();
-
-	bslab_hot.area[percpu.nr_slots++] = a;
+	bslab_hot.area[percpu.nr_slots++] = percpu_here();
 	bslab_hot.area[percpu_slot()] = &none_area;
-	return a;
 }
 
 static void stay_on_a_cpu(void)
@@ -405,16 +402,11 @@ static void stay_on_a_cpu(void)
 	cr_assert_eq(sched_setaffinity(0, sizeof set, &set), 0);
 }
 
-/* As many slow paths of small objects as it takes until the clock is looked at. */
-static void visit_slow_paths(void)
+static void look_later(void)
 {
-	struct kmem_cache *c = cache_of(size_class(256));
-	static void *held[4000];
-
-	for (int i = 0; i < 4000; i++)
-		cr_assert_not_null(held[i] = percpu_alloc_slow(c, 0));
-	for (int i = 0; i < 4000; i++)
-		percpu_free_slow(c, held[i]);
+	fake.clock_ms += 500;
+	percpu_current_top(KEPT_RUN);
+	percpu_look();
 }
 
 /* In the child of fork: what this CPU kept, 20 pages, and what another did, 30. */
@@ -455,10 +447,8 @@ Test(kept, a_drain_in_the_child_of_fork_has_all_that_was_kept)
 
 static bool looks_have_all(void)
 {
-	for (int i = 0; i < 3; i++) {
-		visit_slow_paths();
-		fake.clock_ms += 100;
-	}
+	for (int i = 0; i < 3; i++)
+		look_later();
 	return nr_kept() == 0;
 }
 
@@ -466,4 +456,45 @@ static bool looks_have_all(void)
 Test(kept, looks_in_the_child_of_fork_have_all_that_was_kept)
 {
 	in_child(looks_have_all);
+}
+
+/* Whoever looks later finds it idle, and empties it. */
+Test(kept, one_run_of_an_idle_cpu_is_worth_the_barrier)
+{
+	void *p = get(16);
+
+	stay_on_a_cpu();
+	begin();
+	fake.clock_ms = 1000;
+	put(p);
+	leave_to_another_cpu();
+	for (int i = 0; i < 4; i++)
+		look_later();
+	cr_assert_gt(fake.nr_calls[FAKE_BARRIER], 0);
+	cr_assert_eq(nr_kept(), 0);
+}
+
+/* A CPU that does nothing but take and free runs is not idle to others, and gives up what rests in its own area. */
+Test(kept, pairs_of_runs_are_looks_too)
+{
+	struct kmem_cache *c = cache_of(size_class(1000));
+	struct percpu_area *a;
+
+	stay_on_a_cpu();
+	begin();
+	fake.clock_ms = 1000;
+	percpu_free_slow(c, percpu_alloc_slow(c, 0));
+	a = percpu_here();
+	cr_assert_gt(percpu_nr_cached(c->class), 0);
+	for (int look = 0; look < 4; look++) {
+		fake.clock_ms += 500;
+		for (unsigned i = 0; i < TICK_EVENTS; i++)
+			put(get(16));
+		cr_assert_eq(a->looked_at_ms, fake.clock_ms);
+	}
+	cr_assert_eq(percpu_nr_cached(c->class), 0);
+	leave_to_another_cpu();
+	look_later();
+	look_later();
+	cr_assert_eq(fake.nr_calls[FAKE_BARRIER], 0, "it was not idle");
 }
