@@ -329,7 +329,7 @@ static bool look(struct percpu_area *a)
 {
 	uint64_t now = os_coarse_clock_ms();
 
-	if (now - READ_ONCE(a->looked_at_ms) < REAP_MS)
+	if ((int64_t)(now - READ_ONCE(a->looked_at_ms)) < REAP_MS)
 		return false;
 	WRITE_ONCE(a->looked_at_ms, now);
 	reap(a, now);
