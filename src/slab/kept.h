@@ -8,7 +8,7 @@
  *    changes tops, so a buffer that is taken and freed in turn costs no lock and no
  *    atomic operation. The run that another one drives out goes to those that the
  *    buddy keeps (page/runs.h), and so does one that is large enough for a request
- *    of another size.
+ *    of another size, of malloc's or of the calls for pages (kept_yield()).
  *
  * 2. Its head's descriptor is PAGE_RUN_HOT, written before the word: whoever takes
  *    the run may write it from then on. So a second free is told.
