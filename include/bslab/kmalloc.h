@@ -51,7 +51,7 @@ enum bslab_gfp {
 	BSLAB_GFP_HUGE = 128,
 	/*
 	 * Below 4 GiB, for compressed pointers and code that jumps by 32 bits; at most 1 GiB at a time, and no more than the process
-	 * has free there. Costs a lock and three times what malloc does. NULL with ENOMEM where there is none; not together with
+	 * has free there. Costs a lock and five times what malloc does. NULL with ENOMEM where there is none; not together with
 	 * NOWAIT, nor for mempools: EINVAL.
 	 */
 	BSLAB_GFP_DMA32 = 256,

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "malloc/hardened.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "heap/pool.h"
-#include "large/large.h"
 #include "malloc/explicit.h"
 #include "malloc/fast.h"
 #include "malloc/guarded.h"
+#include "malloc/hardened_block.h"
+#include "malloc/hardened_pages.h"
 #include "malloc/reports.h"
-#include "malloc/yard.h"
 #include "os/bug.h"
-#include "os/options.h"
-#include "os/os.h"
 #include "page/guard.h"
-#include "page/runs.h"
 #include "slab/hardened.h"
 #include "slab/percpu.h"
 #include "slab/quarantine.h"
@@ -49,11 +43,14 @@ static uintptr_t object_end(const struct kmem_cache *c, const void *obj)
 /* Hands an object out. NULL after a report: it was written since it was freed, and serves nobody any more. */
 static force_inline void *object_open(const struct kmem_cache *c, void *obj, size_t size)
 {
-	if (unlikely(!block_is_clean((uintptr_t)obj, object_end(c, obj)))) {
+	uintptr_t end = object_end(c, obj);
+	uint64_t number = block_end_number(end);
+
+	if (unlikely(!block_is_clean_by((uintptr_t)obj, end, number))) {
 		report_write_after_free(obj);
 		return NULL;
 	}
-	block_seal_clean((uintptr_t)obj, size, object_end(c, obj));
+	block_seal_clean_by((uintptr_t)obj, size, end, number);
 	return obj;
 }
 
@@ -123,15 +120,31 @@ static force_inline bool before_is_whole(struct slab *s, uintptr_t start)
 	return block_word_is_whole(word);
 }
 
-/* An object in use, whole behind and before: *size. Else false, after a report. */
-static force_inline bool object_check(struct slab *s, void *ptr, const char *what, size_t *size)
+/* Objects' sizes are multiples of it. */
+#define OBJECT_ALIGN 16
+
+/* No further than the last object's start, and as aligned: where its word would stand there may be a load. */
+static force_inline bool may_start_object(const struct slab *s, const struct kmem_cache *c, uintptr_t start)
 {
-	uintptr_t start = (uintptr_t)ptr;
+	uintptr_t nr_objects = atomic_load_explicit(&s->nr_objects, memory_order_relaxed);
+
+	return start % OBJECT_ALIGN == 0 && start - s->base + c->size <= nr_objects * c->size;
+}
+
+/*
+ * An object in use, whole behind and before: *size. Else false, after a report. *number is its word's. That it is
+ * an object at all the word says by itself: it is whole at an object's end only, for it is made of its address.
+ */
+static force_inline bool object_check(struct slab *s, const struct kmem_cache *c, void *ptr, const char *what, size_t *size,
+				      uint64_t *number)
+{
+	uintptr_t start = (uintptr_t)ptr, end = object_end(c, ptr);
 	enum block_state state = BLOCK_UNUSED;
 
 	*size = SIZE_MAX;
-	if (likely(slab_starts_object(s, start))) {
-		state = block_check(start, object_end(s->cache, ptr), size);
+	*number = block_end_number(end);
+	if (likely(may_start_object(s, c, start))) {
+		state = block_check_by(start, end, *number, size);
 		if (likely(state == BLOCK_USED) && likely(before_is_whole(s, start)))
 			return true;
 	}
@@ -175,203 +188,26 @@ static out_of_line void object_free_slow(struct kmem_cache *c, void *ptr)
 static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 {
 	struct kmem_cache *c = s->cache;
+	uint64_t number;
 	size_t size;
 
 	if (unlikely(c->class == ZERO_CLASS)) {
 		zero_free(s, ptr);
 		return;
 	}
-	if (unlikely(!object_check(s, ptr, "free", &size)))
+	if (unlikely(!object_check(s, c, ptr, "free", &size, &number)))
 		return;
 	if (unlikely(wanted != ANY_SIZE && wanted != size)) {
 		report_size(ptr, wanted, 1, size);
 		return;
 	}
-	block_wipe((uintptr_t)ptr, object_end(c, ptr));
+	block_wipe_by((uintptr_t)ptr, object_end(c, ptr), number);
 	if (likely(percpu_push(FREED_TOPS + c->class, ptr, RSEQ_MM_CID)))
 		return;
 	object_free_slow(c, ptr);
 }
 
-/* --- where freed runs and mappings wait ---------------------------------------------------------- */
-
-#define MAX_WIPED_RUNS 64
-#define MAX_CLOSED_RUNS 256
-#define MAX_WIPED_BYTES (2 * MIB)
-/* Of addresses, in the regions. */
-#define MAX_RUN_BYTES (64 * MIB)
-/* Each holds a mapping of the kernel's. */
-#define MAX_MAPPINGS 128
-#define MAX_MAPPING_BYTES (64 * GIB)
-
-static struct grave wiped_graves[MAX_WIPED_RUNS], run_graves[MAX_CLOSED_RUNS], mapping_graves[MAX_MAPPINGS];
-static struct yard wiped, runs, mappings;
-
-/*
- * Between these a run's or a mapping's word and what else is said of it do not agree. A signal handler that calls exit()
- * then looks at no block, as if it had interrupted a lock (last_check.c). Nothing is reported inside: the program's
- * handler of SIGABRT might not come back.
- */
-static void change_begin(void)
-{
-	lock_count_up();
-}
-
-static void change_end(void)
-{
-	lock_count_down();
-}
-
-/* --- page runs ----------------------------------------------------------------------------------------- */
-
-static unsigned pages_for(size_t size)
-{
-	return (unsigned)((size + BLOCK_WORD + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT);
-}
-
-static uintptr_t run_end(const void *ptr, unsigned nr_pages)
-{
-	return (uintptr_t)ptr + ((uintptr_t)nr_pages << PAGE_SHIFT);
-}
-
-/* One that waits, of exactly so many pages; NULL when there is none, or after a report. */
-static void *run_reuse(unsigned n, size_t align)
-{
-	struct grave g;
-
-	if (n > MAX_WIPED_PAGES || !yard_take(&wiped, (size_t)n << PAGE_SHIFT, align, &g))
-		return NULL;
-	if (unlikely(!block_is_clean(g.addr, run_end((void *)g.addr, n)))) {
-		report_write_after_free((void *)g.addr);
-		return NULL;
-	}
-	return (void *)g.addr;
-}
-
-static void *run_make(unsigned n, unsigned align_order, unsigned flags)
-{
-	bool zeroed;
-	char *p;
-
-	p = guard_alloc_pages(n, align_order, MIGRATE_MOVABLE, flags, &zeroed);
-	if (!p)
-		return NULL;
-	if (!zeroed)
-		memset(p, 0, (size_t)n << PAGE_SHIFT);
-	return p;
-}
-
-static void *run_alloc_hardened(size_t size, size_t align, unsigned flags)
-{
-	unsigned n = pages_for(size);
-	void *p = run_reuse(n, align);
-	bool is_new = !p;
-
-	if (is_new)
-		p = run_make(n, align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0, flags);
-	if (!p)
-		return NULL;
-	change_begin();
-	run_describe(p, is_new ? 1 : n, n);
-	block_seal_clean((uintptr_t)p, size, run_end(p, n));
-	change_end();
-	return p;
-}
-
-static void run_release(const struct grave *g)
-{
-	guard_free_pages((void *)g->addr, (unsigned)(g->size >> PAGE_SHIFT));
-}
-
-static void wiped_release(const struct grave *g)
-{
-	if (unlikely(!block_is_clean(g->addr, g->addr + g->size)))
-		report_write_after_free((void *)g->addr);
-	else
-		run_release(g);
-}
-
-static void run_free_hardened(void *ptr, unsigned n)
-{
-	struct grave g = {.addr = (uintptr_t)ptr, .size = (size_t)n << PAGE_SHIFT};
-
-	change_begin();
-	map_set((uintptr_t)ptr, desc_of_number(n, PAGE_RUN_HOT));
-	if (n <= MAX_WIPED_PAGES)
-		block_wipe((uintptr_t)ptr, run_end(ptr, n));
-	change_end();
-	if (n <= MAX_WIPED_PAGES) {
-		yard_put(&wiped, g);
-	} else if (guard_close(ptr, n)) {
-		yard_put(&runs, g);
-	} else {
-		run_release(&g);
-	}
-}
-
-/* --- mappings ------------------------------------------------------------------------------------------ */
-
-/* p: a mapping of size and a word, or NULL. */
-static void *mapping_seal(void *p, size_t size)
-{
-	const struct vm_area *a = p ? large_of(map_lookup((uintptr_t)p)) : NULL;
-
-	if (a)
-		block_seal_clean(a->addr, size, a->addr + a->size);
-	return p;
-}
-
-static void *mapping_alloc_hardened(size_t size, size_t align)
-{
-	bool zeroed;
-	void *p;
-
-	change_begin();
-	p = mapping_seal(large_alloc(size + BLOCK_WORD, align, &zeroed), size);
-	change_end();
-	return p;
-}
-
-void *hardened_map(size_t size)
-{
-	bool zeroed;
-	void *p;
-
-	change_begin();
-	p = mapping_seal(large_map(size + BLOCK_WORD, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed), size);
-	change_end();
-	return p;
-}
-
-static void mapping_release(const struct grave *g)
-{
-	map_set(g->block, 0);
-	os_unmap((void *)g->addr, g->size);
-}
-
-static void mapping_free_hardened(struct vm_area *a)
-{
-	struct grave g = {.block = a->addr};
-	bool is_sealed;
-
-	change_begin();
-	is_sealed = large_free_sealed(a, &g.addr, &g.size);
-	change_end();
-	if (is_sealed) {
-		map_set(g.block, desc_of_number(0, PAGE_RUN_HOT));
-		yard_put(&mappings, g);
-	}
-}
-
 /* --- blocks of any kind ------------------------------------------------------------------------------------ */
-
-struct block {
-	uintptr_t start, end; /* the same for one of no size */
-	size_t size;
-	struct slab *slab;    /* of an object */
-	struct vm_area *area; /* of a mapping */
-	bool is_guarded, is_reserved; /* nothing else is known then; reserved: of a NOWAIT pool or an explicit zone, as roomy as its elements are */
-};
 
 static bool block_is_whole(struct block *b, const char *what)
 {
@@ -383,11 +219,11 @@ static bool block_is_whole(struct block *b, const char *what)
 	return false;
 }
 
-/* The live block at ptr; false after a report. */
-static bool block_find(void *ptr, const char *what, struct block *b)
+bool block_find(void *ptr, const char *what, struct block *b)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct vm_area *a = large_of(d);
+	uint64_t number;
 
 	*b = (struct block){.start = (uintptr_t)ptr, .end = (uintptr_t)ptr};
 	if (desc_is_hardened(d)) {
@@ -395,7 +231,7 @@ static bool block_find(void *ptr, const char *what, struct block *b)
 		if (b->slab->cache->class == ZERO_CLASS)
 			return zero_check(b->slab, ptr, what, &b->size);
 		b->end = object_end(b->slab->cache, ptr);
-		return object_check(b->slab, ptr, what, &b->size);
+		return object_check(b->slab, b->slab->cache, ptr, what, &b->size, &number);
 	}
 	if (guarded_of(d)) {
 		b->is_guarded = true;
@@ -459,31 +295,45 @@ void *hardened_alloc(const struct alloc_request *r, unsigned pages_flags)
 	if (align > ZERO_SIZE)
 		room = align_up(room, align); /* class sizes are naturally aligned */
 	if (r->is_mapping)
-		return mapping_alloc_hardened(size, align);
+		return hardened_mapping_alloc(size, align);
 	if (room <= SMALL_MAX && align <= BSLAB_PAGE_SIZE)
 		return object_alloc(size, room, pages_flags);
-	if (size < PAGEBLOCK_SIZE && pages_for(size) <= PAGEBLOCK_PAGES - 2 && align <= PAGEBLOCK_SIZE) /* and two that trap */
-		return run_alloc_hardened(size, align, pages_flags);
-	return mapping_alloc_hardened(size, align);
+	if (size < PAGEBLOCK_SIZE && hardened_pages_for(size) <= PAGEBLOCK_PAGES - 2 && align <= PAGEBLOCK_SIZE) /* and two that trap */
+		return hardened_run_alloc(size, align, pages_flags);
+	return hardened_mapping_alloc(size, align);
+}
+
+/* One of this CPU's sheaf; NULL when there is none. */
+static force_inline void *object_pop(size_t size)
+{
+	unsigned class;
+	void *obj;
+
+	if (unlikely(size - 1 >= SMALL_MAX - BLOCK_WORD))
+		return NULL;
+	class = class_for(size + BLOCK_WORD);
+	obj = percpu_pop(class, RSEQ_MM_CID);
+	return likely(obj != NULL) ? object_open(caches[class], obj, size) : NULL;
+}
+
+static out_of_line void *malloc_while_guarded(size_t size)
+{
+	void *obj;
+
+	if (!guarded_counts_down())
+		return malloc_rest(size);
+	obj = object_pop(size);
+	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
 
 void *hardened_malloc(size_t size)
 {
-	bool is_counted = unlikely(guarded_is_on()) && guarded_counts_down();
-	struct kmem_cache *c;
-	unsigned class;
 	void *obj;
 
-	if (unlikely(guarded_is_on() && !is_counted))
-		return malloc_rest(size);
-	if (likely(size - 1 < SMALL_MAX - BLOCK_WORD)) {
-		class = class_for(size + BLOCK_WORD);
-		c = cache_if_used(class);
-		obj = percpu_pop(class, RSEQ_MM_CID);
-		if (likely(obj != NULL) && likely((obj = object_open(c, obj, size)) != NULL))
-			return obj;
-	}
-	return is_counted ? malloc_counted(size) : malloc_rest(size);
+	if (unlikely(guarded_is_on()))
+		return malloc_while_guarded(size);
+	obj = object_pop(size);
+	return likely(obj != NULL) ? obj : malloc_rest(size);
 }
 
 static out_of_line void free_other(void *ptr, page_desc_t d)
@@ -504,9 +354,9 @@ static out_of_line void free_other(void *ptr, page_desc_t d)
 	}
 	if (block_find(ptr, "free", &b)) {
 		if (b.area)
-			mapping_free_hardened(b.area);
+			hardened_mapping_free(b.area);
 		else
-			run_free_hardened(ptr, (unsigned)desc_number(d));
+			hardened_run_free(ptr, (unsigned)desc_number(d));
 	}
 	reports_poll();
 }
@@ -531,195 +381,30 @@ void hardened_free_sized(void *ptr, size_t size)
 		hardened_free(ptr);
 }
 
-/* --- realloc --------------------------------------------------------------------------------------------------- */
-
-/* What the word of a roomy block can say, with the rest of a page. */
-#define MAX_ROOM (56 * KIB)
-
-/* More bytes, or fewer, of the same block: those that come read as zero. What is behind them is pad already. */
-static void *block_reseal(struct block *b, size_t size)
-{
-	uint64_t number;
-
-	if (size <= b->size) {
-		block_seal(b->start, size, b->end);
-	} else {
-		number = block_begin(b->end);
-		memset((void *)(b->start + b->size), 0, size - b->size);
-		block_end(b->end, number, b->end - BLOCK_WORD - b->start - size);
-	}
-	return (void *)b->start;
-}
-
-/* It stays as long as it fits and more than half of it is used. */
-static void *object_resize(struct block *b, size_t size)
-{
-	size_t room = size + BLOCK_WORD, have = b->slab->cache->size;
-
-	if (b->slab->cache->class == ZERO_CLASS || room > have || (room < have / 2 && have > MIN_BLOCK))
-		return NULL;
-	return block_reseal(b, size);
-}
-
-static void *run_resize(struct block *b, size_t size)
-{
-	size_t room = b->end - BLOCK_WORD - b->start;
-
-	return size <= room && size >= room / 2 && room - size <= MAX_PAD ? block_reseal(b, size) : NULL;
-}
-
-/*
- * A mapping that grows by a little takes a quarter more, but no more than 256 times that little: each realloc() looks at
- * the pad.
- */
-static size_t mapping_with_room(size_t old_size, size_t size)
-{
-	size_t more = size - old_size;
-
-	return more < old_size / 4 ? size + min_size(min_size(old_size / 4, MAX_ROOM), more * 256) : size;
-}
-
-/* To `have` bytes, of which size are the block's. */
-static void *mapping_remap(struct block *b, size_t size, size_t have)
-{
-	size_t room = b->end - BLOCK_WORD - b->start;
-	char *p;
-
-	change_begin();
-	memset((void *)(b->start + b->size), 0, room - b->size); /* the pad, which may be inside soon */
-	p = large_resize(b->area, have + BLOCK_WORD);
-	if (p && b->area->size > b->end - b->start)
-		memset(p + room, 0, BLOCK_WORD); /* and the word */
-	block_seal(b->area->addr, p ? size : b->size, b->area->addr + b->area->size);
-	change_end();
-	return p;
-}
-
-static void *mapping_resize(struct block *b, size_t size)
-{
-	size_t room = b->end - BLOCK_WORD - b->start, have;
-	void *p;
-
-	if (size < b->size / 2 && size + BLOCK_WORD <= PAGEBLOCK_SIZE)
-		return NULL;
-	if (size <= room && room - size <= MAX_PAD)
-		return block_reseal(b, size);
-	have = size > b->size ? mapping_with_room(b->size, size) : size;
-	p = mapping_remap(b, size, have);
-	return p || have == size ? p : mapping_remap(b, size, size);
-}
-
-/* Where it can stay, or be moved without a copy. */
-static void *block_resize(struct block *b, size_t size)
-{
-	if (b->is_guarded || b->is_reserved)
-		return NULL;
-	if (b->slab)
-		return object_resize(b, size);
-	return b->area ? mapping_resize(b, size) : run_resize(b, size);
-}
-
-/* From here on a block that grows on is made a mapping, which then grows without a copy. */
-#define MIN_GROWING_MAPPING (256 * KIB)
-
-/*
- * A block that grew before gets room, which is pad until it grows into it. Without that a block that is appended to is
- * copied, faulted in and guarded at each page. Which grew before, the thread knows of one (size_with_room()): a run counts
- * as another, for several may grow in turn.
- */
-static size_t room_to_grow(void *ptr, const struct block *old, size_t size)
-{
-	bool is_run = !old->slab && !old->area && !old->is_guarded;
-	size_t roomy = is_run ? old->size + old->size / 4 : size_with_room(ptr, old->size, size);
-
-	return size > old->size && roomy > size ? min_size(roomy, size + MAX_ROOM) : size;
-}
-
-static void *move_growing(void *ptr, struct block *old, size_t size, struct caller by, bool no_retry)
-{
-	size_t roomy = room_to_grow(ptr, old, size);
-	struct block b;
-	bool zeroed;
-	void *p;
-
-	if (roomy == size)
-		return NULL;
-	if (size >= MIN_GROWING_MAPPING)
-		return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .is_mapping = true, .no_retry = no_retry}, &zeroed);
-	p = alloc_slow(&(struct alloc_request){.size = roomy, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
-	if (p && block_find(p, "realloc", &b) && b.size > size)
-		block_reseal(&b, size);
-	return p;
-}
-
-void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
-{
-	struct block b;
-	bool zeroed;
-	void *p;
-
-	if (unlikely(!block_find(ptr, "realloc", &b))) {
-		errno = EINVAL;
-		return NULL;
-	}
-	if (unlikely(size > PTRDIFF_MAX)) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	if (heap_of_malloc(map_lookup((uintptr_t)ptr)))
-		return explicit_realloc(heap_of_malloc(map_lookup((uintptr_t)ptr)), ptr, size, no_retry);
-	p = block_resize(&b, size);
-	if (p) {
-		reports_poll();
-		return p;
-	}
-	p = move_growing(ptr, &b, size, by, no_retry);
-	if (!p)
-		p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
-	if (!p)
-		return NULL;
-	memcpy(p, ptr, min_size(b.size, size));
-	hardened_free(ptr);
-	thread_state.grown = size > b.size ? p : NULL;
-	return p;
-}
-
 /* --- process life ----------------------------------------------------------------------------------------------- */
 
 void hardened_start(void)
 {
-	size_t limit = os_address_space_limit();
-
 	hardened_boot();
-	bslab_options.large_size = 0; /* each large block a mapping of its own */
-	yard_setup(&wiped, wiped_graves, MAX_WIPED_RUNS, MAX_WIPED_BYTES, wiped_release);
-	yard_setup(&runs, run_graves, MAX_CLOSED_RUNS, MAX_RUN_BYTES, run_release);
-	yard_setup(&mappings, mapping_graves, MAX_MAPPINGS, min_size(MAX_MAPPING_BYTES, limit / 16), mapping_release);
+	hardened_pages_start();
 }
 
 void hardened_drain(void)
 {
 	quarantine_drain();
-	yard_drain(&wiped);
-	yard_drain(&runs);
-	yard_drain(&mappings);
-	guard_retry();
+	hardened_pages_drain();
 }
 
 void hardened_fork_prepare(void)
 {
 	quarantine_fork_prepare();
 	guard_fork_prepare();
-	yard_fork_prepare(&wiped);
-	yard_fork_prepare(&runs);
-	yard_fork_prepare(&mappings);
+	hardened_pages_fork_prepare();
 }
 
 void hardened_fork_done(bool child)
 {
-	yard_fork_done(&mappings, child);
-	yard_fork_done(&runs, child);
-	yard_fork_done(&wiped, child);
+	hardened_pages_fork_done(child);
 	guard_fork_done(child);
 	quarantine_fork_done(child);
 }

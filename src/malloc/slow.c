@@ -21,6 +21,7 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "page/contig.h"
+#include "page/guard.h"
 #include "page/limit.h"
 #include "page/runs.h"
 #include "page/zone.h"
@@ -98,6 +99,7 @@ size_t reclaim(size_t nr_keep)
 		barn_drain(c);
 		cache_shrink(c);
 	}
+	guard_drain();
 	pages_purge();
 	contig_purge();
 	zone_purge(nr_keep);

@@ -60,6 +60,16 @@ static struct grave *grave_at(struct yard *y, unsigned i)
 	return &y->grave[(y->first + i) % y->max_graves];
 }
 
+bool yard_is_half_full(struct yard *y)
+{
+	bool is;
+
+	lock_take(&y->lock, RANK_RUNS);
+	is = y->n >= y->max_graves / 2 || y->bytes >= y->max_bytes / 2;
+	lock_drop(&y->lock, RANK_RUNS);
+	return is;
+}
+
 bool yard_take(struct yard *y, size_t size, size_t align, struct grave *out)
 {
 	unsigned i, older;

@@ -24,6 +24,8 @@ struct yard {
 
 void yard_setup(struct yard *y, struct grave *graves, unsigned max_graves, size_t max_bytes, void (*release)(const struct grave *));
 void yard_put(struct yard *y, struct grave g);
+/* Of its places or its bytes. */
+bool yard_is_half_full(struct yard *y);
 /* One of this size and alignment out of the older half. */
 bool yard_take(struct yard *y, size_t size, size_t align, struct grave *out);
 /* Releases all. */

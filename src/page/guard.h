@@ -15,6 +15,9 @@
  *    it is noted there, so that a second try does the rest.
  * 4. A kernel that is short of memory may refuse to open a page again. Pages that
  *    are to be freed then wait for a later time.
+ * 5. Some that were freed, of slabs for the most part, are kept between their guards
+ *    for the next: a slab that comes and goes makes no system call. Where other
+ *    threads run, each that takes a page away interrupts their CPUs.
  */
 #ifndef BSLAB_GUARD_H
 #define BSLAB_GUARD_H
@@ -28,10 +31,21 @@
 void *guard_alloc_pages(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed);
 /* All of them trap from now on, and hold no memory. False where that is not to be had: they are as they were. */
 bool guard_close(void *addr, unsigned nr_pages);
-/* Opens what traps, and frees all. */
+/* Opens all that guard_close() closed, and leaves the guards. They read as zero. False where the kernel refuses. */
+bool guard_reopen(void *addr, unsigned nr_pages);
+/* Opens what traps, and frees all, or keeps it. */
 void guard_free_pages(void *addr, unsigned nr_pages);
-/* Tries those again that wait. */
-void guard_retry(void);
+/* Frees what is kept, and tries those again that wait. */
+void guard_drain(void);
+
+/* Pages of buddies that the program does not hold. */
+struct guard_info {
+	size_t nr_guards; /* that stand before and behind others */
+	size_t nr_waiting, nr_waiting_dirty; /* kept, or freed by the program and not yet given to guard_free_pages() */
+};
+void guard_snapshot(struct guard_info *info);
+/* Pages that begin to wait, or end it: fewer. */
+void guard_count_waiting(ptrdiff_t nr_pages, bool are_dirty);
 
 void guard_fork_prepare(void);
 void guard_fork_done(bool child);

@@ -17,6 +17,7 @@ void report_take(struct heap_report *r)
 	compact_snapshot(&r->compact);
 	percpu_snapshot(&r->percpu);
 	pages_snapshot(&r->pages);
+	guard_snapshot(&r->guards);
 	large_snapshot(&r->large);
 	large_list(&r->large_list);
 	zone_snapshot(&r->zone);

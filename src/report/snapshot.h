@@ -15,6 +15,7 @@
 #include "handle/handle.h"
 #include "large/large.h"
 #include "page/buddy.h"
+#include "page/guard.h"
 #include "page/zone.h"
 #include "slab/percpu.h"
 
@@ -56,6 +57,7 @@ struct heap_report {
 	struct percpu_info percpu;
 	struct zone_info zone;
 	struct pages_info pages;
+	struct guard_info guards; /* hardened */
 	struct large_info large;
 	struct large_list large_list;
 	struct class_report class[NR_CACHES]; /* of typed caches, too: a size class, or such a cache's number */

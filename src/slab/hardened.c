@@ -24,12 +24,16 @@ bool long_block_is_zero(uintptr_t start, uintptr_t end)
 {
 	uintptr_t at = start;
 	block_part_t bits = {0}, more = {0};
+	unsigned i;
 
-	for (; end - at >= 4 * PART; at += 4 * PART) {
+	for (; end - at >= 8 * PART; at += 8 * PART) {
 		const block_part_t *p = (const block_part_t *)at;
 
-		bits |= p[0] | p[1];
-		more |= p[2] | p[3];
+#pragma GCC unroll 4
+		for (i = 0; i < 8; i += 2) {
+			bits |= p[i];
+			more |= p[i + 1];
+		}
 	}
 	for (; end - at >= PART; at += PART)
 		bits |= *(const block_part_t *)at;
@@ -53,28 +57,38 @@ void report_write_after_free(void *p)
 	bug_caller("write after free of %p", p);
 }
 
-static uint64_t random_number(void)
+static uint64_t random_number(uint64_t x)
 {
-	uint64_t x = atomic_fetch_add_explicit(&sequence, WEYL, memory_order_relaxed);
-
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
 	return x ^ x >> 31;
 }
 
-/* Fisher and Yates; the numbers of one shuffle are a xorshift of one that is drawn. */
-void shuffle(void **p, unsigned n)
-{
-	uint64_t x = random_number() | 1;
+/*
+ * Fisher and Yates. x is a fraction of 2^64: of its product with n the whole part is the place that is drawn, and what is
+ * left is the next fraction. 8! is below 2^16, so 48 bits are over at the end.
+ */
+_Static_assert(SHUFFLE_WINDOW <= 8, "the bits of one number");
 
+static void shuffle_window(void **p, unsigned n, uint64_t x)
+{
 	for (; n > 1; n--) {
-		unsigned i = (unsigned)((x >> 32) * n >> 32);
+		unsigned __int128 product = (unsigned __int128)x * n;
+		unsigned i = (unsigned)(product >> 64);
 		void *swapped = p[n - 1];
 
 		p[n - 1] = p[i];
 		p[i] = swapped;
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
+		x = (uint64_t)product;
 	}
+}
+
+void shuffle(void **p, unsigned n)
+{
+	unsigned nr_windows = (n + SHUFFLE_WINDOW - 1) / SHUFFLE_WINDOW;
+	uint64_t x = atomic_fetch_add_explicit(&sequence, nr_windows * WEYL, memory_order_relaxed);
+
+	for (; n > SHUFFLE_WINDOW; n -= SHUFFLE_WINDOW, p += SHUFFLE_WINDOW, x += WEYL)
+		shuffle_window(p, SHUFFLE_WINDOW, random_number(x));
+	shuffle_window(p, n, random_number(x));
 }

@@ -99,14 +99,17 @@ static force_inline void block_word_store(block_word_t *word, uint64_t pad)
 	atomic_store_explicit(word, block_number(word) ^ PAD_IN_WORD(pad), memory_order_relaxed);
 }
 
-/* Before the first of its bytes changes. The word's number: the fence would have it calculated again. */
-static force_inline uint64_t block_begin(uintptr_t end)
+/* The number of a block's word. A malloc and a free calculate it once, and hand it to the functions whose names end in _by. */
+static force_inline uint64_t block_end_number(uintptr_t end)
 {
-	uint64_t number = block_number(block_word(end));
+	return block_number(block_word(end));
+}
 
+/* Before the first of its bytes changes. */
+static force_inline void block_begin(uintptr_t end, uint64_t number)
+{
 	atomic_store_explicit(block_word(end), number ^ PAD_IN_WORD(PAD_MOVING), memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
-	return number;
 }
 
 /* Behind the last. */
@@ -121,16 +124,10 @@ static force_inline bool block_is_moving(uintptr_t end)
 	return (block_word_load(block_word(end)) ^ block_number(block_word(end))) == PAD_IN_WORD(PAD_MOVING);
 }
 
-/* What a word says, in the bits of PAD_MASK; other bits are set when it was written over. */
-static force_inline uint64_t block_word_decode(const block_word_t *word, uint64_t w)
-{
-	return w ^ block_number(word);
-}
-
 /* The word of a block that may be anyone's: false when it was written over, or is 0. */
 static force_inline bool block_word_is_whole(const block_word_t *word)
 {
-	return likely(!(block_word_decode(word, block_word_load(word)) & ~PAD_MASK));
+	return likely(!((block_word_load(word) ^ block_number(word)) & ~PAD_MASK));
 }
 
 /* Where size bytes at start end: the words that hold pad, and the bits of the first that it takes. */
@@ -180,18 +177,20 @@ static force_inline void pad_fill(uintptr_t start, size_t size, uintptr_t end)
 /* Marks size bytes of the block as its user's. */
 static force_inline void block_seal(uintptr_t start, size_t size, uintptr_t end)
 {
-	uint64_t number = block_begin(end);
+	uint64_t number = block_end_number(end);
 
+	block_begin(end, number);
 	pad_fill(start, size, end);
 	block_end(end, number, end - BLOCK_WORD - start - size);
 }
 
 /* The same for a block of which all but the word is zero. */
-static force_inline void block_seal_clean(uintptr_t start, size_t size, uintptr_t end)
+static force_inline void block_seal_clean_by(uintptr_t start, size_t size, uintptr_t end, uint64_t number)
 {
 	size_t pad = end - BLOCK_WORD - start - size;
-	uint64_t *word = (uint64_t *)(end - BLOCK_WORD), number = block_begin(end);
+	uint64_t *word = (uint64_t *)(end - BLOCK_WORD);
 
+	block_begin(end, number);
 	if (likely(pad <= SHORT_PAD)) {
 		word[-3] = PAD & short_pad_mask(pad, 0);
 		word[-2] = PAD & short_pad_mask(pad, 1);
@@ -200,6 +199,11 @@ static force_inline void block_seal_clean(uintptr_t start, size_t size, uintptr_
 		pad_fill(start, size, end);
 	}
 	block_end(end, number, pad);
+}
+
+static force_inline void block_seal_clean(uintptr_t start, size_t size, uintptr_t end)
+{
+	block_seal_clean_by(start, size, end, block_end_number(end));
 }
 
 /* Whole words, at least one. */
@@ -219,10 +223,9 @@ static force_inline bool pad_is_whole(uintptr_t start, size_t size, uintptr_t en
 }
 
 /* What a block is; *size is what was asked for if it is USED, or DAMAGED and that can still be told, else SIZE_MAX. */
-static force_inline enum block_state block_check(uintptr_t start, uintptr_t end, size_t *size)
+static force_inline enum block_state block_check_by(uintptr_t start, uintptr_t end, uint64_t number, size_t *size)
 {
-	block_word_t *word = block_word(end);
-	uint64_t w = block_word_load(word), said = block_word_decode(word, w), pad = said >> PAD_SHIFT & ((1u << PAD_BITS) - 1);
+	uint64_t w = block_word_load(block_word(end)), said = w ^ number, pad = said >> PAD_SHIFT & ((1u << PAD_BITS) - 1);
 
 	*size = SIZE_MAX;
 	if (unlikely(said != PAD_IN_WORD(pad)))
@@ -233,11 +236,20 @@ static force_inline enum block_state block_check(uintptr_t start, uintptr_t end,
 	return likely(pad_is_whole(start, *size, end)) ? BLOCK_USED : BLOCK_DAMAGED;
 }
 
+static force_inline enum block_state block_check(uintptr_t start, uintptr_t end, size_t *size)
+{
+	return block_check_by(start, end, block_end_number(end), size);
+}
+
 /* Sixteen bytes at any multiple of eight. */
 typedef uint64_t block_part_t __attribute__((vector_size(16), aligned(8), may_alias));
 #define PART sizeof(block_part_t)
 
-/* Up to this, the same parts are looked at and wiped for each size, the last of them more than once: no branch. */
+/*
+ * Up to these, the same parts are looked at and wiped for each size, the last of them more than once. Most blocks are of the
+ * first kind; where sizes are mixed, one branch is guessed wrong at times, and not one for each part.
+ */
+#define TINY_BLOCK (4 * PART)
 #define SHORT_BLOCK (8 * PART)
 
 static force_inline block_part_t *block_part(uintptr_t start, size_t i, size_t last)
@@ -246,19 +258,29 @@ static force_inline block_part_t *block_part(uintptr_t start, size_t i, size_t l
 }
 
 /* Frees it: all but its word reads as zero. */
-static force_inline void block_wipe(uintptr_t start, uintptr_t end)
+static force_inline void block_wipe_by(uintptr_t start, uintptr_t end, uint64_t number)
 {
 	size_t last = end - BLOCK_WORD - PART - start; /* not the word: others read it */
-	uint64_t number = block_begin(end);
 	unsigned i;
 
-	if (likely(last <= SHORT_BLOCK - PART))
-#pragma GCC unroll 8
-		for (i = 0; i < SHORT_BLOCK / PART; i++)
+	block_begin(end, number);
+	if (likely(last <= SHORT_BLOCK - PART)) {
+#pragma GCC unroll 4
+		for (i = 0; i < TINY_BLOCK / PART; i++)
 			*block_part(start, i, last) = (block_part_t){0};
-	else
+		if (last > TINY_BLOCK - PART)
+#pragma GCC unroll 4
+			for (; i < SHORT_BLOCK / PART; i++)
+				*block_part(start, i, last) = (block_part_t){0};
+	} else {
 		__builtin_memset((void *)start, 0, end - BLOCK_WORD - start);
+	}
 	block_end(end, number, PAD_FREED);
+}
+
+static force_inline void block_wipe(uintptr_t start, uintptr_t end)
+{
+	block_wipe_by(start, end, block_end_number(end));
 }
 
 /* The same question for a longer one. */
@@ -271,20 +293,27 @@ static force_inline bool block_is_zero(uintptr_t start, uintptr_t end)
 	block_part_t bits = {0};
 	unsigned i;
 
-	if (unlikely(last > SHORT_BLOCK - BLOCK_WORD - PART))
+	if (unlikely(last > SHORT_BLOCK - PART))
 		return long_block_is_zero(start, end - BLOCK_WORD);
-#pragma GCC unroll 8
-	for (i = 0; i < SHORT_BLOCK / PART; i++)
+#pragma GCC unroll 4
+	for (i = 0; i < TINY_BLOCK / PART; i++)
 		bits |= *block_part(start, i, last);
+	if (last > TINY_BLOCK - PART)
+#pragma GCC unroll 4
+		for (; i < SHORT_BLOCK / PART; i++)
+			bits |= *block_part(start, i, last);
 	return likely(!(bits[0] | bits[1]));
 }
 
 /* Whether a block that is free is as it was left. */
+static force_inline bool block_is_clean_by(uintptr_t start, uintptr_t end, uint64_t number)
+{
+	return likely(block_word_load(block_word(end)) == (number ^ PAD_IN_WORD(PAD_FREED))) && block_is_zero(start, end);
+}
+
 static force_inline bool block_is_clean(uintptr_t start, uintptr_t end)
 {
-	const block_word_t *word = block_word(end);
-
-	return likely(block_word_load(word) == (block_number(word) ^ PAD_IN_WORD(PAD_FREED))) && block_is_zero(start, end);
+	return block_is_clean_by(start, end, block_end_number(end));
 }
 
 /* The same for an object that may never have left its slab. */
@@ -299,7 +328,11 @@ static inline void object_leaves(uintptr_t end)
 /* Of a block that is not clean. */
 void report_write_after_free(void *p) __attribute__((cold));
 
-/* A random order of n pointers. */
+/*
+ * A random order among each SHUFFLE_WINDOW of n pointers. Who walks over what he allocated goes through memory in one
+ * direction this way, and it is fetched ahead of him: decisions/0018.
+ */
+#define SHUFFLE_WINDOW 8
 void shuffle(void **p, unsigned n);
 
 #endif

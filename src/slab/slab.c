@@ -7,6 +7,7 @@
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "os/options.h"
+#include "os/os.h"
 #include "page/buddy.h"
 #include "page/guard.h"
 #include "page/limit.h"
@@ -187,15 +188,21 @@ static void *slab_alloc_pages(struct kmem_cache *c, unsigned nr_pages, unsigned 
 	return limit_allows(nr_pages) ? pages_alloc(nr_pages, 0, (enum migratetype)c->migratetype, flags, zeroed) : NULL;
 }
 
-/* Objects that were never handed out read as zero; those of no size are not to be touched at all. */
+/*
+ * Objects that were never handed out read as zero; those of no size are not to be touched at all. Fresh pages are made
+ * resident by one call: each would take two faults, for the look at an object comes before the first store. Refused or
+ * unknown to the kernel, it makes no difference but that.
+ */
 static void slab_harden(struct slab *s, bool zeroed)
 {
 	unsigned nr_pages = (unsigned)slab_nr_pages(s);
 
-	if (!zeroed)
-		memset((void *)s->base, 0, (size_t)nr_pages << PAGE_SHIFT);
 	if (s->cache->class == ZERO_CLASS)
 		guard_close((void *)s->base, nr_pages);
+	else if (zeroed)
+		os_populate((void *)s->base, (size_t)nr_pages << PAGE_SHIFT);
+	else
+		memset((void *)s->base, 0, (size_t)nr_pages << PAGE_SHIFT);
 }
 
 /* Adds the objects, of those that are free in the slab, that were written since: of up to max, how many there are then. */

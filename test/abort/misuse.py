@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs `misuse CASE` for each misuse and compares what it says, exactly, and how it ends.
 
-usage: misuse.py PROGRAM [CASE ... | caches | heaps | highmem | pages | pools]
+usage: misuse.py PROGRAM [CASE ... | caches | heaps | highmem | pages | pools | zones]
 
 Each case runs by default (must abort), with on_error=warn (must say the same and go on), and both again with
 check=yes. BSLAB_CONF from outside comes first, so that it can choose the index mode.
@@ -155,6 +155,8 @@ POOL_CASES = {
     "pool_free_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="free")],
     "pool_malloc_free": ["bslab: invalid free of {block}: an element of pool 'mempool'"],
     "pool_malloc_realloc": ["bslab: invalid realloc of {block}: an element of pool 'mempool'"],
+    "pool_zone_realloc_interior": ["bslab: invalid realloc of {pointer}: inside a block of zone DMA32, or behind it"],
+    "pool_movable_free_within": ["bslab: invalid bslab_movable_free of {block}: from within the function that moves it"],
     "pool_krealloc_of_stack": [line(FOREIGN.replace("{pointer}", "{block}"), call="krealloc")],
     "pool_reserve_double_free": [RESERVE_FREE % "block"],
     "pool_reserve_interior": [RESERVE_FREE % "pointer"],
@@ -177,8 +179,29 @@ HIGHMEM_CASES = {
     "highmem_alloc_after_destroy": ["bslab: bslab_highmem_alloc: the pool 'a' was destroyed"],
 }
 
-SETS = {"highmem": HIGHMEM_CASES, "pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES, "pages": PAGES_CASES}
-ALL_CASES = {**CASES, **HIGHMEM_CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES}
+# Of zones.c.
+ZONE_INSIDE = "bslab: invalid {call} of {pointer}: inside a block of zone DMA32, or behind it"
+CONTIG = "bslab: invalid bslab_contig_free of {%s}: not a range of the contiguous reserve"
+MOVABLE = "bslab: invalid bslab_movable_free of {block}: "
+IN_MOVABLE = "bslab: invalid {call} of {block}: in a movable run at {block}"
+ZONE_CASES = {
+    "zone_double_free": [line(FREED, call="free")],
+    "zone_interior": [line(ZONE_INSIDE, call="free")],
+    "zone_realloc_of_freed": [line(FREED, call="realloc")],
+    "zone_heap_free": ["bslab: invalid bslab_heap_free of {block}: a block of heap 'DMA32', not of 'h'"],
+    "zone_contig_double_free": [CONTIG % "block"],
+    "zone_contig_interior": [CONTIG % "pointer"],
+    "zone_contig_malloc_free": ["bslab: invalid free of {pointer}: in a range of the contiguous reserve at {block}"],
+    "zone_movable_double_free": [MOVABLE + "not a movable run"],
+    "zone_movable_malloc_free": [line(IN_MOVABLE, call="free")],
+    "zone_movable_realloc": [line(IN_MOVABLE, call="realloc")],
+    "zone_movable_pages_free": ["bslab: invalid bslab_pages_free of {block}: not a run of pages"],
+    "zone_movable_free_within": [MOVABLE + "from within the function that moves it"],
+}
+
+SETS = {"highmem": HIGHMEM_CASES, "zones": ZONE_CASES, "pools": POOL_CASES, "caches": CACHE_CASES, "heaps": HEAP_CASES,
+        "pages": PAGES_CASES}
+ALL_CASES = {**CASES, **HIGHMEM_CASES, **CACHE_CASES, **HEAP_CASES, **PAGES_CASES, **POOL_CASES, **ZONE_CASES}
 
 ERRNOS = """malloc NULL ENOMEM
 malloc NULL ENOMEM

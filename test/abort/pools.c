@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* One misuse of mempools and of NOWAIT pools a case; misuse.py knows what each has to say. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "bslab/contig.h"
 #include "bslab/kmalloc.h"
 #include "bslab/shrinker.h"
+
+#define MIB ((size_t)1 << 20)
 
 static struct bslab_mempool *pool;
 
@@ -79,6 +83,38 @@ static void krealloc_of_stack(void)
 		puts("got a block");
 }
 
+static void zone_realloc_interior(void)
+{
+	char *p = bslab_kmalloc(200, BSLAB_GFP_DMA32);
+
+	errno = 0;
+	if (bslab_realloc(say("pointer", p + 16), 1000) || errno != EINVAL)
+		puts("got a block");
+}
+
+static int free_it(void *to, void *from, size_t size, void *arg)
+{
+	(void)to;
+	(void)size;
+	*(bool *)arg = true;
+	bslab_movable_free(say("block", from));
+	return 1;
+}
+
+/* Ranges of the whole reserve want the run moved. */
+static void movable_free_within(void)
+{
+	bool was_asked = false;
+
+	if (bslab_contig_reserve(4 * MIB, 0))
+		puts("no reserve");
+	for (int i = 0; i < 1000 && !was_asked; i++) {
+		if (!bslab_movable_alloc(64 * 1024, free_it, &was_asked))
+			puts("no memory");
+		bslab_contig_free(bslab_contig_alloc(4 * MIB, 1));
+	}
+}
+
 static void reserve_double_free(void)
 {
 	char *p = reserved();
@@ -128,6 +164,7 @@ static const struct {
     CASE(double_free), CASE(interior),	     CASE(free_of_other),	CASE(free_of_stack),
     CASE(malloc_free), CASE(malloc_realloc), CASE(reserve_double_free), CASE(reserve_interior),
     CASE(destroy_twice), CASE(alloc_after_destroy), CASE(shrinker_twice), CASE(krealloc_of_stack),
+    CASE(zone_realloc_interior), CASE(movable_free_within),
 };
 
 int main(int argc, char **argv)

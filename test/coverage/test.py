@@ -31,7 +31,7 @@ faults = []
 
 
 def check(what, unreached, entries, fault=None, said="", least=50, broken=False):
-    """Runs it with these lines unreached and these entries: it must pass, or fail with this one fault; or say that the entries are broken."""
+    """Runs it with these lines unreached and these entries: it must pass, fail with this fault, or say what is broken."""
     with tempfile.TemporaryDirectory() as place:
         os.mkdir(f"{place}/src")
         open(f"{place}/src/a.c", "w").write(SOURCE)
@@ -42,7 +42,8 @@ def check(what, unreached, entries, fault=None, said="", least=50, broken=False)
         run = subprocess.run([sys.executable, CHECK, "coverage.json", "uncovered.txt", "--least", str(least)], cwd=place,
                              capture_output=True, text=True)
     failed = [line for line in run.stdout.split("\n") if line.startswith("FAIL ")]
-    if run.returncode != (broken or fault is not None) or failed != ([f"FAIL {fault}"] if fault else []) or said not in run.stdout + run.stderr:
+    expected = [f"FAIL {fault}"] if fault else []
+    if run.returncode != (broken or fault is not None) or failed != expected or said not in run.stdout + run.stderr:
         faults.append(f"{what}: exit {run.returncode}\n{run.stdout}{run.stderr}")
 
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "bslab/contig.h"
+#include "bslab/handle.h"
 #include "bslab/heap.h"
 #include "bslab/kmalloc.h"
 #include "bslab/kmem.h"
@@ -18,12 +20,22 @@ static void put(const char *name, void *p)
 	printf("%s %p\n", name, p);
 }
 
+static int stay(void *to, void *from, size_t size, void *arg)
+{
+	(void)to;
+	(void)from;
+	(void)size;
+	(void)arg;
+	return 1;
+}
+
 int main(void)
 {
 	struct bslab_cache *parts = bslab_cache_create("parts \"x\"", 200, 0, BSLAB_CACHE_NO_MERGE, NULL);
 	struct bslab_heap *heap = bslab_heap_create("library", 0, 0);
 	struct bslab_mempool *pool = bslab_mempool_create(10, 500);
 	void *part[NR_PARTS];
+	bslab_handle_t handle;
 	char c;
 
 	if (bslab_nowait_pool(300, 4, 0) || bslab_cache_alloc_bulk(parts, NR_PARTS, part) != NR_PARTS)
@@ -34,6 +46,15 @@ int main(void)
 	put("element", bslab_mempool_alloc(pool, BSLAB_GFP_NOWAIT));
 	put("reserved", bslab_kmalloc(300, BSLAB_GFP_NOWAIT));
 	put("folio", bslab_pages_alloc(3, 0));
+	handle = bslab_handle_alloc(1000);
+	put("handle", bslab_handle_map(handle));
+	put("handle_next", (char *)bslab_handle_map(handle) + 1024);
+	put("handle_3k", bslab_handle_map(bslab_handle_alloc(3000)));
+	put("dma32", bslab_kmalloc(1000, BSLAB_GFP_DMA32));
+	if (bslab_contig_reserve(4 << 20, 0))
+		return 1;
+	put("contig", bslab_contig_alloc(100000, 1));
+	put("movable", (char *)bslab_movable_alloc(100000, stay, NULL) + 50000);
 	put("object", bslab_malloc(300));
 	put("run", bslab_malloc(100000));
 	printf("ready\n");

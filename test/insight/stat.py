@@ -221,6 +221,14 @@ KINDS = {
     "element": ("state", "in a page of a pool"),
     "reserved": ("state", "in a page of a pool"),
     "folio": ("run", "8 pages at "),
+    "handle": ("state", "in use, 2 times mapped"),
+    "handle_next": ("state", "free"),
+    "handle_3k": ("object", "0 of 21 that have handles, 3072 bytes at "),
+    "handle_free": ("state", "free in its slab"),
+    "handle_behind": ("state", "behind the last object of its slab"),
+    "dma32": ("region", "0x"),
+    "contig": ("state", "in a range of the contiguous reserve"),
+    "movable": ("state", "in a movable run"),
     "object": ("cache", "320 bytes"),
     "run": ("run", "25 pages at "),
 }
@@ -236,6 +244,8 @@ def case_kinds():
     for conf, others in KINDS_BY_MODE.items():
         with Target([KINDS_PROGRAM], conf=f"{CONF},{conf}") as t:
             t.known["before_run"] = t.known["run"] - 1
+            t.known["handle_free"] = t.known["handle_3k"] + 20 * 3072
+            t.known["handle_behind"] = t.known["handle_3k"] + 21 * 3072
             for where, (field, text) in {**KINDS, **others}.items():
                 status, out, err = stat(PROGRAM, t.pid, "--ptr", hex(t.known[where]))
                 check(f"{conf}: {where}", status == 0 and not err and fields(out).get(field, "").startswith(text), out, err)

@@ -2,10 +2,13 @@
 /* Faults of the kernel's own, with a handler that was there before: what is said, and what that handler then finds. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -67,7 +70,7 @@ static void start(int flags)
 /* Criterion's child has handlers of its own at exit. */
 static const char *text(void)
 {
-	static char buf[8192];
+	static char buf[256 << 10];
 	ssize_t n = pread(said, buf, sizeof buf - 1, 0);
 
 	buf[n < 0 ? 0 : n] = '\0';
@@ -136,6 +139,64 @@ Test(fault, old_handler_has_its_mask)
 	cr_assert_not(itself_blocked);
 }
 
+/* Ignored at the start, it stays ignored. */
+Test(fault, ignored)
+{
+	struct sigaction now;
+
+	signal(SIGSEGV, SIG_IGN);
+	fault_handle();
+	sigaction(SIGSEGV, NULL, &now);
+	cr_assert_eq(now.sa_handler, SIG_IGN);
+	raise(SIGSEGV);
+}
+
+/* Each on its own, at the same moment: one after the other is told, and each handler called. */
+#define ROUNDS 20
+
+static pthread_barrier_t together;
+static __thread sigjmp_buf own_back;
+static atomic_int nr_back;
+
+static void on_own_signal(int signal)
+{
+	(void)signal;
+	atomic_fetch_add(&nr_back, 1);
+	siglongjmp(own_back, 1);
+}
+
+static void *touch_together(void *p)
+{
+	for (volatile int i = 0; i < ROUNDS; i++) { /* siglongjmp() */
+		pthread_barrier_wait(&together);
+		if (!sigsetjmp(own_back, 1))
+			*(volatile char *)p = 'x';
+	}
+	return NULL;
+}
+
+Test(fault, of_threads_together)
+{
+	enum { NR = 4 };
+	pthread_t thread[NR];
+	int nr_lines = 0;
+	const char *at;
+
+	start(0);
+	signal(SIGSEGV, SIG_DFL);
+	sigaction(SIGSEGV, &(struct sigaction){.sa_handler = on_own_signal}, NULL);
+	fault_handle();
+	pthread_barrier_init(&together, NULL, NR);
+	for (int i = 0; i < NR; i++)
+		cr_assert_eq(pthread_create(&thread[i], NULL, touch_together, alloc_at(false) + SIZE), 0);
+	for (int i = 0; i < NR; i++)
+		pthread_join(thread[i], NULL);
+	cr_assert_eq(nr_back, NR * ROUNDS);
+	for (at = text(); (at = strstr(at, "bslab: overflow at ")); at++)
+		nr_lines++;
+	cr_assert_eq(nr_lines, NR * ROUNDS);
+}
+
 /* SIGSEGV that was sent is none of a block. */
 Test(fault, sent)
 {
@@ -182,6 +243,27 @@ Test(fault, sent_and_without_a_handler)
 	}
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
+/* On a small alternate stack no stack of the access is said, but those that were kept. */
+Test(fault, on_a_small_stack)
+{
+	size_t size = 4096 + getauxval(AT_MINSIGSTKSZ);
+	char *map = mmap(NULL, 4096 + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *p;
+	struct caller here = CALLER();
+	const char *got;
+
+	mprotect(map, 4096, PROT_NONE);
+	sigaltstack(&(stack_t){.ss_sp = map + 4096, .ss_size = size}, NULL);
+	start(SA_ONSTACK);
+	do
+		p = guarded_pool_alloc(SIZE, 1, &here);
+	while ((uintptr_t)p % BSLAB_PAGE_SIZE == 0);
+	touch(p + SIZE);
+	got = text();
+	cr_assert_not_null(strstr(got, "bslab: overflow at "), "%s", got);
+	cr_assert_null(strstr(got, "accessed by"), "%s", got);
+	cr_assert_not_null(strstr(got, "allocated by thread "), "%s", got);
 }
 
 /* No memory for names: the addresses alone. */

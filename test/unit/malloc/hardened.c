@@ -9,6 +9,7 @@
 #include "bslab/profile.h"
 #include "large/large.h"
 #include "os/options.h"
+#include "page/guard.h"
 
 static void harden(void)
 {
@@ -129,6 +130,59 @@ Test(hardened, four_gib_and_more, .init = harden, .timeout = 60)
 	cr_assert_eq(p[0], 7);
 	bslab_free(p);
 }
+
+/* Bytes that the program holds, as mallinfo2() has them: in objects, runs and mappings. */
+static size_t nr_used(void)
+{
+	return bslab_mallinfo2().uordblks + bslab_mallinfo2().hblkhd;
+}
+
+/* Objects, runs that are wiped, runs that trap, mappings: free as soon as they are freed, and not at the next trim. */
+Test(hardened, what_waits_counts_as_free, .init = harden, .timeout = 60)
+{
+	static const size_t sizes[] = {40, 5000, 40 * KIB, 300 * KIB, 3 * MIB};
+	char *p[5];
+	size_t before, all = 0, held;
+
+	for (int round = 0; round < 2; round++) {
+		before = nr_used();
+		for (int i = 0; i < 5; i++) {
+			p[i] = bslab_malloc(sizes[i]);
+			all += round ? 0 : sizes[i];
+		}
+		held = nr_used() - before;
+		cr_assert(held >= all && held < all + all / 8, "%zu of %zu", held, all);
+		for (int i = 0; i < 5; i++)
+			bslab_free(p[i]);
+		cr_assert_eq(nr_used(), before, "round %d", round);
+	}
+	bslab_malloc_trim(0);
+	cr_assert_eq(nr_used(), before);
+}
+
+/* Runs that trap serve again once half of the yard is full, zeroed, and not before. */
+Test(hardened, closed_runs_serve_again, .init = harden, .timeout = 60)
+{
+	enum { SIZE = 300 * 1024, NR = 400 };
+	unsigned i, k, nr_again = 0;
+	static char *seen[NR];
+
+	for (i = 0; i < NR; i++) {
+		bool is_again = false;
+		char *p = bslab_malloc(SIZE);
+
+		cr_assert(p[0] == 0 && p[SIZE / 2] == 0 && p[SIZE - 1] == 0);
+		for (k = 0; k < i && !is_again; k++)
+			is_again = seen[k] == p;
+		cr_assert(!is_again || i >= 32 * MIB / (SIZE + BSLAB_PAGE_SIZE), "the %u-th", i);
+		nr_again += is_again;
+		seen[i] = p;
+		memset(p, 'x', SIZE);
+		bslab_free(p);
+	}
+	cr_assert_gt(nr_again, NR / 2);
+}
+
 
 /* Blocks have no place for a sample. */
 Test(hardened, no_heap_profile)

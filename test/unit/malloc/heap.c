@@ -479,6 +479,22 @@ Test(heap, unlocked_heaps_are_left_alone)
 	churn(other, 2, 1000);
 }
 
+/* Within a chunk, so that the others' pages come empty. */
+Test(heap, lowest_first)
+{
+	enum { NR = 200 };
+	struct bslab_heap *h = bslab_heap_create("lowest", 0, 0);
+	char *p[NR];
+
+	for (int i = 0; i < NR; i++)
+		p[i] = bslab_heap_alloc(h, 16);
+	bslab_heap_free(h, p[150]);
+	bslab_heap_free(h, p[3]);
+	cr_assert_eq(bslab_heap_alloc(h, 16), p[3]);
+	cr_assert_eq(bslab_heap_alloc(h, 16), p[150]);
+	bslab_heap_destroy(h);
+}
+
 Test(heap, realloc_to_nothing_frees)
 {
 	struct bslab_heap *h = bslab_heap_create("nothing", 0, 0);

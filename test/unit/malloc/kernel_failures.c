@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bslab/contig.h"
 #include "bslab/heap.h"
 #include "bslab/kmalloc.h"
 #include "bslab/kmem.h"
@@ -81,6 +82,23 @@ static void use_pages(void)
 	}
 }
 
+static int stay(void *to, void *from, size_t size, void *arg)
+{
+	(void)to;
+	(void)from;
+	(void)size;
+	(void)arg;
+	return 1;
+}
+
+static void use_movable(void)
+{
+	void *run = bslab_movable_alloc(300000, stay, NULL);
+
+	if (note(run))
+		bslab_movable_free(run);
+}
+
 static void use_kmalloc(void)
 {
 	struct bslab_mempool *pool;
@@ -106,6 +124,7 @@ static void workload(void)
 	use_cache(BSLAB_CACHE_POISON);
 	use_heap();
 	use_pages();
+	use_movable();
 	bslab_malloc_trim(0);
 }
 

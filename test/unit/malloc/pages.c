@@ -14,6 +14,7 @@
 #include "bslab/kmalloc.h"
 #include "bslab/kmem.h"
 #include "bslab/page.h"
+#include "bslab/handle.h"
 #include "bslab/heap.h"
 #include "bslab/profile.h"
 #include "os/bug.h"
@@ -171,6 +172,16 @@ Test(pages, bulk_without_flags_of_its_own)
 	errno = 0;
 	cr_assert_eq(bslab_pages_alloc_bulk(2, p, BSLAB_PAGES_ZERO | 64), 0);
 	cr_assert_eq(errno, EINVAL);
+}
+
+Test(pages, descriptors_of_handles)
+{
+	bslab_handle_t handle = bslab_handle_alloc(1000);
+	void *p = bslab_handle_map(handle);
+
+	cr_assert_eq(info_of(p).type, BSLAB_PAGE_HANDLE);
+	bslab_handle_unmap(handle);
+	bslab_handle_free(handle);
 }
 
 Test(pages, descriptors_of_heaps_and_samples)

@@ -55,6 +55,21 @@ Test(yard, bounded_by_bytes)
 	cr_assert_eq(yard.bytes, 1000);
 }
 
+Test(yard, knows_when_it_is_half_full)
+{
+	for (uintptr_t i = 1; i <= 3; i++)
+		put(i, 10);
+	cr_assert_not(yard_is_half_full(&yard));
+	put(4, 10);
+	cr_assert(yard_is_half_full(&yard), "by number");
+	yard_drain(&yard);
+	put(1, 499);
+	cr_assert_not(yard_is_half_full(&yard));
+	put(2, 1);
+	cr_assert(yard_is_half_full(&yard), "by bytes");
+	yard_drain(&yard);
+}
+
 Test(yard, takes_from_the_older_half)
 {
 	struct grave g;

@@ -60,7 +60,7 @@ Test(os, parts_of_files)
 
 	cr_assert_eq(os_file_reserve(fd, 2 * MIB, 2 * MIB), 0);
 	cr_assert_eq(fstat(fd, &st), 0);
-	cr_assert_eq(st.st_size, 4 * MIB);
+	cr_assert_eq((size_t)st.st_size, 4 * MIB);
 	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 2 * MIB), 0);
 	cr_assert_eq(os_map_file(p + 2 * MIB, 2 * MIB, fd, 2 * MIB), 0);
 	p[5] = 1;
@@ -68,8 +68,8 @@ Test(os, parts_of_files)
 	os_file_punch(fd, 2 * MIB, 2 * MIB);
 	cr_assert_eq(p[5], 0);
 	cr_assert_eq(fstat(fd, &st), 0);
-	cr_assert_eq(st.st_size, 4 * MIB);
-	cr_assert_lt(st.st_blocks * 512, 2 * MIB, "no more than was touched since");
+	cr_assert_eq((size_t)st.st_size, 4 * MIB);
+	cr_assert_lt((size_t)st.st_blocks * 512, 2 * MIB, "no more than was touched since");
 	close(fd);
 	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 0), -EBADF);
 	cr_assert_eq(os_file_reserve(fd, 0, 1), -EBADF);

@@ -7,7 +7,7 @@
 #include "page/buddy.h"
 #include "page/guard.h"
 
-#define NR_PAGES 8
+#define NR_PAGES 33 /* none of which are kept */
 
 static void setup(void)
 {
@@ -167,12 +167,115 @@ Test(guard, refused_pages_wait)
 	fake_fail_at(1u << FAKE_UNGUARD, 2, true); /* the page before it opens, the others do not */
 	guard_free_pages(q, NR_PAGES);
 	expect(q, OPEN, FAKE_GUARDED, FAKE_GUARDED);
-	guard_retry();
+	guard_drain();
 	cr_assert_eq(nr_free(), before);
 	fake_fail_at(0, 0, false);
-	guard_retry();
+	guard_drain();
 	cr_assert_eq(nr_free(), before + 2 * (NR_PAGES + 2));
 	expect(p, OPEN, OPEN, OPEN);
 	expect(q, OPEN, OPEN, OPEN);
+	guard_free_pages(keep, NR_PAGES);
+}
+
+/* Kept between their guards, for pages of the same number and type: no system call, and counted as what they are. */
+Test(guard, small_ones_are_kept)
+{
+	struct guard_info info;
+	bool zeroed;
+	char *keep = pages(), *p = guard_alloc_pages(3, 0, MIGRATE_UNMOVABLE, 0, &zeroed), *other;
+	size_t before = nr_free(), nr_guards, nr_calls;
+
+	guard_snapshot(&info);
+	nr_guards = info.nr_guards;
+	cr_assert_eq(info.nr_waiting, 0);
+	memset(p, 'x', 3 * BSLAB_PAGE_SIZE);
+	nr_calls = fake.nr_calls[FAKE_GUARD] + fake.nr_calls[FAKE_UNGUARD];
+	guard_free_pages(p, 3);
+	guard_snapshot(&info);
+	cr_assert(info.nr_waiting == 3 && info.nr_waiting_dirty == 3 && info.nr_guards == nr_guards);
+	cr_assert_eq(guard_alloc_pages(3, 0, MIGRATE_UNMOVABLE, 0, &zeroed), p);
+	cr_assert_not(zeroed);
+	cr_assert_eq(state(p, -1), FAKE_GUARDED);
+	guard_snapshot(&info);
+	cr_assert_eq(info.nr_waiting, 0);
+	guard_free_pages(p, 3);
+	cr_assert_eq(fake.nr_calls[FAKE_GUARD] + fake.nr_calls[FAKE_UNGUARD], nr_calls);
+	other = guard_alloc_pages(3, 0, MIGRATE_MOVABLE, 0, &zeroed);
+	cr_assert_neq(other, p);
+	guard_free_pages(other, 3);
+	other = guard_alloc_pages(2, 0, MIGRATE_UNMOVABLE, 0, &zeroed);
+	cr_assert_neq(other, p);
+	guard_free_pages(other, 2);
+	guard_drain();
+	guard_snapshot(&info);
+	cr_assert(info.nr_waiting == 0 && info.nr_guards == nr_guards - 2);
+	cr_assert_eq(nr_free(), before + 5);
+	cr_assert_eq(state(p, -1), OPEN);
+	guard_free_pages(keep, NR_PAGES);
+}
+
+/* No more than 64 of them, or 2 MiB, nor any that lacks a guard. */
+Test(guard, few_are_kept)
+{
+	struct guard_info info;
+	bool zeroed;
+	char *p[70];
+
+	for (unsigned nr_pages = 1; nr_pages <= 32; nr_pages += 31) {
+		for (int i = 0; i < 70; i++)
+			p[i] = guard_alloc_pages(nr_pages, 0, MIGRATE_UNMOVABLE, 0, &zeroed);
+		for (int i = 0; i < 70; i++)
+			guard_free_pages(p[i], nr_pages);
+		guard_snapshot(&info);
+		cr_assert_eq(info.nr_waiting, nr_pages == 1 ? 64 : 512);
+		guard_drain();
+	}
+	fake.page_size = 16384;
+	guard_free_pages(guard_alloc_pages(1, 0, MIGRATE_UNMOVABLE, 0, &zeroed), 1);
+	guard_snapshot(&info);
+	cr_assert_eq(info.nr_waiting, 0);
+}
+
+/* Opened between their guards; refused, they stay closed. */
+Test(guard, closed_pages_serve_again)
+{
+	char *p = pages();
+
+	memset(p, 'x', NR_PAGES * BSLAB_PAGE_SIZE);
+	cr_assert(guard_close(p, NR_PAGES));
+	fake_fail_at(1u << FAKE_UNGUARD, 1, false);
+	cr_assert_not(guard_reopen(p, NR_PAGES));
+	expect(p, FAKE_GUARDED, FAKE_GUARDED, FAKE_GUARDED);
+	cr_assert(guard_reopen(p, NR_PAGES));
+	expect(p, FAKE_GUARDED, OPEN, FAKE_GUARDED);
+	cr_assert(p[0] == 0 && p[NR_PAGES * BSLAB_PAGE_SIZE - 1] == 0);
+	guard_free_pages(p, NR_PAGES);
+	expect(p, OPEN, OPEN, OPEN);
+}
+
+/* What they were taken for, written down behind them, is not taken for a page before the next: that is another's. */
+Test(guard, a_page_behind_is_not_one_before)
+{
+	bool zeroed;
+	char *keep = pages(), *next = NULL;
+	size_t before;
+	unsigned type;
+
+	for (type = MIGRATE_UNMOVABLE; type <= MIGRATE_MOVABLE; type++) {
+		char *p = NULL;
+
+		/* Until one ends where an aligned one begins. */
+		for (int i = 0; i < 64 && (!p || p + 15 * BSLAB_PAGE_SIZE != next); i++) {
+			p = guard_alloc_pages(14, 0, (enum migratetype)type, 0, &zeroed);
+			next = guard_alloc_pages(15, 4, (enum migratetype)type, 0, &zeroed);
+		}
+		cr_assert_eq(p + 15 * BSLAB_PAGE_SIZE, next);
+		before = nr_free();
+		memset(next, 'x', 15 * BSLAB_PAGE_SIZE);
+		cr_assert(guard_close(next, 15)); /* so that it is not kept */
+		guard_free_pages(next, 15);
+		cr_assert_eq(nr_free(), before + 16);
+		cr_assert_eq(state(p, 14), FAKE_GUARDED);
+	}
 	guard_free_pages(keep, NR_PAGES);
 }

@@ -96,7 +96,7 @@ Test(hardened, the_word_before_a_block_is_anyones)
 	cr_assert_not(block_word_is_whole(word), "whoever asks has to look at the bitmap");
 	object_leaves(START + 64);
 	cr_assert(block_word_is_whole(word));
-	block_begin(START + 64);
+	block_begin(START + 64, block_end_number(START + 64));
 	cr_assert(block_word_is_whole(word));
 	cr_assert(block_is_moving(START + 64));
 	block_seal_clean(START, 10, START + 64);
@@ -124,19 +124,42 @@ Test(hardened, numbers_differ_by_key_and_address)
 	cr_assert_neq(block_number(a), of_a);
 }
 
+/* Of each length: each pointer is there once, and in its window. */
 Test(hardened, a_shuffle_keeps_all)
 {
+	unsigned n, i, nr_moved = 0;
 	void *p[64];
-	uint64_t seen = 0;
-	unsigned i, nr_moved = 0;
 
-	for (i = 0; i < 64; i++)
-		p[i] = (void *)(uintptr_t)(i + 1);
-	shuffle(p, 64);
-	for (i = 0; i < 64; i++) {
-		seen |= 1ull << ((uintptr_t)p[i] - 1);
-		nr_moved += (uintptr_t)p[i] != i + 1;
+	for (n = 0; n <= 64; n++) {
+		uint64_t seen = 0;
+
+		for (i = 0; i < n; i++)
+			p[i] = (void *)(uintptr_t)(i + 1);
+		shuffle(p, n);
+		for (i = 0; i < n; i++) {
+			cr_assert_eq(((uintptr_t)p[i] - 1) / SHUFFLE_WINDOW, i / SHUFFLE_WINDOW);
+			seen |= 1ull << ((uintptr_t)p[i] - 1);
+			nr_moved += (uintptr_t)p[i] != i + 1;
+		}
+		cr_assert_eq(seen, n == 64 ? ~0ull : (1ull << n) - 1);
 	}
-	cr_assert_eq(seen, ~0ull);
-	cr_assert_gt(nr_moved, 32);
+	cr_assert_gt(nr_moved, 64 * 64 / 4);
+}
+
+/* Each place of a window is drawn for each pointer, about as often: 2,000 times each, give or take 5 times its deviation. */
+Test(hardened, a_shuffle_prefers_no_place)
+{
+	unsigned nr[SHUFFLE_WINDOW][SHUFFLE_WINDOW] = {0}, round, i, k;
+	void *p[SHUFFLE_WINDOW];
+
+	for (round = 0; round < 2000 * SHUFFLE_WINDOW; round++) {
+		for (i = 0; i < SHUFFLE_WINDOW; i++)
+			p[i] = (void *)(uintptr_t)i;
+		shuffle(p, SHUFFLE_WINDOW);
+		for (i = 0; i < SHUFFLE_WINDOW; i++)
+			nr[i][(uintptr_t)p[i]]++;
+	}
+	for (i = 0; i < SHUFFLE_WINDOW; i++)
+		for (k = 0; k < SHUFFLE_WINDOW; k++)
+			cr_assert(nr[i][k] > 1775 && nr[i][k] < 2225, "%u at %u: %u times", k, i, nr[i][k]);
 }
