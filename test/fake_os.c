@@ -560,7 +560,7 @@ int os_barrier_rseq(void)
 	static bool registered;
 
 	if (fails(FAKE_BARRIER))
-		return -EPERM;
+		return fake.barrier_error ? -fake.barrier_error : -EPERM;
 	if (!registered && syscall(SYS_membarrier, 1 << 8, 0, 0) != 0)
 		return -errno;
 	registered = true;
@@ -620,6 +620,7 @@ uint64_t os_coarse_clock_ms(void)
 {
 	struct timespec now;
 
+	__atomic_fetch_add(&fake.nr_coarse_looks, 1, __ATOMIC_RELAXED);
 	if (fake.clock_ms)
 		return fake.clock_ms;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);

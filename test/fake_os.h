@@ -58,6 +58,8 @@ struct fake_os {
 	size_t nr_low_tries;	/* calls of os_reserve_low() */
 	size_t low_size;	/* what os_reserve_low() has left */
 	const char *env;	/* value of BSLAB_CONF */
+	size_t nr_coarse_looks; /* calls of os_coarse_clock_ms() */
+	int barrier_error;	/* of a membarrier that fails; 0: EPERM */
 	uint64_t clock_ms;	/* 0: that of the machine */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
