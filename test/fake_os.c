@@ -478,11 +478,16 @@ int os_seal(void *addr, size_t size)
 int os_map_file(void *addr, size_t size, int fd, uint64_t offset)
 {
 	WITH_TABLE;
+	void *from;
+
 	expect("os_map_file", addr, size, is_mapped);
 	if (fails(FAKE_FILE))
 		return -ENOMEM;
-	if (mmap(addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) != addr)
+	from = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+	if (from == MAP_FAILED)
 		return -errno;
+	if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, addr) != addr)
+		abort();
 	set_range(addr, size, FAKE_COMMITTED);
 	return 0;
 }

@@ -20,19 +20,18 @@
  * The file is the program's: the descriptor has to stay open, and nobody may shorten the file, or an access to a mapped
  * object raises SIGBUS. Its first `size` bytes are the pool's from create to destroy: they grow by 2 MiB at a time, room on the disk is
  * taken at the alloc that needs it, and given back when what stands in it was freed. What bslab keeps of it stands elsewhere, 8
- * bytes for each 2 MiB that the file may have and a bit for each object: what is found in the file afterwards is bytes, and no pool. A file
+ * bytes for each 2 MiB that the file may have, a bit for each object, and 2 bytes for each in the window: what is found in the file afterwards is bytes, and no pool. A file
  * without a name (memfd_create, O_TMPFILE) is a pool that takes address space while it is used only.
  *
  * Errors: as the calls say. A misuse is reported by one line on stderr, and the process aborts; with BSLAB_CONF=on_error=warn
  * the call does nothing instead (map returns NULL, and size 0, with EINVAL): a handle of another pool, one that was freed,
- * an unmap without a map. A handle that was freed is not known any more once its place is another object's. That a mapped object
- * is freed is seen where it is the last of its 2 MiB.
+ * one that is mapped, an unmap without a map. A handle that was freed is not known any more once its place is another object's.
  *
  * Threads: all calls may be made from any thread, but for destroy, after which nobody may use the pool. They take the pool's lock, and
  * none may be called in a signal handler. fork: the file and what is in it are shared with the child; one of both uses the
  * pool from then on.
  *
- * Cost: a lock and some thirty instructions; a map that finds no slot with its 2 MiB a system call, and page faults as they are
+ * Cost: a lock and some thirty instructions; a map that finds no slot with its 2 MiB two system calls, and page faults as they are
  * touched; an alloc or a free that takes or gives 2 MiB of the file one of the file system. Other threads that use the pool wait
  * meanwhile.
  */
@@ -51,9 +50,11 @@ struct bslab_highmem;
 
 /*
  * A pool in the file, which has to be open for reading and writing. size: bytes that it may have, window: bytes of
- * addresses, both in steps of 2 MiB. More objects than stand in the window cannot be mapped at a time. NULL with:
+ * addresses, both in steps of 2 MiB; of a window above 16 GiB, 16 GiB. More objects than stand in the window cannot be mapped
+ * at a time. NULL with:
  *   EINVAL   no name, no whole 2 MiB of one of both, or more than 2^32 times that
  *   ENOMEM   no memory or address space
+ *   EMFILE   there are 256 pools
  *   others   of mmap(2): EACCES, EBADF, ENODEV ...
  */
 BSLAB_API struct bslab_highmem *bslab_highmem_create(const char *name, int fd, uint64_t size, size_t window);
@@ -70,7 +71,7 @@ BSLAB_API void bslab_highmem_free(struct bslab_highmem *pool, bslab_handle_t han
 
 /*
  * The object's address until the unmap that belongs to this map. Maps nest, and count. NULL with EAGAIN where each slot of the
- * window has an object that is mapped, or ENOMEM.
+ * window has an object that is mapped, or this one is mapped 65,535 times, ENOMEM, or what mmap(2) says of the file.
  */
 BSLAB_API void *bslab_highmem_map(struct bslab_highmem *pool, bslab_handle_t handle) __attribute__((warn_unused_result));
 BSLAB_API void bslab_highmem_unmap(struct bslab_highmem *pool, bslab_handle_t handle);

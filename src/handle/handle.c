@@ -645,7 +645,6 @@ static void adopt_all(void)
 {
 	struct handle_thread *t;
 
-	handle_threads.is_looking = false;
 	handle_threads.free = NULL;
 	for (t = handle_threads.all; t; t = t->next) {
 		t->is_used = t == thread_state.handles;
@@ -659,6 +658,8 @@ static void adopt_all(void)
 
 void handles_fork_done(bool child)
 {
+	if (child && handle_threads.is_looking) /* another thread was; the child has none that does */
+		handle_threads.is_looking = false;
 	if (!is_used)
 		return;
 	entries_fork_done(child);

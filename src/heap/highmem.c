@@ -13,6 +13,7 @@
 static struct {
 	struct list all; /* under pools.lock */
 	unsigned nr_made;
+	uint64_t ids[NR_HIGHMEM_IDS / 64]; /* those in use */
 	struct boot_pool pools, blocks[NR_HIGHMEM_KINDS];
 } highmems;
 
@@ -49,27 +50,52 @@ static uint64_t file_offset(const struct highmem_block *b)
 /* What was in it stays mapped, until something else is. */
 static void slot_forget(struct bslab_highmem *h, struct highmem_block *b)
 {
-	if (b->slot)
+	if (b->slot) {
 		h->slot[b->slot - 1].block = NULL;
+		h->nr_shown--;
+	}
 	b->slot = 0;
 }
 
-/* 1 + the slot; 0: each has a block that is mapped. The second time round none has been used since. */
+/* 1 + the slot: one without a block, where there is any; 0: each has one that is mapped. The second time round none has been
+ * used since. */
 static uint32_t slot_find(struct bslab_highmem *h)
 {
+	bool is_full = h->nr_shown == h->nr_slots;
 	uint32_t i, at;
 
 	for (i = 0; i < 2 * h->nr_slots; i++) {
 		struct highmem_slot *s = &h->slot[at = h->hand];
 
 		h->hand = at + 1 == h->nr_slots ? 0 : at + 1;
-		if (!s->block)
+		if (!s->block || (is_full && !s->block->nr_maps && !s->was_used))
 			return at + 1;
-		if (!s->block->nr_maps && !s->was_used)
-			return at + 1;
-		s->was_used = false;
+		if (is_full)
+			s->was_used = false;
 	}
 	return 0;
+}
+
+static bool slot_is_idle(const struct highmem_slot *s)
+{
+	return !s->block || !s->block->nr_maps;
+}
+
+/*
+ * All that nothing is mapped in become one reservation again, and one mapping for those in a row (Linux:
+ * flush_all_zero_pkmaps()): the process may have too many mappings for another one.
+ */
+static void window_flush(struct bslab_highmem *h)
+{
+	uint32_t i, end;
+
+	for (i = 0; i < h->nr_slots; i = end + 1) {
+		for (end = i; end < h->nr_slots && slot_is_idle(&h->slot[end]); end++)
+			if (h->slot[end].block)
+				slot_forget(h, h->slot[end].block);
+		if (end > i) /* refused: nobody's, as it is */
+			os_seal(slot_address(h, i + 1), (size_t)(end - i) * HIGHMEM_BLOCK);
+	}
 }
 
 static int block_show(struct bslab_highmem *h, struct highmem_block *b)
@@ -82,8 +108,13 @@ static int block_show(struct bslab_highmem *h, struct highmem_block *b)
 	if (h->slot[slot - 1].block)
 		slot_forget(h, h->slot[slot - 1].block);
 	error = os_map_file(slot_address(h, slot), HIGHMEM_BLOCK, h->fd, file_offset(b));
+	if (error == -ENOMEM) {
+		window_flush(h);
+		error = os_map_file(slot_address(h, slot), HIGHMEM_BLOCK, h->fd, file_offset(b));
+	}
 	if (error)
 		return error;
+	h->nr_shown++;
 	h->slot[slot - 1].block = b;
 	b->slot = slot;
 	return 0;
@@ -93,7 +124,7 @@ static int block_show(struct bslab_highmem *h, struct highmem_block *b)
 
 static void block_destroy(struct bslab_highmem *h, struct highmem_block *b)
 {
-	bslab_assert(b->nr_free == b->nr_objects && !b->nr_maps);
+	bslab_assert(b->nr_free == b->nr_objects && !b->nr_maps); /* so its slot's counts are 0 */
 	list_del(&h->partial[b->kind], &b->node);
 	slot_forget(h, b);
 	os_file_punch(h->fd, file_offset(b), HIGHMEM_BLOCK);
@@ -103,15 +134,11 @@ static void block_destroy(struct bslab_highmem *h, struct highmem_block *b)
 	boot_pool_put(&highmems.blocks[b->kind], b);
 }
 
-/* A number that is free; false: there is none. The block that is kept gives way. */
+/* h->lowest is a number that is free; false: there is none. */
 static bool number_find(struct bslab_highmem *h)
 {
 	while (h->lowest < h->nr_blocks && h->block[h->lowest])
 		h->lowest++;
-	if (h->lowest == h->nr_blocks && h->empty) {
-		block_destroy(h, h->empty);
-		h->empty = NULL;
-	}
 	return h->lowest < h->nr_blocks;
 }
 
@@ -130,33 +157,57 @@ static void block_setup(struct highmem_block *b, size_t number, uint32_t kind)
 		b->free[i] = (1ull << b->nr_objects % 64) - 1;
 }
 
-static int block_create(struct bslab_highmem *h, uint32_t kind)
+/* Sets up b in the place, and the room in the file, of the block that is kept. */
+static void block_take_over(struct bslab_highmem *h, struct highmem_block *b, uint32_t kind)
 {
-	uint32_t nr_objects = (uint32_t)(HIGHMEM_BLOCK / size_of_kind(kind));
-	struct highmem_block *b;
-	int error;
+	struct highmem_block *old = h->empty;
 
-	if (!number_find(h))
-		return -ENOSPC;
-	b = boot_pool_get(&highmems.blocks[kind], sizeof *b + nr_words(nr_objects) * sizeof(uint64_t), 8);
-	if (!b)
-		return -ENOMEM;
+	h->empty = NULL;
+	list_del(&h->partial[old->kind], &old->node);
+	slot_forget(h, old);
+	block_setup(b, old->number, kind);
+	boot_pool_put(&highmems.blocks[old->kind], old);
+}
+
+static int block_reserve(struct bslab_highmem *h, struct highmem_block *b, uint32_t kind)
+{
+	int error = number_find(h) ? 0 : -ENOSPC;
+
+	if (error)
+		return error;
 	block_setup(b, h->lowest, kind);
 	error = os_file_reserve(h->fd, file_offset(b), HIGHMEM_BLOCK);
+	if (!error)
+		h->info.file_bytes += HIGHMEM_BLOCK;
+	return error;
+}
+
+static int block_create(struct bslab_highmem *h, uint32_t kind)
+{
+	size_t nr_objects = HIGHMEM_BLOCK / size_of_kind(kind);
+	struct highmem_block *b =
+	    boot_pool_get(&highmems.blocks[kind], sizeof *b + nr_words((uint32_t)nr_objects) * sizeof(uint64_t), 8);
+	int error = 0;
+
+	if (!b)
+		return -ENOMEM;
+	if (h->empty)
+		block_take_over(h, b, kind);
+	else
+		error = block_reserve(h, b, kind);
 	if (error) {
 		boot_pool_put(&highmems.blocks[kind], b);
 		return error;
 	}
 	h->block[b->number] = b;
-	h->info.file_bytes += HIGHMEM_BLOCK;
 	list_add(&h->partial[kind], &b->node);
 	return 0;
 }
 
-/* Without objects and maps it is kept, and the one kept before goes. */
+/* Without objects, and so without maps, it is kept, and the one kept before goes. */
 static void block_rest(struct bslab_highmem *h, struct highmem_block *b)
 {
-	if (b->nr_free < b->nr_objects || b->nr_maps)
+	if (b->nr_free < b->nr_objects)
 		return;
 	if (h->empty)
 		block_destroy(h, h->empty);
@@ -187,6 +238,17 @@ static enum highmem_fault find(const struct bslab_highmem *h, uint64_t handle, s
 		return HIGHMEM_FOREIGN;
 	*block = b = h->block[number];
 	return !b || i >= b->nr_objects || b->free[i / 64] >> i % 64 & 1 ? HIGHMEM_FREE : HIGHMEM_GOOD;
+}
+
+/* How often an object is mapped: where its block is in a slot. */
+static uint16_t *count_of(const struct bslab_highmem *h, const struct highmem_block *b, uint32_t i)
+{
+	return &h->count[(size_t)(b->slot - 1) * MAX_HIGHMEM_OBJECTS + i];
+}
+
+static uint32_t nr_maps_of(const struct bslab_highmem *h, const struct highmem_block *b, uint32_t i)
+{
+	return b->slot ? *count_of(h, b, i) : 0;
 }
 
 static uint64_t object_take(struct bslab_highmem *h, struct highmem_block *b)
@@ -230,7 +292,7 @@ enum highmem_fault highmem_free(struct bslab_highmem *h, uint64_t handle)
 
 	lock_take(&h->lock, RANK_HEAP);
 	fault = find(h, handle, &b);
-	if (fault == HIGHMEM_GOOD && b->nr_maps && b->nr_free + 1 == b->nr_objects)
+	if (fault == HIGHMEM_GOOD && nr_maps_of(h, b, i))
 		fault = HIGHMEM_MAPPED;
 	if (fault == HIGHMEM_GOOD) {
 		b->free[i / 64] |= 1ull << i % 64;
@@ -250,7 +312,7 @@ static void *map_object(struct bslab_highmem *h, struct highmem_block *b, uint32
 {
 	bool is_here = b->slot != 0;
 
-	*error = is_here ? 0 : block_show(h, b);
+	*error = !is_here ? block_show(h, b) : nr_maps_of(h, b, i) < UINT16_MAX ? 0 : -EAGAIN;
 	if (*error)
 		return NULL;
 	h->info.nr_hits += is_here;
@@ -258,6 +320,7 @@ static void *map_object(struct bslab_highmem *h, struct highmem_block *b, uint32
 	h->info.nr_maps++;
 	h->slot[b->slot - 1].was_used = is_here;
 	b->nr_maps++;
+	++*count_of(h, b, i);
 	return (char *)slot_address(h, b->slot) + (size_t)i * b->size;
 }
 
@@ -279,12 +342,14 @@ enum highmem_fault highmem_unmap(struct bslab_highmem *h, uint64_t handle)
 {
 	struct highmem_block *b;
 	enum highmem_fault fault;
+	uint32_t i = handle_index(handle);
 
 	lock_take(&h->lock, RANK_HEAP);
 	fault = find(h, handle, &b);
-	if (fault == HIGHMEM_GOOD && !b->nr_maps)
+	if (fault == HIGHMEM_GOOD && !nr_maps_of(h, b, i))
 		fault = HIGHMEM_UNMAPPED;
 	if (fault == HIGHMEM_GOOD) {
+		--*count_of(h, b, i);
 		b->nr_maps--;
 		h->info.nr_maps--;
 	}
@@ -309,7 +374,9 @@ enum highmem_fault highmem_size(struct bslab_highmem *h, uint64_t handle, size_t
 
 static size_t tables_size(const struct bslab_highmem *h)
 {
-	return align_up(h->nr_blocks * sizeof *h->block + h->nr_slots * sizeof *h->slot, os_page_size());
+	size_t counts = h->nr_slots * MAX_HIGHMEM_OBJECTS * sizeof *h->count;
+
+	return align_up(counts + h->nr_blocks * sizeof *h->block + h->nr_slots * sizeof *h->slot, os_page_size());
 }
 
 static int window_create(struct bslab_highmem *h)
@@ -317,9 +384,10 @@ static int window_create(struct bslab_highmem *h)
 	size_t size = (size_t)h->nr_slots * HIGHMEM_BLOCK;
 	int error;
 
-	h->block = os_map(tables_size(h));
-	if (!h->block)
+	h->count = os_map(tables_size(h));
+	if (!h->count)
 		return -ENOMEM;
+	h->block = (struct highmem_block **)(h->count + h->nr_slots * MAX_HIGHMEM_OBJECTS);
 	h->slot = (struct highmem_slot *)(h->block + h->nr_blocks);
 	h->window = os_reserve(size, HIGHMEM_BLOCK, 0);
 	error = h->window ? os_map_file(h->window, HIGHMEM_BLOCK, h->fd, 0) : -ENOMEM; /* can it be mapped at all? */
@@ -327,14 +395,37 @@ static int window_create(struct bslab_highmem *h)
 		return 0;
 	if (h->window)
 		os_unmap(h->window, size);
-	os_unmap(h->block, tables_size(h));
+	os_unmap(h->count, tables_size(h));
 	return error;
+}
+
+/* One that no live pool has, and that was given back longest ago, or nearly so. False: there is none. */
+static bool id_take(uint8_t *id)
+{
+	unsigned i;
+	bool good = false;
+
+	lock_take(&pools.lock, RANK_HEAPS);
+	for (i = 0; i < NR_HIGHMEM_IDS && !good; i++) {
+		*id = (uint8_t)highmems.nr_made++;
+		good = !(highmems.ids[*id / 64] >> *id % 64 & 1);
+	}
+	if (good)
+		highmems.ids[*id / 64] |= 1ull << *id % 64;
+	lock_drop(&pools.lock, RANK_HEAPS);
+	return good;
+}
+
+static void id_put(uint8_t id)
+{
+	lock_take(&pools.lock, RANK_HEAPS);
+	highmems.ids[id / 64] &= ~(1ull << id % 64);
+	lock_drop(&pools.lock, RANK_HEAPS);
 }
 
 static struct bslab_highmem *publish(struct bslab_highmem *h)
 {
 	lock_take(&pools.lock, RANK_HEAPS);
-	h->id = (uint8_t)highmems.nr_made++;
 	h->is_live = true;
 	list_add(&highmems.all, &h->node);
 	lock_drop(&pools.lock, RANK_HEAPS);
@@ -353,11 +444,16 @@ struct bslab_highmem *highmem_create(const char *name, int fd, uint64_t size, si
 	typed_copy_name(h->name, name);
 	h->fd = fd;
 	h->nr_blocks = (size_t)(size / HIGHMEM_BLOCK);
-	h->nr_slots = (uint32_t)min_size(window / HIGHMEM_BLOCK, h->nr_blocks);
+	h->nr_slots = (uint32_t)min_size(min_size(window / HIGHMEM_BLOCK, h->nr_blocks), MAX_HIGHMEM_SLOTS);
 	h->info.window_bytes = (size_t)h->nr_slots * HIGHMEM_BLOCK;
-	*error = window_create(h);
-	if (!*error)
-		return publish(h);
+	if (!id_take(&h->id)) {
+		*error = -EMFILE;
+	} else {
+		*error = window_create(h);
+		if (!*error)
+			return publish(h);
+		id_put(h->id);
+	}
 	boot_pool_put(&highmems.pools, h);
 	return NULL;
 }
@@ -387,10 +483,11 @@ bool highmem_destroy(struct bslab_highmem *h)
 		if (h->block[i])
 			boot_pool_put(&highmems.blocks[h->block[i]->kind], h->block[i]);
 	os_unmap(h->window, h->info.window_bytes);
-	os_unmap(h->block, tables_size(h));
+	os_unmap(h->count, tables_size(h));
 	h->nr_blocks = 0;
 	memset(h->partial, 0, sizeof h->partial);
 	h->empty = NULL;
+	id_put(h->id);
 	boot_pool_put(&highmems.pools, h);
 	return true;
 }

@@ -12,13 +12,14 @@
  *
  * 3. The window is a range of addresses of so many slots, each of which has a block mapped, or none. A block stays in its slot
  *    when its last object is unmapped, until another block needs a slot: then one without maps goes that was not used again
- *    since the hand passed it (second chance).
+ *    since the hand passed it (second chance). Where a mapping is refused, all that nothing is mapped in go at once.
  *
  * 4. Room in the file is asked for when a block is taken (fallocate), so that a full disk is an error of a call and no
- *    SIGBUS later. A block that comes free is given back, but for one of the pool.
+ *    SIGBUS later. A block that comes free is given back, but for one of the pool, which the next kind that needs a block takes over.
  *
  * Invariants: nr_free = number of bits set; a block is on its kind's partial list exactly when nr_free > 0; slot[b->slot - 1]
- * is b exactly when b->slot is not 0, and it is not 0 while nr_maps is not; `empty` has no objects and no maps.
+ * is b exactly when b->slot is not 0, and it is not 0 while nr_maps is not; nr_maps = sum of its slot's counts, and those of a
+ * slot without a block are 0; a free object has no maps; `empty` has no objects and no maps.
  */
 #ifndef BSLAB_HIGHMEM_FLOOR_H
 #define BSLAB_HIGHMEM_FLOOR_H
@@ -30,7 +31,11 @@
 #define HIGHMEM_TAG 0xb6u
 #define HIGHMEM_BLOCK PAGEBLOCK_SIZE
 #define HIGHMEM_MIN_SIZE ((size_t)64)
+#define MAX_HIGHMEM_OBJECTS (HIGHMEM_BLOCK / HIGHMEM_MIN_SIZE) /* of a block */
 #define MAX_HIGHMEM_BLOCKS ((uint64_t)1 << 32)
+/* 16 GiB. Each may be a mapping, of which a process has 65,530 (vm.max_map_count). */
+#define MAX_HIGHMEM_SLOTS 8192
+#define NR_HIGHMEM_IDS 256
 /* Kinds from NR_CLASSES on: one object in a block, two ... */
 #define NR_HIGHMEM_KINDS (NR_CLASSES + HIGHMEM_BLOCK / SMALL_MAX)
 
@@ -69,10 +74,11 @@ struct bslab_highmem {
 	size_t nr_blocks; /* that the file may have */
 	char *window;
 	/* Under lock: */
+	uint16_t *count; /* maps of each object of the block in a slot, MAX_HIGHMEM_OBJECTS a slot */
 	struct highmem_block **block; /* by number; NULL: free */
 	struct highmem_slot *slot;
 	size_t lowest; /* no block before it is free */
-	uint32_t hand;
+	uint32_t hand, nr_shown; /* slots that have a block */
 	struct highmem_block *empty; /* kept */
 	struct highmem_info info;
 	struct list partial[NR_HIGHMEM_KINDS];
@@ -89,12 +95,15 @@ enum highmem_fault {
 	HIGHMEM_FOREIGN,  /* no handle of this pool */
 	HIGHMEM_FREE,	  /* freed before, or never allocated */
 	HIGHMEM_UNMAPPED, /* unmap without a map */
-	HIGHMEM_MAPPED,	  /* free of a mapped one: seen where it is the last of its block, since maps are counted by blocks */
+	HIGHMEM_MAPPED,	  /* free of a mapped one */
 };
 /* size: at most a block's. *error: 0, or a negative errno: -ENOSPC where the pool or the disk is full. */
 enum highmem_fault highmem_alloc(struct bslab_highmem *h, size_t size, uint64_t *handle, int *error);
 enum highmem_fault highmem_free(struct bslab_highmem *h, uint64_t handle);
-/* *ptr is NULL, and *error a negative errno, where it cannot be: -EAGAIN while the window is full of what is mapped. */
+/*
+ * *ptr is NULL, and *error a negative errno, where it cannot be: -EAGAIN while the window is full of what is mapped, or
+ * the object is mapped 65,535 times.
+ */
 enum highmem_fault highmem_map(struct bslab_highmem *h, uint64_t handle, void **ptr, int *error);
 enum highmem_fault highmem_unmap(struct bslab_highmem *h, uint64_t handle);
 enum highmem_fault highmem_size(struct bslab_highmem *h, uint64_t handle, size_t *size);

@@ -90,6 +90,7 @@ void *bslab_highmem_map(struct bslab_highmem *pool, bslab_handle_t handle)
 	void *p;
 
 	check(pool, handle, "bslab_highmem_map", highmem_map(pool, handle, &p, &error));
+	reports_poll();
 	if (unlikely(!p))
 		errno = -error;
 	return p;
@@ -98,13 +99,16 @@ void *bslab_highmem_map(struct bslab_highmem *pool, bslab_handle_t handle)
 void bslab_highmem_unmap(struct bslab_highmem *pool, bslab_handle_t handle)
 {
 	check(pool, handle, "bslab_highmem_unmap", highmem_unmap(pool, handle));
+	reports_poll();
 }
 
 size_t bslab_highmem_size(struct bslab_highmem *pool, bslab_handle_t handle)
 {
 	size_t size = 0;
+	bool good = check(pool, handle, "bslab_highmem_size", highmem_size(pool, handle, &size));
 
-	if (!check(pool, handle, "bslab_highmem_size", highmem_size(pool, handle, &size)))
+	reports_poll();
+	if (!good)
 		errno = EINVAL;
 	return size;
 }

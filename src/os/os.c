@@ -221,11 +221,23 @@ int os_seal(void *addr, size_t size)
 	return ret == (long)addr ? 0 : (int)ret;
 }
 
+/*
+ * Made elsewhere, and moved over the range: mmap() with MAP_FIXED takes away what stands there before the file says no. A move
+ * is refused before that, but where the kernel has no memory for itself: a hole that it left then is closed.
+ */
 int os_map_file(void *addr, size_t size, int fd, uint64_t offset)
 {
-	long ret = SYS(SYS_mmap, addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
+	long from = SYS(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset), ret;
+	int closing = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
 
-	return ret == (long)addr ? 0 : (int)ret;
+	if (!map_result(from))
+		return (int)from;
+	ret = SYS(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, addr, 0);
+	if (ret == (long)addr)
+		return 0;
+	os_unmap((void *)from, size);
+	SYS(SYS_mmap, addr, size, PROT_NONE, closing, -1, 0);
+	return (int)ret;
 }
 
 int os_file_reserve(int fd, uint64_t offset, uint64_t size)

@@ -30,7 +30,7 @@ void *os_move_pages(void *addr, size_t size);
 
 /*
  * Puts a part of a file, as it is and as it is written by others, in the place of what is mapped there. 0, or a negative errno;
- * then what was there may be gone.
+ * then what was there still is. It takes so many addresses, and a mapping, more for a moment.
  */
 int os_map_file(void *addr, size_t size, int fd, uint64_t offset);
 /* Room for a part of a file, which grows where it has to (fallocate). 0, or a negative errno. */

@@ -71,6 +71,26 @@ static void free_mapped(void)
 	bslab_highmem_free(pool, h);
 }
 
+static void free_mapped_of_many(void)
+{
+	bslab_handle_t other = get(100), h = get(100);
+
+	if (!bslab_highmem_map(pool, h))
+		puts("got no address");
+	bslab_highmem_free(pool, h);
+	bslab_highmem_free(pool, other);
+}
+
+static void unmap_of_neighbour(void)
+{
+	bslab_handle_t h = get(100), other = get(100);
+
+	if (!bslab_highmem_map(pool, h))
+		puts("got no address");
+	bslab_highmem_unmap(pool, other);
+	bslab_highmem_unmap(pool, h);
+}
+
 static void size_of_freed(void)
 {
 	bslab_handle_t h = get(100);
@@ -115,6 +135,7 @@ static const struct {
 	void (*run)(void);
 } cases[] = {
     CASE(double_free), CASE(map_freed),	    CASE(map_of_other),  CASE(unmap_twice),	     CASE(free_mapped),
+    CASE(free_mapped_of_many), CASE(unmap_of_neighbour),
     CASE(size_of_freed), CASE(free_of_address), CASE(destroy_twice), CASE(alloc_after_destroy),
 };
 

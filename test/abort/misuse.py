@@ -173,6 +173,8 @@ HIGHMEM_CASES = {
     "highmem_map_of_other": ["bslab: invalid bslab_highmem_map of {block}: no handle of pool 'b'"],
     "highmem_unmap_twice": ["bslab: invalid bslab_highmem_unmap of {block}: it is not mapped"],
     "highmem_free_mapped": ["bslab: invalid bslab_highmem_free of {block}: it is mapped"],
+    "highmem_free_mapped_of_many": ["bslab: invalid bslab_highmem_free of {block}: it is mapped"],
+    "highmem_unmap_of_neighbour": ["bslab: invalid bslab_highmem_unmap of {block}: it is not mapped"],
     "highmem_size_of_freed": [line(HIGHMEM_FREED, call="bslab_highmem_size")],
     "highmem_free_of_address": [line(FOREIGN, call="free")],
     "highmem_destroy_twice": ["bslab: bslab_highmem_destroy: the pool 'a' was destroyed"],

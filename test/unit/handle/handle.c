@@ -220,6 +220,24 @@ Test(handle, fork_where_there_is_none)
 	slab_fork_done(false);
 }
 
+/* A thread that looks where there are no handles yet, while another forks: the child has no such thread. */
+Test(handle, a_child_looks_again)
+{
+	fake.clock_ms = 1000;
+	handle_threads.is_looking = true;
+	slab_fork_prepare();
+	handles_fork_prepare();
+	handles_fork_done(false);
+	slab_fork_done(false);
+	cr_assert(handle_threads.is_looking, "the parent's thread is at it");
+	slab_fork_prepare();
+	handles_fork_prepare();
+	handles_fork_done(true);
+	slab_fork_done(true);
+	handles_reap();
+	cr_assert_eq(handle_threads.looked_at, 1000);
+}
+
 /* --- misuse: said, and nothing done ----------------------------------------------------------------------------------- */
 
 static void expect_line(const char *part)

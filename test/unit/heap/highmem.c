@@ -61,7 +61,7 @@ static void *map(struct bslab_highmem *h, uint64_t handle)
 	int error = 1;
 
 	cr_assert_eq(highmem_map(h, handle, &p, &error), HIGHMEM_GOOD);
-	cr_assert(p, "%d", error);
+	cr_assert(p, "error %d", error);
 	cr_assert_eq(error, 0);
 	return p;
 }
@@ -194,6 +194,30 @@ Test(highmem, a_block_is_filled)
 	cr_assert(highmem_destroy(h));
 }
 
+/* What was freed comes again, all of it and once each. */
+Test(highmem, objects_come_again)
+{
+	struct bslab_highmem *h = create(2, 1);
+	uint64_t handle[130], again[130];
+	unsigned i, k;
+
+	for (i = 0; i < 130; i++)
+		handle[i] = get(h, 1000);
+	for (i = 0; i < 129; i++)
+		put(h, handle[i]);
+	for (i = 0; i < 129; i++) {
+		unsigned nr_same = 0;
+
+		again[i] = get(h, 1000);
+		for (k = 0; k < 129; k++)
+			nr_same += again[i] == handle[k];
+		for (k = 0; k < i; k++)
+			cr_assert_neq(again[i], again[k]);
+		cr_assert_eq(nr_same, 1, "%u", i);
+	}
+	cr_assert(highmem_destroy(h));
+}
+
 Test(highmem, a_block_that_comes_free_is_given_back)
 {
 	struct bslab_highmem *h = create(16, 2);
@@ -217,6 +241,29 @@ Test(highmem, a_block_that_comes_free_is_given_back)
 	unmap(h, handle[9]);
 	cr_assert(highmem_destroy(h));
 	cr_assert_leq(file_bytes(), 6 * MIB, "the file stays");
+}
+
+/* Its room in the file serves any kind: a disk that is full otherwise has it, and no call of the file system is needed. */
+Test(highmem, the_block_that_is_kept_serves_another_kind)
+{
+	struct bslab_highmem *h = create(8, 2);
+	uint64_t a = get(h, 2 * MIB), b = get(h, 2 * MIB);
+
+	memset(map(h, a), 1, 2 * MIB);
+	unmap(h, a);
+	map(h, b);
+	put(h, a);
+	fake_fail_at(1u << FAKE_FILE, 1, true);
+	a = get(h, 100);
+	fake_fail_at(FAKE_ALL, 0, false);
+	cr_assert_eq(info_of(h).file_bytes, 4 * MIB);
+	memset(map(h, a), 2, 100);
+	unmap(h, a);
+	unmap(h, b);
+	put(h, a);
+	put(h, b);
+	cr_assert_eq(info_of(h).file_bytes, BLOCK);
+	cr_assert(highmem_destroy(h));
 }
 
 /* --- the window --------------------------------------------------------------------------------------------------------- */
@@ -266,6 +313,106 @@ Test(highmem, what_is_used_stays_in_the_window)
 	cr_assert(highmem_destroy(h));
 }
 
+static unsigned nr_in_window(struct bslab_highmem *h, const uint64_t *handle, unsigned nr)
+{
+	uint64_t before = info_of(h).nr_hits;
+
+	for (unsigned i = 0; i < nr; i++) {
+		map(h, handle[i]);
+		unmap(h, handle[i]);
+	}
+	return (unsigned)(info_of(h).nr_hits - before);
+}
+
+static void get_and_show(struct bslab_highmem *h, uint64_t *handle, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		handle[i] = get(h, 2 * MIB);
+	cr_assert_eq(nr_in_window(h, handle, nr), 0);
+}
+
+/* No block goes out of the window for another while there is a slot without one, wherever the hand is. */
+Test(highmem, an_empty_slot_comes_first)
+{
+	struct bslab_highmem *h = create(8, 3);
+	uint64_t handle[4];
+
+	get_and_show(h, handle, 3);
+	put(h, handle[2]);
+	put(h, handle[1]); /* the third slot is empty, and the hand is at the first */
+	handle[1] = get(h, 2 * MIB);
+	handle[2] = get(h, 2 * MIB);
+	map(h, handle[2]);
+	unmap(h, handle[2]);
+	cr_assert_eq(nr_in_window(h, handle, 1), 1);
+	cr_assert(highmem_destroy(h));
+}
+
+/* The slot of a block that is gone is nobody's: another block that gets the header is not taken for it. */
+Test(highmem, a_block_that_goes_leaves_its_slot)
+{
+	struct bslab_highmem *h = create(8, 2);
+	uint64_t handle[4];
+	unsigned i;
+
+	get_and_show(h, handle, 2);
+	put(h, handle[0]);
+	put(h, handle[1]); /* the first gives way */
+	for (i = 0; i < 4; i++) {
+		handle[i] = get(h, 2 * MIB);
+		*(uint64_t *)map(h, handle[i]) = handle[i];
+		unmap(h, handle[i]);
+	}
+	for (i = 0; i < 4; i++) {
+		cr_assert_eq(*(uint64_t *)map(h, handle[i]), handle[i]);
+		unmap(h, handle[i]);
+		cr_assert_leq(h->nr_shown, h->nr_slots);
+		for (unsigned k = 0; k < h->nr_slots; k++)
+			cr_assert(!h->slot[k].block || h->slot[k].block->slot == k + 1);
+	}
+	cr_assert(highmem_destroy(h));
+}
+
+/* What nothing is mapped in goes all at once, becomes one reservation, and the map is tried again. */
+Test(highmem, a_refused_mapping_empties_the_window)
+{
+	struct bslab_highmem *h = create(8, 4);
+	uint64_t handle[5];
+	char *p;
+
+	get_and_show(h, handle, 4);
+	handle[4] = get(h, 2 * MIB);
+	p = map(h, handle[1]);
+	*p = 17;
+	fake_fail_at(1u << FAKE_FILE, 1, false);
+	map(h, handle[4]);
+	cr_assert_eq(fake_count(FAKE_RESERVED) * BSLAB_PAGE_SIZE, 4 * MIB);
+	cr_assert_eq(fake_page(p), FAKE_COMMITTED);
+	cr_assert_eq(*p, 17);
+	unmap(h, handle[1]);
+	unmap(h, handle[4]);
+	cr_assert_eq(nr_in_window(h, handle, 5), 1, "handle[1]; the last went for the fourth");
+	/* What cannot be reserved again stays mapped, and is nobody's. */
+	handle[0] = get(h, 2 * MIB);
+	fake_fail_at(1u << FAKE_FILE | 1u << FAKE_MAP, 1, true);
+	cr_assert_eq(error_of_map(h, handle[0]), -ENOMEM);
+	fake_fail_at(FAKE_ALL, 0, false);
+	p = map(h, handle[1]);
+	cr_assert_eq(*p, 17);
+	unmap(h, handle[1]);
+	cr_assert(highmem_destroy(h));
+}
+
+Test(highmem, slots_are_bounded)
+{
+	struct bslab_highmem *h = create(4, 8);
+
+	cr_assert_eq(info_of(h).window_bytes, 4 * BLOCK, "no more than the file has");
+	cr_assert(highmem_destroy(h));
+	h = highmem_create("test", fd, 1ull << 40, 1ull << 40, &(int){0});
+	cr_assert(!h || info_of(h).window_bytes == MAX_HIGHMEM_SLOTS * BLOCK);
+}
+
 /* --- misuse --------------------------------------------------------------------------------------------------------------- */
 
 Test(highmem, misuse)
@@ -294,6 +441,76 @@ Test(highmem, misuse)
 	cr_assert_not(highmem_destroy(other));
 	cr_assert_eq(highmem_alloc(other, 1, &a, &error), HIGHMEM_DESTROYED);
 	cr_assert_eq(highmem_free(other, b), HIGHMEM_DESTROYED);
+	cr_assert(highmem_destroy(h));
+}
+
+/* A handle names its pool, however many there were before. */
+Test(highmem, live_pools_have_ids_of_their_own)
+{
+	struct bslab_highmem *first = create(1, 1), *h[NR_HIGHMEM_IDS - 1];
+	uint64_t a = get(first, 100), b;
+	unsigned i;
+	int error;
+
+	for (i = 0; i < 2 * NR_HIGHMEM_IDS; i++) {
+		h[0] = create(1, 1);
+		b = get(h[0], 100);
+		cr_assert_neq(a, b);
+		cr_assert_eq(highmem_free(h[0], a), HIGHMEM_FOREIGN);
+		cr_assert(highmem_destroy(h[0]));
+	}
+	for (i = 0; i < NR_HIGHMEM_IDS - 1; i++)
+		h[i] = create(1, 1);
+	cr_assert_null(highmem_create("x", fd, BLOCK, BLOCK, &error));
+	cr_assert_eq(error, -EMFILE);
+	cr_assert(highmem_destroy(h[100]));
+	cr_assert_null(highmem_create("x", -1, BLOCK, BLOCK, &error));
+	cr_assert_eq(error, -EBADF);
+	h[100] = create(1, 1);
+	cr_assert_eq(highmem_free(h[100], a), HIGHMEM_FOREIGN);
+}
+
+/* Each object has its own maps, whatever others of its block have. */
+Test(highmem, maps_are_of_objects)
+{
+	struct bslab_highmem *h = create(8, 2);
+	uint64_t a = get(h, 3000), b = get(h, 3000), last = get(h, 2 * MIB);
+
+	map(h, a);
+	cr_assert_eq(highmem_unmap(h, b), HIGHMEM_UNMAPPED);
+	cr_assert_eq(highmem_free(h, a), HIGHMEM_MAPPED);
+	put(h, b);
+	unmap(h, a);
+	cr_assert_eq(highmem_unmap(h, a), HIGHMEM_UNMAPPED);
+	put(h, a);
+	/* What comes into the slot then starts from none. */
+	a = get(h, 64);
+	map(h, a);
+	cr_assert_eq(highmem_unmap(h, last), HIGHMEM_UNMAPPED);
+	map(h, last);
+	cr_assert_eq(highmem_free(h, last), HIGHMEM_MAPPED);
+	cr_assert_eq(info_of(h).nr_maps, 2);
+	unmap(h, last);
+	cr_assert_eq(highmem_unmap(h, last), HIGHMEM_UNMAPPED);
+	unmap(h, a);
+	cr_assert_eq(info_of(h).nr_maps, 0);
+	cr_assert(highmem_destroy(h));
+}
+
+Test(highmem, as_many_maps_as_are_counted)
+{
+	struct bslab_highmem *h = create(8, 1);
+	uint64_t a = get(h, 3000), b = get(h, 3000);
+	unsigned i;
+
+	for (i = 0; i < UINT16_MAX; i++)
+		map(h, a);
+	cr_assert_eq(error_of_map(h, a), -EAGAIN);
+	map(h, b);
+	unmap(h, b);
+	for (i = 0; i < UINT16_MAX; i++)
+		unmap(h, a);
+	cr_assert_eq(highmem_unmap(h, a), HIGHMEM_UNMAPPED);
 	cr_assert(highmem_destroy(h));
 }
 
@@ -329,8 +546,9 @@ Test(highmem, full_disk)
 	memset(map(h, a), 1, 100);
 	unmap(h, a);
 	/* A slot whose block went for one that could not be mapped is nobody's. */
-	fake_fail_at(1u << FAKE_FILE, 1, false);
+	fake_fail_at(1u << FAKE_FILE, 1, true);
 	cr_assert_eq(error_of_map(h, b), -ENOMEM);
+	fake_fail_at(FAKE_ALL, 0, false);
 	cr_assert_eq(*(char *)map(h, a), 1);
 	unmap(h, a);
 	cr_assert(highmem_destroy(h));

@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "bslab/highmem.h"
 #include "malloc/internal.h"
+#include "malloc/reports.h"
 #include "os/bug.h"
 
 #define BLOCK (2 * MIB)
@@ -179,6 +180,56 @@ Test(highmem, a_full_disk_is_an_error)
 	bslab_highmem_destroy(m);
 }
 
+/* Takes all mappings that the process may have, but for some. */
+static void use_up_mappings(unsigned nr_left)
+{
+	enum { SIZE = 4096, NR = 1 << 18 };
+	char *p = mmap(NULL, (size_t)NR * SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *at = p + SIZE;
+
+	for (; at < p + (size_t)NR * SIZE && mprotect(at, SIZE, PROT_READ) == 0; at += 2 * SIZE)
+		;
+	if (at == p + SIZE || at >= p + (size_t)NR * SIZE)
+		_exit(0); /* there is no such limit here */
+	for (at -= 2 * SIZE; nr_left > 1; nr_left -= 2, at -= 2 * SIZE)
+		mprotect(at, SIZE, PROT_NONE);
+}
+
+/* At the end of its mappings the process still maps each object, in a window of more slots than it has mappings left. */
+static void more_than_mappings(void)
+{
+	enum { NR = 101 };
+	struct bslab_highmem *m = bslab_highmem_create("maps", file(), 256 * BLOCK, 128 * BLOCK);
+	bslab_handle_t h[NR];
+	unsigned i, round;
+
+	for (i = 0; i < NR; i++)
+		h[i] = get(m, BLOCK);
+	use_up_mappings(40);
+	for (round = 0; round < 5; round++)
+		for (i = 0; i < NR; i++) {
+			bslab_handle_t at = h[(i + round) * 7 % NR], *p = bslab_highmem_map(m, at); /* in no order: a mapping each */
+
+			if (!p)
+				_exit(errno == ENOMEM ? 1 : 2);
+			if (round && *p != at)
+				_exit(3);
+			*p = at;
+			bslab_highmem_unmap(m, at);
+		}
+	_exit(0);
+}
+
+Test(highmem, more_than_mappings)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		more_than_mappings();
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "%#x", (unsigned)status);
+}
+
 /* With on_error=warn the calls do nothing. */
 Test(highmem, misuse_goes_on)
 {
@@ -209,6 +260,35 @@ Test(highmem, misuse_goes_on)
 	cr_assert_eq(bslab_highmem_alloc(m, 1, &more), -1);
 	cr_assert_eq(errno, EINVAL);
 	bslab_highmem_info(m, &info);
+}
+
+static bool report_was_written(void)
+{
+	return !atomic_exchange(&report_is_due, true);
+}
+
+/* A signal that comes while the lock is held leaves the report to the call. */
+Test(highmem, each_call_writes_a_report_that_is_due)
+{
+	struct bslab_highmem *m = bslab_highmem_create("due", file(), 4 * BLOCK, BLOCK);
+	struct bslab_highmem_info info;
+	bslab_handle_t h;
+
+	atomic_store(&report_is_due, true);
+	h = get(m, 100);
+	cr_assert(report_was_written(), "alloc");
+	cr_assert(bslab_highmem_map(m, h));
+	cr_assert(report_was_written(), "map");
+	cr_assert_geq(bslab_highmem_size(m, h), 100);
+	cr_assert(report_was_written(), "size");
+	bslab_highmem_unmap(m, h);
+	cr_assert(report_was_written(), "unmap");
+	bslab_highmem_info(m, &info);
+	cr_assert(report_was_written(), "info");
+	bslab_highmem_free(m, h);
+	cr_assert(report_was_written(), "free");
+	bslab_highmem_destroy(m);
+	cr_assert(report_was_written(), "destroy");
 }
 
 /* --- threads ------------------------------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,6 +75,26 @@ Test(os, parts_of_files)
 	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 0), -EBADF);
 	cr_assert_eq(os_file_reserve(fd, 0, 1), -EBADF);
 	os_file_punch(fd, 0, 1);
+}
+
+/* A file may say no as late as it is mapped (NFS: ESTALE); a socket does. */
+Test(os, a_file_that_cannot_be_mapped_takes_nothing_away)
+{
+	int s = socket(AF_UNIX, SOCK_STREAM, 0), fd = memfd_create("part", MFD_CLOEXEC);
+	char *p = os_reserve(4 * MIB, 2 * MIB, 0);
+
+	cr_assert_eq(ftruncate(fd, 2 * MIB), 0);
+	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 0), 0);
+	p[5] = 1;
+	cr_assert_eq(os_map_file(p, 2 * MIB, s, 0), -ENODEV);
+	cr_assert_eq(p[5], 1);
+	cr_assert_eq(os_map_file(p + 2 * MIB, 2 * MIB, s, 0), -ENODEV);
+	cr_assert(mmap(p + 2 * MIB, 2 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED);
+	cr_assert_eq(errno, EEXIST, "still reserved");
+	cr_assert_eq(os_map_file(p + 1, 2 * MIB, fd, 0), -EINVAL, "not moved there");
+	cr_assert_eq(p[5], 1);
+	close(s);
+	close(fd);
 }
 
 Test(os, commit_makes_usable)
