@@ -268,6 +268,10 @@ int os_back_huge(void *addr, size_t size)
 	if (fails(FAKE_BACK_HUGE))
 		return -ENOMEM;
 	drop_range(addr, size);
+	if (fails(FAKE_LOSE_HUGE)) {
+		set_range(addr, size, FAKE_FREE);
+		return -EEXIST;
+	}
 	set_range(addr, size, FAKE_COMMITTED);
 	return 0;
 }
@@ -561,7 +565,7 @@ int os_barrier_rseq(void)
 	static bool registered;
 
 	if (fails(FAKE_BARRIER))
-		return -EPERM;
+		return fake.barrier_error ? -fake.barrier_error : -EPERM;
 	if (!registered && syscall(SYS_membarrier, 1 << 8, 0, 0) != 0)
 		return -errno;
 	registered = true;
@@ -575,8 +579,15 @@ int os_cpu(void)
 	return sched_getcpu();
 }
 
+bool os_has_node_policy(void)
+{
+	return fake.has_policy;
+}
+
 unsigned os_node(void)
 {
+	if (fake.node_asked)
+		fake.node_asked();
 	return fake.node;
 }
 
@@ -614,6 +625,7 @@ uint64_t os_coarse_clock_ms(void)
 {
 	struct timespec now;
 
+	__atomic_fetch_add(&fake.nr_coarse_looks, 1, __ATOMIC_RELAXED);
 	if (fake.clock_ms)
 		return fake.clock_ms;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);

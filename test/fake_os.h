@@ -21,6 +21,7 @@ enum fake_call {
 	FAKE_COMMIT,
 	FAKE_MAP,
 	FAKE_BACK_HUGE,
+	FAKE_LOSE_HUGE, /* os_back_huge() leaves nothing there */
 	FAKE_UNMAP,
 	FAKE_REMAP,
 	FAKE_MOVE,
@@ -48,6 +49,8 @@ struct fake_os {
 	unsigned nr_cpus;
 	size_t address_space_limit;
 	unsigned node;		/* of the CPU that calls */
+	bool has_policy;	/* os_has_node_policy() */
+	void (*node_asked)(void); /* called by os_node() */
 	size_t nr_prefers;	/* calls of os_prefer_node() */
 	size_t nr_elsewhere;	/* so many times os_is_on_node() says no */
 	int cpu;		/* 0: that of the machine; else 1 more than os_cpu() says */
@@ -55,6 +58,8 @@ struct fake_os {
 	size_t nr_low_tries;	/* calls of os_reserve_low() */
 	size_t low_size;	/* what os_reserve_low() has left */
 	const char *env;	/* value of BSLAB_CONF */
+	size_t nr_coarse_looks; /* calls of os_coarse_clock_ms() */
+	int barrier_error;	/* of a membarrier that fails; 0: EPERM */
 	uint64_t clock_ms;	/* 0: that of the machine */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */

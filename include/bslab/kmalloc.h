@@ -40,13 +40,16 @@ enum bslab_gfp {
 	BSLAB_GFP_MOVABLE = 16,
 	BSLAB_GFP_RECLAIMABLE = 32,
 	/*
-	 * Of the NUMA node that the thread runs on, and NULL rather than of another: its memory is resident when the call
-	 * returns. On a machine of one node without effect. Costs as DMA32 does.
+	 * Of the NUMA node that the thread runs on, and NULL rather than of another, or where that has no memory: its memory is
+	 * resident when the call returns. On a machine of one node, or in a process that was given a memory policy (numactl),
+	 * without effect. Where a seccomp filter forbids mbind and move_pages (containers) the node is preferred at best, and
+	 * nothing is checked; where swapping or the kernel's balancing moves the pages afterwards, nothing tells. Costs as DMA32
+	 * does, and two system calls for each slab or run of pages.
 	 */
 	BSLAB_GFP_THISNODE = 64,
 	/*
-	 * A hint: as HUGETLB where the pool has some; else from 2 MiB on the block is aligned to 2 MiB and resident by huge
-	 * pages, where the kernel has some at hand. Not if the option `huge` forbids it.
+	 * A hint, which the hardened mode does not take: as HUGETLB where the pool has some; else from 2 MiB on the block is
+	 * aligned to 2 MiB and resident by huge pages, where the kernel has some at hand. Not if the option `huge` forbids it.
 	 */
 	BSLAB_GFP_HUGE = 128,
 	/*
@@ -57,9 +60,10 @@ enum bslab_gfp {
 	BSLAB_GFP_DMA32 = 256,
 	/*
 	 * Of explicit huge pages (vm.nr_hugepages), of any size: those of 2 MiB, or of 1 GiB for a block of a gibibyte or more where
-	 * that fits. NULL with ENOMEM where the pool has none. They are the process's from then on: to touch them cannot fail, but
-	 * after fork the child's copies need more of the pool, and it is killed (SIGBUS) where there are none. Costs as DMA32 does;
-	 * not together with that, NOWAIT, nor for mempools: EINVAL.
+	 * that fits. NULL with ENOMEM where the pool has none. They are set aside for the process from then on. To touch
+	 * them fails (SIGBUS) where a limit of the hugetlb cgroup or a cpuset forbids the page; and after fork the child's copies need
+	 * more of the pool, and it is killed where there are none. Below a gibibyte not before Linux 5.16. Costs as DMA32 does; not
+	 * together with that, NOWAIT, nor for mempools: EINVAL.
 	 */
 	BSLAB_GFP_HUGETLB = 512,
 };
@@ -68,9 +72,11 @@ BSLAB_API void *bslab_kmalloc(size_t size, unsigned gfp) BSLAB_MALLOC __attribut
 /* count * size bytes; NULL with ENOMEM where that is too much for a size_t. With ZERO it is kcalloc. */
 BSLAB_API void *bslab_kmalloc_array(size_t count, size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1, 2)));
 /*
- * As realloc; a block that was asked for with DMA32 stays below 4 GiB, and with DMA32 another moves there. ZERO: bytes beyond the old block's usable size read as zero. NOWAIT: the block stays where it is or moves from
- * one NOWAIT pool to another; one of malloc's that would have to grow is not moved, for its pages may not be resident, and
- * its free takes a lock: NULL. To know such a block's size reads what bslab keeps of it, which may not be resident either.
+ * As realloc; a block that was asked for with DMA32 stays below 4 GiB, and with DMA32 another moves there; so with HUGETLB
+ * and huge pages, but without the flag a block of them of a gibibyte or more does not stay there when it grows. ZERO: bytes
+ * beyond the old block's usable size read as zero. NOWAIT: the block stays where it is or moves from one NOWAIT pool to
+ * another; one of malloc's that would have to grow is not moved, for its pages may not be resident, and its free takes a lock:
+ * NULL. To know such a block's size reads what bslab keeps of it, which may not be resident either.
  */
 BSLAB_API void *bslab_krealloc(void *ptr, size_t size, unsigned gfp) __attribute__((warn_unused_result, alloc_size(2)));
 /* Overwrites all of the block with zeros before it is freed, for certain. NULL is fine. */

@@ -249,7 +249,7 @@ void large_reap(uint64_t now_ms)
 
 	if (hot_is_too_much())
 		hot_release(true);
-	if (now_ms - READ_ONCE(reaped_at_ms) < REST_MS)
+	if ((int64_t)(now_ms - READ_ONCE(reaped_at_ms)) < REST_MS) /* or the other way round: others may have read the clock later */
 		return;
 	WRITE_ONCE(reaped_at_ms, now_ms);
 	hot_release(false);

@@ -33,16 +33,22 @@ static void *fail(int error)
 	return NULL;
 }
 
+/* Runs that are moved are this thread's allocations. */
 void *bslab_contig_alloc(size_t size, size_t align)
 {
-	bool zeroed;
+	bool zeroed, is_short;
+	unsigned round;
 	void *p;
 
 	if (!size || !is_power_of_2(align))
 		return fail(EINVAL);
 	if (size > GIB || align > GIB)
 		return fail(ENOMEM);
-	p = contig_alloc(nr_pages_of(size), align < BSLAB_PAGE_SIZE ? BSLAB_PAGE_SIZE : align, &zeroed);
+	align = max_size(align, BSLAB_PAGE_SIZE);
+	p = contig_alloc(nr_pages_of(size), align, &zeroed, &is_short);
+	for (round = 0; unlikely(is_short) && reclaim_more(round, size); round++)
+		p = contig_alloc(nr_pages_of(size), align, &zeroed, &is_short);
+	process_hook_thread();
 	reports_poll();
 	return p ? p : fail(ENOMEM);
 }

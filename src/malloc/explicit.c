@@ -8,7 +8,11 @@
 #include "malloc/reports.h"
 #include "os/bug.h"
 #include "os/nodes.h"
+#include "os/os.h"
+#include "os/place.h"
 #include "page/buddy.h"
+#include "page/limit.h"
+#include "page/zone.h"
 #include "region/region.h"
 
 /* By type, and by node; the first of whatever node is nearest. */
@@ -25,19 +29,50 @@ static struct bslab_heap *heap_publish(_Atomic(struct bslab_heap *) *slot, struc
 	return none;
 }
 
+/* Without a pool of huge pages, or with an empty one, a zone of them would be addresses only. */
+static bool has_pages(enum zone_type type)
+{
+	void *p = type == ZONE_HUGE ? os_map_huge(PAGEBLOCK_SIZE, PAGEBLOCK_SIZE) : NULL;
+
+	if (p)
+		os_unmap(p, PAGEBLOCK_SIZE);
+	return p || type != ZONE_HUGE;
+}
+
+static struct bslab_heap *heap_make(_Atomic(struct bslab_heap *) *slot, enum zone_type type, unsigned pages_flags)
+{
+	return has_pages(type) ? heap_publish(slot, heap_create_explicit(zone_type_name(type), pages_flags)) : NULL;
+}
+
 static struct bslab_heap *heap_for(unsigned pages_flags)
 {
 	enum zone_type type = pages_zone_type(pages_flags);
 	_Atomic(struct bslab_heap *) *slot = &heaps[type][pages_flags >> PAGES_NODE_SHIFT];
 	struct bslab_heap *h = atomic_load_explicit(slot, memory_order_acquire);
 
-	return likely(h != NULL) ? h : heap_publish(slot, heap_create_explicit(zone_type_name(type), pages_flags));
+	return likely(h != NULL) ? h : heap_make(slot, type, pages_flags);
 }
 
 unsigned explicit_this_node(void)
 {
+	unsigned node;
+
 	nodes_read();
-	return nodes_nr() > 1 ? pages_node(nodes_here()) : 0;
+	if (!nodes_find_here(&node))
+		return PAGES_NODE_MASK;
+	return nodes_nr() > 1 ? pages_node(node) : 0;
+}
+
+/* But for the limits only what the heaps and the zone have is of use to it: all else of the process's memory is elsewhere. */
+static bool make_room(struct bslab_heap *h, unsigned round, size_t size)
+{
+	if (!limit_allows((size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT))
+		return reclaim_more(round, size);
+	if (round)
+		return false;
+	heaps_shrink();
+	zone_purge_type(pages_zone_type(h->pages_flags));
+	return true;
 }
 
 static void *alloc_from(struct bslab_heap *h, size_t size, bool no_retry, bool *zeroed)
@@ -49,7 +84,7 @@ static void *alloc_from(struct bslab_heap *h, size_t size, bool no_retry, bool *
 	if (!no_retry)
 		reclaim_if_due();
 	p = heap_alloc(h, size, 1, &result);
-	for (round = 0; unlikely(!p && !no_retry) && reclaim_more(round, size); round++)
+	for (round = 0; unlikely(!p && !no_retry) && make_room(h, round, size); round++)
 		p = heap_alloc(h, size, 1, &result);
 	*zeroed = result.zeroed;
 	reports_poll();
@@ -61,7 +96,7 @@ void *explicit_alloc(size_t size, unsigned pages_flags, bool no_retry, bool *zer
 	struct bslab_heap *h;
 
 	process_boot();
-	h = size <= MAX_REQUEST ? heap_for(pages_flags) : NULL;
+	h = size <= MAX_REQUEST && (pages_flags & PAGES_NODE_MASK) != PAGES_NODE_MASK ? heap_for(pages_flags) : NULL;
 	return h ? alloc_from(h, size, no_retry, zeroed) : NULL;
 }
 

@@ -103,12 +103,25 @@ static bool gfp_is_good(unsigned gfp)
 	return false;
 }
 
+/* 0: malloc's are as good. */
+static unsigned explicit_flags_of(unsigned gfp)
+{
+	process_boot();
+	return (gfp & BSLAB_GFP_DMA32 ? PAGES_DMA32 : 0) | (gfp & BSLAB_GFP_THISNODE ? explicit_this_node() : 0);
+}
+
+/* Zones have no more in a row. */
+static bool is_beyond_zones(size_t size, unsigned gfp)
+{
+	return size > GIB && gfp & (BSLAB_GFP_DMA32 | BSLAB_GFP_THISNODE) && explicit_flags_of(gfp);
+}
+
 /* Once more, for those that must not fail: after a while that grows, so that others may free something. */
 #define MAX_PAUSE_MS 100
 
 static bool try_again(size_t size, unsigned gfp, unsigned *pause_ms)
 {
-	if ((gfp & (BSLAB_GFP_NOFAIL | BSLAB_GFP_NOWAIT)) != BSLAB_GFP_NOFAIL || size > MAX_REQUEST)
+	if ((gfp & (BSLAB_GFP_NOFAIL | BSLAB_GFP_NOWAIT)) != BSLAB_GFP_NOFAIL || size > MAX_REQUEST || is_beyond_zones(size, gfp))
 		return false;
 	os_sleep_ms(*pause_ms);
 	*pause_ms = (unsigned)min_size(2 * *pause_ms, MAX_PAUSE_MS);
@@ -118,13 +131,6 @@ static bool try_again(size_t size, unsigned gfp, unsigned *pause_ms)
 static unsigned pages_flags_of(unsigned gfp)
 {
 	return gfp & BSLAB_GFP_RECLAIMABLE ? PAGES_RECLAIMABLE : 0;
-}
-
-/* 0: malloc's are as good. */
-static unsigned explicit_flags_of(unsigned gfp)
-{
-	process_boot();
-	return (gfp & BSLAB_GFP_DMA32 ? PAGES_DMA32 : 0) | (gfp & BSLAB_GFP_THISNODE ? explicit_this_node() : 0);
 }
 
 /* NULL rather than a reclaim. */
@@ -153,7 +159,7 @@ static bool skips_hugetlb(void)
 
 	if (n)
 		atomic_store_explicit(&hugetlb_skip, n - 1, memory_order_relaxed);
-	return n || !bslab_options.huge;
+	return n || !bslab_options.huge || bslab_options.hardened; /* where malloc's blocks are checked, a hint's are, too */
 }
 
 /* From a gibibyte on a mapping of its own, perhaps of pages of that size. */
@@ -280,11 +286,17 @@ static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned g
 	return p;
 }
 
-/* Not in the zone that the flags name. */
-static bool is_elsewhere(void *ptr, unsigned gfp)
+/* Not in the zone that the flags name, or it would not stay there. */
+static bool is_elsewhere(void *ptr, size_t old_size, size_t size, unsigned gfp)
 {
-	struct bslab_heap *h = heap_of_malloc(map_lookup((uintptr_t)ptr));
+	page_desc_t d = map_lookup((uintptr_t)ptr);
+	struct bslab_heap *h = heap_of_malloc(d);
+	struct vm_area *a = large_of(d);
 
+	if (gfp & BSLAB_GFP_HUGETLB && a && a->is_hugetlb)
+		return size > old_size || size < old_size / 2;
+	if (gfp & BSLAB_GFP_HUGETLB)
+		return !(h && h->pages_flags & PAGES_HUGE);
 	return gfp & BSLAB_GFP_DMA32 && !(h && h->pages_flags & PAGES_DMA32);
 }
 
@@ -319,7 +331,7 @@ void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 	}
 	if (gfp & BSLAB_GFP_NOWAIT)
 		p = realloc_nowait(ptr, old_size, size);
-	else if (unlikely(is_elsewhere(ptr, gfp)))
+	else if (unlikely(is_elsewhere(ptr, old_size, size, gfp)))
 		p = move_to_zone(ptr, old_size, size, gfp);
 	else if (size <= old_size && size >= old_size / 2 && old_size <= SMALL_MAX && !bslab_options.hardened)
 		p = ptr;

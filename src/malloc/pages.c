@@ -17,6 +17,7 @@
 #include "page/buddy.h"
 #include "page/contig.h"
 #include "page/folio.h"
+#include "slab/kept.h"
 #include "slab/slab.h"
 
 _Static_assert(BSLAB_PAGE_BYTES == BSLAB_PAGE_SIZE && BSLAB_MAX_PAGE_ORDER == PAGEBLOCK_ORDER, "the page floor's");
@@ -54,6 +55,8 @@ static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 	process_boot();
 	pages_flags = pages_flags_of(flags);
 	reclaim_if_due();
+	if (likely(!(pages_flags & PAGES_EXPLICIT)))
+		kept_yield(nr_pages);
 	p = folio_alloc((unsigned)nr_pages, align_order, pages_flags, &zeroed);
 	for (round = 0; unlikely(!p) && reclaim_more(round, nr_pages << PAGE_SHIFT); round++)
 		p = folio_alloc((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC | pages_flags, &zeroed);

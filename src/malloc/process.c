@@ -96,6 +96,8 @@ static void boot(void)
 		hardened_start();
 	percpu_boot();
 	limit_set(bslab_options.soft_limit, bslab_options.hard_limit);
+	if (bslab_options.hard_limit)
+		percpu_find_reach();
 	if (bslab_options.reserve_size)
 		pages_reserve_highatomic((unsigned)((bslab_options.reserve_size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT));
 	atomic_store(&boot_state, BOOTED);

@@ -18,6 +18,7 @@
 #include "page/runs.h"
 #include "profile/dump.h"
 #include "profile/sampler.h"
+#include "slab/kept.h"
 
 #define STDERR 2
 
@@ -79,8 +80,10 @@ static void *block_alloc(size_t size, size_t align, bool *zeroed)
 
 	if (size <= SMALL_MAX && align <= BSLAB_PAGE_SIZE)
 		return small_alloc(size, zeroed);
-	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE)
+	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE) {
+		kept_yield(pages_in(size));
 		return run_alloc(pages_in(size), align_order, 0, zeroed);
+	}
 	return large_alloc(size, align, zeroed);
 }
 

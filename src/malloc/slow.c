@@ -72,7 +72,7 @@ struct slow_counts counts reader_root(slow_counts);
 
 static uint64_t nr_given_back(void)
 {
-	return zone_nr_given_back() + pages_nr_given_back();
+	return zone_nr_given_back() + pages_nr_given_back() + contig_nr_given_back();
 }
 
 size_t reclaim(size_t nr_keep)
@@ -395,11 +395,18 @@ void free_reserved(page_desc_t d, void *ptr)
 		bug_caller("invalid free of %p: freed before, or inside a block of %z bytes of a NOWAIT pool", ptr, p->size);
 }
 
+static force_inline bool was_kept(enum kept_free how)
+{
+	if (unlikely(how == KEPT_BY_A_LOCK))
+		reports_poll();
+	return how != KEPT_NOT;
+}
+
 static out_of_line void free_rest(void *ptr)
 {
 	page_desc_t d;
 
-	if (!ptr || (unlikely(percpu_mode() == INDEX_CPU_ID) && kept_free(ptr)))
+	if (!ptr || (unlikely(percpu_mode() == INDEX_CPU_ID) && was_kept(kept_free(ptr))))
 		return;
 	if (unlikely(bslab_options.hardened)) {
 		hardened_free(ptr);
@@ -426,7 +433,7 @@ static out_of_line void free_rest(void *ptr)
 
 void free_slow(void *ptr)
 {
-	if (!kept_free_quick(ptr))
+	if (!was_kept(kept_free_quick(ptr)))
 		free_rest(ptr);
 }
 

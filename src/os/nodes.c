@@ -103,7 +103,7 @@ static unsigned read_kernels(void)
 	unsigned nr = read_ids(FOLDER "has_memory", nodes.id, MAX_NODES);
 	uint16_t online[MAX_ONLINE];
 
-	if (nr <= 1)
+	if (nr <= 1 || os_has_node_policy())
 		return 1;
 	read_distances(nr, online, read_ids(FOLDER "online", online, MAX_ONLINE));
 	return nr;
@@ -134,19 +134,38 @@ unsigned nodes_nr(void)
 	return nr ? nr : 1;
 }
 
+/* The node's index, or the number of nodes. */
+static unsigned index_of(unsigned id)
+{
+	unsigned nr = nodes_nr(), i = 0;
+
+	while (i < nr && nodes.id[i] != id)
+		i++;
+	return i;
+}
+
+bool nodes_find_here(unsigned *node)
+{
+	unsigned nr = nodes_nr(), i;
+
+	*node = 0;
+	if (nr == 1)
+		return true;
+	if (nodes.is_fake) {
+		*node = (unsigned)(os_cpu() + (int)nr) % nr; /* -1: not known */
+		return true;
+	}
+	i = index_of(os_node());
+	*node = i < nr ? i : 0;
+	return i < nr;
+}
+
 unsigned nodes_here(void)
 {
-	unsigned nr = nodes_nr(), id, i;
+	unsigned node;
 
-	if (nr == 1)
-		return 0;
-	if (nodes.is_fake)
-		return (unsigned)(os_cpu() + (int)nr) % nr; /* -1: not known */
-	id = os_node();
-	for (i = 0; i < nr; i++)
-		if (nodes.id[i] == id)
-			return i;
-	return 0;
+	nodes_find_here(&node);
+	return node;
 }
 
 unsigned nodes_by_distance(unsigned from, unsigned i)
@@ -163,7 +182,7 @@ void nodes_prefer(void *addr, size_t size, unsigned node)
 enum node_result nodes_hold(void *addr, size_t size, unsigned node, bool may_purge)
 {
 	if (nodes.is_fake || nodes_nr() == 1)
-		return NODE_HAS_IT;
+		return NODE_UNTOUCHED;
 	os_populate(addr, size); /* where the kernel cannot, or will not, the preference has to do */
 	if (os_is_on_node(addr, size, nodes.id[node]))
 		return NODE_HAS_IT;

@@ -6,7 +6,9 @@
  *    node.
  * 2. They are read once, when nodes_read() is called first: three system calls, and one more for each node where there
  *    are several. Until then there is one.
- * 3. BSLAB_CONF=numa=fake:4 makes up four, for tests: CPU n is on node n modulo 4, and nothing is asked of the
+ * 3. A program that was given a memory policy (numactl, set_mempolicy) keeps it: to bslab there is one node.
+ *
+ * 4. BSLAB_CONF=numa=fake:4 makes up four, for tests: CPU n is on node n modulo 4, and nothing is asked of the
  *    kernel. numa=off makes it one.
  */
 #ifndef BSLAB_NODES_H
@@ -20,7 +22,8 @@
 void nodes_read(void);
 /* How many: 1 before. */
 unsigned nodes_nr(void);
-/* That of the CPU that this thread runs on. */
+/* That of the CPU that this thread runs on; false where that has no memory, or is beyond MAX_NODES: *node is the first. */
+bool nodes_find_here(unsigned *node);
 unsigned nodes_here(void);
 /* The nodes by distance from one, itself first. */
 unsigned nodes_by_distance(unsigned from, unsigned i);
@@ -28,8 +31,9 @@ unsigned nodes_by_distance(unsigned from, unsigned i);
 void nodes_prefer(void *addr, size_t size, unsigned node);
 /*
  * Makes a range resident on the node. What is elsewhere is given back and made resident once more, if may_purge; it is zero then.
+ * UNTOUCHED: there is nothing to be asked. FULL: it is resident nevertheless.
  */
-enum node_result { NODE_HAS_IT, NODE_HAS_IT_ZEROED, NODE_IS_FULL };
+enum node_result { NODE_UNTOUCHED, NODE_HAS_IT, NODE_HAS_IT_ZEROED, NODE_IS_FULL };
 enum node_result nodes_hold(void *addr, size_t size, unsigned node, bool may_purge);
 
 #endif

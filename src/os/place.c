@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/mempolicy.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -77,6 +78,13 @@ int os_prefer_node(void *addr, size_t size, unsigned node)
 	return (int)SYS(SYS_mbind, addr, size, MPOL_PREFERRED, mask, MAX_NODE_ID + 2, 0);
 }
 
+bool os_has_node_policy(void)
+{
+	int mode = MPOL_DEFAULT;
+
+	return SYS(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0, 0) == 0 && mode != MPOL_DEFAULT;
+}
+
 #define PAGES_AT_ONCE 64
 
 bool os_is_on_node(void *addr, size_t size, unsigned node)
@@ -105,11 +113,29 @@ static long map_huge(void *addr, size_t size, size_t page_size, int flags)
 	return SYS(SYS_mmap, addr, size, PROT_READ | PROT_WRITE, flags, -1, 0);
 }
 
+/* Linux before 5.16 does not move huge pages, and has taken away what stood at the place by the time it says so: once. */
+static _Atomic bool cannot_move;
+
+/*
+ * Made elsewhere, and moved over the range: mmap() that puts huge pages there at once takes away what stands there before it
+ * looks whether the pool has some.
+ */
 int os_back_huge(void *addr, size_t size)
 {
-	long ret = map_huge(addr, size, PAGEBLOCK_SIZE, MAP_FIXED);
+	long from, ret;
 
-	return is_error(ret) ? (int)ret : 0;
+	if (atomic_load_explicit(&cannot_move, memory_order_relaxed))
+		return -ENOMEM;
+	from = map_huge(NULL, size, PAGEBLOCK_SIZE, 0);
+	if (is_error(from))
+		return -ENOMEM;
+	ret = SYS(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, addr, 0);
+	if (ret == (long)addr)
+		return 0;
+	os_unmap((void *)from, size);
+	if (ret != -ENOMEM)
+		atomic_store_explicit(&cannot_move, true, memory_order_relaxed);
+	return is_error(map_at((uintptr_t)addr, size, PROT_NONE)) ? -EEXIST : -ENOMEM;
 }
 
 void *os_map_huge(size_t size, size_t page_size)

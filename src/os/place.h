@@ -19,6 +19,8 @@ void *os_reserve_low(size_t size, size_t align);
 unsigned os_node(void);
 /* Pages of the range that fault from now on are to come from the node, where it has some (mbind, MPOL_PREFERRED). */
 int os_prefer_node(void *addr, size_t size, unsigned node);
+/* Whether this thread has a policy of its own for where its memory is to come from (numactl, set_mempolicy). */
+bool os_has_node_policy(void);
 /* Whether no resident page of the range is known to be of another node (move_pages, which moves none). */
 bool os_is_on_node(void *addr, size_t size, unsigned node);
 
@@ -27,8 +29,9 @@ bool os_is_on_node(void *addr, size_t size, unsigned node);
 #define GIGANTIC_SIZE GIB
 
 /*
- * Puts huge pages of 2 MiB, which read as zero, in the place of a part of a reservation. They are set aside for it at once:
- * to touch them cannot fail. -ENOMEM where the pool has fewer: all is as it was. os_seal() gives them back.
+ * Puts huge pages of 2 MiB, which read as zero, in the place of a part of a reservation. They are set aside for it at once.
+ * -ENOMEM where the pool has fewer, or Linux is older than 5.16: the range is reserved as before. -EEXIST: who has the range is
+ * not known any more, and nobody may use it. os_seal() gives the pages back.
  */
 int os_back_huge(void *addr, size_t size);
 /* A mapping of its own, of pages of 2 MiB or GIGANTIC_SIZE; size is a multiple of it. NULL when refused. */

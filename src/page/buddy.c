@@ -403,7 +403,7 @@ static struct pageblock *find_warm_first(struct buddy *b, const struct request *
 			for (t = 0; t < 2 && !blk && nr_looks; t++)
 				blk = block_find_warm(b, fallbacks[q->type][t], order, &nr_looks);
 	}
-	*zone_is_warmer = !blk && !b->is_zones && zone_has_dirty();
+	*zone_is_warmer = !blk && !b->is_zones && zone_has_dirty_in(b->zone);
 	return blk;
 }
 
@@ -442,8 +442,10 @@ static void *alloc_new_block(struct buddy *b, const struct request *q)
 	if (!nr_dirty && !b->is_zones && !(q->flags & PAGES_NOWAIT))
 		huge_populate(b, blk, q->type);
 	lock_take(&b->lock, RANK_BUDDY);
+	WRITE_ONCE(b->zone, (uint8_t)blk->region->zone);
 	block_enter(b, blk, q->type);
 	p = block_take(b, blk, q);
+	*q->zeroed |= b->is_zones && !nr_dirty; /* what zonelist_take() made resident counts as dirty, but nobody had it */
 	lock_drop(&b->lock, RANK_BUDDY);
 	return p;
 }
@@ -508,6 +510,15 @@ static struct buddy *zone_buddy(unsigned zone)
 	return b;
 }
 
+/* What comes of a block that is in use already is looked at anew. */
+static void *hold_or_free(unsigned zone, const struct request *q, void *p)
+{
+	if (!p || zonelist_hold(zone, q->flags, p, (size_t)q->nr_pages << PAGE_SHIFT))
+		return p;
+	pages_free(p, q->nr_pages);
+	return NULL;
+}
+
 static void *alloc_in_zone(unsigned zone, const struct request *q)
 {
 	struct buddy *b = zone_buddy(zone);
@@ -515,10 +526,10 @@ static void *alloc_in_zone(unsigned zone, const struct request *q)
 
 	if (!b)
 		return NULL;
-	p = alloc_own(b, q);
+	p = hold_or_free(zone, q, alloc_own(b, q));
 	if (!p)
 		p = alloc_new_block(b, q);
-	return p ? p : alloc_steal(b, q);
+	return p ? p : hold_or_free(zone, q, alloc_steal(b, q));
 }
 
 static void *alloc_explicit(const struct request *q)
@@ -560,7 +571,7 @@ void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type
 			PROBE(pgalloc_slow, nr_pages, type, flags);
 		if (!p && adopt_orphan(b))
 			p = alloc_own(b, &q);
-		if (!p && !(flags & PAGES_NOWAIT && !zone_has_dirty()))
+		if (!p && !(flags & PAGES_NOWAIT && !zone_has_dirty_in(READ_ONCE(b->zone))))
 			p = alloc_new_block(b, &q);
 		if (!p)
 			p = alloc_steal(b, &q);

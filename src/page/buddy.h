@@ -77,7 +77,7 @@ struct hot_runs {
 struct buddy {
 	struct lock lock;
 	bool is_zones; /* of explicit requests of one zone, and of no thread: constant, as is */
-	uint8_t zone;  /* its number */
+	uint8_t zone;  /* its number; of a thread's: where it last got a block, which is a hint; under the lock */
 	/* Under the thread lock: */
 	uint32_t nr_users;
 	struct buddy *next;	   /* all buddies; never removed */
@@ -114,7 +114,7 @@ enum pages_flags {
 	PAGES_RECLAIMABLE = 4, /* of a run: it comes back soon, and stands among slabs of few objects */
 	PAGES_DMA32 = 8,       /* below 4 GiB */
 	PAGES_HUGE = 16,       /* of explicit huge pages */
-	PAGES_NODE_SHIFT = 8, /* in the bits from here on: of one node only, by its number + 1 */
+	PAGES_NODE_SHIFT = 8, /* in the bits from here on: of one node only, by its number + 1; all: of one without memory */
 	PAGES_NODE_MASK = 0xff << PAGES_NODE_SHIFT,
 	PAGES_EXPLICIT = PAGES_DMA32 | PAGES_HUGE | PAGES_NODE_MASK, /* any of these: page/zonelist.h */
 };

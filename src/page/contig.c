@@ -23,6 +23,8 @@ static struct {
 	struct area *areas;
 	uintptr_t taking_from, taking_to; /* the range that a request is taking: what comes free in it is the request's */
 	unsigned round;			  /* requests so far */
+	bool is_short;			  /* in the last one there was no memory to move a run to */
+	uint64_t nr_given_back; /* pages, so far; read without it */
 	struct contig_info info;
 	struct boot_pool movables;
 } contig;
@@ -131,6 +133,7 @@ static uintptr_t look(uintptr_t page, struct movable **m, bool *taken)
 	page_desc_t d = map_lookup(page);
 	unsigned order = 0;
 
+	contig.info.nr_looks++;
 	if (desc_type(d) == PAGE_RUN_BODY && !desc_class(d)) {
 		page -= (uintptr_t)desc_number(d) << PAGE_SHIFT;
 		d = map_lookup(page);
@@ -146,8 +149,13 @@ static uintptr_t look(uintptr_t page, struct movable **m, bool *taken)
 	return page_at(page, (size_t)1 << order);
 }
 
-/* The end of the first thing in a range that a request cannot have; 0: it can have all. */
-static uintptr_t find_obstacle(uintptr_t from, uintptr_t to, bool may_move)
+static bool is_obstacle(const struct movable *m, bool taken, bool may_move)
+{
+	return taken || (m && (!may_move || m->refused == contig.round));
+}
+
+/* The end of the first thing in a range that a request cannot have without a move; 0: all is free. */
+static uintptr_t find_obstacle(uintptr_t from, uintptr_t to)
 {
 	struct movable *m;
 	uintptr_t end;
@@ -155,7 +163,7 @@ static uintptr_t find_obstacle(uintptr_t from, uintptr_t to, bool may_move)
 
 	for (; from < to; from = end) {
 		end = look(from, &m, &taken);
-		if (taken || (m && (!may_move || m->refused == contig.round)))
+		if (is_obstacle(m, taken, false))
 			return end;
 	}
 	return 0;
@@ -182,12 +190,13 @@ static void describe(struct movable *m, uintptr_t addr)
  * Both places are the run's while the program moves it: as soon as its function has written the new address anywhere,
  * another thread may free that, and waits until the run is there.
  */
-static uintptr_t move_out(struct movable *m, uintptr_t from)
+static uintptr_t move_out(struct movable *m, uintptr_t from, bool *is_short)
 {
 	size_t size = (size_t)m->nr_pages << PAGE_SHIFT;
 	bool zeroed;
 	void *to = limit_allows(m->nr_pages) ? pages_alloc(m->nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed) : NULL;
 
+	*is_short = !to;
 	if (!to)
 		return 0;
 	describe(m, (uintptr_t)to);
@@ -201,11 +210,13 @@ static uintptr_t move_out(struct movable *m, uintptr_t from)
 static bool take_movable(struct movable *m)
 {
 	uintptr_t from = m->addr, to;
+	bool is_short;
 
 	m->is_moving = true;
 	contig_unlock();
-	to = move_out(m, from);
+	to = move_out(m, from, &is_short);
 	contig_lock();
+	contig.is_short |= is_short;
 	m->is_moving = false;
 	if (!to) {
 		m->refused = contig.round;
@@ -228,29 +239,99 @@ static void put_back(uintptr_t from, uintptr_t to)
 			pageblock_free(map_pageblock(from), index_of(from), 1);
 }
 
-/* All of it, or nothing. Whatever of it comes free while the lock is dropped is taken, too. */
-static bool take_range(uintptr_t from, uintptr_t to)
+/*
+ * A range that a request is trying: [from, seen) has no obstacle, and what was free in it is taken; in [from, moved) nothing
+ * is left to be moved. Where the range goes on behind an obstacle, what both have in common is not looked at again.
+ */
+struct attempt {
+	uintptr_t from, seen, moved;
+};
+
+/* The free pages up to `to`. The end of an obstacle; 0: there is none. */
+static uintptr_t attempt_claim(struct attempt *t, uintptr_t to)
 {
-	bool taken, good = true;
 	struct movable *m;
-	uintptr_t page, end;
+	uintptr_t end;
+	bool taken;
+
+	for (; t->seen < to; t->seen = min_size(end, to)) {
+		end = look(t->seen, &m, &taken);
+		if (is_obstacle(m, taken, true))
+			return end;
+		if (!m)
+			take_free(t->seen);
+	}
+	return 0;
+}
+
+/* The runs in it go elsewhere. The end of one that refuses; 0: it is empty. */
+static uintptr_t attempt_move(struct attempt *t)
+{
+	struct movable *m;
+	uintptr_t end;
+	bool taken;
+
+	for (; t->moved < t->seen; t->moved = end) {
+		end = look(t->moved, &m, &taken);
+		if (m && !take_movable(m))
+			return end;
+	}
+	return 0;
+}
+
+static void attempt_go_on(struct attempt *t, uintptr_t from)
+{
+	put_back(t->from, min_size(from, t->seen));
+	t->from = from;
+	t->seen = max_size(t->seen, from);
+	t->moved = max_size(t->moved, from);
+}
+
+/* Whatever of the range comes free while the lock is dropped is taken, too. */
+static uintptr_t alloc_moving(const struct area *a, size_t size, size_t align)
+{
+	struct attempt t = {.from = align_up(a->base, align)};
+	uintptr_t obstacle = 1;
+
+	t.seen = t.moved = t.from;
+	while (t.from >= a->base && t.from <= a->end - size) {
+		contig.taking_from = t.from;
+		contig.taking_to = t.from + size;
+		obstacle = attempt_claim(&t, t.from + size);
+		obstacle = obstacle ? obstacle : attempt_move(&t);
+		if (!obstacle)
+			break;
+		attempt_go_on(&t, align_up(obstacle, align));
+	}
+	contig.taking_from = contig.taking_to = 0;
+	if (obstacle)
+		put_back(t.from, t.seen);
+	return obstacle ? 0 : t.from;
+}
+
+static void take_all(uintptr_t from, uintptr_t to)
+{
+	struct attempt t = {from, from, from};
 
 	contig.taking_from = from;
 	contig.taking_to = to;
-	for (page = from; page < to; page = end) {
-		end = look(page, &m, &taken);
-		if (!m && !taken)
-			take_free(page);
-	}
-	for (page = from; good && page < to; page = end) {
-		end = look(page, &m, &taken);
-		if (m)
-			good = take_movable(m);
-	}
+	attempt_claim(&t, to);
 	contig.taking_from = contig.taking_to = 0;
-	if (!good)
-		put_back(from, to);
-	return good;
+}
+
+static uintptr_t alloc_free(const struct area *a, size_t size, size_t align)
+{
+	uintptr_t at = align_up(a->base, align), next;
+
+	while (at >= a->base && at <= a->end - size) {
+		next = find_obstacle(at, at + size);
+		if (!next) {
+			take_all(at, at + size);
+			return at;
+		}
+		at = align_up(next, align);
+	}
+	return 0;
 }
 
 /* Whether it reads as zero; from now on it need not. */
@@ -271,37 +352,36 @@ static bool use_range(uintptr_t from, uintptr_t to)
 
 static uintptr_t alloc_in(const struct area *a, size_t size, size_t align, bool may_move, bool *zeroed)
 {
-	uintptr_t at = align_up(a->base, align), next;
+	uintptr_t at;
 
-	while (size <= a->end - a->base && at >= a->base && at <= a->end - size) {
-		next = find_obstacle(at, at + size, may_move);
-		if (!next && take_range(at, at + size)) {
-			*zeroed = use_range(at, at + size);
-			return at;
-		}
-		if (next)
-			at = align_up(next, align);
-	}
-	return 0;
+	if (size > a->end - a->base)
+		return 0;
+	at = may_move ? alloc_moving(a, size, align) : alloc_free(a, size, align);
+	if (at)
+		*zeroed = use_range(at, at + size);
+	return at;
 }
 
 /* --- requests -------------------------------------------------------------------------------------- */
 
-void *contig_alloc(size_t nr_pages, size_t align, bool *zeroed)
+void *contig_alloc(size_t nr_pages, size_t align, bool *zeroed, bool *is_short)
 {
 	const struct area *a;
 	uintptr_t addr = 0;
 	int pass;
 
+	*is_short = false;
 	if (!READ_ONCE(contig.areas) || nr_pages > GIB >> PAGE_SHIFT || !owner_wait())
 		return NULL;
 	contig_lock();
 	contig.round++;
+	contig.is_short = false;
 	for (pass = 0; pass < 2 && !addr; pass++)
 		for (a = contig.areas; a && !addr; a = a->next)
 			addr = alloc_in(a, nr_pages << PAGE_SHIFT, align, pass, zeroed);
 	contig.info.nr_allocs += addr != 0;
 	contig.info.nr_failures += addr == 0;
+	*is_short = !addr && contig.is_short;
 	contig_unlock();
 	owner_end();
 	return (void *)addr;
@@ -379,8 +459,10 @@ static bool purge_piece(const struct piece *p, bool try)
 	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << p->order) == 0;
 
 	contig_lock();
-	if (ok)
+	if (ok) {
 		pageblock_set_dirty(p->b, p->index, 1u << p->order, false);
+		WRITE_ONCE(contig.nr_given_back, contig.nr_given_back + (1u << p->order));
+	}
 	pageblock_free(p->b, p->index, 1u << p->order);
 	contig_unlock();
 	return ok;
@@ -400,6 +482,11 @@ static bool purge_block(struct pageblock *b)
 			ok = purge_piece(&pieces[i], ok);
 	} while (n == PURGE_BATCH && ok);
 	return ok;
+}
+
+uint64_t contig_nr_given_back(void)
+{
+	return READ_ONCE(contig.nr_given_back);
 }
 
 void contig_purge(void)

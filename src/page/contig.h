@@ -11,8 +11,8 @@
  *
  * 3. A request first looks for a range where all is free. Then for one with movable runs only: the free pages in it are
  *    taken away at once (their descriptors say PAGE_CONTIG, of no pages), each run is moved to memory outside the
- *    reserve, and where one refuses, all is put back and the search goes on behind it. So no run is asked twice by
- *    one request, and each request ends.
+ *    reserve, and where one refuses, what lies before is put back and the search goes on behind it. So no run is asked
+ *    twice by one request, no page is looked at more than a few times, and each request ends.
  *
  * 4. One request at a time, and fork waits for it: `owner`, which is not a lock, for the program's function runs
  *    within it, without any lock. A free of a run that is being moved waits, and then frees what became of it.
@@ -47,12 +47,17 @@ struct movable {
 
 /* One more area. False where that is not to be had. pages_flags: page/buddy.h, of explicit zones. */
 bool contig_add(unsigned nr_blocks, unsigned pages_flags);
-/* A range of the reserve; align: a power of two, of a page at least. NULL when there is none. *zeroed: reads as zero. */
-void *contig_alloc(size_t nr_pages, size_t align, bool *zeroed);
+/*
+ * A range of the reserve; align: a power of two, of a page at least. NULL when there is none; *is_short: for want of memory
+ * that a run could be moved to. *zeroed: reads as zero.
+ */
+void *contig_alloc(size_t nr_pages, size_t align, bool *zeroed, bool *is_short);
 /* False where no such range begins. */
 bool contig_free(uintptr_t addr);
 /* Gives the free pages of the reserve back to the system; they stay the reserve's. */
 void contig_purge(void);
+/* Pages, so far. */
+uint64_t contig_nr_given_back(void);
 
 void *movable_alloc(unsigned nr_pages, movable_migrate *migrate, void *arg, bool *zeroed);
 enum movable_fault {
@@ -71,6 +76,7 @@ struct contig_info {
 	size_t nr_pages, nr_taken, nr_lent; /* now */
 	/* Since the start: requests that got a range, and that did not; runs that were moved, and that refused. */
 	uint64_t nr_allocs, nr_failures, nr_moved, nr_refused;
+	uint64_t nr_looks; /* at pages and at runs: what requests cost */
 };
 void contig_snapshot(struct contig_info *info);
 

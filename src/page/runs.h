@@ -10,8 +10,9 @@
  * 2. To the buddies a kept run is in use; its head's descriptor says that it is
  *    not, so that a second free is told.
  * 3. It is not kept from anyone: a request that finds none of its size, where the
- *    kept ones together have enough pages, first sends them home. So does
- *    reclaim, and what was not taken for a while goes with the next look.
+ *    kept ones together have enough pages, first sends them home. What the CPU keeps
+ *    (slab/kept.h) joins them before, where it has enough alone. Reclaim sends all
+ *    home, and the next look what was not taken for a while.
  */
 #ifndef BSLAB_RUNS_H
 #define BSLAB_RUNS_H

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/zone.h"
 
+#include <errno.h>
+
 #include "base/probe.h"
 #include "map/map.h"
+#include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "os/place.h"
@@ -235,25 +238,75 @@ static bool is_huge(const struct region *r)
 	return zone_type_of(r->zone) == ZONE_HUGE;
 }
 
-/* Behind blocks that were taken. Where some have a page and some not, all get a new one. */
-static bool back_blocks(struct region *r, unsigned index, unsigned n, size_t *nr_dirty)
+static bool purge_blocks(struct region *r, unsigned index, unsigned n)
+{
+	void *start = (void *)pageblock_address(region_block(r, index));
+	bool ok = (is_huge(r) ? os_seal : os_purge)(start, (size_t)n << PAGEBLOCK_SHIFT) == 0;
+	unsigned i;
+
+	PROBE(purge, start, (size_t)n << PAGEBLOCK_SHIFT, ok);
+	if (!ok)
+		return false;
+	for (i = index; i < index + n; i++)
+		pageblock_set_dirty(region_block(r, i), 0, PAGEBLOCK_PAGES, false);
+	return true;
+}
+
+static bool is_backed(struct region *r, unsigned i)
+{
+	return block_dirty_pages(region_block(r, i)) != 0;
+}
+
+static int back_run(struct region *r, unsigned index, unsigned n)
 {
 	void *start = (void *)pageblock_address(region_block(r, index));
 	size_t size = (size_t)n << PAGEBLOCK_SHIFT;
+	int ret = os_back_huge(start, size);
+
+	if (ret == 0)
+		nodes_prefer(start, size, zone_node_of(r->zone));
+	else
+		zone.count.nr_commit_failures++;
+	return ret;
+}
+
+/* The n blocks go back, but for those that are not the process's any more; what was put behind those before `stop` first. */
+static void unback_blocks(struct region *r, unsigned index, unsigned n, unsigned stop, unsigned nr_lost, const uint64_t *fresh)
+{
 	unsigned i;
 
-	if (*nr_dirty == (size_t)n << PAGEBLOCK_ORDER)
-		return true;
-	if (os_back_huge(start, size) != 0) {
-		zone.count.nr_commit_failures++;
-		return false;
+	for (i = index; i < stop; i++)
+		if (bit_is_set(fresh, i)) {
+			pageblock_set_dirty(region_block(r, i), 0, PAGEBLOCK_PAGES, true);
+			purge_blocks(r, i, 1); /* refused: it keeps its page */
+		}
+	give_blocks(r, index, stop - index);
+	for (i = stop; i < stop + nr_lost; i++)
+		region_block(r, i)->state = PAGEBLOCK_ISOLATE;
+	give_blocks(r, stop + nr_lost, index + n - stop - nr_lost);
+}
+
+/* Behind blocks that were taken, where none is; else they go back. */
+static bool back_blocks(struct region *r, unsigned index, unsigned n)
+{
+	uint64_t fresh[REGION_MAX_BLOCKS / 64] = {0};
+	unsigned i = index, end = index + n, stop;
+	int ret;
+
+	for (; i < end; i = stop) {
+		for (stop = i; stop < end && !is_backed(r, stop); stop++)
+			;
+		ret = stop > i ? back_run(r, i, stop - i) : 0;
+		if (ret != 0) {
+			unback_blocks(r, index, n, i, ret == -EEXIST ? stop - i : 0, fresh);
+			return false;
+		}
+		bits_change(fresh, i, stop - i, true);
+		while (stop < end && is_backed(r, stop))
+			stop++;
 	}
-	nodes_prefer(start, size, zone_node_of(r->zone));
-	for (i = index; i < index + n; i++) {
-		pageblock_set_dirty(region_block(r, i), 0, PAGEBLOCK_PAGES, false);
+	for (i = index; i < end; i++)
 		region_block(r, i)->is_huge = true;
-	}
-	*nr_dirty = 0;
 	return true;
 }
 
@@ -284,10 +337,8 @@ struct pageblock *zone_alloc_in(unsigned zone_nr, unsigned nr_blocks, enum pageb
 	r = find_blocks(zone_nr, nr_blocks, &index);
 	if (r) {
 		*nr_dirty = take_blocks(r, index, nr_blocks, state);
-		if (is_huge(r) && !back_blocks(r, index, nr_blocks, nr_dirty)) {
-			give_blocks(r, index, nr_blocks);
+		if (is_huge(r) && !back_blocks(r, index, nr_blocks))
 			r = NULL;
-		}
 	}
 	if (r) {
 		learn_blocks(nr_blocks, *nr_dirty, now);
@@ -306,6 +357,7 @@ bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_stat
 	uint64_t now = learning_clock(state);
 	bool ok;
 
+	bslab_assert(!is_huge(r)); /* nobody asks for it, and nothing would stand behind them */
 	lock_take(&zone.lock, RANK_ZONE);
 	end = bits_next(r->free, index, r->nr_committed, false);
 	ok = end - index >= nr_blocks;
@@ -338,15 +390,20 @@ void zone_free(struct pageblock *first, unsigned nr_blocks)
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
+static bool is_of(const struct region *r, enum zone_type type)
+{
+	return type == NR_ZONE_TYPES || zone_type_of(r->zone) == type;
+}
+
 /* The highest dirty free blocks in a row, so that the low addresses stay warm; no more than hold nr_pages. */
-static struct region *find_purge(size_t nr_pages, unsigned *index, unsigned *n)
+static struct region *find_purge(enum zone_type type, size_t nr_pages, unsigned *index, unsigned *n)
 {
 	size_t nr_found = 0;
 	struct region *r;
 	unsigned i;
 
 	for (r = zone.regions; r; r = r->next) {
-		if (!r->nr_dirty)
+		if (!r->nr_dirty || !is_of(r, type))
 			continue;
 		i = r->nr_committed;
 		while (!bit_is_set(r->dirty, i - 1))
@@ -367,21 +424,8 @@ static void note_refusal(bool refused)
 	WRITE_ONCE(zone.refused_at, refused ? zone.nr_dirty_pages : 0);
 }
 
-static bool purge_blocks(struct region *r, unsigned index, unsigned n)
-{
-	void *start = (void *)pageblock_address(region_block(r, index));
-	bool ok = (is_huge(r) ? os_seal : os_purge)(start, (size_t)n << PAGEBLOCK_SHIFT) == 0;
-	unsigned i;
-
-	PROBE(purge, start, (size_t)n << PAGEBLOCK_SHIFT, ok);
-	if (!ok)
-		return false;
-	for (i = index; i < index + n; i++)
-		pageblock_set_dirty(region_block(r, i), 0, PAGEBLOCK_PAGES, false);
-	return true;
-}
-
-size_t zone_purge(size_t nr_keep)
+/* type: NR_ZONE_TYPES for all. */
+static size_t purge(enum zone_type type, size_t nr_keep)
 {
 	size_t nr_purged = 0, nr_pages;
 	bool ok = true;
@@ -389,7 +433,7 @@ size_t zone_purge(size_t nr_keep)
 	lock_take(&zone.lock, RANK_ZONE);
 	while (ok && zone.nr_dirty_pages > nr_keep) {
 		unsigned index, n;
-		struct region *r = find_purge(zone.nr_dirty_pages - nr_keep, &index, &n);
+		struct region *r = find_purge(type, zone.nr_dirty_pages - nr_keep, &index, &n);
 
 		if (!r)
 			break;
@@ -408,6 +452,16 @@ size_t zone_purge(size_t nr_keep)
 	WRITE_ONCE(zone.nr_purged, zone.nr_purged + nr_purged);
 	lock_drop(&zone.lock, RANK_ZONE);
 	return nr_purged;
+}
+
+size_t zone_purge(size_t nr_keep)
+{
+	return purge(NR_ZONE_TYPES, nr_keep);
+}
+
+void zone_purge_type(enum zone_type type)
+{
+	purge(type, 0);
 }
 
 void zone_note_unmapped(size_t nr_pages)

@@ -49,9 +49,8 @@ struct pageblock *zone_alloc_in(unsigned zone, unsigned nr_blocks, enum pagebloc
 struct pageblock *zone_alloc(unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
 /* The blocks right behind a range, of the same region, if they are free. */
 bool zone_extend(struct pageblock *last, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
-/* Is there a free block with warm pages, of the zone, or of the one that malloc would take it from? Hints, without the lock. */
+/* Is there a free block with warm pages, of the zone? A hint, without the lock. */
 bool zone_has_dirty_in(unsigned zone);
-bool zone_has_dirty(void);
 /* Their pages' dirty bits say what has to be given back. */
 void zone_free(struct pageblock *first, unsigned nr_blocks);
 
@@ -71,6 +70,8 @@ void zone_note_kept(size_t nr_pages);
 void zone_note_recycled(size_t nr_pages);
 /* Purges until at most nr_keep pages are dirty; how many were given back. */
 size_t zone_purge(size_t nr_keep);
+/* All free blocks of the zones of one type: of huge pages for the pool. */
+void zone_purge_type(enum zone_type type);
 void zone_set_dirty_floor(size_t size_bytes);
 
 size_t zone_high_pages(void);

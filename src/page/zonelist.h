@@ -33,6 +33,8 @@ _Static_assert(NR_ZONES <= UINT8_MAX, "a number fits");
 void zonelist_make(unsigned flags, struct zonelist *list);
 /* zone_alloc_in(); of a request for one node the blocks are resident there. */
 struct pageblock *zonelist_take(unsigned zone, unsigned flags, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
+/* Pages that such a request got of a block that it shares: they may have been purged since, or be of another request. */
+bool zonelist_hold(unsigned zone, unsigned flags, void *addr, size_t size);
 /* Contiguous blocks, as zone_alloc_in(), of the first zone that has them. */
 struct pageblock *zonelist_alloc(unsigned flags, unsigned nr_blocks, enum pageblock_state state, size_t *nr_dirty);
 

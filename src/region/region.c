@@ -22,12 +22,13 @@
 
 /* Of the addresses below 4 GiB, which the program and its libraries need as well. */
 #define MAX_LOW_REGION (256 * MIB)
-/* Where all of them were refused they are not asked for again at once: that takes some thousand system calls. */
+/* Where none of a size was free, as much is not asked for again at once: that takes some thousand system calls. */
 #define LOW_SKIP 64u
 
 /* Under the zone lock: */
 static uintptr_t lowest_base; /* of ordinary regions */
 static unsigned nr_low_skip;
+static size_t low_refused; /* the least size that was */
 
 static size_t region_max_size(void)
 {
@@ -74,15 +75,17 @@ static void *region_reserve_low(size_t *size, size_t min)
 {
 	void *p = NULL;
 
-	if (nr_low_skip) {
+	if (nr_low_skip && min >= low_refused) {
 		nr_low_skip--;
 		return NULL;
 	}
 	if (min <= MAX_LOW_REGION)
 		*size = min_size(*size, MAX_LOW_REGION);
 	p = region_reserve(size, min, reserve_low);
-	if (!p && min <= PAGEBLOCK_SIZE)
+	if (!p) {
+		low_refused = min;
 		nr_low_skip = LOW_SKIP;
+	}
 	return p;
 }
 

@@ -13,23 +13,29 @@ void *kept_take(size_t nr_pages)
 	return percpu_mode() != INDEX_THREAD ? kept_take_from(nr_pages, true) : NULL;
 }
 
-bool kept_free(void *ptr)
+void kept_look(void)
 {
-	return percpu_mode() != INDEX_THREAD && kept_free_to(ptr, true);
+	thread_state.nr_page_events |= TICK_EVENTS - 1;
+	percpu_look();
 }
 
-bool kept_displace(void **word)
+enum kept_free kept_free(void *ptr)
+{
+	return percpu_reach() != INDEX_THREAD ? kept_free_to(ptr, true) : KEPT_NOT;
+}
+
+enum kept_free kept_displace(void **word)
 {
 	run_free(kept_address(word), (unsigned)kept_nr_pages(word));
-	return true;
+	return KEPT_BY_A_LOCK;
 }
 
 /* This CPU has no area yet, or the word changed meanwhile: the next one finds an area. */
-bool kept_free_first(void *addr, size_t nr_pages)
+enum kept_free kept_free_first(void *addr, size_t nr_pages)
 {
 	percpu_current_top(KEPT_RUN);
 	run_free(addr, (unsigned)nr_pages);
-	return true;
+	return KEPT_BY_A_LOCK;
 }
 
 void kept_yield(size_t nr_pages)
@@ -40,7 +46,7 @@ void kept_yield(size_t nr_pages)
 		kept_displace(word);
 }
 
-static void send_home(void **word)
+void kept_send_home(void **word)
 {
 	pages_free(kept_address(word), (unsigned)kept_nr_pages(word));
 }
@@ -54,7 +60,7 @@ void kept_reap(struct percpu_area *a)
 	if (!((uintptr_t)word & KEPT_WAS_SEEN))
 		swap(word, (void **)((uintptr_t)word | KEPT_WAS_SEEN));
 	else if (swap(word, NULL))
-		send_home(word);
+		kept_send_home(word);
 }
 
 void kept_empty(struct percpu_area *a)
@@ -63,7 +69,7 @@ void kept_empty(struct percpu_area *a)
 
 	WRITE_ONCE(a->run, NULL);
 	if (word)
-		send_home(word);
+		kept_send_home(word);
 }
 
 void kept_drain_own(void)
@@ -71,5 +77,5 @@ void kept_drain_own(void)
 	void **word = READ_ONCE(percpu_here()->run);
 
 	if (word && swap(word, NULL))
-		send_home(word);
+		kept_send_home(word);
 }

@@ -8,18 +8,20 @@
  *    changes tops, so a buffer that is taken and freed in turn costs no lock and no
  *    atomic operation. The run that another one drives out goes to those that the
  *    buddy keeps (page/runs.h), and so does one that is large enough for a request
- *    of another size.
+ *    of another size, of malloc's or of the calls for pages (kept_yield()).
  *
  * 2. Its head's descriptor is PAGE_RUN_HOT, written before the word: whoever takes
  *    the run may write it from then on. So a second free is told.
  *
  * 3. It goes home with what else the area holds: at the second look that finds
- *    it there, when the CPU is idle or drained (slab/percpu.h). Nobody can empty the
- *    area of a thread that sleeps, so in mode thread none is kept, and neither is any
- *    where the fast paths may not be taken.
+ *    it there, when the CPU is idle or drained (slab/percpu.h); what fork left behind,
+ *    at the child's first look. Nobody can empty the
+ *    area of a thread that sleeps, so in mode thread none is kept; nor is any from when
+ *    membarrier was refused (percpu_reach()), nor where the fast paths may not be taken.
  *
- * 4. kept_free() leaves every TICK_EVENTS'th to the way past it, where the clock is
- *    looked at, reports are written and limits are seen to.
+ * 4. kept_free() leaves every TICK_EVENTS'th of a thread to the way past it, where the
+ *    clock is looked at and reports are written. The CPU looks for what rests then too,
+ *    so one that does nothing but this is not idle.
  */
 #ifndef BSLAB_KEPT_H
 #define BSLAB_KEPT_H
@@ -74,6 +76,9 @@ static force_inline void *kept_take_quick(size_t nr_pages)
 	return likely(percpu_mode() == INDEX_MM_CID) ? kept_take_from(nr_pages, false) : NULL;
 }
 
+/* Looks for what rests; the next page event of this thread looks at the clock too. */
+void kept_look(void) __attribute__((visibility("hidden")));
+
 /* Whether a pointer is a run's, which kept_free() may take now; counts it then. */
 static force_inline bool kept_may_free(const void *ptr, size_t *nr_pages)
 {
@@ -82,40 +87,50 @@ static force_inline bool kept_may_free(const void *ptr, size_t *nr_pages)
 
 	*nr_pages = (size_t)desc_number(d);
 	if (d != desc_of_number(*nr_pages, PAGE_RUN) || *nr_pages > MAX_HOT_PAGES || (uintptr_t)ptr % BSLAB_PAGE_SIZE ||
-	    unlikely(!bslab_hot.small_limit) || unlikely(!((thread_state.nr_page_events + 1) % TICK_EVENTS)))
+	    unlikely(!bslab_hot.small_limit))
 		return false;
-	thread_state.nr_page_events++;
-	return true;
+	if (likely(++thread_state.nr_kept_frees % TICK_EVENTS))
+		return true;
+	kept_look();
+	return false;
 }
 
-/* The rest of kept_free() where there was another run, and where the word could not be changed. */
-bool kept_displace(void **word) __attribute__((visibility("hidden")));
-bool kept_free_first(void *addr, size_t nr_pages) __attribute__((visibility("hidden")));
+enum kept_free {
+	KEPT_NOT,	/* no run, or one to be freed in another way: nothing was done */
+	KEPT_ALONE,
+	KEPT_BY_A_LOCK, /* a run went to the buddy's: a report may have become due meanwhile */
+};
 
-static force_inline bool kept_free_to(void *ptr, const bool by_mode)
+/* The rest of kept_free() where there was another run, and where the word could not be changed. */
+enum kept_free kept_displace(void **word) __attribute__((visibility("hidden")));
+enum kept_free kept_free_first(void *addr, size_t nr_pages) __attribute__((visibility("hidden")));
+
+static force_inline enum kept_free kept_free_to(void *ptr, const bool by_mode)
 {
 	size_t nr_pages;
 	void **old;
 
 	if (!kept_may_free(ptr, &nr_pages))
-		return false;
+		return KEPT_NOT;
 	old = kept_here(by_mode);
 	map_set((uintptr_t)ptr, desc_of_number(nr_pages, PAGE_RUN_HOT));
 	if (unlikely(!kept_swap(old, (void **)((uintptr_t)ptr + nr_pages), by_mode)))
 		return kept_free_first(ptr, nr_pages);
-	return likely(!old) || kept_displace(old);
+	return likely(!old) ? KEPT_ALONE : kept_displace(old);
 }
 
-/* free() of a run. False when it is none, or has to be freed in another way: nothing was done. */
-bool kept_free(void *ptr) __attribute__((visibility("hidden")));
-static force_inline bool kept_free_quick(void *ptr)
+/* free() of a run. */
+enum kept_free kept_free(void *ptr) __attribute__((visibility("hidden")));
+static force_inline enum kept_free kept_free_quick(void *ptr)
 {
-	return likely(percpu_mode() == INDEX_MM_CID) && kept_free_to(ptr, false);
+	return likely(percpu_reach() == INDEX_MM_CID) ? kept_free_to(ptr, false) : KEPT_NOT;
 }
 
 /* Makes what this CPU keeps a part of the free pages where it is enough for a request. */
 void kept_yield(size_t nr_pages);
 
+/* A word that is nobody's any more. */
+void kept_send_home(void **word);
 /* Of an area: sends home the run that the last look saw, or any that nobody can take meanwhile. */
 void kept_reap(struct percpu_area *a);
 void kept_empty(struct percpu_area *a);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/percpu.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/probe.h"
@@ -104,7 +105,7 @@ void percpu_boot(void)
 {
 	unsigned nr_cpus = os_nr_cpus(), i;
 
-	percpu.mode = choose_mode(nr_cpus);
+	percpu.mode = percpu.reach = choose_mode(nr_cpus);
 	bslab_hot.rseq_offset = thread_state_rseq_offset();
 	percpu.next_slot = 1;
 	percpu.nr_slots = 1;
@@ -222,6 +223,23 @@ static struct sheaf *orphan_sheaf(unsigned class)
 	return s;
 }
 
+/* A run out of one, or NULL: no CPU would look at it. One at a time, since pages are freed past the lock. */
+static void **orphan_run(void)
+{
+	struct percpu_area *a;
+	void **word = NULL;
+
+	if (likely(!READ_ONCE(percpu.orphans)))
+		return NULL;
+	lock_take(&percpu.lock, RANK_THREAD);
+	for (a = percpu.orphans; a && !word; a = a->next_orphan) {
+		word = a->run;
+		WRITE_ONCE(a->run, NULL);
+	}
+	lock_drop(&percpu.lock, RANK_THREAD);
+	return word;
+}
+
 /* --- what rests goes home --------------------------------------------------------------------- */
 
 #define REAP_MS 40
@@ -274,6 +292,7 @@ static void reap_freed(struct percpu_area *a, struct kmem_cache *c)
 static void reap(struct percpu_area *a, uint64_t now)
 {
 	unsigned class;
+	void **word;
 
 	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
@@ -297,18 +316,40 @@ static void reap(struct percpu_area *a, uint64_t now)
 	}
 	typed_bury();
 	kept_reap(a);
+	while (unlikely((word = orphan_run()) != NULL))
+		kept_send_home(word);
 	runs_reap(now);
 	large_reap(now);
 }
 
 static void drain_idle(uint64_t now);
 
+/* False when it was too early. */
+static bool look(struct percpu_area *a)
+{
+	uint64_t now = os_coarse_clock_ms();
+
+	if ((int64_t)(now - READ_ONCE(a->looked_at_ms)) < REAP_MS)
+		return false;
+	WRITE_ONCE(a->looked_at_ms, now);
+	reap(a, now);
+	drain_idle(now);
+	return true;
+}
+
+void percpu_look(void)
+{
+	struct percpu_area *a = own_area();
+
+	if (a)
+		look(a);
+}
+
 /* Other threads of this CPU may do the same at the same time; counts and times need not be exact. */
 static void reap_if_due(void)
 {
 	struct percpu_area *a = own_area();
 	uint32_t nr_visits, interval;
-	uint64_t now;
 
 	if (!a)
 		return;
@@ -318,15 +359,7 @@ static void reap_if_due(void)
 	if (likely(nr_visits < MIN_REAP_VISITS || nr_visits < interval))
 		return;
 	WRITE_ONCE(a->nr_visits, 0);
-	now = os_coarse_clock_ms();
-	if (now - READ_ONCE(a->looked_at_ms) < REAP_MS) {
-		WRITE_ONCE(a->look_interval, (uint32_t)min_size(2 * nr_visits, MAX_REAP_VISITS));
-		return;
-	}
-	WRITE_ONCE(a->look_interval, MIN_REAP_VISITS);
-	WRITE_ONCE(a->looked_at_ms, now);
-	reap(a, now);
-	drain_idle(now);
+	WRITE_ONCE(a->look_interval, look(a) ? MIN_REAP_VISITS : (uint32_t)min_size(2 * nr_visits, MAX_REAP_VISITS));
 }
 
 /* --- slow paths ------------------------------------------------------------------------------ */
@@ -655,12 +688,28 @@ static void drain_orphans(void)
 	areas_retire(list);
 }
 
+/* Short of memory, the kernel may have it another time; any other error is for good. */
+static bool barrier_works(void)
+{
+	int error = os_barrier_rseq();
+
+	if (error && error != -ENOMEM)
+		WRITE_ONCE(percpu.reach, INDEX_THREAD);
+	return !error;
+}
+
+void percpu_find_reach(void)
+{
+	if (percpu.reach != INDEX_THREAD)
+		barrier_works();
+}
+
 /* False when it has to be left for another time. */
 static bool areas_drain(uint64_t now)
 {
 	struct percpu_area *list;
 
-	if (os_barrier_rseq() != 0)
+	if (!barrier_works())
 		return false;
 	list = areas_detach(now);
 	if (list && os_barrier_rseq() != 0) { /* it worked a moment ago: short of memory now */
@@ -712,13 +761,10 @@ static bool any_is_idle(uint64_t now)
 /* Where membarrier is refused, it is not asked again. */
 static void drain_idle(uint64_t now)
 {
-	static bool refused; /* atomic */
-
-	if (percpu.mode == INDEX_THREAD || READ_ONCE(refused) || !any_is_idle(now))
+	if (percpu_reach() == INDEX_THREAD || !any_is_idle(now))
 		return;
 	drain_begin(&area_drains);
-	if (!areas_drain(now))
-		WRITE_ONCE(refused, true);
+	areas_drain(now);
 	drain_end(&area_drains);
 }
 

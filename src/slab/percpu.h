@@ -29,8 +29,8 @@
  *    the barns: a sheaf whose top stands where it stood REAP_MS before, and a
  *    barn without a visit since, are emptied (Linux: cache_reap(), mm/slab.c).
  *    So a class that was hot once does not hold its pages for good. Areas of CPUs
- *    that ran next to no slow path for a second, and hold 32 KiB, are emptied by
- *    whoever looks, as in 4.
+ *    that ran next to no slow path for a second, and hold 32 KiB, which one freed run
+ *    is, are emptied by whoever looks, as in 4.
  *
  * 6. Strays. What a CPU frees and has no sheaf for, another has allocated, as a
  *    rule, and may have its neighbours in the cache line: it goes home to its
@@ -83,8 +83,9 @@ extern struct none none reader_root(none_area);
 #define none_area none.area
 
 struct percpu {
-	struct lock lock; /* RANK_THREAD: everything but mode and counters */
+	struct lock lock; /* RANK_THREAD: everything but mode, reach and counters */
 	enum index_mode mode; /* INDEX_AUTO before boot */
+	enum index_mode reach; /* as mode; INDEX_THREAD from when the kernel refused to let others empty an area */
 	struct percpu_area *orphans; /* areas with objects and without an index */
 	struct percpu_area *spare;   /* the same without objects */
 	struct percpu_area *limbo;   /* detached, and sequences may still be at work in them */
@@ -101,6 +102,14 @@ static inline enum index_mode percpu_mode(void)
 {
 	return percpu.mode;
 }
+
+/* Where it is INDEX_THREAD, what a CPU keeps cannot be had by others. */
+static inline enum index_mode percpu_reach(void)
+{
+	return READ_ONCE(percpu.reach);
+}
+/* Finds out whether it can: for who sets a limit, under which all that is free has to be had. May be a system call or three. */
+void percpu_find_reach(void);
 
 /* Both sentinels of a sheaf without slots, which is never written: it is full. */
 extern void *const none_words[2] reader_root(none_words);
@@ -138,6 +147,8 @@ bool percpu_swap_top(unsigned class, void **old, void **new) __attribute__((visi
 /* The slow paths behind percpu_pop() and percpu_push(). */
 void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_slow(struct kmem_cache *c, void *obj);
+/* Looks at the clock, and for what rests when it is time: see 5. For slow paths that are none of the above; holding no lock. */
+void percpu_look(void);
 /* Past the sheaves, a single object. */
 void *percpu_alloc_uncached(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_uncached(struct kmem_cache *c, void *obj);

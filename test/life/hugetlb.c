@@ -3,10 +3,16 @@
 #include <bslab/kmalloc.h>
 #include <bslab/page.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,7 +67,7 @@ static long page_kb(const void *p)
 static void blocks_of_any_size(void)
 {
 	static const size_t sizes[] = {1, 64, 5000, 100000, 2 * MIB, 5 * MIB};
-	char *p[6];
+	char *p[6], *q;
 
 	for (int i = 0; i < 6; i++) {
 		p[i] = bslab_kmalloc(sizes[i], HUGETLB | BSLAB_GFP_ZERO);
@@ -71,6 +77,11 @@ static void blocks_of_any_size(void)
 		memset(p[i], i + 1, sizes[i]);
 	}
 	expect(nr_left() <= NR_PAGES - 4, "the pool has less");
+	q = bslab_kmalloc(100, 0);
+	memset(q, 9, 100);
+	q = bslab_krealloc(q, 90, HUGETLB);
+	expect(q && page_kb(q) == 2048 && q[89] == 9, "realloc moves into huge pages");
+	bslab_free(q);
 	p[3] = bslab_krealloc(p[3], 200000, 0);
 	expect(p[3][99999] == 4 && page_kb(p[3]) == 2048, "realloc stays in huge pages");
 	for (int i = 0; i < 6; i++) {
@@ -113,15 +124,76 @@ static void until_it_is_empty(void)
 	expect(nr_left() == NR_PAGES, "all of the pool is back, again");
 }
 
+/* A refusal in the midst of blocks of which some have their page takes none of them away, nor the program's mappings. */
+static void refused_in_the_midst(void)
+{
+	char *p, *q, *mine[40];
+	int i;
+
+	p = bslab_kmalloc(3 * MIB, HUGETLB);
+	expect(p != NULL, "3 MiB");
+	memset(p, 1, 3 * MIB);
+	bslab_free(p);
+	for (i = 0; i < 40; i++) {
+		expect(!bslab_kmalloc(2 * (NR_PAGES + 1) * MIB, HUGETLB), "more than the pool has");
+		mine[i] = mmap(NULL, 2 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		memset(mine[i], i + 1, 2 * MIB);
+	}
+	p = bslab_kmalloc(3 * MIB, HUGETLB);
+	q = bslab_kmalloc(9 * MIB, HUGETLB);
+	expect(p && q && page_kb(p) == 2048 && page_kb(q) == 2048, "what it has");
+	memset(p, 2, 3 * MIB);
+	memset(q, 3, 9 * MIB);
+	for (i = 0; i < 40; i++) {
+		for (size_t at = 0; at < 2 * MIB; at += 4096)
+			expect(mine[i][at] == i + 1, "the program's own memory");
+		munmap(mine[i], 2 * MIB);
+	}
+	bslab_free(p);
+	bslab_free(q);
+	bslab_malloc_trim(0);
+	expect(nr_left() == NR_PAGES, "all of the pool is back, after refusals");
+}
+
+/* As before Linux 5.16: nothing of the pool is held, and nothing broken. */
+static void not_moved(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mremap, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+			_exit(0);
+		for (int i = 0; i < 3; i++)
+			expect(!bslab_kmalloc(1000, HUGETLB), "huge pages that cannot be moved");
+		expect(nr_left() == NR_PAGES, "none is held");
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	expect(status == 0, "the child whose pages are not moved");
+}
+
 static void hints_are_taken(void)
 {
+	const char *conf = getenv("BSLAB_CONF");
 	char *p = NULL;
 
 	for (int i = 0; i < 1000 && (!p || page_kb(p) != 2048); i++) {
 		bslab_free(p);
 		p = bslab_kmalloc(3 * MIB, BSLAB_GFP_HUGE);
 	}
-	expect(p && page_kb(p) == 2048, "after a while a hint asks again");
+	if (strstr(conf ? conf : "", "hardened=yes"))
+		expect(p && page_kb(p) != 2048, "checked blocks are malloc's");
+	else
+		expect(p && page_kb(p) == 2048, "after a while a hint asks again");
 	bslab_free(p);
 }
 
@@ -156,6 +228,8 @@ int main(void)
 	}
 	blocks_of_any_size();
 	until_it_is_empty();
+	refused_in_the_midst();
+	not_moved();
 	hints_are_taken();
 	forked();
 	return 0;

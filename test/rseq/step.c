@@ -663,7 +663,8 @@ static bool may_trace(void)
 static const struct way {
 	const char *options;
 	bool refuses_barrier;
-} ways[] = {{"", false}, {",profile=1G,profile_to=/dev/null", false}, {"", true}, {",hardened=yes", false}, {",guarded=1000000", false}};
+} ways[] = {{"", false}, {",profile=1G,profile_to=/dev/null", false}, {"", true}, {",hardened=yes", false}, {",guarded=1000000", false},
+	  {",hardened=yes,guarded=1000000", false}};
 
 static void start_tracee(const struct way *way)
 {

@@ -409,12 +409,14 @@ Test(large, nothing_is_kept_beyond_the_watermark)
 
 Test(large, what_rests_goes_to_the_zone)
 {
-	large_tick(); /* nothing is kept: the clock is not asked */
+	large_tick();
+	cr_assert_eq(fake.nr_coarse_looks, 0, "nothing is kept: the clock is not asked");
 	fake.clock_ms = 1000;
 	large_free(area_at(get(4 * MIB)));
 	large_tick();
 	fake.clock_ms += 30;
 	large_reap(fake.clock_ms); /* another CPU's, of the same look */
+	large_reap(999); /* and of one that read the clock before */
 	cr_assert_eq(snapshot().nr_hot_pages, 4 * MIB >> PAGE_SHIFT);
 	large_free(area_at(get(4 * MIB))); /* taken between two looks: stays */
 	fake.clock_ms += 30;

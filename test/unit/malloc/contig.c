@@ -13,6 +13,9 @@
 
 #include "bslab/contig.h"
 #include "bslab/page.h"
+#include "bslab/shrinker.h"
+#include "malloc/internal.h"
+#include "os/thread.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -146,6 +149,74 @@ Test(contig, under_a_limit)
 	bslab_set_limits(0, 20 * MIB);
 	cr_assert_eq(bslab_contig_reserve(64 * MIB, 0), ENOMEM);
 	cr_assert_eq(bslab_contig_reserve(4 * MIB, 0), 0);
+}
+
+static char *cached;
+
+static size_t drop_cached(size_t nr_bytes, void *arg)
+{
+	size_t size = cached ? 14 * MIB : 0;
+
+	(void)nr_bytes, (void)arg;
+	bslab_free(cached);
+	cached = NULL;
+	return size;
+}
+
+/* A run in the way moves to what the program's caches give. */
+Test(contig, caches_make_room_for_what_is_moved)
+{
+	struct tile t = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	char *p;
+
+	cr_assert_eq(bslab_contig_reserve(4 * MIB, 0), 0);
+	make(&t, 1 * MIB, 7);
+	cached = bslab_malloc(14 * MIB);
+	memset(cached, 1, 14 * MIB);
+	cr_assert_not_null(bslab_shrinker_register("cached", drop_cached, NULL));
+	bslab_set_limits(0, 18 * MIB + MIB / 2);
+	p = bslab_contig_alloc(4 * MIB, 1);
+	cr_assert_not_null(p);
+	cr_assert_null(cached);
+	cr_assert(t.p < (unsigned char *)p || t.p >= (unsigned char *)p + 4 * MIB);
+	drop(&t);
+	bslab_contig_free(p);
+}
+
+Test(contig, reclaim_counts_it)
+{
+	char *p;
+
+	cr_assert_eq(bslab_contig_reserve(4 * MIB, 0), 0);
+	p = bslab_contig_alloc(4 * MIB, 1);
+	memset(p, 1, 4 * MIB);
+	reclaim(0);
+	bslab_contig_free(p);
+	cr_assert_geq(reclaim(0), 4 * MIB / 4096);
+}
+
+static void *only_moves(void *arg)
+{
+	char *p = bslab_contig_alloc(2 * MIB, 1);
+
+	(void)arg;
+	cr_assert_not_null(p);
+	cr_assert_eq(thread_state.exit_hooked, THREAD_HOOKED);
+	bslab_contig_free(p);
+	return NULL;
+}
+
+/* What a thread has for that is given up when it ends. */
+Test(contig, threads_that_only_move)
+{
+	struct tile t = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	pthread_t thread;
+
+	cr_assert_eq(bslab_contig_reserve(2 * MIB, 0), 0);
+	make(&t, 10000, 1);
+	pthread_create(&thread, NULL, only_moves, NULL);
+	pthread_join(thread, NULL);
+	drop(&t);
 }
 
 Test(contig, misuse_is_told)

@@ -212,6 +212,29 @@ Test(failures, no_guard_at_all)
 	expect_empty();
 }
 
+/* Freed runs that trap serve again, opened; one that the kernel does not open waits, and another serves. */
+Test(failures, no_guard_is_opened)
+{
+	enum { NR = 300 };
+	static char *p[NR];
+
+	for (int i = 0; i < NR; i++)
+		p[i] = bslab_malloc(300000);
+	for (int i = 0; i < NR; i++)
+		bslab_free(p[i]);
+	fake_fail_at(1u << FAKE_UNGUARD, 1, true);
+	for (int i = 0; i < 10; i++) {
+		p[i] = bslab_malloc(300000);
+		cr_assert_not_null(p[i]);
+		memset(p[i], i, 300000);
+	}
+	fake_fail_at(0, 0, false);
+	for (int i = 0; i < 10; i++)
+		bslab_free(p[i]);
+	bslab_malloc_trim(0);
+	expect_empty();
+}
+
 static int put_nothing(const char *text, size_t len, void *arg)
 {
 	(void)text;

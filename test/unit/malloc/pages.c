@@ -19,6 +19,7 @@
 #include "bslab/profile.h"
 #include "os/bug.h"
 #include "page/folio.h"
+#include "slab/percpu.h"
 
 #define PAGE ((size_t)BSLAB_PAGE_BYTES)
 #define MIB ((size_t)1 << 20)
@@ -306,4 +307,47 @@ Test(pages, threads)
 	for (int i = 0; i < NR_SHARED; i++)
 		if (shared[i])
 			bslab_folio_put(shared[i]);
+}
+
+static size_t nr_kept(void)
+{
+	static struct percpu_info info;
+
+	percpu_snapshot(&info);
+	return info.nr_kept_pages;
+}
+
+/* Two: the first finds no area on this CPU. */
+static void leave_a_kept_run(void)
+{
+	void *p[2] = {bslab_malloc(400000), bslab_malloc(400000)};
+
+	for (int i = 0; i < 2; i++)
+		bslab_free(p[i]);
+	if (percpu_mode() == INDEX_THREAD || bslab_options.check)
+		cr_skip("CPUs keep no runs");
+	cr_assert_gt(nr_kept(), 0);
+}
+
+Test(pages, the_run_that_a_cpu_keeps_is_for_them_too)
+{
+	void *p;
+
+	leave_a_kept_run();
+	p = bslab_pages_alloc_exact(8 * PAGE, 0);
+	cr_assert(p);
+	cr_assert_eq(nr_kept(), 0);
+	bslab_pages_free(p);
+}
+
+Test(pages, the_run_that_a_cpu_keeps_is_for_samples_too)
+{
+	void *p;
+
+	leave_a_kept_run();
+	cr_assert_eq(bslab_profile_start(1), 0);
+	p = bslab_malloc(100000);
+	cr_assert(p);
+	cr_assert_eq(nr_kept(), 0);
+	bslab_free(p);
 }

@@ -276,3 +276,19 @@ Test(reports, errors_have_words)
 	cr_assert_str_eq(error_text(ENFILE), error_text(EMFILE));
 	cr_assert_str_eq(error_text(12345), error_text(EIO));
 }
+
+/* As of a signal within it: the CPU's first run finds no area for it, and another drives it out to those that a lock guards. */
+Test(reports, what_comes_due_in_the_free_of_a_run_is_written_at_its_end)
+{
+	void *run[3];
+
+	for (int i = 0; i < 3; i++)
+		run[i] = bslab_malloc(64 * KIB);
+	report_is_due = true;
+	bslab_free(run[0]);
+	cr_assert_not(report_is_due);
+	bslab_free(run[1]);
+	report_is_due = true;
+	bslab_free(run[2]);
+	cr_assert_not(report_is_due);
+}

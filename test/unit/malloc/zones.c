@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "bslab/heap.h"
 #include "bslab/kmalloc.h"
 #include "bslab/page.h"
+#include "bslab/shrinker.h"
 #include "malloc/internal.h"
 #include "map/pageblock.h"
 #include "os/nodes.h"
@@ -101,6 +103,80 @@ Test(zones, flags)
 	cr_assert_eq(errno, ENOMEM);
 	cr_assert(is_low(bslab_kvmalloc(3 * MIB, BSLAB_GFP_DMA32), 3 * MIB));
 	cr_assert(is_low(bslab_kmalloc_array(10, 100, BSLAB_GFP_DMA32 | BSLAB_GFP_NORETRY), 1000));
+}
+
+Test(zones, what_can_never_be_is_not_waited_for)
+{
+	errno = 0;
+	cr_assert_null(bslab_kmalloc((size_t)3 << 30, BSLAB_GFP_DMA32 | BSLAB_GFP_NOFAIL));
+	cr_assert_eq(errno, ENOMEM);
+}
+
+static size_t vm_size_kb(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[200];
+	size_t kb = 0;
+
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "VmSize: %zu", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+static bool there_are_huge_pages(void)
+{
+	void *p = mmap(NULL, 2 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+
+	if (p == MAP_FAILED)
+		return false;
+	munmap(p, 2 * MIB);
+	return true;
+}
+
+/* Nor are addresses set aside for it, nor is the heap emptied. */
+Test(zones, without_a_pool)
+{
+	size_t before, nr_reclaims;
+
+	if (there_are_huge_pages())
+		cr_skip_test("the machine has huge pages");
+	bslab_free(bslab_kmalloc(100, 0));
+	before = vm_size_kb();
+	nr_reclaims = atomic_load(&counts.nr_reclaims);
+	for (int i = 0; i < 600; i++)
+		bslab_free(bslab_kmalloc(100, BSLAB_GFP_HUGE));
+	cr_assert_null(bslab_kmalloc(100, BSLAB_GFP_HUGETLB));
+	cr_assert_leq(vm_size_kb(), before + 100 * 1024);
+	cr_assert_eq(atomic_load(&counts.nr_reclaims), nr_reclaims);
+}
+
+static size_t nr_shrinks;
+
+static size_t count_shrink(size_t nr_bytes, void *arg)
+{
+	(void)nr_bytes, (void)arg;
+	nr_shrinks++;
+	return 4096;
+}
+
+/* A zone without addresses gets none by what the rest of the heap gives back. */
+Test(zones, a_full_zone_does_not_empty_the_heap)
+{
+	size_t nr_reclaims;
+
+	cr_assert_not_null(bslab_shrinker_register("count", count_shrink, NULL));
+	while (bslab_kmalloc(512 * MIB, BSLAB_GFP_DMA32 | BSLAB_GFP_NORETRY))
+		;
+	nr_reclaims = atomic_load(&counts.nr_reclaims);
+	cr_assert_null(bslab_kmalloc(512 * MIB, BSLAB_GFP_DMA32));
+	cr_assert_eq(atomic_load(&counts.nr_reclaims), nr_reclaims);
+	cr_assert_eq(nr_shrinks, 0);
+	bslab_set_limits(0, 64 * MIB);
+	cr_assert_null(bslab_kmalloc(512 * MIB, BSLAB_GFP_DMA32));
+	cr_assert_gt(atomic_load(&counts.nr_reclaims), nr_reclaims, "a limit is another matter");
 }
 
 Test(zones, realloc_stays)
@@ -333,7 +409,7 @@ Test(zones, malloc_is_local)
 	bslab_free(p[1]);
 }
 
-/* --- explicit huge pages: life/hugetlb.py has a pool that is not empty ------------------------------- */
+/* --- explicit huge pages: life/hugetlb.c has a pool that is not empty ------------------------------- */
 
 Test(zones, huge_pages_where_there_may_be_none)
 {

@@ -22,7 +22,7 @@ Test(nodes, one_before_they_are_read_and_without_files)
 	cr_assert_eq(nodes_nr(), 1);
 	nodes_prefer((void *)4096, 4096, 0);
 	cr_assert_eq(fake.nr_prefers, 0);
-	cr_assert_eq(nodes_hold((void *)4096, 4096, 0, true), NODE_HAS_IT);
+	cr_assert_eq(nodes_hold((void *)4096, 4096, 0, true), NODE_UNTOUCHED);
 }
 
 Test(nodes, one)
@@ -39,6 +39,7 @@ Test(nodes, one)
 Test(nodes, distances_that_are_not_told)
 {
 	static const struct fake_file files[] = {{NODES "has_memory", "1-2,5\n"}, {0}};
+	unsigned node;
 
 	fake.files = files;
 	nodes_read();
@@ -48,8 +49,12 @@ Test(nodes, distances_that_are_not_told)
 	expect_row(2, 3, (const unsigned[]){2, 0, 1});
 	fake.node = 5;
 	cr_assert_eq(nodes_here(), 2);
+	cr_assert(nodes_find_here(&node));
+	cr_assert_eq(node, 2);
 	fake.node = 7;
 	cr_assert_eq(nodes_here(), 0);
+	cr_assert_not(nodes_find_here(&node), "without memory");
+	cr_assert_eq(node, 0);
 	nodes_read(); /* once */
 }
 
@@ -85,7 +90,7 @@ Test(nodes, faked)
 	expect_row(2, 4, (const unsigned[]){2, 0, 1, 3});
 	nodes_prefer((void *)4096, 4096, 1);
 	cr_assert_eq(fake.nr_prefers, 0);
-	cr_assert_eq(nodes_hold((void *)4096, 4096, 1, true), NODE_HAS_IT);
+	cr_assert_eq(nodes_hold((void *)4096, 4096, 1, true), NODE_UNTOUCHED);
 }
 
 Test(nodes, off)
@@ -96,4 +101,17 @@ Test(nodes, off)
 	bslab_options.numa_nodes = 1;
 	nodes_read();
 	cr_assert_eq(nodes_nr(), 1);
+}
+
+/* numactl's word stands: mbind() would take it back for each region. */
+Test(nodes, a_policy_of_the_program)
+{
+	static const struct fake_file files[] = {{NODES "has_memory", "0-1\n"}, {0}};
+
+	fake.files = files;
+	fake.has_policy = true;
+	nodes_read();
+	cr_assert_eq(nodes_nr(), 1);
+	nodes_prefer((void *)4096, 4096, 0);
+	cr_assert_eq(fake.nr_prefers, 0);
 }

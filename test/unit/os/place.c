@@ -2,11 +2,14 @@
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "os/os.h"
 #include "os/place.h"
@@ -68,4 +71,28 @@ Test(place, nodes)
 	if (ret == 0)
 		cr_assert_not(os_is_on_node(p, 1 * MIB, MAX_NODE_ID));
 	cr_assert(os_is_on_node(p + 512 * KIB, 512 * KIB, MAX_NODE_ID), "of what is not resident nothing is known");
+}
+
+/* 16 TiB of huge pages: no pool has them. */
+Test(place, huge_pages_that_are_not_there)
+{
+	size_t size = 16 * GIB * KIB;
+	char *p = os_reserve(size, PAGEBLOCK_SIZE, 0);
+	void *there;
+
+	cr_assert_not_null(p);
+	cr_assert_eq(os_back_huge(p, size), -ENOMEM);
+	there = mmap(p + PAGEBLOCK_SIZE, PAGEBLOCK_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	cr_assert(there == MAP_FAILED && errno == EEXIST, "the range is still reserved");
+	cr_assert_null(os_map_huge(size, PAGEBLOCK_SIZE));
+}
+
+/* A kernel without nodes answers no. */
+Test(place, node_policy)
+{
+	unsigned long node0 = 1;
+
+	cr_assert_not(os_has_node_policy());
+	if (syscall(SYS_set_mempolicy, MPOL_BIND, &node0, 64) == 0)
+		cr_assert(os_has_node_policy());
 }

@@ -23,7 +23,7 @@ static void setup(void)
 
 TestSuite(contig, .init = setup);
 
-static bool zeroed;
+static bool zeroed, is_short;
 
 static struct contig_info snapshot(void)
 {
@@ -93,7 +93,7 @@ static uintptr_t reserve(unsigned nr_blocks)
 	char *p;
 
 	cr_assert(contig_add(nr_blocks, 0));
-	p = contig_alloc((size_t)nr_blocks * 512, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc((size_t)nr_blocks * 512, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert_not_null(p);
 	cr_assert(contig_free((uintptr_t)p));
 	return (uintptr_t)p;
@@ -103,7 +103,7 @@ Test(contig, nothing_without_a_reserve)
 {
 	struct thing t;
 
-	cr_assert_null(contig_alloc(1, BSLAB_PAGE_SIZE, &zeroed));
+	cr_assert_null(contig_alloc(1, BSLAB_PAGE_SIZE, &zeroed, &is_short));
 	cr_assert_not(contig_free(4096));
 	contig_purge();
 	make(&t, 3, 1);
@@ -115,27 +115,27 @@ Test(contig, nothing_without_a_reserve)
 Test(contig, ranges_of_any_size)
 {
 	uintptr_t base = reserve(4);
-	char *a = contig_alloc(700, BSLAB_PAGE_SIZE, &zeroed), *b, *c;
+	char *a = contig_alloc(700, BSLAB_PAGE_SIZE, &zeroed, &is_short), *b, *c;
 
 	cr_assert_eq((uintptr_t)a, base);
 	memset(a, 1, 700 * BSLAB_PAGE_SIZE);
-	b = contig_alloc(1, BSLAB_PAGE_SIZE, &zeroed);
+	b = contig_alloc(1, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert_eq(b, a + 700 * BSLAB_PAGE_SIZE);
-	c = contig_alloc(512, PAGEBLOCK_SIZE, &zeroed);
+	c = contig_alloc(512, PAGEBLOCK_SIZE, &zeroed, &is_short);
 	cr_assert_eq((uintptr_t)c, base + 2 * PAGEBLOCK_SIZE);
-	cr_assert_null(contig_alloc(513, BSLAB_PAGE_SIZE, &zeroed));
+	cr_assert_null(contig_alloc(513, BSLAB_PAGE_SIZE, &zeroed, &is_short));
 	cr_assert_eq(nr_free(base, 4), 2048 - 700 - 1 - 512);
 	cr_assert_not(contig_free((uintptr_t)a + 4096), "inside");
 	cr_assert_not(contig_free((uintptr_t)a + 8));
 	cr_assert(contig_free((uintptr_t)a));
 	cr_assert_not(contig_free((uintptr_t)a));
-	cr_assert_eq(contig_alloc(600, BSLAB_PAGE_SIZE, &zeroed), a);
+	cr_assert_eq(contig_alloc(600, BSLAB_PAGE_SIZE, &zeroed, &is_short), a);
 	cr_assert_not(zeroed);
 	cr_assert(contig_free((uintptr_t)b) && contig_free((uintptr_t)c) && contig_free((uintptr_t)a));
 	cr_assert_eq(nr_free(base, 4), 2048);
-	cr_assert_null(contig_alloc(2049, BSLAB_PAGE_SIZE, &zeroed));
-	cr_assert_null(contig_alloc((GIB >> PAGE_SHIFT) + 1, BSLAB_PAGE_SIZE, &zeroed));
-	cr_assert_eq(contig_alloc(2048, BSLAB_PAGE_SIZE, &zeroed), a);
+	cr_assert_null(contig_alloc(2049, BSLAB_PAGE_SIZE, &zeroed, &is_short));
+	cr_assert_null(contig_alloc((GIB >> PAGE_SHIFT) + 1, BSLAB_PAGE_SIZE, &zeroed, &is_short));
+	cr_assert_eq(contig_alloc(2048, BSLAB_PAGE_SIZE, &zeroed, &is_short), a);
 	cr_assert_eq(snapshot().nr_failures, 2);
 }
 
@@ -145,9 +145,9 @@ Test(contig, in_reports)
 	char *p;
 
 	reserve(3);
-	p = contig_alloc(100, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc(100, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	contig_free((uintptr_t)p);
-	cr_assert_not_null(contig_alloc(10, BSLAB_PAGE_SIZE, &zeroed));
+	cr_assert_not_null(contig_alloc(10, BSLAB_PAGE_SIZE, &zeroed, &is_short));
 	pages_snapshot(&info);
 	cr_assert_eq(info.nr_cma_blocks, 3);
 	cr_assert_eq(info.nr_cma_free, 3 * 512 - 10);
@@ -163,23 +163,27 @@ Test(contig, in_reports)
 
 Test(contig, zeros_are_known)
 {
+	uint64_t before;
 	char *p;
 
 	cr_assert(contig_add(1, 0));
-	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert(p && zeroed);
 	contig_free((uintptr_t)p);
-	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert(p && !zeroed);
 	memset(p, 1, 3 * BSLAB_PAGE_SIZE);
 	contig_free((uintptr_t)p);
 	contig_purge();
-	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed);
+	cr_assert_geq(contig_nr_given_back(), 3);
+	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert(zeroed && p[0] == 0 && p[12287] == 0);
 	contig_free((uintptr_t)p);
 	fake_fail_at(1u << FAKE_PURGE, 1, true);
+	before = contig_nr_given_back();
 	contig_purge();
-	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed);
+	cr_assert_eq(contig_nr_given_back(), before);
+	p = contig_alloc(3, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert_not(zeroed);
 }
 
@@ -199,7 +203,7 @@ Test(contig, lends_and_gets_back)
 		t[i].p = NULL;
 	}
 	cr_assert_gt(snapshot().nr_lent, 0);
-	p = contig_alloc(2048, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc(2048, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert_eq((uintptr_t)p, base);
 	cr_assert_eq(snapshot().nr_lent, 0);
 	memset(p, 0x77, 2048 * BSLAB_PAGE_SIZE);
@@ -222,16 +226,16 @@ Test(contig, moves_what_is_in_the_way_only)
 	char *p, *q;
 
 	make(&high, 10, 1); /* in the last block */
-	q = contig_alloc(3 * 512, PAGEBLOCK_SIZE, &zeroed);
+	q = contig_alloc(3 * 512, PAGEBLOCK_SIZE, &zeroed, &is_short);
 	cr_assert_eq((uintptr_t)q, base);
 	cr_assert_eq(high.nr_moves, 0);
 	cr_assert(contig_free((uintptr_t)q));
-	p = contig_alloc(3 * 512 + 5, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc(3 * 512 + 5, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert_not_null(p);
 	cr_assert_eq(snapshot().nr_moved, high.nr_moves);
 	contig_free((uintptr_t)p);
 	make(&low, 500, 2);
-	p = contig_alloc(4 * 512, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc(4 * 512, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert_not_null(p);
 	cr_assert_eq(low.nr_moves, 1);
 	expect_byte(&low, 2);
@@ -249,19 +253,48 @@ Test(contig, a_run_that_refuses)
 		make(&t[i], 400, (char)i); /* one in each block */
 	before = nr_free(base, 4);
 	t[1].refuses = true;
-	cr_assert_null(contig_alloc(4 * 512, BSLAB_PAGE_SIZE, &zeroed));
+	cr_assert_null(contig_alloc(4 * 512, BSLAB_PAGE_SIZE, &zeroed, &is_short));
 	cr_assert_eq(snapshot().nr_refused, 1);
 	expect_byte(&t[1], 1);
 	cr_assert(is_reserve(t[1].p));
 	nr_free(base, 4);
-	p = contig_alloc(512, PAGEBLOCK_SIZE, &zeroed);
+	p = contig_alloc(512, PAGEBLOCK_SIZE, &zeroed, &is_short);
 	cr_assert_not_null(p);
 	cr_assert_geq(nr_free(base, 4) + 512, before);
 	t[1].refuses = false;
 	contig_free((uintptr_t)p);
-	cr_assert_not_null(contig_alloc(4 * 512, BSLAB_PAGE_SIZE, &zeroed));
+	cr_assert_not_null(contig_alloc(4 * 512, BSLAB_PAGE_SIZE, &zeroed, &is_short));
 	for (int i = 0; i < 4; i++)
 		expect_byte(&t[i], (char)i);
+}
+
+/* What a request has looked at it does not look at again, for each run that refuses. */
+Test(contig, many_that_refuse)
+{
+	enum { NR = 900 };
+	static struct thing t[2 * NR];
+	uintptr_t base = reserve(4);
+	uint64_t before;
+
+	for (int i = 0; i < 2 * NR; i++)
+		make(&t[i], 1, (char)i);
+	for (int i = 0; i < NR; i++) {
+		cr_assert_eq(movable_free((uintptr_t)t[2 * i].p), MOVABLE_GOOD);
+		t[2 * i + 1].refuses = true;
+	}
+	before = snapshot().nr_looks;
+	cr_assert_null(contig_alloc(1024, BSLAB_PAGE_SIZE, &zeroed, &is_short));
+	cr_assert_geq(snapshot().nr_refused, 300);
+	cr_assert_leq(snapshot().nr_looks - before, 3 * 4 * 512, "each page by each of three passes");
+	cr_assert_eq(nr_free(base, 4), 4 * 512 - NR);
+	for (int i = 0; i < NR; i++) {
+		expect_byte(&t[2 * i + 1], (char)(2 * i + 1));
+		t[2 * i + 1].refuses = i < NR / 2; /* of those at the top */
+	}
+	cr_assert_not_null(contig_alloc(1000, BSLAB_PAGE_SIZE, &zeroed, &is_short));
+	nr_free(base, 4);
+	for (int i = 0; i < NR; i++)
+		expect_byte(&t[2 * i + 1], (char)(2 * i + 1));
 }
 
 Test(contig, nowhere_to_move_to)
@@ -271,8 +304,12 @@ Test(contig, nowhere_to_move_to)
 
 	make(&t, 300, 5);
 	limit_set(0, 1);
-	cr_assert_null(contig_alloc(1024, BSLAB_PAGE_SIZE, &zeroed));
+	cr_assert_null(contig_alloc(1024, BSLAB_PAGE_SIZE, &zeroed, &is_short));
+	cr_assert(is_short);
 	limit_set(0, 0);
+	t.refuses = true;
+	cr_assert_null(contig_alloc(1024, BSLAB_PAGE_SIZE, &zeroed, &is_short));
+	cr_assert_not(is_short, "more memory is of no use");
 	cr_assert(is_reserve(t.p));
 	expect_byte(&t, 5);
 	cr_assert_eq(nr_free(base, 2), 1024 - 300);
@@ -322,13 +359,13 @@ Test(contig, of_huge_pages)
 	char *p;
 
 	cr_assert(contig_add(2, PAGES_HUGE));
-	p = contig_alloc(20, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc(20, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	memset(p, 1, 20 * BSLAB_PAGE_SIZE);
 	contig_free((uintptr_t)p);
 	contig_purge();
 	cr_assert_eq(p[0], 1);
 	cr_assert(contig_add(2, PAGES_DMA32));
-	cr_assert_null(contig_alloc(1500, BSLAB_PAGE_SIZE, &zeroed), "areas are not side by side");
+	cr_assert_null(contig_alloc(1500, BSLAB_PAGE_SIZE, &zeroed, &is_short), "areas are not side by side");
 }
 
 /* --- while a run is being moved ------------------------------------------------------------------ */
@@ -340,7 +377,7 @@ static bool slow_refuses;
 static int move_slowly(void *to, void *from, size_t size, void *arg)
 {
 	(void)arg;
-	cr_assert_null(contig_alloc(1, BSLAB_PAGE_SIZE, &zeroed), "one request at a time");
+	cr_assert_null(contig_alloc(1, BSLAB_PAGE_SIZE, &zeroed, &is_short), "one request at a time");
 	cr_assert_eq(movable_free((uintptr_t)from), MOVABLE_BUSY);
 	contig_purge();
 	stage = 1;
@@ -377,7 +414,7 @@ static void free_while_it_moves(bool refuses)
 	slow.nr_pages = 100;
 	slow.p = movable_alloc(100, move_slowly, NULL, &zeroed);
 	pthread_create(&thread, NULL, freer, NULL);
-	p = contig_alloc(512, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc(512, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	pthread_join(thread, NULL);
 	cr_assert_eq(p == NULL, refuses);
 	cr_assert_eq(snapshot().nr_lent, 0);
@@ -416,7 +453,7 @@ Test(contig, others_are_freed_meanwhile)
 
 	first = movable_alloc(64, move_and_free, &first, &zeroed);
 	make(&victim, 64, 1);
-	p = contig_alloc(512, BSLAB_PAGE_SIZE, &zeroed);
+	p = contig_alloc(512, BSLAB_PAGE_SIZE, &zeroed, &is_short);
 	cr_assert_eq((uintptr_t)p, base);
 	cr_assert_eq(snapshot().nr_lent, 0);
 	cr_assert_eq(nr_free(base, 1), 0);
@@ -440,7 +477,7 @@ static int move_and_fork(void *to, void *from, size_t size, void *arg)
 	contig_fork_prepare();
 	contig_fork_done(true);
 	contig_fork_end();
-	cr_assert_null(contig_alloc(1, BSLAB_PAGE_SIZE, &zeroed), "the request goes on");
+	cr_assert_null(contig_alloc(1, BSLAB_PAGE_SIZE, &zeroed, &is_short), "the request goes on");
 	return move_thing(to, from, size, arg);
 }
 
@@ -450,7 +487,7 @@ Test(contig, fork_within)
 
 	reserve(1);
 	t.p = movable_alloc(2, move_and_fork, &t, &zeroed);
-	cr_assert_not_null(contig_alloc(512, BSLAB_PAGE_SIZE, &zeroed));
+	cr_assert_not_null(contig_alloc(512, BSLAB_PAGE_SIZE, &zeroed, &is_short));
 	cr_assert_eq(t.nr_moves, 1);
 }
 
@@ -484,7 +521,7 @@ Test(contig, many)
 			taken[k].p = NULL;
 		} else {
 			taken[k].n = (size_t)rand_r(&seed) % 1000 + 1;
-			taken[k].p = contig_alloc(taken[k].n, BSLAB_PAGE_SIZE << rand_r(&seed) % 10, &zeroed);
+			taken[k].p = contig_alloc(taken[k].n, BSLAB_PAGE_SIZE << rand_r(&seed) % 10, &zeroed, &is_short);
 			if (taken[k].p)
 				memset(taken[k].p, ~k, taken[k].n * BSLAB_PAGE_SIZE);
 		}

@@ -125,6 +125,7 @@ Test(runs, what_rests_goes_home_at_the_second_look)
 	run_free(p, 20);
 	runs_reap(1000);
 	runs_reap(1001); /* another CPU's, of the same look */
+	runs_reap(999); /* and of one that read the clock before */
 	cr_assert_eq(snapshot().nr_hot, 20);
 	run_free(get(20), 20); /* in use between two looks: stays */
 	runs_reap(1100);

@@ -123,7 +123,7 @@ Test(zonelist, what_is_warm_elsewhere)
 
 	memset(low, 1, PAGEBLOCK_SIZE);
 	pages_free(low, 512);
-	cr_assert(zone_has_dirty_in(ZONE_DMA32) && !zone_has_dirty());
+	cr_assert(zone_has_dirty_in(ZONE_DMA32) && !zone_has_dirty_in(ZONE_NORMAL));
 	for (int i = 0; i < 511; i++)
 		cr_assert_eq(map_pageblock((uintptr_t)take(1, 0)), map_pageblock((uintptr_t)p));
 }
@@ -190,7 +190,6 @@ Test(nodes, whole_blocks_are_local)
 	pages_free(a, 512);
 	cr_assert_neq(take(512, 0), a, "what node 1 freed is for node 1");
 	fake.node = 2;
-	cr_assert(zone_has_dirty());
 	cr_assert_eq(take(512, 0), a);
 }
 
@@ -254,6 +253,71 @@ Test(nodes, pages_that_are_elsewhere)
 	size_t nr_dirty;
 	fake.nr_elsewhere = 1;
 	cr_assert_not_null(zonelist_alloc(pages_node(2), 3, PAGEBLOCK_LARGE, &nr_dirty));
+}
+
+/* What a request for a node makes resident is seen by the limits, is given back, and is checked when it comes out again. */
+Test(nodes, resident_pages_are_counted)
+{
+	char *p = take(1, pages_node(1)), *q;
+	struct pageblock *b = map_pageblock((uintptr_t)p);
+	size_t populated;
+
+	cr_assert_eq(b->nr_dirty_free, 511);
+	pages_purge();
+	cr_assert_eq(b->nr_dirty_free, 0);
+	populated = fake.nr_calls[FAKE_POPULATE];
+	q = take(100, pages_node(1));
+	cr_assert_eq(map_pageblock((uintptr_t)q), b);
+	cr_assert_gt(fake.nr_calls[FAKE_POPULATE], populated, "resident again");
+	pages_free(q, 100);
+	fake.nr_elsewhere = 2;
+	q = take(100, pages_node(1));
+	cr_assert_neq(map_pageblock((uintptr_t)q), b, "pages of another node");
+	cr_assert_eq(node_at(q), 1);
+}
+
+Test(nodes, what_is_refused_is_not_kept)
+{
+	size_t nr_dirty;
+
+	fake.nr_elsewhere = 2;
+	cr_assert_null(zonelist_alloc(pages_node(1), 3, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(zone_nr_dirty(), 0, "given back");
+	cr_assert_eq(fake.nr_calls[FAKE_PURGE], 2);
+	fake.nr_elsewhere = 2;
+	fake_fail_at(1u << FAKE_PURGE, 2, false);
+	cr_assert_null(zonelist_alloc(pages_node(1), 3, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(zone_nr_dirty(), 3 * 512, "locked, for one: known to be resident");
+}
+
+Test(nodes, of_a_node_without_memory)
+{
+	size_t nr_dirty;
+
+	cr_assert_null(take(1, PAGES_NODE_MASK));
+	cr_assert_null(zonelist_alloc(PAGES_NODE_MASK, 1, PAGEBLOCK_LARGE, &nr_dirty));
+}
+
+static unsigned nr_asked;
+
+static void asked(void)
+{
+	cr_assert_not(lock_is_held(&thread_state.buddy->lock));
+	nr_asked++;
+}
+
+Test(nodes, the_kernel_is_not_asked_under_a_lock)
+{
+	char *p = take(1, 0), *q;
+
+	fake.node_asked = asked;
+	q = take(512, 0);
+	cr_assert_eq(nr_asked, 1);
+	for (int i = 0; i < 100; i++)
+		cr_assert_not_null(take(3, 0));
+	cr_assert_eq(nr_asked, 1, "only where a block is taken");
+	pages_free(q, 512);
+	pages_free(p, 1);
 }
 
 Test(zonelist, nodes_are_read_late)
@@ -364,6 +428,20 @@ Test(zonelist, a_huge_page_stands_behind_a_block_while_it_is_used)
 	cr_assert_eq(p[0], 0);
 }
 
+Test(zonelist, one_type_is_purged)
+{
+	char *p = take(512, PAGES_HUGE), *q = take(512, PAGES_DMA32);
+
+	memset(p, 1, PAGEBLOCK_SIZE);
+	memset(q, 1, PAGEBLOCK_SIZE);
+	pages_free(p, 512);
+	pages_free(q, 512);
+	zone_purge_type(ZONE_HUGE);
+	cr_assert_eq(fake_page(p), FAKE_RESERVED);
+	cr_assert_eq(q[0], 1);
+	cr_assert_eq(zone_nr_dirty(), 512);
+}
+
 Test(zonelist, the_pool_is_empty)
 {
 	struct zone_info before, after;
@@ -385,27 +463,81 @@ Test(zonelist, the_pool_is_empty)
 	cr_assert_eq(nr_dirty, 0);
 }
 
-/* Contiguous blocks of which some have a page: all get a new one, or none. */
+static enum fake_state block_is(struct pageblock *b)
+{
+	return fake_page((void *)pageblock_address(b));
+}
+
+/* Contiguous blocks of which some have a page: the others get one, or all go back. */
 Test(zonelist, huge_blocks_of_both_kinds)
 {
 	size_t nr_dirty;
-	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty);
+	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty);
+	struct zone_info before, after;
 
-	memset((void *)pageblock_address(b), 1, 4 * PAGEBLOCK_SIZE);
-	zone_free(b + 1, 3);
+	memset((void *)pageblock_address(b), 1, 5 * PAGEBLOCK_SIZE);
+	zone_free(b + 1, 1);
+	zone_free(b + 3, 2);
 	zone_purge(0);
 	zone_free(b, 1);
-	fake_fail_at(1u << FAKE_BACK_HUGE, 1, false);
-	cr_assert_null(zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty));
+	zone_free(b + 2, 1);
+	zone_snapshot(&before);
+	fake_fail_at(1u << FAKE_BACK_HUGE, 2, false);
+	cr_assert_null(zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty));
+	zone_snapshot(&after);
+	cr_assert_eq(after.nr_used, before.nr_used);
+	cr_assert_eq(after.nr_dirty_pages, before.nr_dirty_pages);
+	cr_assert_eq(block_is(b + 1), FAKE_RESERVED, "what it got goes back to the pool");
 	cr_assert_eq(*(char *)pageblock_address(b), 1);
-	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty), b);
-	cr_assert_eq(nr_dirty, 0);
-	cr_assert_eq(*(char *)pageblock_address(b), 0);
-	zone_free(b, 4);
+	cr_assert_eq(*(char *)pageblock_address(b + 2), 1);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty), b);
+	cr_assert_eq(nr_dirty, 2 * 512);
+	cr_assert_eq(*(char *)pageblock_address(b + 2), 1);
+	cr_assert_eq(*(char *)pageblock_address(b + 4), 0);
+	zone_free(b, 5);
 	fake_fail_at(1u << FAKE_MAP, 1, false); /* os_seal() */
 	cr_assert_eq(zone_purge(0), 0);
-	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 4, PAGEBLOCK_LARGE, &nr_dirty), b);
-	cr_assert_eq(nr_dirty, 4 * 512);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty), b);
+	cr_assert_eq(nr_dirty, 5 * 512);
+}
+
+/* A page that was put behind a block, and is not taken away again, is the zone's. */
+Test(zonelist, huge_blocks_that_keep_their_page)
+{
+	size_t nr_dirty;
+	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty);
+
+	zone_free(b, 1);
+	zone_free(b + 2, 1);
+	zone_purge(0);
+	zone_free(b + 1, 1);
+	fake_fail_at(1u << FAKE_BACK_HUGE | 1u << FAKE_MAP, 2, true);
+	cr_assert_null(zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(block_is(b), FAKE_COMMITTED);
+	cr_assert_eq(zone_nr_dirty(), 2 * 512);
+	fake_fail_at(0, 0, false);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 2, PAGEBLOCK_LARGE, &nr_dirty), b);
+	cr_assert_eq(nr_dirty, 2 * 512);
+}
+
+/* Another mapping may stand there by now. */
+Test(zonelist, a_range_that_is_lost)
+{
+	size_t nr_dirty;
+	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty), *p;
+
+	zone_free(b, 5);
+	zone_purge(0);
+	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 1, PAGEBLOCK_LARGE, &nr_dirty), b);
+	zone_free(b, 1);
+	fake_fail_at(1u << FAKE_LOSE_HUGE, 1, false);
+	cr_assert_null(zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty));
+	cr_assert_eq(block_is(b + 1), FAKE_FREE);
+	cr_assert_eq((b + 1)->state, PAGEBLOCK_ISOLATE);
+	zone_purge(0);
+	while ((p = zonelist_alloc(PAGES_HUGE, 1, PAGEBLOCK_LARGE, &nr_dirty)) && p != b + 31)
+		cr_assert(p != b + 1 && p != b + 2, "nobody gets it");
+	cr_assert_eq(block_is(b + 1), FAKE_FREE);
 }
 
 Test(nodes, huge_pages_of_a_node)

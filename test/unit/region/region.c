@@ -154,6 +154,10 @@ Test(region, low_addresses_are_not_asked_for_again_at_once)
 
 	fake.low_size = 6 * MIB;
 	cr_assert_null(region_create(ZONE_DMA32, 4));
+	tries = fake.nr_low_tries;
+	cr_assert_null(region_create(ZONE_DMA32, 5));
+	cr_assert_null(region_create(ZONE_DMA32, 4));
+	cr_assert_eq(fake.nr_low_tries, tries, "nor as much, or more");
 	cr_assert_eq(region_create(ZONE_DMA32, 1)->nr_blocks, 2);
 	cr_assert_eq(region_create(ZONE_DMA32, 1)->nr_blocks, 1);
 	cr_assert_null(region_create(ZONE_DMA32, 1));

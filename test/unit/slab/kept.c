@@ -2,6 +2,7 @@
 /* In the mode that BSLAB_CONF names; in mode thread nothing is kept. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -69,13 +70,13 @@ static struct pages_info pages(void)
 	return info;
 }
 
-/* An area, and some events to go until the next one that is not quick. */
+/* An area, and some frees to go until the next one that is not quick. */
 static void begin(void)
 {
 	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
 		cr_skip("nothing is kept");
 	percpu_current_top(KEPT_RUN);
-	thread_state.nr_page_events = 0;
+	thread_state.nr_kept_frees = 0;
 }
 
 Test(kept, the_one_freed_last_comes_back)
@@ -149,22 +150,46 @@ Test(kept, it_serves_other_sizes_too)
 	cr_assert_eq(nr_kept(), 48);
 }
 
-/* The clock is looked at where thread_state.nr_page_events is a multiple of TICK_EVENTS: not in a quick call. */
+/* Frees of which every TICK_EVENTS'th is not quick, and looks at the clock. */
+static void free_some(void **runs, unsigned n)
+{
+	for (unsigned i = 1; i <= n; i++) {
+		void *p = runs ? runs[i - 1] : get(16);
+		uint16_t before;
+
+		cr_assert_eq(quick_free(p), i % TICK_EVENTS != 0, "free %u", i);
+		if (i % TICK_EVENTS)
+			continue;
+		before = thread_state.nr_page_events;
+		run_free(p, 16);
+		cr_assert_neq(before / TICK_EVENTS, thread_state.nr_page_events / TICK_EVENTS);
+	}
+}
+
 Test(kept, now_and_then_the_long_way_is_gone)
 {
-	unsigned nr_long = 0;
+	begin();
+	free_some(NULL, 10 * TICK_EVENTS);
+}
+
+static void *only_frees(void *runs)
+{
+	free_some(runs, 10 * TICK_EVENTS);
+	pages_thread_exit();
+	return NULL;
+}
+
+/* It has no buddy, so each free that drives another run out is an event of pages too. */
+Test(kept, nor_does_a_thread_that_only_frees_miss_it)
+{
+	void *runs[10 * TICK_EVENTS];
+	pthread_t thread;
 
 	begin();
-	for (unsigned i = 0; i < 10 * TICK_EVENTS; i++) {
-		void *p = get(16);
-
-		if (!quick_free(p)) {
-			nr_long++;
-			run_free(p, 16);
-		}
-	}
-	cr_assert_geq(nr_long, 9);
-	cr_assert_leq(nr_long, 20);
+	for (unsigned i = 0; i < 10 * TICK_EVENTS; i++)
+		runs[i] = get(16);
+	cr_assert_eq(pthread_create(&thread, NULL, only_frees, runs), 0);
+	pthread_join(thread, NULL);
 }
 
 Test(kept, not_where_the_fast_paths_are_not_to_be_taken)
@@ -234,6 +259,59 @@ Test(kept, drained_without_the_barrier)
 {
 	fake_fail_at(1u << FAKE_BARRIER, 1, true);
 	drained();
+}
+
+/* What others could not get at is not kept; what was kept before may be taken. */
+static void none_is_kept(void)
+{
+	void *p = get(17);
+
+	cr_assert_eq(percpu_reach(), INDEX_THREAD);
+	cr_assert_not(quick_free(p));
+	put(p);
+	cr_assert_eq(nr_kept(), 0);
+}
+
+Test(kept, none_once_the_barrier_was_refused)
+{
+	void *p = get(16);
+
+	begin();
+	put(p);
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	percpu_find_reach();
+	cr_assert_eq(nr_kept(), 16);
+	cr_assert_eq(take(16), p);
+	none_is_kept();
+}
+
+Test(kept, none_once_a_drain_was_refused)
+{
+	begin();
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	percpu_drain();
+	none_is_kept();
+}
+
+/* Short of memory, the kernel has no barrier now, and may have one later. */
+Test(kept, still_where_the_barrier_failed_for_want_of_memory)
+{
+	begin();
+	fake.barrier_error = ENOMEM;
+	fake_fail_at(1u << FAKE_BARRIER, 1, true);
+	percpu_find_reach();
+	percpu_drain();
+	cr_assert_eq(percpu_reach(), percpu_mode());
+	cr_assert(quick_free(get(16)));
+}
+
+Test(kept, a_thread_s_reach_is_its_own)
+{
+	if (percpu_mode() != INDEX_THREAD)
+		cr_skip("runs are kept");
+	percpu_find_reach();
+	cr_assert_eq(percpu_reach(), INDEX_THREAD);
+	cr_assert_eq(fake.nr_calls[FAKE_BARRIER], 0);
 }
 
 Test(kept, none_in_mode_thread)
@@ -306,25 +384,117 @@ Test(kept, threads_that_drain_each_other)
 	hammer(&fake);
 }
 
-/* What another CPU kept is the child's, and comes home when it drains. */
-Test(kept, the_child_of_fork_has_all_that_was_kept)
+/* --- other CPUs ------------------------------------------------------------------------------- */
+
+/* What this CPU has becomes another's, on which nothing runs. */
+static void leave_to_another_cpu(void)
 {
+	bslab_hot.area[percpu.nr_slots++] = percpu_here();
+	bslab_hot.area[percpu_slot()] = &none_area;
+}
+
+static void stay_on_a_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	cr_assert_eq(sched_setaffinity(0, sizeof set, &set), 0);
+}
+
+static void look_later(void)
+{
+	fake.clock_ms += 500;
+	percpu_current_top(KEPT_RUN);
+	percpu_look();
+}
+
+/* In the child of fork: what this CPU kept, 20 pages, and what another did, 30. */
+static void in_child(bool (*is_right)(void))
+{
+	void *p = get(30), *q = get(20);
 	pid_t pid;
 	int status;
 
+	stay_on_a_cpu();
 	begin();
-	put(get(30));
+	fake.clock_ms = 1000;
+	put(p);
+	leave_to_another_cpu();
+	percpu_current_top(KEPT_RUN);
+	put(q);
 	percpu_fork_prepare();
 	pid = fork();
 	percpu_fork_done(pid == 0);
-	if (pid == 0) {
-		bool all = nr_kept() == 30;
-
-		percpu_drain();
-		runs_drain();
-		_exit(all && nr_kept() == 0 && pages().nr_blocks == 0 ? 0 : 1);
-	}
+	if (pid == 0)
+		_exit(nr_kept() == 50 && is_right() ? 0 : 1);
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert_eq(status, 0, "status %#x", (unsigned)status);
-	cr_assert_eq(nr_kept(), 30);
+	cr_assert_eq(nr_kept(), 50);
+}
+
+static bool a_drain_has_all(void)
+{
+	percpu_drain();
+	runs_drain();
+	return nr_kept() == 0 && pages().nr_blocks == 0;
+}
+
+Test(kept, a_drain_in_the_child_of_fork_has_all_that_was_kept)
+{
+	in_child(a_drain_has_all);
+}
+
+static bool looks_have_all(void)
+{
+	for (int i = 0; i < 3; i++)
+		look_later();
+	return nr_kept() == 0;
+}
+
+/* No CPU would ever come for the other's. */
+Test(kept, looks_in_the_child_of_fork_have_all_that_was_kept)
+{
+	in_child(looks_have_all);
+}
+
+/* Whoever looks later finds it idle, and empties it. */
+Test(kept, one_run_of_an_idle_cpu_is_worth_the_barrier)
+{
+	void *p = get(16);
+
+	stay_on_a_cpu();
+	begin();
+	fake.clock_ms = 1000;
+	put(p);
+	leave_to_another_cpu();
+	for (int i = 0; i < 4; i++)
+		look_later();
+	cr_assert_gt(fake.nr_calls[FAKE_BARRIER], 0);
+	cr_assert_eq(nr_kept(), 0);
+}
+
+/* A CPU that does nothing but take and free runs is not idle to others, and gives up what rests in its own area. */
+Test(kept, pairs_of_runs_are_looks_too)
+{
+	struct kmem_cache *c = cache_of(size_class(1000));
+	struct percpu_area *a;
+
+	stay_on_a_cpu();
+	begin();
+	fake.clock_ms = 1000;
+	percpu_free_slow(c, percpu_alloc_slow(c, 0));
+	a = percpu_here();
+	cr_assert_gt(percpu_nr_cached(c->class), 0);
+	for (int look = 0; look < 4; look++) {
+		fake.clock_ms += 500;
+		for (unsigned i = 0; i < TICK_EVENTS; i++)
+			put(get(16));
+		cr_assert_eq(a->looked_at_ms, fake.clock_ms);
+	}
+	cr_assert_eq(percpu_nr_cached(c->class), 0);
+	leave_to_another_cpu();
+	look_later();
+	look_later();
+	cr_assert_eq(fake.nr_calls[FAKE_BARRIER], 0, "it was not idle");
 }
