@@ -16,6 +16,7 @@
 
 #include "guarded/fault.h"
 #include "guarded/pool.h"
+#include "has_shadow.h"
 #include "os/os.h"
 
 #define SIZE 48 /* of 16 each, so that a block ends with its page, or begins with it */
@@ -253,6 +254,8 @@ Test(fault, on_a_small_stack)
 	struct caller here = CALLER();
 	const char *got;
 
+	if (HAS_SHADOW)
+		cr_skip("a sanitizer's code takes more of the stack");
 	mprotect(map, 4096, PROT_NONE);
 	sigaltstack(&(stack_t){.ss_sp = map + 4096, .ss_size = size}, NULL);
 	start(SA_ONSTACK);
@@ -274,6 +277,8 @@ Test(fault, without_memory)
 	const char *got;
 	char *p;
 
+	if (HAS_SHADOW)
+		cr_skip("a sanitizer maps as it likes");
 	start(SA_SIGINFO);
 	p = alloc_at(false);
 	getrlimit(RLIMIT_AS, &was);

@@ -18,6 +18,7 @@
 #include "bslab/kmalloc.h"
 #include "bslab/page.h"
 #include "bslab/shrinker.h"
+#include "has_shadow.h"
 #include "malloc/internal.h"
 #include "map/pageblock.h"
 #include "os/nodes.h"
@@ -142,7 +143,7 @@ Test(zones, without_a_pool)
 	size_t before, nr_reclaims;
 
 	if (there_are_huge_pages())
-		cr_skip_test("the machine has huge pages");
+		cr_skip("the machine has huge pages");
 	bslab_free(bslab_kmalloc(100, 0));
 	before = vm_size_kb();
 	nr_reclaims = atomic_load(&counts.nr_reclaims);
@@ -253,6 +254,8 @@ Test(zones, under_an_address_space_limit)
 	struct rlimit limit = {.rlim_cur = 0, .rlim_max = 0};
 	size_t n = 0;
 
+	if (HAS_SHADOW)
+		cr_skip("a sanitizer has terabytes of addresses");
 	getrlimit(RLIMIT_AS, &limit);
 	limit.rlim_cur = (size_t)6 << 30; /* of which the page map has some */
 	cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
