@@ -1,7 +1,7 @@
 /*
  * handle/SIZE, handle_free/SIZE, handle_map/SIZE, handle_lifo/SIZE, atomic_pair: bslab's handles beside malloc (pair, lifo), only
  * where the process runs under bslab. handle is one alloc, map, unmap and free, handle_free the first and the last of them, and
- * handle_map the two between. handle_lifo is lifo. atomic_pair, anywhere, is two compare-and-swaps of a word that no
+ * handle_map the two between. handle_lifo is lifo. atomic_pair is two compare-and-swaps of a word that no
  * other thread touches: what a map and an unmap cannot do without.
  */
 #include "micro.h"
@@ -94,9 +94,9 @@ void register_handle(void)
     static const int64_t sizes[] = {64, 1024, 16384};
     bm_family *families[4];
 
-    bm_register("atomic_pair", atomic_pair);
     if (!bslab_handle_alloc)
         return;
+    bm_register("atomic_pair", atomic_pair);
     families[0] = bm_register("handle", handle);
     families[1] = bm_register("handle_free", handle_free);
     families[2] = bm_register("handle_map", handle_map);
