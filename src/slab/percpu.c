@@ -105,7 +105,7 @@ void percpu_boot(void)
 {
 	unsigned nr_cpus = os_nr_cpus(), i;
 
-	percpu.mode = percpu.reach = choose_mode(nr_cpus);
+	percpu.mode = choose_mode(nr_cpus);
 	bslab_hot.rseq_offset = thread_state_rseq_offset();
 	percpu.next_slot = 1;
 	percpu.nr_slots = 1;
@@ -118,6 +118,7 @@ void percpu_boot(void)
 	area_init(&none_area, NR_CLASSES);
 	for (i = 0; i < percpu.nr_slots; i++)
 		bslab_hot.area[i] = &none_area;
+	__atomic_store_n(&percpu.reach, percpu.mode, __ATOMIC_RELEASE); /* last: threads that come meanwhile go by it */
 }
 
 void percpu_add_cache(unsigned number)

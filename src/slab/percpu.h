@@ -106,7 +106,7 @@ static inline enum index_mode percpu_mode(void)
 /* Where it is INDEX_THREAD, what a CPU keeps cannot be had by others. */
 static inline enum index_mode percpu_reach(void)
 {
-	return READ_ONCE(percpu.reach);
+	return __atomic_load_n(&percpu.reach, __ATOMIC_ACQUIRE);
 }
 /* Finds out whether it can: for who sets a limit, under which all that is free has to be had. May be a system call or three. */
 void percpu_find_reach(void);

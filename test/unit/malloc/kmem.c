@@ -174,7 +174,7 @@ struct built {
 	unsigned magic, nr_lives;
 	char rest[112];
 };
-static size_t nr_built;
+static _Atomic size_t nr_built;
 
 static void build(void *obj)
 {
