@@ -123,7 +123,7 @@ void percpu_boot(void)
 
 void percpu_add_cache(unsigned number)
 {
-	none_area.top[number] = NONE_TOP; /* areas have it from the start, but this one in .bss is touched by all processes */
+	WRITE_ONCE(none_area.top[number], NONE_TOP); /* areas have it from the start, but this one in .bss is touched by all processes */
 }
 
 /* --- areas --------------------------------------------------------------------------------- */
