@@ -701,7 +701,7 @@ static bool barrier_works(void)
 
 void percpu_find_reach(void)
 {
-	if (percpu.reach != INDEX_THREAD)
+	if (percpu_reach() != INDEX_THREAD)
 		barrier_works();
 }
 
