@@ -7,3 +7,7 @@
  */
 extern void *const __dso_handle __attribute__((visibility("hidden")));
 void *const __dso_handle = (void *)&__dso_handle;
+
+/* Tells the unwinder that all of this object is bslab's own: profile/unwind.c. */
+extern const char bslab_is_library __attribute__((visibility("hidden")));
+const char bslab_is_library = 1;

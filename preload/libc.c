@@ -16,7 +16,7 @@
 
 EXPORT void *malloc(size_t size)
 {
-	return malloc_hottest(size);
+	return malloc_fast(size);
 }
 
 EXPORT void free(void *ptr)

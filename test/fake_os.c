@@ -41,6 +41,7 @@ static pthread_mutex_t *lock_table(void)
 static char *window;
 static uint8_t *table; /* enum fake_state of each page */
 static bool *locked;   /* of each page */
+static bool *is_small; /* of each page: os_no_huge_pages() */
 static struct {
 	unsigned kinds;
 	size_t n;
@@ -63,7 +64,8 @@ static void window_open(void)
 	p = mmap(NULL, FAKE_PAGES * BSLAB_PAGE_SIZE + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	table = mmap(NULL, FAKE_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	locked = mmap(NULL, FAKE_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED || table == MAP_FAILED || locked == MAP_FAILED) {
+	is_small = mmap(NULL, FAKE_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || table == MAP_FAILED || locked == MAP_FAILED || is_small == MAP_FAILED) {
 		perror("fake_os: mmap");
 		abort();
 	}
@@ -166,6 +168,7 @@ static void drop_range(void *addr, size_t size)
 		abort();
 	memset(table + page_of("drop", addr, size), FAKE_FREE, size / BSLAB_PAGE_SIZE);
 	memset(locked + page_of("drop", addr, size), 0, size / BSLAB_PAGE_SIZE);
+	memset(is_small + page_of("drop", addr, size), 0, size / BSLAB_PAGE_SIZE);
 }
 
 static bool range_is_free(size_t first, size_t n)
@@ -205,6 +208,11 @@ uintptr_t fake_window(void)
 enum fake_state fake_page(const void *addr)
 {
 	return table[page_of("fake_page", (void *)align_down((uintptr_t)addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE)];
+}
+
+bool fake_is_small(const void *addr)
+{
+	return is_small[page_of("fake_is_small", (void *)align_down((uintptr_t)addr, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE)];
 }
 
 bool fake_is_locked(const void *addr)
@@ -300,6 +308,11 @@ int os_commit(void *addr, size_t size)
 	return 0;
 }
 
+void *os_map_accounted(size_t size)
+{
+	return os_map(size);
+}
+
 void *os_map(size_t size)
 {
 	WITH_TABLE;
@@ -307,9 +320,9 @@ void *os_map(size_t size)
 
 	if (fails(FAKE_MAP))
 		return NULL;
-	p = find_range(align_up(size, BSLAB_PAGE_SIZE), BSLAB_PAGE_SIZE, 0);
+	p = find_range(align_up(size, fake.page_size), fake.page_size, 0);
 	if (p)
-		set_range(p, align_up(size, BSLAB_PAGE_SIZE), FAKE_COMMITTED);
+		set_range(p, align_up(size, fake.page_size), FAKE_COMMITTED);
 	return p;
 }
 
@@ -344,7 +357,7 @@ void *os_remap(void *addr, size_t old_size, size_t new_size)
 		return NULL;
 	if (new_size > old_size) {
 		if (!range_is_free(first + old_pages, (new_size - old_size) / BSLAB_PAGE_SIZE)) {
-			p = find_range(new_size, BSLAB_PAGE_SIZE, 0);
+			p = find_range(new_size, fake.page_size, 0);
 			if (!p)
 				return NULL;
 			move_range(addr, old_size, p);
@@ -392,7 +405,7 @@ int os_populate(void *addr, size_t size)
 	return !fails(FAKE_POPULATE) ? 0 : fake.populate_error ? fake.populate_error : -EPERM;
 }
 
-int os_lock(void *addr, size_t size)
+static int lock_range(void *addr, size_t size)
 {
 	WITH_TABLE;
 	expect("os_lock", addr, size, is_usable);
@@ -400,6 +413,15 @@ int os_lock(void *addr, size_t size)
 		return -ENOMEM;
 	memset(locked + page_of("os_lock", addr, size), true, size / BSLAB_PAGE_SIZE);
 	return 0;
+}
+
+int os_lock(void *addr, size_t size)
+{
+	int ret = lock_range(addr, size);
+
+	if (fake.has_locked)
+		fake.has_locked();
+	return ret;
 }
 
 int os_unlock(void *addr, size_t size)
@@ -495,8 +517,8 @@ int os_map_file(void *addr, size_t size, int fd, uint64_t offset)
 int os_file_reserve(int fd, uint64_t offset, uint64_t size)
 {
 	WITH_TABLE;
-	if (fails(FAKE_FILE))
-		return -ENOSPC;
+	if (fails(FAKE_FILE)) /* as ext4 does */
+		return fallocate(fd, 0, (off_t)offset, (off_t)size / 2) ? -errno : -ENOSPC;
 	return fallocate(fd, 0, (off_t)offset, (off_t)size) ? -errno : 0;
 }
 
@@ -522,7 +544,9 @@ void os_split_huge(void *addr, size_t size)
 void os_no_huge_pages(void *addr, size_t size)
 {
 	WITH_TABLE;
-	expect("os_no_huge_pages", addr, align_up(size, BSLAB_PAGE_SIZE), is_mapped);
+	size = align_up(size, BSLAB_PAGE_SIZE);
+	expect("os_no_huge_pages", addr, size, is_mapped);
+	memset(is_small + page_of("os_no_huge_pages", addr, size), true, size / BSLAB_PAGE_SIZE);
 }
 
 void os_name(void *addr, size_t size, const char *name)
@@ -557,6 +581,20 @@ size_t os_address_space_limit(void)
 const char *os_env(const char *name)
 {
 	return fake.env ? fake.env : getenv(name);
+}
+
+bool os_has_barrier(void)
+{
+	WITH_TABLE;
+
+	return !fails(FAKE_BARRIER) && syscall(SYS_membarrier, 1 << 4, 0, 0) == 0;
+}
+
+int os_barrier(void)
+{
+	WITH_TABLE;
+
+	return fails(FAKE_BARRIER) ? -EPERM : syscall(SYS_membarrier, 1 << 3, 0, 0) == 0 ? 0 : -errno;
 }
 
 int os_barrier_rseq(void)
@@ -639,7 +677,7 @@ uint64_t os_wall_clock_ns(void)
 
 uint64_t os_clock_us(void)
 {
-	return fake.clock_us += fake.step_us;
+	return __atomic_add_fetch(&fake.clock_us, fake.step_us, __ATOMIC_RELAXED);
 }
 
 uint64_t os_random_seed(void)
@@ -737,10 +775,22 @@ void os_release_write_signals(const struct held_signals *h)
 	(void)h;
 }
 
+void os_hold_signals(struct held_signals *h)
+{
+	*h = (struct held_signals){0};
+}
+
+void os_release_signals(const struct held_signals *h)
+{
+	(void)h;
+}
+
 bool os_read_file(const char *path, char *text, size_t size)
 {
 	const struct fake_file *f;
 
+	if (fake.file_asked)
+		fake.file_asked();
 	for (f = fake.files; f && f->path; f++)
 		if (strcmp(f->path, path) == 0) {
 			snprintf(text, size, "%s", f->text);

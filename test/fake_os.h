@@ -32,7 +32,7 @@ enum fake_call {
 	FAKE_UNGUARD,
 	FAKE_BARRIER,
 	FAKE_LOCK,
-	FAKE_FILE, /* os_map_file(), os_file_reserve(); the file is a real one */
+	FAKE_FILE, /* os_map_file(), and os_file_reserve(), which keeps half of it; the file is a real one */
 	NR_FAKE_CALLS
 };
 #define FAKE_ALL ((1u << NR_FAKE_CALLS) - 1)
@@ -51,6 +51,8 @@ struct fake_os {
 	unsigned node;		/* of the CPU that calls */
 	bool has_policy;	/* os_has_node_policy() */
 	void (*node_asked)(void); /* called by os_node() */
+	void (*has_locked)(void); /* called by os_lock() when it is done */
+	void (*file_asked)(void); /* called by os_read_file() */
 	size_t nr_prefers;	/* calls of os_prefer_node() */
 	size_t nr_elsewhere;	/* so many times os_is_on_node() says no */
 	int cpu;		/* 0: that of the machine; else 1 more than os_cpu() says */
@@ -79,6 +81,8 @@ void fake_fail_at(unsigned kinds, size_t n, bool forever);
 uintptr_t fake_window(void);
 /* What a page is. */
 enum fake_state fake_page(const void *addr);
+/* Whether os_no_huge_pages() was called for it. */
+bool fake_is_small(const void *addr);
 /* Whether os_lock() was called for it, and nothing has undone that. */
 bool fake_is_locked(const void *addr);
 /* How many pages of the window are in a state. */

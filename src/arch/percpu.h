@@ -52,6 +52,7 @@ struct percpu_area; /* slab/percpu.h: begins with top[] */
 /* Offsets in the kernel's struct rseq (include/uapi/linux/rseq.h). */
 #define RSEQ_CPU_ID 4
 #define RSEQ_CS 8
+#define RSEQ_NODE_ID 20 /* where there is mm_cid */
 #define RSEQ_MM_CID 24
 
 /* CPU n has area n + 1 where the index is cpu_id: slab/percpu.h says why. */

@@ -109,12 +109,17 @@ void *boot_pool_get(struct boot_pool *pool, size_t size, size_t align)
 	return obj;
 }
 
-void boot_pool_put(struct boot_pool *pool, void *obj)
+void boot_pool_put_many(struct boot_pool *pool, void *first, void *last)
 {
 	lock_take(&boot.lock, RANK_META);
-	*(void **)obj = pool->free;
-	pool->free = obj;
+	*(void **)last = pool->free;
+	pool->free = first;
 	lock_drop(&boot.lock, RANK_META);
+}
+
+void boot_pool_put(struct boot_pool *pool, void *obj)
+{
+	boot_pool_put_many(pool, obj, obj);
 }
 
 void boot_fork_prepare(void)

@@ -28,6 +28,8 @@ struct boot_pool {
 /* size must be the same at each call on a pool, and at least a pointer's. Contents are as the last user left them. */
 void *boot_pool_get(struct boot_pool *pool, size_t size, size_t align);
 void boot_pool_put(struct boot_pool *pool, void *obj);
+/* Many at once, linked through the first word, from first to last. */
+void boot_pool_put_many(struct boot_pool *pool, void *first, void *last);
 
 /* All under the lock; used and mapped are also read without it. used <= mapped. */
 struct boot {

@@ -23,7 +23,8 @@
  *        others:   | pointer or fields (48)    | type (8) | 0     (8) |
  *
  *    Slabs of typed caches are among the others, so that free() does not take
- *    their objects: their type is the cache's number (slab/typed.h). In the
+ *    their objects: their type is the cache's number (slab/typed.h). Those of
+ *    malloc's caches of explicit zones have the cache's number for a class. In the
  *    hardened mode malloc's slabs are among them, too, so that each free of an
  *    object comes to the slow path and is checked.
  *
@@ -55,7 +56,7 @@ enum page_type {
 	PAGE_HANDLE,   /* every page of a slab whose objects have handles: struct handle_slab */
 	PAGE_MOVABLE, /* head of a run that its program moves on demand: struct movable */
 	PAGE_CONTIG,  /* head of a range taken from the contiguous reserve: number of pages, 0 while it is being taken */
-	PAGE_TYPED = 134, /* from here on the number of a typed cache, behind those of the size classes: struct slab */
+	PAGE_TYPED = 85, /* from here on the number of a typed cache, behind those that bslab has itself: struct slab */
 };
 
 struct pageblock;
@@ -124,6 +125,14 @@ static force_inline page_desc_t map_lookup(uintptr_t addr)
 static force_inline void map_set(uintptr_t addr, page_desc_t desc)
 {
 	atomic_store_explicit(map_slot(addr), desc, memory_order_relaxed);
+}
+
+/* The same of a page that is known to be bslab's. */
+static force_inline void map_set_known(uintptr_t addr, page_desc_t desc)
+{
+	uintptr_t slot = bslab_hot.root[addr >> SECTION_SHIFT] + (addr >> PAGE_SHIFT) * sizeof(page_desc_t);
+
+	atomic_store_explicit((_Atomic page_desc_t *)slot, desc, memory_order_relaxed);
 }
 
 /* Of any length; its sections have to be there. */

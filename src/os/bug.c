@@ -90,7 +90,7 @@ static const char *put_conversion(struct writer *w, const char *format, va_list 
 	return format;
 }
 
-static size_t format_list(char *buf, size_t size, const char *format, va_list *args)
+size_t bug_format_args(char *buf, size_t size, const char *format, va_list *args)
 {
 	struct writer w = {buf, size, 0};
 
@@ -111,7 +111,7 @@ size_t bug_format(char *buf, size_t size, const char *format, ...)
 	size_t len;
 
 	va_start(args, format);
-	len = format_list(buf, size, format, &args);
+	len = bug_format_args(buf, size, format, &args);
 	va_end(args);
 	return len;
 }
@@ -122,7 +122,7 @@ static void say_list(const char *format, va_list *args)
 	char line[256] = "bslab: ";
 	size_t len = 7;
 
-	len += format_list(line + len, sizeof line - len - 1, format, args);
+	len += bug_format_args(line + len, sizeof line - len - 1, format, args);
 	line[len++] = '\n';
 	os_write(2, line, len);
 }

@@ -8,6 +8,8 @@
 #ifndef BSLAB_BUG_H
 #define BSLAB_BUG_H
 
+#include <stdarg.h>
+
 #include "base/base.h"
 
 /* Writes the line to stderr. */
@@ -21,6 +23,7 @@ void bug_end(void);
 void bug_set_fatal(bool fatal);
 /* Formats into buf (always terminated when size > 0); returns the length that it took. */
 size_t bug_format(char *buf, size_t size, const char *format, ...);
+size_t bug_format_args(char *buf, size_t size, const char *format, va_list *args);
 
 /* An invariant of bslab's own; checked in debug builds. */
 #ifdef BSLAB_DEBUG

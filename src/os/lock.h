@@ -113,6 +113,14 @@ static inline bool lock_is_held(struct lock *l)
 	return atomic_load_explicit(&l->word, memory_order_relaxed) != 0;
 }
 
+/* Whether the process has one thread, as far as libc knows. */
+extern char __libc_single_threaded __attribute__((weak)); /* glibc 2.32 and later: <sys/single_threaded.h> */
+
+static force_inline bool lock_is_alone(void)
+{
+	return &__libc_single_threaded && __libc_single_threaded;
+}
+
 /* Fork takes every lock of a kind at once, outermost kinds first: outside the ranks and the count. */
 static inline void lock_take_nested(struct lock *l)
 {

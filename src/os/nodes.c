@@ -127,11 +127,34 @@ void nodes_read(void)
 	atomic_store(&nodes.state, KNOWN);
 }
 
+void nodes_wait(void)
+{
+	for (nodes_read(); atomic_load(&nodes.state) != KNOWN; nodes_read())
+		os_sleep_ms(1);
+}
+
+void nodes_fork_child(void)
+{
+	int reading = READING;
+
+	atomic_compare_exchange_strong(&nodes.state, &reading, UNKNOWN);
+}
+
 unsigned nodes_nr(void)
 {
 	unsigned nr = atomic_load_explicit(&nodes.nr, memory_order_acquire);
 
 	return nr ? nr : 1;
+}
+
+bool nodes_is_one(void)
+{
+	return atomic_load_explicit(&nodes.nr, memory_order_acquire) == 1;
+}
+
+bool nodes_are_fake(void)
+{
+	return nodes_nr() > 1 && nodes.is_fake;
 }
 
 /* The node's index, or the number of nodes. */
@@ -144,20 +167,24 @@ static unsigned index_of(unsigned id)
 	return i;
 }
 
+bool nodes_find(unsigned cpu, unsigned id, unsigned *node)
+{
+	unsigned nr = nodes_nr(), i = nodes.is_fake ? cpu % nr : index_of(id);
+
+	*node = i < nr ? i : 0;
+	return i < nr;
+}
+
 bool nodes_find_here(unsigned *node)
 {
-	unsigned nr = nodes_nr(), i;
+	unsigned nr = nodes_nr();
 
 	*node = 0;
 	if (nr == 1)
 		return true;
-	if (nodes.is_fake) {
-		*node = (unsigned)(os_cpu() + (int)nr) % nr; /* -1: not known */
-		return true;
-	}
-	i = index_of(os_node());
-	*node = i < nr ? i : 0;
-	return i < nr;
+	if (nodes.is_fake)
+		return nodes_find((unsigned)(os_cpu() + (int)nr), 0, node); /* -1: not known */
+	return nodes_find(0, os_node(), node);
 }
 
 unsigned nodes_here(void)

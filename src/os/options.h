@@ -14,7 +14,7 @@ enum index_mode {
 	INDEX_THREAD, /* per thread, without rseq */
 };
 
-#define GUARDED_INTERVAL 20000 /* where none is given */
+#define GUARDED_INTERVAL 100000 /* where none is given */
 #define MAX_GUARDED_INTERVAL ((size_t)1 << 30)
 #define QUARANTINE_SIZE (128 * KIB) /* where none is given */
 #define PROFILE_INTERVAL (512 * KIB) /* where none is given */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "arch/arch.h"
+#include "os/lock.h"
 
 /* Newer than Debian 12's headers, or than the oldest libc that we build on. */
 #ifndef PR_SET_VMA
@@ -85,6 +86,11 @@ int os_commit(void *addr, size_t size)
 void *os_map(size_t size)
 {
 	return map_anon(0, size, PROT_READ | PROT_WRITE);
+}
+
+void *os_map_accounted(size_t size)
+{
+	return map_result(SYS(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
 
 int os_unmap(void *addr, size_t size)
@@ -221,21 +227,34 @@ int os_seal(void *addr, size_t size)
 	return ret == (long)addr ? 0 : (int)ret;
 }
 
+/* EAGAIN is RLIMIT_MEMLOCK's (mlockall(MCL_FUTURE)): no memory that may be had, and nothing that passes by itself. */
+static long map_part(void *addr, size_t size, int flags, int fd, uint64_t offset)
+{
+	long ret = SYS(SYS_mmap, addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | flags, fd, offset);
+
+	return ret == -EAGAIN ? -ENOMEM : ret;
+}
+
 /*
  * Made elsewhere, and moved over the range: mmap() with MAP_FIXED takes away what stands there before the file says no. A move
- * is refused before that, but where the kernel has no memory for itself: a hole that it left then is closed.
+ * is refused before that, but where the kernel has no memory for itself: a hole that it left then is closed. Where there are no
+ * addresses for it elsewhere it is made in place after all.
  */
 int os_map_file(void *addr, size_t size, int fd, uint64_t offset)
 {
-	long from = SYS(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset), ret;
 	int closing = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+	long from = map_part(NULL, size, 0, fd, offset), ret;
 
-	if (!map_result(from))
+	if (!map_result(from) && from != -ENOMEM)
 		return (int)from;
-	ret = SYS(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, addr, 0);
+	if (map_result(from))
+		ret = SYS(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, addr, 0);
+	else
+		ret = map_part(addr, size, MAP_FIXED, fd, offset);
 	if (ret == (long)addr)
 		return 0;
-	os_unmap((void *)from, size);
+	if (map_result(from))
+		os_unmap((void *)from, size);
 	SYS(SYS_mmap, addr, size, PROT_NONE, closing, -1, 0);
 	return (int)ret;
 }
@@ -357,16 +376,36 @@ const char *os_env(const char *name)
 	return NULL;
 }
 
-int os_barrier_rseq(void)
+static int barrier(int command, int registration)
 {
-	long ret = SYS(SYS_membarrier, MEMBARRIER_PRIVATE_EXPEDITED_RSEQ, 0, 0, 0, 0, 0);
+	long ret = SYS(SYS_membarrier, command, 0, 0, 0, 0, 0);
 
 	if (ret == -EPERM) { /* not registered yet */
-		ret = SYS(SYS_membarrier, MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0, 0, 0, 0);
+		ret = SYS(SYS_membarrier, registration, 0, 0, 0, 0, 0);
 		if (ret == 0)
-			ret = SYS(SYS_membarrier, MEMBARRIER_PRIVATE_EXPEDITED_RSEQ, 0, 0, 0, 0, 0);
+			ret = SYS(SYS_membarrier, command, 0, 0, 0, 0, 0);
 	}
 	return (int)ret;
+}
+
+bool os_has_barrier(void)
+{
+	long commands;
+
+	if (os_is_single_threaded())
+		return SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0) == 0;
+	commands = SYS(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0, 0, 0, 0);
+	return commands > 0 && commands & MEMBARRIER_CMD_PRIVATE_EXPEDITED;
+}
+
+int os_barrier(void)
+{
+	return barrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+}
+
+int os_barrier_rseq(void)
+{
+	return barrier(MEMBARRIER_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_RSEQ);
 }
 
 int os_cpu(void)
@@ -395,12 +434,9 @@ bool os_read_file(const char *path, char *text, size_t size)
 	return true;
 }
 
-/* glibc 2.32 and later: <sys/single_threaded.h> */
-extern char __libc_single_threaded __attribute__((weak));
-
 bool os_is_single_threaded(void)
 {
-	return &__libc_single_threaded && __libc_single_threaded;
+	return lock_is_alone();
 }
 
 uint64_t os_coarse_clock_ms(void)
@@ -568,7 +604,20 @@ void os_release_write_signals(const struct held_signals *h)
 		return;
 	while (SYS(SYS_rt_sigtimedwait, &set, NULL, &now, sizeof set, 0, 0) > 0)
 		;
-	SYS(SYS_rt_sigprocmask, SIG_SETMASK, &h->mask, NULL, sizeof h->mask, 0, 0);
+	os_release_signals(h);
+}
+
+void os_hold_signals(struct held_signals *h)
+{
+	uint64_t set = ~(uint64_t)0;
+
+	h->is_held = SYS(SYS_rt_sigprocmask, SIG_BLOCK, &set, &h->mask, sizeof set, 0, 0) == 0;
+}
+
+void os_release_signals(const struct held_signals *h)
+{
+	if (h->is_held)
+		SYS(SYS_rt_sigprocmask, SIG_SETMASK, &h->mask, NULL, sizeof h->mask, 0, 0);
 }
 
 int os_open_append(const char *path)

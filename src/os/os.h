@@ -22,6 +22,8 @@ void *os_reserve(size_t size, size_t align, uintptr_t hint);
 int os_commit(void *addr, size_t size);
 /* A usable zeroed mapping of its own. NULL when refused. */
 void *os_map(size_t size);
+/* The same for what will be resident as a whole: NULL where the machine has not so much (vm.overcommit_memory). */
+void *os_map_accounted(size_t size);
 int os_unmap(void *addr, size_t size);
 /* Grows or shrinks a whole mapping, moving it if it must. NULL when refused: the old one is then as it was. */
 void *os_remap(void *addr, size_t old_size, size_t new_size);
@@ -29,13 +31,14 @@ void *os_remap(void *addr, size_t old_size, size_t new_size);
 void *os_move_pages(void *addr, size_t size);
 
 /*
- * Puts a part of a file, as it is and as it is written by others, in the place of what is mapped there. 0, or a negative errno;
- * then what was there still is. It takes so many addresses, and a mapping, more for a moment.
+ * Puts a part of a file, as it is and as it is written by others, in the place of what is mapped there. 0, or a negative errno,
+ * which is never -EAGAIN; then what was there still is, or, where the kernel had no memory, a reservation. It takes so many
+ * addresses, and a mapping, more for a moment, where they are to be had.
  */
 int os_map_file(void *addr, size_t size, int fd, uint64_t offset);
 /* Room for a part of a file, which grows where it has to (fallocate). 0, or a negative errno. */
 int os_file_reserve(int fd, uint64_t offset, uint64_t size);
-/* Gives such room back; the part reads as zero, and the file is as long as it was. Best effort. */
+/* Gives such room back; the part reads as zero, and the file is as long as it was. Best effort. A refused reserve may keep some. */
 void os_file_punch(int fd, uint64_t offset, uint64_t size);
 
 /* --- pages -------------------------------------------------------------- */
@@ -92,7 +95,11 @@ size_t os_address_space_limit(void);
 bool os_read_file(const char *path, char *text, size_t size);
 /* The value of an environment variable, NULL when unset or in a set-uid program; works before libc is ready. */
 const char *os_env(const char *name);
-/* Rounds of membarrier: registers once. 0 when every thread's running restartable sequence has been restarted. */
+/* Whether os_barrier() is to be had. Registers where the process has one thread: with more, that takes 10 ms and more. */
+bool os_has_barrier(void);
+/* Rounds of membarrier: registers once. 0 when every thread's stores before are seen, and its loads behind are yet to come. */
+int os_barrier(void);
+/* The same. 0 when every thread's running restartable sequence has been restarted. */
 int os_barrier_rseq(void);
 /* The CPU this thread runs on by getcpu(2), or -1. */
 int os_cpu(void);
@@ -141,6 +148,9 @@ struct held_signals {
 };
 void os_hold_write_signals(struct held_signals *h);
 void os_release_write_signals(const struct held_signals *h);
+/* Between the two, no signal handler runs in this thread; a fault ends the process. */
+void os_hold_signals(struct held_signals *h);
+void os_release_signals(const struct held_signals *h);
 /* A file that is written at its end, made if there is none; a descriptor, or a negative errno. */
 int os_open_append(const char *path);
 /* A file that is made, or emptied; as above. */

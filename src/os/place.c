@@ -113,6 +113,46 @@ static long map_huge(void *addr, size_t size, size_t page_size, int flags)
 	return SYS(SYS_mmap, addr, size, PROT_READ | PROT_WRITE, flags, -1, 0);
 }
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+/* Mapped, and without access: so is what nobody has touched. A kernel before 5.14 knows the former alone. */
+static bool is_reserved(uintptr_t addr, size_t size)
+{
+	unsigned char pages[PAGEBLOCK_PAGES];
+	uintptr_t end = addr + size;
+
+	for (; addr < end; addr += PAGEBLOCK_SIZE)
+		if (SYS(SYS_mincore, addr, PAGEBLOCK_SIZE, pages, 0, 0, 0) != 0 ||
+		    SYS(SYS_madvise, addr, os_page_size(), MADV_POPULATE_READ, 0, 0, 0) != -EINVAL)
+			return false;
+	return true;
+}
+
+/*
+ * Near vm.max_map_count the kernel refuses a move before it has taken anything away. Else it has: what it left is reserved anew,
+ * unless somebody was there first. Nobody but who reserves whole pageblocks at that moment would be taken for us.
+ */
+static bool is_still_ours(uintptr_t addr, size_t size)
+{
+	long ret = map_at(addr, size, PROT_NONE);
+
+	return !is_error(ret) || (ret == -EEXIST && is_reserved(addr, size));
+}
+
+int os_move_over(void *from, void *to, size_t size, bool *is_lost)
+{
+	long ret = SYS(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to, 0);
+
+	*is_lost = false;
+	if (ret == (long)to)
+		return 0;
+	os_unmap(from, size);
+	*is_lost = !is_still_ours((uintptr_t)to, size);
+	return (int)ret;
+}
+
 /* Linux before 5.16 does not move huge pages, and has taken away what stood at the place by the time it says so: once. */
 static _Atomic bool cannot_move;
 
@@ -122,20 +162,19 @@ static _Atomic bool cannot_move;
  */
 int os_back_huge(void *addr, size_t size)
 {
-	long from, ret;
+	bool is_lost;
+	long from;
+	int ret;
 
 	if (atomic_load_explicit(&cannot_move, memory_order_relaxed))
 		return -ENOMEM;
 	from = map_huge(NULL, size, PAGEBLOCK_SIZE, 0);
 	if (is_error(from))
 		return -ENOMEM;
-	ret = SYS(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, addr, 0);
-	if (ret == (long)addr)
-		return 0;
-	os_unmap((void *)from, size);
-	if (ret != -ENOMEM)
+	ret = os_move_over((void *)from, addr, size, &is_lost);
+	if (ret && ret != -ENOMEM)
 		atomic_store_explicit(&cannot_move, true, memory_order_relaxed);
-	return is_error(map_at((uintptr_t)addr, size, PROT_NONE)) ? -EEXIST : -ENOMEM;
+	return is_lost ? -EEXIST : ret ? -ENOMEM : 0;
 }
 
 void *os_map_huge(size_t size, size_t page_size)

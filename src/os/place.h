@@ -29,9 +29,14 @@ bool os_is_on_node(void *addr, size_t size, unsigned node);
 #define GIGANTIC_SIZE GIB
 
 /*
+ * Moves a mapping to the place of a part of a reservation: whole pageblocks that nobody has touched. Else an error; the mapping is
+ * gone, and the range is reserved as before. is_lost: who has the range is not known any more, and nobody may use it.
+ */
+int os_move_over(void *from, void *to, size_t size, bool *is_lost);
+/*
  * Puts huge pages of 2 MiB, which read as zero, in the place of a part of a reservation. They are set aside for it at once.
- * -ENOMEM where the pool has fewer, or Linux is older than 5.16: the range is reserved as before. -EEXIST: who has the range is
- * not known any more, and nobody may use it. os_seal() gives the pages back.
+ * -ENOMEM where the pool has fewer, near vm.max_map_count, or where Linux is older than 5.16: the range is reserved as before.
+ * -EEXIST: it is lost. os_seal() gives the pages back.
  */
 int os_back_huge(void *addr, size_t size);
 /* A mapping of its own, of pages of 2 MiB or GIGANTIC_SIZE; size is a multiple of it. NULL when refused. */

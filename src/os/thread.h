@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What bslab keeps per thread: 56 bytes of static thread-local storage, so
+ * What bslab keeps per thread: 72 bytes of static thread-local storage, so
  * that dlopen() of the library finds room.
  *
  * rseq_cs and index look like those of a struct rseq to the sequences of
@@ -32,7 +32,7 @@ struct thread_state {
 	uint64_t sample_far;	 /* those of them that are far away */
 	const void *shrinking;	 /* the program's shrinker that this thread is within: its calls ask no others */
 	uint32_t nr_locks; /* held, or about to be taken, and changes that are like one; read by a signal handler of this thread */
-	uint16_t guarded_left; /* allocations to go until one is guarded; guarded/count.h; 0: not yet drawn */
+	uint16_t guarded_left; /* allocations to go until one is guarded; guarded/count.h; 0: none was drawn yet */
 	bool fork_alone;       /* the fork that this thread is in takes no locks */
 	bool in_profile;       /* a sample is being taken: what is allocated meanwhile is not sampled */
 	struct handle_thread *handles; /* free handles with their objects; NULL until it needs one */

@@ -64,6 +64,7 @@ struct region {
 	/* The rest under the zone lock. */
 	uint32_t nr_committed;
 	uint32_t nr_free, nr_dirty; /* bits set in free, dirty */
+	uint32_t nr_lost; /* committed blocks whose addresses may be another's by now */
 	uint64_t free[REGION_MAX_BLOCKS / 64];
 	uint64_t dirty[REGION_MAX_BLOCKS / 64]; /* free, and some page may be non-zero */
 };

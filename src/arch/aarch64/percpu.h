@@ -38,9 +38,20 @@ static force_inline uintptr_t arch_thread_pointer(void)
 	return tp;
 }
 
+/* The word at an offset from it, as it is now: the kernel may change it at any time. */
+static force_inline uint32_t arch_thread_word(uintptr_t offset)
+{
+	return *(const volatile uint32_t *)(arch_thread_pointer() + offset);
+}
+
 static force_inline void cpu_relax(void)
 {
 	__asm__ volatile("yield" ::: "memory");
+}
+
+static force_inline void add_local(_Atomic uint64_t *word, int64_t n)
+{
+	atomic_fetch_add_explicit(word, (uint64_t)n, memory_order_relaxed);
 }
 
 /*

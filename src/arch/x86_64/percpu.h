@@ -37,9 +37,23 @@ static force_inline uintptr_t arch_thread_pointer(void)
 	return tp;
 }
 
+/* The word at an offset from it, as it is now: the kernel may change it at any time. */
+static force_inline uint32_t arch_thread_word(uintptr_t offset)
+{
+	uint32_t word;
+
+	__asm__ volatile("movl %%fs:(%1), %0" : "=r"(word) : "r"(offset));
+	return word;
+}
+
 static force_inline void cpu_relax(void)
 {
 	__builtin_ia32_pause();
+}
+
+static force_inline void add_local(_Atomic uint64_t *word, int64_t n)
+{
+	__asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(n) : "memory", "cc");
 }
 
 /*

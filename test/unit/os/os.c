@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <linux/filter.h>
+#include <linux/membarrier.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
@@ -15,8 +16,10 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "alone.h"
 #include "os/os.h"
 
 static bool reads_as_zero(const char *p, size_t size)
@@ -77,6 +80,11 @@ Test(os, parts_of_files)
 	os_file_punch(fd, 0, 1);
 }
 
+static bool is_mapped(void *p, size_t size)
+{
+	return mmap(p, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED && errno == EEXIST;
+}
+
 /* A file may say no as late as it is mapped (NFS: ESTALE); a socket does. */
 Test(os, a_file_that_cannot_be_mapped_takes_nothing_away)
 {
@@ -89,11 +97,70 @@ Test(os, a_file_that_cannot_be_mapped_takes_nothing_away)
 	cr_assert_eq(os_map_file(p, 2 * MIB, s, 0), -ENODEV);
 	cr_assert_eq(p[5], 1);
 	cr_assert_eq(os_map_file(p + 2 * MIB, 2 * MIB, s, 0), -ENODEV);
-	cr_assert(mmap(p + 2 * MIB, 2 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED);
-	cr_assert_eq(errno, EEXIST, "still reserved");
+	cr_assert(is_mapped(p + 2 * MIB, 2 * MIB), "still reserved");
 	cr_assert_eq(os_map_file(p + 1, 2 * MIB, fd, 0), -EINVAL, "not moved there");
 	cr_assert_eq(p[5], 1);
 	close(s);
+	close(fd);
+}
+
+/* RLIMIT_AS at so many bytes more than there are now. */
+static bool limit_addresses(size_t more)
+{
+	char text[200];
+	struct rlimit limit;
+
+	if (!os_read_file("/proc/self/statm", text, sizeof text))
+		return false;
+	limit.rlim_cur = limit.rlim_max = strtoul(text, NULL, 10) * os_page_size() + more;
+	return setrlimit(RLIMIT_AS, &limit) == 0;
+}
+
+/* There is no room for one more elsewhere, but the place itself. */
+Test(os, a_part_of_a_file_where_no_addresses_are_left)
+{
+	int s = socket(AF_UNIX, SOCK_STREAM, 0), fd = memfd_create("part", MFD_CLOEXEC);
+	char *p = os_reserve(2 * MIB, 2 * MIB, 0);
+
+	cr_assert_eq(ftruncate(fd, 4 * MIB), 0);
+	cr_assert(limit_addresses(MIB));
+	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 0), 0);
+	p[5] = 1;
+	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 2 * MIB), 0);
+	cr_assert_eq(p[5], 0);
+	cr_assert_eq(os_map_file(p, 2 * MIB, fd, 0), 0);
+	cr_assert_eq(p[5], 1);
+	/* What stood there is gone when the file says no; the addresses are not. */
+	cr_assert_eq(os_map_file(p, 2 * MIB, s, 0), -ENODEV);
+	cr_assert(is_mapped(p, 2 * MIB));
+	close(s);
+	close(fd);
+}
+
+static void more_than_may_be_locked(char *p, int fd)
+{
+	struct rlimit limit = {MIB, MIB};
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || (geteuid() == 0 && setresuid(65534, 65534, 65534)))
+		_exit(2);
+	if (syscall(SYS_mlockall, MCL_FUTURE)) /* sanitizers' mlockall() does nothing */
+		_exit(3);
+	_exit(os_map_file(p, 2 * MIB, fd, 0) == -ENOMEM && is_mapped(p, 2 * MIB) ? 0 : 1);
+}
+
+/* The kernel's EAGAIN is no "later": nobody is to try again for ever. */
+Test(os, a_part_of_a_file_beyond_what_may_be_locked)
+{
+	int fd = memfd_create("part", MFD_CLOEXEC), status;
+	char *p = os_reserve(2 * MIB, 2 * MIB, 0);
+	pid_t pid;
+
+	cr_assert_eq(ftruncate(fd, 2 * MIB), 0);
+	pid = fork();
+	if (pid == 0)
+		more_than_may_be_locked(p, fd);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "%#x", (unsigned)status);
 	close(fd);
 }
 
@@ -118,6 +185,33 @@ Test(os, refusals_leave_errno_alone)
 	cr_assert_lt(os_commit((void *)4096, 4096), 0);
 	cr_assert_lt(os_purge((void *)1, 4096), 0);
 	cr_assert_eq(errno, 77);
+}
+
+/* By whoever asks first; alone it is there at once. */
+static void has_barrier_alone(void)
+{
+	cr_assert(os_has_barrier());
+	cr_assert_eq(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0), 0);
+}
+
+Test(os, barriers)
+{
+	run_alone(has_barrier_alone);
+	cr_assert(os_has_barrier());
+	cr_assert_eq(os_barrier(), 0);
+	cr_assert_eq(os_barrier(), 0);
+	cr_assert_eq(os_barrier_rseq(), 0);
+}
+
+Test(os, more_than_the_machine_has_is_refused)
+{
+	char mode[4] = "", *p = os_map_accounted(4096);
+
+	cr_assert_not_null(p);
+	p[4095] = 1;
+	if (!os_read_file("/proc/sys/vm/overcommit_memory", mode, sizeof mode) || mode[0] != '0')
+		return; /* another answer is right there */
+	cr_assert_null(os_map_accounted((size_t)1 << 45));
 }
 
 Test(os, remap_keeps_contents)

@@ -90,6 +90,102 @@ Test(place, huge_pages_that_are_not_there)
 	cr_assert_null(os_map_huge(size, PAGEBLOCK_SIZE));
 }
 
+/* --- a mapping that is moved to a place: as huge pages are, with small ones ------------------------------- */
+
+#define MOVED (2 * PAGEBLOCK_SIZE)
+
+static bool stands(char *p)
+{
+	void *there = mmap(p, MOVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (there == MAP_FAILED)
+		return errno == EEXIST;
+	munmap(there, MOVED);
+	return false;
+}
+
+/* No mapping merges with it. */
+static void *map_alone(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+Test(place, moved_over)
+{
+	char *place = os_reserve(MOVED, PAGEBLOCK_SIZE, 0), *from = map_alone(MOVED);
+	bool is_lost = true;
+
+	from[0] = 1;
+	cr_assert_eq(os_move_over(from, place, MOVED, &is_lost), 0);
+	cr_assert(!is_lost && place[0] == 1);
+	from = map_alone(MOVED);
+	os_unmap(from, MOVED);
+	cr_assert_eq(os_seal(place, MOVED), 0);
+	cr_assert_eq(os_move_over(from, place, MOVED, &is_lost), -EFAULT, "there is nothing to be moved");
+	cr_assert(!is_lost && stands(place), "what the kernel had taken away is reserved anew");
+	os_unmap(place, MOVED);
+	cr_assert_eq(mmap(place + PAGEBLOCK_SIZE, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+		     place + PAGEBLOCK_SIZE);
+	cr_assert_eq(os_move_over((void *)1, place, MOVED, &is_lost), -EINVAL);
+	cr_assert(is_lost, "another's mapping is there");
+	cr_assert_eq(mmap(place, MOVED, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), place);
+	cr_assert_eq(os_move_over((void *)1, place, MOVED, &is_lost), -EINVAL);
+	cr_assert(is_lost, "of the same size");
+	os_unmap(place, MOVED);
+}
+
+/* As many mappings as the process may have, but for those in alone[]. */
+#define NR_ALONE 12
+#define MANY ((size_t)8 << 30)
+
+static bool fill_mappings(void *alone[NR_ALONE])
+{
+	char *p = os_reserve(MANY, PAGEBLOCK_SIZE, 0);
+	size_t at;
+	int i;
+
+	for (i = 0; i < NR_ALONE; i++)
+		alone[i] = map_alone(4096);
+	for (at = 4096; p && at < MANY && mprotect(p + at, 4096, PROT_READ) == 0; at += 8192)
+		;
+	while (p && at < MANY && map_alone(4096))
+		;
+	return p && at < MANY;
+}
+
+/* The kernel refuses the move before it has taken anything away. */
+Test(place, near_the_limit_of_mappings)
+{
+	char *place = HAS_SHADOW ? NULL : os_reserve(MOVED, PAGEBLOCK_SIZE, 0), *from;
+	int nr_refused = 0, nr_lost = 0, nr_gone = 0, ret = -1;
+	void *alone[NR_ALONE];
+	bool is_full, is_lost;
+
+	if (HAS_SHADOW)
+		cr_skip("a sanitizer has not so many addresses, and maps some itself");
+	is_full = fill_mappings(alone);
+	for (int i = 0; i < NR_ALONE && ret; i++) {
+		os_unmap(alone[i], 4096);
+		from = map_alone(MOVED);
+		if (!from)
+			continue;
+		ret = os_move_over(from, place, MOVED, &is_lost);
+		nr_refused += ret == -ENOMEM;
+		nr_lost += is_lost;
+		nr_gone += !stands(place);
+	}
+	for (int i = 0; i < NR_ALONE; i++)
+		os_unmap(alone[i], 4096); /* room for the test's own */
+	if (!is_full)
+		cr_skip("a process may have millions of mappings");
+	cr_assert_gt(nr_refused, 3);
+	cr_assert_eq(ret, 0);
+	cr_assert_eq(nr_lost, 0);
+	cr_assert_eq(nr_gone, 0);
+}
+
 /* A kernel without nodes answers no. */
 Test(place, node_policy)
 {
