@@ -6,7 +6,7 @@
 
 struct buddies threads reader_root(buddies);
 struct buddy highatomic reader_root(highatomic); /* owns the reserve */
-struct buddy movable; /* owns what may be moved */
+struct buddy compactable; /* owns what can be moved by us */
 
 /* --- lists of one buddy, under its lock ----------------------------------- */
 

@@ -12,7 +12,7 @@
 
 extern struct buddies threads reader_root(buddies);
 extern struct buddy highatomic reader_root(highatomic); /* owns the reserve */
-extern struct buddy movable; /* page/movable.h */
+extern struct buddy compactable; /* page/compactable.h */
 
 void block_list(struct buddy *b, struct pageblock *blk);
 void block_unlist(struct buddy *b, struct pageblock *blk);

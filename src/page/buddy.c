@@ -5,18 +5,20 @@
 #include "boot/boot.h"
 #include "map/map.h"
 #include "os/bug.h"
+#include "os/nodes.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "page/blocks.h"
 #include "page/huge.h"
-#include "page/movable.h"
+#include "page/compactable.h"
 #include "page/purge.h"
 #include "page/zonelist.h"
 
-/* Below this many blocks a buddy does not keep migratetypes apart: 16 MiB. */
-#define MIN_GROUPED_BLOCKS 8
 #define BUDDIES_PER_CPU 4
 #define MIN_BUDDIES 8
+/* Other threads' buddies that are looked at for warm pages, and the dirty pages that they have to have. */
+#define MAX_OTHERS 8
+#define MIN_SPARE_PAGES 32
 
 /* Linux: fallbacks[MIGRATE_TYPES][MIGRATE_PCPTYPES - 1] */
 static const enum migratetype fallbacks[MIGRATE_HIGHATOMIC][2] = {
@@ -67,11 +69,17 @@ struct request {
 	unsigned flags;
 	bool *zeroed;
 	size_t *nr_fresh; /* out: pages that will fault */
+	unsigned *nr_got; /* NULL: all of them; else what one piece has, from 2^align_order on: out, how many that are */
 };
+
+static unsigned at_least(const struct request *q)
+{
+	return q->nr_got ? 1u << q->align_order : q->nr_pages;
+}
 
 static unsigned request_order(const struct request *q)
 {
-	unsigned order = order_of(q->nr_pages);
+	unsigned order = order_of(at_least(q));
 
 	return order > q->align_order ? order : q->align_order;
 }
@@ -85,21 +93,30 @@ static unsigned block_use(struct pageblock *blk, unsigned nr_dirty)
 	return n;
 }
 
+/* Of a block in which the request's order fits. */
+static unsigned nr_to_take(const struct pageblock *blk, const struct request *q)
+{
+	if (!q->nr_got)
+		return q->nr_pages;
+	*q->nr_got = (unsigned)min_size(q->nr_pages, 1u << pageblock_max_order(blk));
+	return *q->nr_got;
+}
+
 static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q)
 {
-	unsigned nr_dirty;
-	int index = pageblock_alloc(blk, q->nr_pages, q->align_order, &nr_dirty);
+	unsigned nr_dirty, nr_pages = nr_to_take(blk, q);
+	int index = pageblock_alloc(blk, nr_pages, q->align_order, &nr_dirty);
 
 	bslab_assert(index >= 0 && lock_is_held(&b->lock) && blk->state == PAGEBLOCK_BUDDY);
 	bslab_assert(pageblock_is_valid(blk));
 	block_relist(b, blk, true);
-	buddy_count_free(b, -(int)q->nr_pages, -(int)nr_dirty);
+	buddy_count_free(b, -(int)nr_pages, -(int)nr_dirty);
 	b->count.nr_allocs++;
-	b->count.nr_alloc_pages += q->nr_pages;
-	b->count.nr_fresh_pages += q->nr_pages - nr_dirty;
+	b->count.nr_alloc_pages += nr_pages;
+	b->count.nr_fresh_pages += nr_pages - nr_dirty;
 	block_count_pieces(b, blk);
 	blk->users |= (uint8_t)(1u << q->type);
-	*q->nr_fresh = q->nr_pages - nr_dirty;
+	*q->nr_fresh = nr_pages - nr_dirty;
 	b->nr_recycled += nr_dirty - block_use(blk, nr_dirty);
 	*q->zeroed = nr_dirty == 0;
 	return (void *)(pageblock_address(blk) + ((size_t)index << PAGE_SHIFT));
@@ -187,14 +204,14 @@ static struct buddy *buddy_create(void)
 /* Of no thread's: not for those that come, nor for adoption. */
 static bool is_apart(const struct buddy *b)
 {
-	return b->is_zones || b == &movable;
+	return b->is_zones || b == &compactable;
 }
 
 static struct buddy *create_for_threads(void)
 {
 	struct buddy *b = buddy_create();
 
-	threads.nr_buddies += b != NULL;
+	WRITE_ONCE(threads.nr_buddies, threads.nr_buddies + (b != NULL));
 	return b;
 }
 
@@ -397,7 +414,7 @@ static struct pageblock *find_warm_first(struct buddy *b, const struct request *
 	int nr_looks = MAX_WARM_SEARCH;
 	struct pageblock *blk = NULL;
 
-	if (b->nr_dirty_free >= q->nr_pages) {
+	if (b->nr_dirty_free >= at_least(q)) {
 		blk = block_find_warm(b, q->type, order, &nr_looks);
 		if (b->nr_blocks < MIN_GROUPED_BLOCKS)
 			for (t = 0; t < 2 && !blk && nr_looks; t++)
@@ -405,6 +422,39 @@ static struct pageblock *find_warm_first(struct buddy *b, const struct request *
 	}
 	*zone_is_warmer = !blk && !b->is_zones && zone_has_dirty_in(b->zone);
 	return blk;
+}
+
+/* Of threads that get their blocks from the same node; where there are several, one without blocks does not know its own yet. */
+static bool may_give(const struct buddy *b, const struct buddy *to)
+{
+	return b != to && !is_apart(b) && READ_ONCE(b->nr_dirty_free) >= MIN_SPARE_PAGES &&
+	       READ_ONCE(b->zone) == READ_ONCE(to->zone) && (nodes_nr() == 1 || READ_ONCE(to->nr_blocks));
+}
+
+/* See 4 in buddy.h: a lock that is nearly always free, instead of a fault. */
+static void *alloc_warm_of_others(struct buddy *own, const struct request *q)
+{
+	struct buddy *b = READ_ONCE(own->next_other), *next;
+	unsigned i, n = READ_ONCE(threads.nr_buddies);
+	struct pageblock *blk;
+	bool zone_is_warmer;
+	void *p = NULL;
+
+	for (i = 0; i < n && i < MAX_OTHERS && !p; i++, b = next) {
+		b = b ? b : buddy_first();
+		next = b->next;
+		if (!may_give(b, own))
+			continue;
+		lock_take(&b->lock, RANK_BUDDY);
+		blk = find_warm_first(b, q, &zone_is_warmer);
+		if (blk)
+			p = block_take(b, blk, q);
+		lock_drop(&b->lock, RANK_BUDDY);
+		if (p)
+			next = b;
+	}
+	WRITE_ONCE(own->next_other, b);
+	return p;
 }
 
 static void *alloc_own(struct buddy *b, const struct request *q)
@@ -419,6 +469,13 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 	if (zone_is_warmer) {
 		lock_drop(&b->lock, RANK_BUDDY);
 		return NULL;
+	}
+	if (!blk && !b->is_zones && READ_ONCE(threads.nr_buddies) > 1) {
+		lock_drop(&b->lock, RANK_BUDDY);
+		p = alloc_warm_of_others(b, q);
+		if (p)
+			return p;
+		lock_take(&b->lock, RANK_BUDDY);
 	}
 	if (!blk)
 		blk = block_find(b, q->type, order);
@@ -439,7 +496,7 @@ static void *alloc_new_block(struct buddy *b, const struct request *q)
 
 	if (!blk)
 		return NULL;
-	if (!nr_dirty && !b->is_zones && !(q->flags & PAGES_NOWAIT))
+	if (!nr_dirty && !b->is_zones)
 		huge_populate(b, blk, q->type);
 	lock_take(&b->lock, RANK_BUDDY);
 	WRITE_ONCE(b->zone, (uint8_t)blk->region->zone);
@@ -503,7 +560,7 @@ static struct buddy *zone_buddy(unsigned zone)
 	b = zone_buddies[zone];
 	if (!b && (b = buddy_create())) {
 		b->is_zones = true;
-		b->zone = (uint8_t)zone;
+		WRITE_ONCE(b->zone, (uint8_t)zone);
 		__atomic_store_n(&zone_buddies[zone], b, __ATOMIC_RELEASE);
 	}
 	lock_drop(&threads.lock, RANK_THREAD);
@@ -513,9 +570,11 @@ static struct buddy *zone_buddy(unsigned zone)
 /* What comes of a block that is in use already is looked at anew. */
 static void *hold_or_free(unsigned zone, const struct request *q, void *p)
 {
-	if (!p || zonelist_hold(zone, q->flags, p, (size_t)q->nr_pages << PAGE_SHIFT))
+	unsigned nr_pages = q->nr_got ? *q->nr_got : q->nr_pages;
+
+	if (!p || zonelist_hold(zone, q->flags, p, (size_t)nr_pages << PAGE_SHIFT))
 		return p;
-	pages_free(p, q->nr_pages);
+	pages_free(p, nr_pages);
 	return NULL;
 }
 
@@ -552,48 +611,63 @@ bool pages_are_explicit(const void *addr)
 
 /* --- of any kind --------------------------------------------------------------- */
 
-void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed)
+static void *alloc_from_threads(const struct request *q)
 {
-	size_t nr_fresh = 0;
-	struct request q = {nr_pages, align_order, type, flags, zeroed, &nr_fresh};
-	struct buddy *b;
+	struct buddy *b = buddy_self();
 	void *p = NULL;
 
-	bslab_assert(nr_pages > 0 && nr_pages <= PAGEBLOCK_PAGES);
-	if (!(flags & PAGES_NOWAIT))
-		pages_tick();
-	if (unlikely(flags & PAGES_EXPLICIT))
-		return alloc_explicit(&q);
-	b = buddy_self();
-	if (b) {
-		p = alloc_own(b, &q);
+	if (b)
+		p = alloc_own(b, q);
+	if (!p && q->flags & PAGES_OWN)
+		return NULL;
+	if (b && !p) {
+		PROBE(pgalloc_slow, q->nr_pages, q->type, q->flags);
+		if (adopt_orphan(b))
+			p = alloc_own(b, q);
 		if (!p)
-			PROBE(pgalloc_slow, nr_pages, type, flags);
-		if (!p && adopt_orphan(b))
-			p = alloc_own(b, &q);
-		if (!p && !(flags & PAGES_NOWAIT && !zone_has_dirty_in(READ_ONCE(b->zone))))
-			p = alloc_new_block(b, &q);
+			p = alloc_new_block(b, q);
 		if (!p)
-			p = alloc_steal(b, &q);
+			p = alloc_steal(b, q);
 	}
 	if (!p)
-		p = alloc_from_anyone(&q);
-	if (!p && (flags & (PAGES_NOWAIT | PAGES_HIGHATOMIC)))
-		p = alloc_reserve(&q);
-	zone_note_fresh(nr_fresh);
+		p = alloc_from_anyone(q);
+	if (!p && q->flags & PAGES_HIGHATOMIC)
+		p = alloc_reserve(q);
+	zone_note_fresh(*q->nr_fresh);
 	return p;
 }
 
-/* --- pages that may be moved: movable.h ------------------------------------- */
+static void *alloc(const struct request *q)
+{
+	bslab_assert(q->nr_pages > 0 && q->nr_pages <= PAGEBLOCK_PAGES);
+	pages_tick();
+	return unlikely(q->flags & PAGES_EXPLICIT) ? alloc_explicit(q) : alloc_from_threads(q);
+}
 
-static _Atomic bool movable_is_listed; /* set under the thread lock */
+void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed)
+{
+	size_t nr_fresh = 0;
 
-static void movable_attach(void)
+	return alloc(&(struct request){nr_pages, align_order, type, flags, zeroed, &nr_fresh, NULL});
+}
+
+void *pages_alloc_some(unsigned *nr_pages, unsigned order, enum migratetype type, unsigned flags, bool *zeroed)
+{
+	size_t nr_fresh = 0;
+
+	return alloc(&(struct request){*nr_pages, order, type, flags, zeroed, &nr_fresh, nr_pages});
+}
+
+/* --- pages that may be moved: compactable.h ------------------------------------- */
+
+static _Atomic bool compactable_is_listed; /* set under the thread lock */
+
+static void compactable_attach(void)
 {
 	lock_take(&threads.lock, RANK_THREAD);
-	if (!movable_is_listed)
-		buddy_add(&movable);
-	movable_is_listed = true;
+	if (!compactable_is_listed)
+		buddy_add(&compactable);
+	compactable_is_listed = true;
 	lock_drop(&threads.lock, RANK_THREAD);
 }
 
@@ -602,27 +676,27 @@ static void *alloc_packed(const struct request *q)
 	struct pageblock *blk;
 	void *p = NULL;
 
-	lock_take(&movable.lock, RANK_BUDDY);
-	blk = block_find(&movable, q->type, request_order(q));
+	lock_take(&compactable.lock, RANK_BUDDY);
+	blk = block_find(&compactable, q->type, request_order(q));
 	if (blk)
-		p = block_take(&movable, blk, q);
-	lock_drop(&movable.lock, RANK_BUDDY);
+		p = block_take(&compactable, blk, q);
+	lock_drop(&compactable.lock, RANK_BUDDY);
 	return p;
 }
 
-void *pages_alloc_movable(unsigned nr_pages, bool may_grow)
+void *pages_alloc_compactable(unsigned nr_pages, bool may_grow)
 {
 	size_t nr_fresh = 0;
 	bool zeroed;
-	struct request q = {nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed, &nr_fresh};
+	struct request q = {nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed, &nr_fresh, NULL};
 	void *p;
 
-	if (unlikely(!movable_is_listed))
-		movable_attach();
+	if (unlikely(!compactable_is_listed))
+		compactable_attach();
 	p = alloc_packed(&q);
 	if (!p && may_grow) {
 		pages_tick();
-		p = alloc_new_block(&movable, &q);
+		p = alloc_new_block(&compactable, &q);
 	}
 	zone_note_fresh(nr_fresh);
 	return p;
@@ -647,7 +721,7 @@ static void free_pages(void *addr, unsigned nr_pages, bool dirty)
 	over = !b->is_purging && b->nr_dirty_free > purge_high_pages(b) && b->nr_dirty_free >= b->retry_at;
 	b->count.nr_frees++;
 	b->count.nr_free_pages += nr_pages;
-	if (b != thread_state.buddy && b != &movable) {
+	if (b != thread_state.buddy && b != &compactable) {
 		b->count.nr_remote_frees++;
 		PROBE(run_free_remote, addr, nr_pages, b);
 	}
@@ -755,35 +829,25 @@ static void snapshot_counters(struct buddy *b, struct pages_info *info)
 }
 
 /* Under the owner's lock: at most a pageblock's free pieces are walked. */
-static void snapshot_block(const struct pageblock *blk, struct pages_info *info)
+static void snapshot_block(const struct pageblock *blk, struct zone_row *row, struct pages_info *info)
 {
-	struct zone_row *row = zone_row(&info->zones, blk->region->zone);
 	unsigned t = blk->migratetype, order, link;
 
-	row->nr_free += blk->nr_free;
-	info->nr_blocks++;
-	info->blocks[t]++;
 	info->nr_huge_blocks += blk->is_huge;
-	info->mixed[t] += (blk->users & ~(1u << t)) != 0;
-	info->nr_free += blk->nr_free;
-	info->nr_dirty_free += blk->nr_dirty_free;
-	info->free_pages[t] += blk->nr_free;
-	info->dirty_pages[t] += blk->nr_dirty_free;
+	pages_info_add(info, row, blk);
 	for (order = 0; order < NR_ORDERS; order++)
 		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link)) {
-			info->free_area[t][order]++;
-			row->free_area[order]++;
 			/* The reserve was made resident, and is clean until it is used. */
-			info->resident_area[t][order] +=
-			    t == MIGRATE_HIGHATOMIC ||
-			    (blk->nr_dirty_free && pageblock_nr_dirty(blk, link - 1, 1u << order));
+			pages_info_add_free(info, row, t, order,
+					    t == MIGRATE_HIGHATOMIC ||
+						    (blk->nr_dirty_free && pageblock_nr_dirty(blk, link - 1, 1u << order)));
 		}
 }
 
 /* Of a block that no buddy owns, which may become anything while we look. */
-static looks_at_others void snapshot_other(const struct pageblock *blk, struct pages_info *info)
+static looks_at_others void snapshot_other(const struct pageblock *blk, struct zone_row *row, struct pages_info *info)
 {
-	pages_info_add_other(info, READ_ONCE(blk->state), READ_ONCE(blk->nr_free), READ_ONCE(blk->nr_dirty_free));
+	pages_info_add_other(info, row, READ_ONCE(blk->state), READ_ONCE(blk->nr_free), READ_ONCE(blk->nr_dirty_free));
 	info->nr_huge_blocks += READ_ONCE(blk->is_huge);
 }
 
@@ -801,15 +865,17 @@ void pages_snapshot(struct pages_info *info)
 	}
 	snapshot_counters(&highatomic, info);
 	while ((blk = zone_walk_next(&walk))) {
+		struct zone_row *row = zone_row(&info->zones, walk.region->zone);
+
 		b = block_lock_owner(blk);
 		if (!b) {
-			snapshot_other(blk, info);
+			snapshot_other(blk, row, info);
 			continue;
 		}
-		snapshot_block(blk, info);
+		snapshot_block(blk, row, info);
 		lock_drop(&b->lock, RANK_BUDDY);
 	}
-	info->nr_reserve_free = info->free_pages[MIGRATE_HIGHATOMIC];
+	info->nr_reserve_free = info->types.free_pages[MIGRATE_HIGHATOMIC];
 }
 
 void pages_fork_prepare(void)

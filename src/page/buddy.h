@@ -19,7 +19,9 @@
  *    some dozen stores, never across a system call.
  *
  * 4. Warm pages come before fresh ones: of the first blocks that fit, one with
- *    dirty free pages; then a dirty block of the zone; then the fullest.
+ *    dirty free pages; then a dirty block of the zone; then warm pages of another
+ *    thread's buddy that has some to spare and is of the same node, so that a
+ *    thread that grows does not fault beside one that has shrunk; then the fullest.
  *
  * 5. When no block of the type fits (Linux: fallbacks[][], try_to_claim_block()):
  *      a. a buddy of few blocks takes from another type's block: grouping pays
@@ -43,6 +45,8 @@
 #include "os/lock.h"
 #include "page/zone.h"
 
+/* Below this many blocks, 64 MiB, a buddy does not keep migratetypes apart: 5 above. */
+#define MIN_GROUPED_BLOCKS 32
 #define NR_FULLNESS 9 /* nr_free * 8 / 512: 0 has fewer than 64 free pages, 8 is wholly free */
 
 /* Since the start. Only 64-bit counters: they are added up as an array. */
@@ -82,6 +86,7 @@ struct buddy {
 	uint32_t nr_users;
 	struct buddy *next;	   /* all buddies; never removed */
 	struct buddy *next_orphan; /* without user, with blocks */
+	struct buddy *next_other;  /* where its users look for warm pages next: a hint */
 	/* Under lock: */
 	uint32_t nr_blocks;
 	size_t nr_free, nr_dirty_free; /* pages */
@@ -109,11 +114,11 @@ struct buddies {
 };
 
 enum pages_flags {
-	PAGES_NOWAIT = 1,     /* no system call: fails rather than grow, may use the HIGHATOMIC reserve */
 	PAGES_HIGHATOMIC = 2, /* may use the reserve as a last resort */
 	PAGES_RECLAIMABLE = 4, /* of a run: it comes back soon, and stands among slabs of few objects */
 	PAGES_DMA32 = 8,       /* below 4 GiB */
 	PAGES_HUGE = 16,       /* of explicit huge pages */
+	PAGES_OWN = 32, /* only what this thread's buddy has */
 	PAGES_NODE_SHIFT = 8, /* in the bits from here on: of one node only, by its number + 1; all: of one without memory */
 	PAGES_NODE_MASK = 0xff << PAGES_NODE_SHIFT,
 	PAGES_EXPLICIT = PAGES_DMA32 | PAGES_HUGE | PAGES_NODE_MASK, /* any of these: page/zonelist.h */
@@ -139,6 +144,11 @@ static inline unsigned pages_node_of(unsigned flags)
  * *zeroed tells that all of them read as zero. The caller writes their descriptors.
  */
 void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed);
+/*
+ * The same of up to *nr_pages, a multiple of 2^order: what one piece of free pages has of them. How many there are is in
+ * *nr_pages then.
+ */
+void *pages_alloc_some(unsigned *nr_pages, unsigned order, enum migratetype type, unsigned flags, bool *zeroed);
 void pages_free(void *addr, unsigned nr_pages);
 /* Whether pages in use are of a zone's own buddy. */
 bool pages_are_explicit(const void *addr);
@@ -147,7 +157,7 @@ void pages_free_clean(void *addr, unsigned nr_pages);
 /* Grows a run in place. Its new pages have no descriptors yet. */
 bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed);
 
-/* Reserves resident blocks that only PAGES_NOWAIT and the last resort may use. How many there are now. */
+/* Reserves resident blocks that only the last resort may use. How many there are now. */
 unsigned pages_reserve_highatomic(unsigned nr_blocks);
 
 /* Gives the pages of partly used blocks back to the OS; how many. */
@@ -176,22 +186,42 @@ struct pages_info {
 	size_t nr_hot; /* pages of runs that are kept whole: in use to the buddies */
 	size_t nr_reserve_free; /* pages of the HIGHATOMIC reserve that are free */
 	size_t nr_huge_blocks; /* of all that are committed */
-	size_t nr_large_blocks, nr_isolated_blocks; /* committed and with no buddy: large, and being given back */
-	size_t free_area[NR_MIGRATETYPES][NR_ORDERS]; /* free page blocks */
-	size_t resident_area[NR_MIGRATETYPES][NR_ORDERS]; /* those of them of which some page may be resident */
-	size_t free_pages[NR_MIGRATETYPES], dirty_pages[NR_MIGRATETYPES];
-	size_t blocks[NR_MIGRATETYPES];
-	size_t mixed[NR_MIGRATETYPES]; /* blocks that another type got pages of since they were last wholly free */
+	struct type_counts types; /* of all zones */
 	size_t nr_cma_blocks, nr_cma_free, nr_cma_dirty; /* the contiguous reserve: pageblocks, and their free pages */
 	struct zone_rows zones;
 	struct buddy_counters count;
 };
 
-/* Of a block that no buddy owns. */
-static inline void pages_info_add_other(struct pages_info *info, unsigned state, size_t nr_free, size_t nr_dirty_free)
+/* Of a block of a buddy: to the sums and to its zone's row. */
+static inline void pages_info_add(struct pages_info *info, struct zone_row *row, const struct pageblock *b)
 {
-	info->nr_large_blocks += state == PAGEBLOCK_LARGE;
-	info->nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
+	unsigned t = b->migratetype;
+	bool is_mixed = b->users & ~(1u << t);
+
+	info->nr_blocks++;
+	info->nr_free += b->nr_free;
+	info->nr_dirty_free += b->nr_dirty_free;
+	row->nr_free += b->nr_free;
+	type_counts_add(&info->types, t, is_mixed, b->nr_free, b->nr_dirty_free);
+	type_counts_add(&row->types, t, is_mixed, b->nr_free, b->nr_dirty_free);
+}
+
+static inline void pages_info_add_free(struct pages_info *info, struct zone_row *row, unsigned t, unsigned order, bool is_resident)
+{
+	info->types.free_area[t][order]++;
+	row->types.free_area[t][order]++;
+	info->types.resident_area[t][order] += is_resident;
+	row->types.resident_area[t][order] += is_resident;
+}
+
+/* Of a block that no buddy owns. */
+static inline void pages_info_add_other(struct pages_info *info, struct zone_row *row, unsigned state, size_t nr_free,
+					size_t nr_dirty_free)
+{
+	info->types.nr_large_blocks += state == PAGEBLOCK_LARGE;
+	row->types.nr_large_blocks += state == PAGEBLOCK_LARGE;
+	info->types.nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
+	row->types.nr_isolated_blocks += state == PAGEBLOCK_ISOLATE;
 	if (state != PAGEBLOCK_CONTIG)
 		return;
 	info->nr_cma_blocks++;

@@ -19,11 +19,12 @@ struct area {
 static struct {
 	struct lock lock; /* RANK_BUDDY: it is one, and never taken with another */
 	_Atomic uintptr_t owner; /* the thread whose request is at work, by its thread_state, as in a child of fork; 0: none */
+	_Atomic(struct area *) areas; /* changed under lock */
 	/* Under lock: */
-	struct area *areas;
 	uintptr_t taking_from, taking_to; /* the range that a request is taking: what comes free in it is the request's */
-	unsigned round;			  /* requests so far */
-	bool is_short;			  /* in the last one there was no memory to move a run to */
+	uint64_t nr_requests;		  /* so far */
+	uint64_t number;		  /* of the one that is at work */
+	bool is_short;			  /* there was no memory to move a run to */
 	uint64_t nr_given_back; /* pages, so far; read without it */
 	struct contig_info info;
 	struct boot_pool movables;
@@ -37,6 +38,12 @@ static void contig_lock(void)
 static void contig_unlock(void)
 {
 	lock_drop(&contig.lock, RANK_BUDDY);
+}
+
+/* Without the lock, too: areas stay. */
+static struct area *first_area(void)
+{
+	return atomic_load_explicit(&contig.areas, memory_order_acquire);
 }
 
 /* --- one request at a time -------------------------------------------------------------------- */
@@ -151,7 +158,7 @@ static uintptr_t look(uintptr_t page, struct movable **m, bool *taken)
 
 static bool is_obstacle(const struct movable *m, bool taken, bool may_move)
 {
-	return taken || (m && (!may_move || m->refused == contig.round));
+	return taken || (m && (!may_move || m->refused >= contig.number));
 }
 
 /* The end of the first thing in a range that a request cannot have without a move; 0: all is free. */
@@ -218,11 +225,12 @@ static bool take_movable(struct movable *m)
 	contig_lock();
 	contig.is_short |= is_short;
 	m->is_moving = false;
-	if (!to) {
-		m->refused = contig.round;
+	if (!to && !is_short) {
+		m->refused = contig.number > m->refused ? contig.number : m->refused;
 		contig.info.nr_refused++;
-		return false;
 	}
+	if (!to)
+		return false;
 	m->addr = to;
 	m->is_lent = false;
 	contig.info.nr_lent -= m->nr_pages;
@@ -264,7 +272,7 @@ static uintptr_t attempt_claim(struct attempt *t, uintptr_t to)
 	return 0;
 }
 
-/* The runs in it go elsewhere. The end of one that refuses; 0: it is empty. */
+/* The runs in it go elsewhere. The end of one that does not; 0: it is empty. */
 static uintptr_t attempt_move(struct attempt *t)
 {
 	struct movable *m;
@@ -334,23 +342,23 @@ static uintptr_t alloc_free(const struct area *a, size_t size, size_t align)
 	return 0;
 }
 
-/* Whether it reads as zero; from now on it need not. */
-static bool use_range(uintptr_t from, uintptr_t to)
+static void set_dirty(struct pageblock *b, unsigned index, unsigned nr_pages)
 {
-	size_t nr_dirty = 0, nr_pages = (to - from) >> PAGE_SHIFT;
-	uintptr_t page;
+	pageblock_set_dirty(b, index, nr_pages, true);
+}
 
-	for (page = from; page < to; page += BSLAB_PAGE_SIZE) {
-		nr_dirty += pageblock_nr_dirty(map_pageblock(page), index_of(page), 1);
-		pageblock_set_dirty(map_pageblock(page), index_of(page), 1, true);
-	}
+/* From now on it need not read as zero. */
+static void use_range(uintptr_t from, uintptr_t to)
+{
+	size_t nr_pages = (to - from) >> PAGE_SHIFT;
+
+	each_block(from, to, set_dirty);
 	run_describe((void *)from, 1, (unsigned)nr_pages);
 	map_set(from, desc_of_number(nr_pages, PAGE_CONTIG));
 	contig.info.nr_taken += nr_pages;
-	return nr_dirty == 0;
 }
 
-static uintptr_t alloc_in(const struct area *a, size_t size, size_t align, bool may_move, bool *zeroed)
+static uintptr_t alloc_in(const struct area *a, size_t size, size_t align, bool may_move)
 {
 	uintptr_t at;
 
@@ -358,33 +366,40 @@ static uintptr_t alloc_in(const struct area *a, size_t size, size_t align, bool 
 		return 0;
 	at = may_move ? alloc_moving(a, size, align) : alloc_free(a, size, align);
 	if (at)
-		*zeroed = use_range(at, at + size);
+		use_range(at, at + size);
 	return at;
 }
 
 /* --- requests -------------------------------------------------------------------------------------- */
 
-void *contig_alloc(size_t nr_pages, size_t align, bool *zeroed, bool *is_short)
+void *contig_alloc(struct contig_request *r)
 {
 	const struct area *a;
 	uintptr_t addr = 0;
 	int pass;
 
-	*is_short = false;
-	if (!READ_ONCE(contig.areas) || nr_pages > GIB >> PAGE_SHIFT || !owner_wait())
+	r->is_short = false;
+	if (!first_area() || r->nr_pages > GIB >> PAGE_SHIFT || !owner_wait())
 		return NULL;
 	contig_lock();
-	contig.round++;
+	r->number = r->number ? r->number : ++contig.nr_requests;
+	contig.number = r->number;
 	contig.is_short = false;
 	for (pass = 0; pass < 2 && !addr; pass++)
-		for (a = contig.areas; a && !addr; a = a->next)
-			addr = alloc_in(a, nr_pages << PAGE_SHIFT, align, pass, zeroed);
+		for (a = first_area(); a && !addr; a = a->next)
+			addr = alloc_in(a, r->nr_pages << PAGE_SHIFT, r->align, pass);
 	contig.info.nr_allocs += addr != 0;
-	contig.info.nr_failures += addr == 0;
-	*is_short = !addr && contig.is_short;
+	r->is_short = !addr && contig.is_short;
 	contig_unlock();
 	owner_end();
 	return (void *)addr;
+}
+
+void contig_give_up(void)
+{
+	contig_lock();
+	contig.info.nr_failures++;
+	contig_unlock();
 }
 
 bool contig_free(uintptr_t addr)
@@ -421,8 +436,8 @@ bool contig_add(unsigned nr_blocks, unsigned pages_flags)
 	for (addr = a->base; addr < a->end; addr += PAGEBLOCK_SIZE)
 		pageblock_init_free(map_pageblock(addr));
 	contig_lock();
-	a->next = contig.areas;
-	WRITE_ONCE(contig.areas, a);
+	a->next = first_area();
+	atomic_store_explicit(&contig.areas, a, memory_order_release);
 	contig.info.nr_pages += nr_pages;
 	contig_unlock();
 	return true;
@@ -491,7 +506,7 @@ uint64_t contig_nr_given_back(void)
 
 void contig_purge(void)
 {
-	const struct area *a = READ_ONCE(contig.areas);
+	const struct area *a = first_area();
 	bool ok = true;
 	uintptr_t addr;
 
@@ -506,30 +521,28 @@ void contig_purge(void)
 /* --- movable runs ------------------------------------------------------------------------------------- */
 
 /* From the top. */
-static uintptr_t borrow(unsigned nr_pages, bool *zeroed)
+static uintptr_t borrow(unsigned nr_pages)
 {
 	const struct area *a;
 	unsigned nr_dirty;
 	uintptr_t addr;
 
-	for (a = contig.areas; a; a = a->next)
+	for (a = first_area(); a; a = a->next)
 		for (addr = a->end; addr > a->base; addr -= PAGEBLOCK_SIZE) {
 			struct pageblock *b = map_pageblock(addr - PAGEBLOCK_SIZE);
 			int index = b->nr_free >= nr_pages ? pageblock_alloc(b, nr_pages, 0, &nr_dirty) : -1;
 
-			if (index < 0)
-				continue;
-			*zeroed = nr_dirty == 0;
-			return page_at(pageblock_address(b), (unsigned)index);
+			if (index >= 0)
+				return page_at(pageblock_address(b), (unsigned)index);
 		}
 	return 0;
 }
 
 /* Before the lock is dropped: who looks at the reserve must know what stands where. */
-static bool borrow_for(struct movable *m, bool *zeroed)
+static bool borrow_for(struct movable *m)
 {
 	contig_lock();
-	m->addr = borrow(m->nr_pages, zeroed);
+	m->addr = borrow(m->nr_pages);
 	if (m->addr) {
 		m->is_lent = true;
 		describe(m, m->addr);
@@ -539,15 +552,16 @@ static bool borrow_for(struct movable *m, bool *zeroed)
 	return m->is_lent;
 }
 
-void *movable_alloc(unsigned nr_pages, movable_migrate *migrate, void *arg, bool *zeroed)
+void *movable_alloc(unsigned nr_pages, movable_migrate *migrate, void *arg)
 {
 	struct movable *m = boot_pool_get(&contig.movables, sizeof *m, _Alignof(struct movable));
+	bool zeroed;
 
 	if (!m)
 		return NULL;
 	*m = (struct movable){.nr_pages = nr_pages, .migrate = migrate, .arg = arg};
-	if (!borrow_for(m, zeroed)) {
-		m->addr = limit_allows(nr_pages) ? (uintptr_t)pages_alloc(nr_pages, 0, MIGRATE_MOVABLE, 0, zeroed) : 0;
+	if (!borrow_for(m)) {
+		m->addr = limit_allows(nr_pages) ? (uintptr_t)pages_alloc(nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed) : 0;
 		if (!m->addr) {
 			boot_pool_put(&contig.movables, m);
 			return NULL;
@@ -582,7 +596,7 @@ enum movable_fault movable_free(uintptr_t addr)
 	}
 	while (m->is_moving) { /* nobody else may free it meanwhile: it stays */
 		contig_unlock();
-		os_yield();
+		os_sleep_ms(1); /* not os_yield(): of two threads with real-time priorities on a CPU the other would not run */
 		contig_lock();
 	}
 	was_lent = give_back(m);

@@ -11,8 +11,9 @@
  *
  * 3. A request first looks for a range where all is free. Then for one with movable runs only: the free pages in it are
  *    taken away at once (their descriptors say PAGE_CONTIG, of no pages), each run is moved to memory outside the
- *    reserve, and where one refuses, what lies before is put back and the search goes on behind it. So no run is asked
- *    twice by one request, no page is looked at more than a few times, and each request ends.
+ *    reserve, and where one refuses, what lies before is put back and the search goes on behind it. So no page is looked at
+ *    more than a few times, and each request ends. Where there was no memory to move a run to, the caller may make some and
+ *    try again: a run that has refused a request is not asked by it again.
  *
  * 4. One request at a time, and fork waits for it: `owner`, which is not a lock, for the program's function runs
  *    within it, without any lock. A free of a run that is being moved waits, and then frees what became of it.
@@ -42,16 +43,21 @@ struct movable {
 	uintptr_t addr;
 	bool is_lent;	 /* of the reserve */
 	bool is_moving;
-	unsigned refused; /* the number of the last request that it refused */
+	uint64_t refused; /* the number of the last request that it refused */
 };
 
 /* One more area. False where that is not to be had. pages_flags: page/buddy.h, of explicit zones. */
 bool contig_add(unsigned nr_blocks, unsigned pages_flags);
-/*
- * A range of the reserve; align: a power of two, of a page at least. NULL when there is none; *is_short: for want of memory
- * that a run could be moved to. *zeroed: reads as zero.
- */
-void *contig_alloc(size_t nr_pages, size_t align, bool *zeroed, bool *is_short);
+/* A request, over its tries. */
+struct contig_request {
+	size_t nr_pages, align; /* a power of two, of a page at least */
+	uint64_t number;	/* 0 before the first try */
+	bool is_short; /* the last try failed for want of memory that a run could be moved to: another may do */
+};
+/* A range of the reserve, or NULL. */
+void *contig_alloc(struct contig_request *r);
+/* A request was not served: for the count. */
+void contig_give_up(void);
 /* False where no such range begins. */
 bool contig_free(uintptr_t addr);
 /* Gives the free pages of the reserve back to the system; they stay the reserve's. */
@@ -59,7 +65,7 @@ void contig_purge(void);
 /* Pages, so far. */
 uint64_t contig_nr_given_back(void);
 
-void *movable_alloc(unsigned nr_pages, movable_migrate *migrate, void *arg, bool *zeroed);
+void *movable_alloc(unsigned nr_pages, movable_migrate *migrate, void *arg);
 enum movable_fault {
 	MOVABLE_GOOD,
 	MOVABLE_FOREIGN, /* not the head of a movable run */

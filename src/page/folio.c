@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "map/pageblock.h"
+#include "os/options.h"
+#include "page/limit.h"
 #include "page/runs.h"
 
 static bool is_folio(page_desc_t d)
@@ -11,19 +13,19 @@ static bool is_folio(page_desc_t d)
 	return desc_type(d) == PAGE_FOLIO && !desc_class(d);
 }
 
-static unsigned pages_of(page_desc_t d)
-{
-	return (unsigned)(desc_number(d) & ((1u << FOLIO_PAGES_BITS) - 1));
-}
-
 static unsigned count_of(page_desc_t d)
 {
-	return (unsigned)(desc_number(d) >> FOLIO_PAGES_BITS);
+	return (unsigned)(desc_number(d) >> FOLIO_COUNT_SHIFT);
 }
 
-static page_desc_t folio_desc(unsigned nr_pages, unsigned count)
+static unsigned apart_of(page_desc_t d)
 {
-	return desc_of_number(nr_pages | (uint64_t)count << FOLIO_PAGES_BITS, PAGE_FOLIO);
+	return (unsigned)desc_number(d) & FOLIO_APART;
+}
+
+static unsigned apart_by(unsigned pages_flags)
+{
+	return pages_flags & PAGES_EXPLICIT || bslab_options.hardened ? FOLIO_APART : 0;
 }
 
 static uintptr_t page_at(uintptr_t addr, unsigned index)
@@ -36,12 +38,12 @@ void *folio_alloc(unsigned nr_pages, unsigned align_order, unsigned pages_flags,
 	void *p = run_alloc(nr_pages, align_order, pages_flags, zeroed);
 
 	if (p)
-		map_set((uintptr_t)p, folio_desc(nr_pages, 1));
+		map_set((uintptr_t)p, folio_desc(nr_pages | apart_by(pages_flags), 1));
 	return p;
 }
 
 /* Each piece's head, and the distances to it. */
-static void describe(uintptr_t addr, unsigned nr_pages, unsigned each)
+static void describe(uintptr_t addr, unsigned nr_pages, unsigned each, unsigned apart)
 {
 	unsigned i;
 
@@ -49,7 +51,7 @@ static void describe(uintptr_t addr, unsigned nr_pages, unsigned each)
 		unsigned rest = nr_pages - i / each * each;
 
 		map_set(page_at(addr, i), i % each ? desc_of_number(i % each, PAGE_RUN_BODY)
-						   : folio_desc(rest < each ? rest : each, 1));
+						   : folio_desc((rest < each ? rest : each) | apart, 1));
 	}
 }
 
@@ -62,16 +64,17 @@ unsigned folio_alloc_singles(void **out, unsigned nr, bool zero, unsigned pages_
 	while (done < nr && run) {
 		if (run > nr - done)
 			run = nr - done;
-		p = folio_alloc(run, 0, pages_flags, &zeroed);
+		p = limit_allows(run) ? pages_alloc(run, 0, MIGRATE_MOVABLE, pages_flags, &zeroed) : NULL;
 		if (!p) {
 			run /= 2; /* smaller ones may be left */
 			continue;
 		}
 		if (zero && !zeroed)
 			memset(p, 0, (size_t)run << PAGE_SHIFT);
-		describe((uintptr_t)p, run, 1);
-		for (i = 0; i < run; i++)
-			out[done++] = p + ((size_t)i << PAGE_SHIFT);
+		for (i = 0; i < run; i++, p += BSLAB_PAGE_SIZE) {
+			map_set((uintptr_t)p, folio_desc(1 | apart_by(pages_flags), 1));
+			out[done++] = p;
+		}
 	}
 	return done;
 }
@@ -88,7 +91,7 @@ uintptr_t folio_head(uintptr_t addr)
 
 unsigned folio_nr_pages(uintptr_t head)
 {
-	return pages_of(map_lookup(head));
+	return folio_pages_of(map_lookup(head));
 }
 
 unsigned folio_count(uintptr_t head)
@@ -112,7 +115,7 @@ static page_desc_t add_count(uintptr_t head, int by, enum folio_fault *fault)
 			*fault = FOLIO_BAD;
 			return 0;
 		}
-	} while (!atomic_compare_exchange_weak(slot, &d, folio_desc(pages_of(d), count_of(d) + (unsigned)by)));
+	} while (!atomic_compare_exchange_weak(slot, &d, folio_desc(folio_pages_of(d) | apart_of(d), count_of(d) + (unsigned)by)));
 	return d;
 }
 
@@ -130,7 +133,7 @@ enum folio_fault folio_put(uintptr_t head)
 	page_desc_t d = add_count(head, -1, &fault);
 
 	if (fault == FOLIO_GOOD && count_of(d) == 1)
-		run_free((void *)head, pages_of(d));
+		run_free((void *)head, folio_pages_of(d));
 	return fault;
 }
 
@@ -144,6 +147,6 @@ enum folio_fault folio_split(uintptr_t head, unsigned nr_pages)
 		return FOLIO_SHARED;
 	if (!nr_pages)
 		return FOLIO_BAD;
-	describe(head, pages_of(d), nr_pages);
+	describe(head, folio_pages_of(d), nr_pages, apart_of(d));
 	return FOLIO_GOOD;
 }

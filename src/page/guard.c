@@ -228,6 +228,11 @@ bool guard_reopen(void *addr, unsigned nr_pages)
 	return true;
 }
 
+bool guard_has_before(void *addr, unsigned nr_pages)
+{
+	return guards_get((uintptr_t)addr, nr_pages).has_before;
+}
+
 /* Markers are removed by one call, which passes over what has none. */
 static bool guards_open(struct guards *g)
 {
@@ -246,10 +251,16 @@ static bool guards_open(struct guards *g)
 	return open_pages(start, ((g->end - start) >> PAGE_SHIFT) + 1, GUARD_LIGHT);
 }
 
+/* All of it was made to trap, and so was cleared: a guard that was refused is as it was found. */
+static bool reads_as_zero(const struct guards *g)
+{
+	return g->body != GUARD_NONE && g->behind != GUARD_NONE && !(g->has_before && g->before == GUARD_NONE);
+}
+
 static bool try_free(uintptr_t addr, unsigned nr_pages)
 {
 	struct guards g = guards_get(addr, nr_pages);
-	bool is_clean = g.body != GUARD_NONE;
+	bool is_clean = reads_as_zero(&g);
 	uintptr_t start = addr - g.has_before * BSLAB_PAGE_SIZE;
 
 	if (!guards_open(&g)) {

@@ -33,6 +33,8 @@ void *guard_alloc_pages(unsigned nr_pages, unsigned align_order, enum migratetyp
 bool guard_close(void *addr, unsigned nr_pages);
 /* Opens all that guard_close() closed, and leaves the guards. They read as zero. False where the kernel refuses. */
 bool guard_reopen(void *addr, unsigned nr_pages);
+/* Whether a page stands before them that traps, or would where that is to be had. */
+bool guard_has_before(void *addr, unsigned nr_pages);
 /* Opens what traps, and frees all, or keeps it. */
 void guard_free_pages(void *addr, unsigned nr_pages);
 /* Frees what is kept, and tries those again that wait. */

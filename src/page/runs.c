@@ -109,8 +109,7 @@ void *run_alloc(unsigned nr_pages, unsigned align_order, unsigned flags, bool *z
 		if (found) {
 			map_set(run.addr, desc_of_number(nr_pages, PAGE_RUN));
 			*zeroed = false;
-			if (!(flags & PAGES_NOWAIT))
-				pages_tick();
+			pages_tick();
 			return (void *)run.addr;
 		}
 		hot_empty(hot, true);

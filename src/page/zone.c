@@ -197,6 +197,20 @@ static enum tail commit_tail(struct region *r, unsigned n, unsigned *index)
 	return TAIL_REFUSED;
 }
 
+/* Where the pool has fewer huge pages than that, a region of them would be addresses only. */
+static bool has_pages(unsigned zone_nr, unsigned nr_blocks)
+{
+	size_t size = (size_t)nr_blocks << PAGEBLOCK_SHIFT;
+	void *p;
+
+	if (zone_type_of(zone_nr) != ZONE_HUGE)
+		return true;
+	p = os_map_huge(size, PAGEBLOCK_SIZE);
+	if (p)
+		os_unmap(p, size);
+	return p;
+}
+
 static struct region *find_blocks(unsigned zone_nr, unsigned n, unsigned *index)
 {
 	struct region *r;
@@ -218,7 +232,7 @@ static struct region *find_blocks(unsigned zone_nr, unsigned n, unsigned *index)
 		case TAIL_TOO_SHORT:
 			break;
 		}
-	r = region_create(zone_nr, n);
+	r = has_pages(zone_nr, n) ? region_create(zone_nr, n) : NULL;
 	if (!r)
 		return NULL;
 	r->next = zone.regions;
@@ -283,6 +297,9 @@ static void unback_blocks(struct region *r, unsigned index, unsigned n, unsigned
 	give_blocks(r, index, stop - index);
 	for (i = stop; i < stop + nr_lost; i++)
 		region_block(r, i)->state = PAGEBLOCK_ISOLATE;
+	WRITE_ONCE(zone.nr_used, zone.nr_used - nr_lost);
+	zone.nr_lost += nr_lost;
+	r->nr_lost += nr_lost;
 	give_blocks(r, stop + nr_lost, index + n - stop - nr_lost);
 }
 
@@ -390,64 +407,102 @@ void zone_free(struct pageblock *first, unsigned nr_blocks)
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 
-static bool is_of(const struct region *r, enum zone_type type)
+/* --- purging: `types` is a mask of enum zone_type ------------------------------------------------------- */
+
+#define ALL_TYPES ((1u << NR_ZONE_TYPES) - 1)
+
+/* The next region from r on that has dirty blocks, and is of the types. */
+static struct region *find_purge(struct region *r, unsigned types)
 {
-	return type == NR_ZONE_TYPES || zone_type_of(r->zone) == type;
+	while (r && !(r->nr_dirty && types >> zone_type_of(r->zone) & 1))
+		r = r->next;
+	return r;
 }
 
 /* The highest dirty free blocks in a row, so that the low addresses stay warm; no more than hold nr_pages. */
-static struct region *find_purge(enum zone_type type, size_t nr_pages, unsigned *index, unsigned *n)
+static unsigned highest_dirty(struct region *r, size_t nr_pages, unsigned *index)
 {
 	size_t nr_found = 0;
-	struct region *r;
-	unsigned i;
+	unsigned i = r->nr_committed, n = 0;
 
-	for (r = zone.regions; r; r = r->next) {
-		if (!r->nr_dirty || !is_of(r, type))
-			continue;
-		i = r->nr_committed;
-		while (!bit_is_set(r->dirty, i - 1))
-			i--;
-		for (*n = 0; i && *n < PURGE_BATCH && nr_found < nr_pages && bit_is_set(r->dirty, i - 1); i--) {
-			nr_found += block_dirty_pages(region_block(r, i - 1));
-			++*n;
-		}
-		*index = i;
-		return r;
+	while (!bit_is_set(r->dirty, i - 1))
+		i--;
+	for (; i && n < PURGE_BATCH && nr_found < nr_pages && bit_is_set(r->dirty, i - 1); i--, n++)
+		nr_found += block_dirty_pages(region_block(r, i - 1));
+	*index = i;
+	return n;
+}
+
+static size_t dirty_of(enum zone_type type)
+{
+	size_t n = 0;
+	unsigned node;
+
+	for (node = 0; node < MAX_NODES; node++)
+		n += READ_ONCE(zone.nr_dirty_in[zone_number(type, node)]);
+	return n;
+}
+
+/* After a refusal (locked memory, or of huge pages no mapping more) not again before there is twice as much to gain. */
+static void note_refusal(enum zone_type type, bool refused)
+{
+	WRITE_ONCE(zone.refused_at[type], refused ? dirty_of(type) : 0);
+}
+
+/* The types that are worth a try; *nr_held: pages of the others. Reads without the lock. */
+static unsigned types_to_purge(size_t *nr_held)
+{
+	unsigned types = 0, type;
+
+	*nr_held = 0;
+	for (type = 0; type < NR_ZONE_TYPES; type++) {
+		size_t n = dirty_of((enum zone_type)type);
+
+		if (n / 2 >= READ_ONCE(zone.refused_at[type]))
+			types |= 1u << type;
+		else
+			*nr_held += n;
 	}
-	return NULL;
+	return types;
 }
 
-/* After a refusal (locked memory) not again before there is twice as much to gain. */
-static void note_refusal(bool refused)
+static bool purge_some(struct region *r, size_t nr_pages, size_t *nr_purged)
 {
-	WRITE_ONCE(zone.refused_at, refused ? zone.nr_dirty_pages : 0);
+	unsigned index, n = highest_dirty(r, nr_pages, &index);
+	size_t nr_dirty = take_blocks(r, index, n, PAGEBLOCK_ISOLATE);
+	bool ok;
+
+	lock_drop(&zone.lock, RANK_ZONE);
+	ok = purge_blocks(r, index, n);
+	lock_take(&zone.lock, RANK_ZONE);
+	give_blocks(r, index, n);
+	zone.count.nr_purge_calls++;
+	zone.count.nr_purge_failures += !ok;
+	*nr_purged += ok ? nr_dirty : 0;
+	return ok;
 }
 
-/* type: NR_ZONE_TYPES for all. */
-static size_t purge(enum zone_type type, size_t nr_keep)
+/* Where one region is refused, the next may be of another kind, or not locked. */
+static size_t purge(unsigned types, size_t nr_keep)
 {
-	size_t nr_purged = 0, nr_pages;
-	bool ok = true;
+	unsigned tried = 0, refused = 0, type;
+	size_t nr_purged = 0;
+	struct region *r;
 
 	lock_take(&zone.lock, RANK_ZONE);
-	while (ok && zone.nr_dirty_pages > nr_keep) {
-		unsigned index, n;
-		struct region *r = find_purge(type, zone.nr_dirty_pages - nr_keep, &index, &n);
-
-		if (!r)
-			break;
-		nr_pages = take_blocks(r, index, n, PAGEBLOCK_ISOLATE);
-		lock_drop(&zone.lock, RANK_ZONE);
-		ok = purge_blocks(r, index, n);
-		lock_take(&zone.lock, RANK_ZONE);
-		give_blocks(r, index, n);
-		zone.count.nr_purge_calls++;
-		zone.count.nr_purge_failures += !ok;
-		note_refusal(!ok);
-		if (ok)
-			nr_purged += nr_pages;
+	r = find_purge(zone.regions, types);
+	while (r && zone.nr_dirty_pages > nr_keep) {
+		type = zone_type_of(r->zone);
+		tried |= 1u << type;
+		if (!purge_some(r, zone.nr_dirty_pages - nr_keep, &nr_purged)) {
+			refused |= 1u << type;
+			r = r->next;
+		}
+		r = find_purge(r, types);
 	}
+	for (type = 0; type < NR_ZONE_TYPES; type++)
+		if (tried >> type & 1)
+			note_refusal((enum zone_type)type, refused >> type & 1);
 	WRITE_ONCE(zone.count.nr_purged_pages, zone.count.nr_purged_pages + nr_purged);
 	WRITE_ONCE(zone.nr_purged, zone.nr_purged + nr_purged);
 	lock_drop(&zone.lock, RANK_ZONE);
@@ -456,12 +511,12 @@ static size_t purge(enum zone_type type, size_t nr_keep)
 
 size_t zone_purge(size_t nr_keep)
 {
-	return purge(NR_ZONE_TYPES, nr_keep);
+	return purge(ALL_TYPES, nr_keep);
 }
 
 void zone_purge_type(enum zone_type type)
 {
-	purge(type, 0);
+	purge(1u << type, 0);
 }
 
 void zone_note_unmapped(size_t nr_pages)
@@ -535,16 +590,23 @@ static size_t low_pages(void)
 	return zone_low_pages_of(zone_high_pages());
 }
 
+/* Of the types whose pages the kernel takes: the others are as if they were not there. */
+static out_of_line void balance(size_t nr_kept)
+{
+	size_t nr_held, low = low_pages();
+	unsigned types = types_to_purge(&nr_held);
+
+	if (READ_ONCE(zone.nr_dirty_pages) + nr_kept > zone_high_pages() + nr_held)
+		purge(types, low - min_size(low, nr_kept) + nr_held);
+}
+
 /* Reads without the lock: a stale value only shifts the purge by one free. */
 void zone_balance(void)
 {
-	size_t nr_dirty = READ_ONCE(zone.nr_dirty_pages);
-	size_t nr_kept = READ_ONCE(zone.nr_kept), low;
+	size_t nr_kept = READ_ONCE(zone.nr_kept);
 
-	if (unlikely(nr_dirty + nr_kept > zone_high_pages()) && nr_dirty / 2 >= READ_ONCE(zone.refused_at)) {
-		low = low_pages();
-		zone_purge(low - min_size(low, nr_kept));
-	}
+	if (unlikely(READ_ONCE(zone.nr_dirty_pages) + nr_kept > zone_high_pages()))
+		balance(nr_kept);
 }
 
 void zone_note_huge(bool got)
@@ -586,11 +648,16 @@ void zone_set_dirty_floor(size_t size_bytes)
 	zone.dirty_floor = size_bytes ? size_bytes : 1;
 }
 
+size_t zone_dirty_floor(void)
+{
+	return zone.dirty_floor ? zone.dirty_floor : bslab_options.dirty_size;
+}
+
 void zone_snapshot(struct zone_info *info)
 {
 	lock_take(&zone.lock, RANK_ZONE);
 	*info = zone.count;
-	info->nr_committed = (size_t)info->nr_commit_blocks; /* regions stay */
+	info->nr_committed = zone_committed_of(&zone);
 	info->nr_used = zone.nr_used;
 	info->nr_free = info->nr_committed - info->nr_used;
 	info->nr_dirty_pages = zone.nr_dirty_pages;

@@ -73,6 +73,8 @@ size_t zone_purge(size_t nr_keep);
 /* All free blocks of the zones of one type: of huge pages for the pool. */
 void zone_purge_type(enum zone_type type);
 void zone_set_dirty_floor(size_t size_bytes);
+/* Bytes: as was set last, or as the options say. */
+size_t zone_dirty_floor(void);
 
 size_t zone_high_pages(void);
 /* Bytes of the blocks handed out, less their free pages as last told; a hint, read without the lock. */
@@ -93,8 +95,8 @@ size_t zone_learned_pages(void);
 size_t zone_high_partial_pages(size_t nr_in_use);
 
 /*
- * Invariants: nr_committed = nr_used + nr_free; nr_dirty_blocks <= nr_free. Blocks in the midst of a purge count as
- * used.
+ * Invariants: nr_committed = nr_used + nr_free, without what was lost; nr_dirty_blocks <= nr_free. Blocks in the midst of a
+ * purge count as used.
  */
 struct zone_info {
 	size_t nr_regions, nr_reserved, nr_committed, nr_used, nr_free, nr_dirty_blocks; /* pageblocks but the first */
@@ -107,16 +109,34 @@ struct zone_info {
 };
 void zone_snapshot(struct zone_info *info);
 
+/* Of partly used pageblocks, for reports: by migratetype. */
+struct type_counts {
+	size_t free_area[NR_MIGRATETYPES][NR_ORDERS]; /* free page blocks */
+	size_t resident_area[NR_MIGRATETYPES][NR_ORDERS]; /* those of them of which some page may be resident */
+	size_t free_pages[NR_MIGRATETYPES], dirty_pages[NR_MIGRATETYPES];
+	size_t blocks[NR_MIGRATETYPES];
+	size_t mixed[NR_MIGRATETYPES]; /* blocks that another type got pages of since they were last wholly free */
+	size_t nr_large_blocks, nr_isolated_blocks; /* with no buddy: large, and being given back */
+};
+
+static inline void type_counts_add(struct type_counts *c, unsigned type, bool is_mixed, size_t nr_free, size_t nr_dirty)
+{
+	c->blocks[type]++;
+	c->mixed[type] += is_mixed;
+	c->free_pages[type] += nr_free;
+	c->dirty_pages[type] += nr_dirty;
+}
+
 /*
  * One zone, for reports: spanned and committed pageblocks; the free ones; and of partly used ones the free pages, which the
  * buddies count.
  */
 struct zone_row {
 	uint32_t zone; /* its number */
-	size_t nr_reserved, nr_committed, nr_free_blocks; /* pageblocks */
+	size_t nr_reserved, nr_committed, nr_free_blocks, nr_dirty_blocks; /* pageblocks; the last are free, too */
 	size_t nr_dirty_pages; /* of the free ones */
 	size_t nr_free;	       /* pages of the others, in */
-	size_t free_area[NR_ORDERS];
+	struct type_counts types;
 };
 #define MAX_ZONE_ROWS 16 /* beyond that the last one has what is left */
 struct zone_rows {
@@ -147,8 +167,9 @@ static inline void zone_rows_add(struct zone_rows *rows, const struct region *r,
 	struct zone_row *row = zone_row(rows, r->zone);
 
 	row->nr_reserved += r->nr_blocks;
-	row->nr_committed += r->nr_committed;
+	row->nr_committed += r->nr_committed - r->nr_lost;
 	row->nr_free_blocks += r->nr_free;
+	row->nr_dirty_blocks += r->nr_dirty;
 	if (rows->nr != before)
 		row->nr_dirty_pages += nr_dirty_in[r->zone];
 }
@@ -160,10 +181,11 @@ struct zone {
 	/* Under lock: */
 	struct region *regions;
 	size_t nr_used;	       /* blocks handed out */
+	size_t nr_lost;	       /* blocks whose addresses may be another's: neither used nor free */
 	size_t nr_dirty_pages; /* in free blocks: of all zones, the sum of */
 	size_t nr_dirty_in[NR_ZONES];
 	size_t dirty_floor;    /* 0: as the options say */
-	size_t refused_at;     /* dirty pages when the kernel last refused to take them */
+	size_t refused_at[NR_ZONE_TYPES]; /* dirty pages of the type when the kernel last refused to take them */
 	size_t nr_partial_free; /* free pages of blocks in use, as last told; atomic, not under the lock */
 	size_t nr_kept; /* pages of free blocks that their users keep; atomic, not under the lock */
 	size_t nr_learned;
@@ -175,6 +197,12 @@ struct zone {
 	size_t nr_peak;	    /* the most blocks handed out */
 	struct zone_info count; /* what in it is kept as it changes; zone_snapshot() fills in the rest */
 };
+
+/* Regions stay. */
+static inline size_t zone_committed_of(const struct zone *z)
+{
+	return (size_t)z->count.nr_commit_blocks - z->nr_lost;
+}
 
 /* The watermarks of 3 above; dirty_size as in the options. */
 static inline size_t zone_floor_pages_of(const struct zone *z, size_t dirty_size)

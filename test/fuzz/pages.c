@@ -44,7 +44,7 @@ static void take(struct run *r, struct input *in)
 	bool zeroed;
 
 	r->nr_pages = op % 3 ? 1 + take_byte(in) % 64 : 1 + (unsigned)take_number(in, 2) % PAGEBLOCK_PAGES;
-	r->addr = pages_alloc(r->nr_pages, align, (enum migratetype)(op / 16 % 3), op % 16 == 15 ? PAGES_NOWAIT : 0, &zeroed);
+	r->addr = pages_alloc(r->nr_pages, align, (enum migratetype)(op / 16 % 3), op % 16 == 15 ? PAGES_HIGHATOMIC : 0, &zeroed);
 	if (!r->addr)
 		return;
 	EXPECT((uintptr_t)r->addr % (BSLAB_PAGE_SIZE << align) == 0);

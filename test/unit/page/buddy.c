@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot/boot.h"
 #include "fake_os.h"
 #include "map/map.h"
 #include "os/options.h"
@@ -60,7 +61,7 @@ static void check(void)
 	for_each_block(check_block, sums);
 	for (unsigned t = 0; t < NR_MIGRATETYPES; t++)
 		for (unsigned o = 0; o < NR_ORDERS; o++)
-			listed += i.free_area[t][o] << o;
+			listed += i.types.free_area[t][o] << o;
 	cr_assert_eq(i.nr_free, sums[0]);
 	cr_assert_eq(i.nr_dirty_free, sums[1]);
 	cr_assert_eq(i.nr_blocks, sums[2]);
@@ -233,11 +234,24 @@ Test(buddy, a_small_buddy_does_not_keep_types_apart)
 	check();
 }
 
+/* Pages of other types serve before a block of the zone: 0038. */
+Test(buddy, nor_does_one_of_some_dozens_of_blocks)
+{
+	void *r, *u;
+
+	grow(MIGRATE_MOVABLE, MIN_GROUPED_BLOCKS - 2);
+	r = get(300, MIGRATE_RECLAIMABLE);
+	u = get(100, MIGRATE_UNMOVABLE); /* most of the block is taken: it is not claimed */
+	cr_assert_eq(map_pageblock((uintptr_t)u), map_pageblock((uintptr_t)r));
+	cr_assert_eq(snapshot().nr_blocks, MIN_GROUPED_BLOCKS - 1);
+	check();
+}
+
 Test(buddy, a_large_one_does)
 {
 	void *u, *r, *m;
 
-	grow(MIGRATE_MOVABLE, 10);
+	grow(MIGRATE_MOVABLE, MIN_GROUPED_BLOCKS + 2);
 	u = get(300, MIGRATE_UNMOVABLE); /* too much of the block to claim it */
 	r = get(300, MIGRATE_RECLAIMABLE);
 	m = get(1, MIGRATE_MOVABLE);
@@ -251,7 +265,7 @@ Test(buddy, claims_a_mostly_free_block_of_another_type)
 {
 	void *first;
 
-	grow(MIGRATE_MOVABLE, 10);
+	grow(MIGRATE_MOVABLE, MIN_GROUPED_BLOCKS + 2);
 	first = get(2, MIGRATE_RECLAIMABLE);
 	cr_assert_not_null(get(1, MIGRATE_UNMOVABLE));
 	cr_assert_eq(snapshot().count.nr_claims, 1);
@@ -263,7 +277,7 @@ Test(buddy, does_not_claim_a_block_in_which_the_run_does_not_fit)
 {
 	char *first, *run;
 
-	grow(MIGRATE_MOVABLE, 10);
+	grow(MIGRATE_MOVABLE, MIN_GROUPED_BLOCKS + 2);
 	first = get(2, MIGRATE_RECLAIMABLE);
 	run = get(PAGEBLOCK_PAGES / 2 + 1, MIGRATE_MOVABLE);
 	cr_assert_not_null(run);
@@ -276,7 +290,7 @@ Test(buddy, steals_from_any_type_when_the_zone_has_none)
 {
 	void *first;
 
-	grow(MIGRATE_MOVABLE, 10);
+	grow(MIGRATE_MOVABLE, MIN_GROUPED_BLOCKS + 2);
 	first = get(300, MIGRATE_RECLAIMABLE);
 	fake_fail_at(FAKE_ALL, 1, true);
 	for (int i = 0; i < 10; i++) /* the last blocks that are committed */
@@ -304,7 +318,7 @@ Test(buddy, allocates_from_the_fullest_block)
 
 /* --- the reserve ----------------------------------------------------------------------------- */
 
-Test(buddy, the_reserve_is_for_who_may_not_wait)
+Test(buddy, the_reserve_is_for_the_last_resort)
 {
 	void *p;
 
@@ -314,23 +328,12 @@ Test(buddy, the_reserve_is_for_who_may_not_wait)
 	while (get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE))
 		;
 	cr_assert_null(get(1, MIGRATE_MOVABLE));
-	p = pages_alloc(1, 0, MIGRATE_MOVABLE, PAGES_NOWAIT, &zeroed);
+	p = pages_alloc(1, 0, MIGRATE_MOVABLE, PAGES_HIGHATOMIC, &zeroed);
 	cr_assert_not_null(p);
 	cr_assert_eq(type_of(p), MIGRATE_HIGHATOMIC);
 	cr_assert_not_null(pages_alloc(1, 0, MIGRATE_MOVABLE, PAGES_HIGHATOMIC, &zeroed));
 	pages_free(p, 1);
 	cr_assert_eq(type_of(p), MIGRATE_HIGHATOMIC, "the reserve was given away");
-}
-
-Test(buddy, nowait_makes_no_system_call)
-{
-	size_t before;
-
-	cr_assert_eq(pages_reserve_highatomic(1), 1);
-	before = fake.nr_calls[FAKE_RESERVE] + fake.nr_calls[FAKE_COMMIT] + fake.nr_calls[FAKE_MAP];
-	for (int i = 0; i < 400; i++)
-		cr_assert_not_null(pages_alloc(1, 0, MIGRATE_MOVABLE, PAGES_NOWAIT, &zeroed));
-	cr_assert_eq(fake.nr_calls[FAKE_RESERVE] + fake.nr_calls[FAKE_COMMIT] + fake.nr_calls[FAKE_MAP], before);
 }
 
 Test(buddy, a_reserve_that_cannot_be_populated_is_not_taken)
@@ -399,6 +402,49 @@ Test(buddy, orphans_blocks_are_adopted_before_new_ones_are_made)
 	check();
 	pages_free(theirs, 10);
 	pages_free(mine, PAGEBLOCK_PAGES);
+	check();
+}
+
+/* A thread's buddy has a block of which most is free and dirty. */
+static void *leave_warm(unsigned nr_pages)
+{
+	char *kept = get(1, MIGRATE_MOVABLE), *p = get(nr_pages, MIGRATE_MOVABLE);
+
+	memset(p, 1, nr_pages * BSLAB_PAGE_SIZE);
+	pages_free(p, nr_pages);
+	return kept;
+}
+
+Test(buddy, warm_pages_of_others_come_before_fresh_ones)
+{
+	void *kept = leave_warm(100), *p;
+	uint64_t nr_fresh = snapshot().count.nr_fresh_pages;
+
+	p = in_thread(get_ten_and_exit, NULL);
+	cr_assert_eq(snapshot().nr_buddies, 2);
+	cr_assert_eq(snapshot().nr_blocks, 1, "the thread took a block of its own");
+	cr_assert_eq(snapshot().count.nr_fresh_pages, nr_fresh);
+	cr_assert_eq(map_pageblock((uintptr_t)p), map_pageblock((uintptr_t)kept));
+	check();
+	pages_free(p, 10);
+	pages_free(kept, 1);
+	cr_assert_eq(zone().nr_used, 0);
+}
+
+Test(buddy, but_not_the_last_few)
+{
+	leave_warm(20);
+	in_thread(get_ten_and_exit, NULL);
+	cr_assert_eq(snapshot().nr_blocks, 2);
+	check();
+}
+
+Test(buddy, nor_those_of_another_node)
+{
+	leave_warm(100);
+	buddy_first()->zone = (uint8_t)zone_number(ZONE_NORMAL, 1);
+	in_thread(get_ten_and_exit, NULL);
+	cr_assert_eq(snapshot().nr_blocks, 2);
 	check();
 }
 
@@ -578,4 +624,49 @@ Test(buddy, fork_leaves_the_childs_only_thread_everything)
 	pages_fork_prepare();
 	pages_fork_done(false);
 	check();
+}
+
+/* What one piece has of them; the others stay whole where it has enough. */
+Test(buddy, some_pages_are_those_of_a_piece)
+{
+	char *all = get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE);
+	unsigned nr = 16;
+
+	pages_free(all + 100 * BSLAB_PAGE_SIZE, 1);
+	cr_assert_eq(pages_alloc_some(&nr, 0, MIGRATE_MOVABLE, PAGES_OWN, &zeroed), all + 100 * BSLAB_PAGE_SIZE);
+	cr_assert_eq(nr, 1);
+	nr = 16;
+	cr_assert_null(pages_alloc_some(&nr, 0, MIGRATE_MOVABLE, PAGES_OWN, &zeroed), "that is another block's");
+	pages_free(all + 64 * BSLAB_PAGE_SIZE, 8);
+	pages_free(all + 128 * BSLAB_PAGE_SIZE, 32);
+	nr = 16;
+	cr_assert_eq(pages_alloc_some(&nr, 1, MIGRATE_MOVABLE, 0, &zeroed), all + 128 * BSLAB_PAGE_SIZE);
+	cr_assert_eq(nr, 16);
+	nr = 20;
+	cr_assert_eq(pages_alloc_some(&nr, 2, MIGRATE_MOVABLE, 0, &zeroed), all + 144 * BSLAB_PAGE_SIZE);
+	cr_assert_eq(nr, 16);
+	nr = 20;
+	cr_assert_eq(pages_alloc_some(&nr, 2, MIGRATE_MOVABLE, 0, &zeroed), all + 64 * BSLAB_PAGE_SIZE);
+	cr_assert_eq(nr, 8);
+	check();
+	nr = 20;
+	cr_assert_not_null(pages_alloc_some(&nr, 2, MIGRATE_MOVABLE, 0, &zeroed));
+	cr_assert_eq(nr, 20, "of a new block");
+	check();
+}
+
+/* Nor does it come to others' pages, and the reserve, who has none of its own because there is no memory for a buddy. */
+Test(buddy, without_a_buddy_no_pages_are_its_own)
+{
+	unsigned nr = 1;
+
+	cr_assert_eq(pages_reserve_highatomic(1), 1);
+	cr_assert_null(thread_state.buddy);
+	fake_fail_at(1u << FAKE_MAP, 1, true);
+	for (size_t size = 64 * KIB; size >= 8; size /= 2)
+		while (boot_alloc(size, 8))
+			;
+	cr_assert_null(pages_alloc_some(&nr, 0, MIGRATE_MOVABLE, PAGES_OWN | PAGES_HIGHATOMIC, &zeroed));
+	cr_assert_null(thread_state.buddy);
+	cr_assert_not_null(pages_alloc_some(&nr, 0, MIGRATE_MOVABLE, PAGES_HIGHATOMIC, &zeroed));
 }

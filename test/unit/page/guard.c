@@ -279,3 +279,34 @@ Test(guard, a_page_behind_is_not_one_before)
 	}
 	guard_free_pages(keep, NR_PAGES);
 }
+
+/* A guard that was refused is not cleared; those of a run that traps later are as they were found. */
+Test(guard, what_never_trapped_is_not_clean)
+{
+	static char *split[20000];
+	unsigned n = 0, i;
+	char *used, *p, *q;
+	bool zeroed;
+
+	do { /* until no more mappings may be split */
+		fake_fail_at(1u << FAKE_GUARD, 1, false);
+		split[n++] = pages();
+	} while (state(split[n - 1], -1) == FAKE_CLOSED);
+	guard_free_pages(split[--n], NR_PAGES);
+	used = pages_alloc(400, 0, MIGRATE_MOVABLE, 0, &zeroed);
+	memset(used, 'x', 400 * BSLAB_PAGE_SIZE);
+	pages_free(used, 400);
+	fake_fail_at(1u << FAKE_GUARD, 1, true);
+	p = pages();
+	expect(p, OPEN, OPEN, OPEN);
+	fake_fail_at(0, 0, false);
+	guard_free_pages(split[--n], NR_PAGES);
+	fake_fail_at(1u << FAKE_GUARD, 1, false);
+	cr_assert(guard_close(p, NR_PAGES));
+	fake_fail_at(0, 0, false);
+	guard_free_pages(p, NR_PAGES);
+	for (i = 0; i < 400; i++) {
+		q = pages_alloc(1, 0, MIGRATE_MOVABLE, 0, &zeroed);
+		cr_assert(!zeroed || !q[7], "%p", (void *)q);
+	}
+}

@@ -97,22 +97,51 @@ Test(zonelist, a_buddy_that_cannot_be_made)
 	cr_assert_not_null(take(1, PAGES_DMA32));
 }
 
+/* What reports say of all zones is what their rows say. */
+static void check_sums(struct pages_info *info)
+{
+	const size_t *all = (const size_t *)&info->types;
+
+	for (size_t k = 0; k < sizeof info->types / sizeof *all; k++) {
+		size_t sum = 0;
+
+		for (unsigned i = 0; i < info->zones.nr; i++)
+			sum += ((const size_t *)&info->zones.row[i].types)[k];
+		cr_assert_eq(sum, all[k], "%zu", k);
+	}
+}
+
 Test(zonelist, each_zone_has_a_row)
 {
 	struct pages_info info;
-	char *low = take(3, PAGES_DMA32), *p = take(1, 0);
+	char *low = take(3, PAGES_DMA32), *p = take(1, 0), *q;
+	unsigned type = map_pageblock((uintptr_t)low)->migratetype;
+	const struct zone_row *row = &info.zones.row[1];
 
 	pages_snapshot(&info);
 	cr_assert_eq(info.zones.nr, 2);
 	cr_assert_eq(info.zones.row[0].nr_free, 511);
-	cr_assert_eq(info.zones.row[1].nr_free, 509);
-	cr_assert_eq(info.zones.row[1].free_area[8], 1);
+	cr_assert_eq(row->nr_free, 509);
+	cr_assert_eq(row->types.free_area[type][8], 1);
+	cr_assert_eq(row->types.free_pages[type], 509);
+	cr_assert_eq(row->types.blocks[type], 1);
+	cr_assert_eq(row->types.resident_area[type][0], 0);
 	cr_assert_eq(info.nr_free, 511 + 509);
+	check_sums(&info);
+	q = take(1, PAGES_DMA32);
 	memset(low, 1, 3 * BSLAB_PAGE_SIZE);
 	pages_free(low, 3);
 	pages_snapshot(&info);
-	cr_assert_eq(info.zones.row[1].nr_dirty_pages, 3);
-	cr_assert_eq(info.zones.row[1].nr_free_blocks, info.zones.row[1].nr_committed);
+	cr_assert_eq(row->types.dirty_pages[type], 3);
+	cr_assert_eq(row->types.resident_area[type][0] + row->types.resident_area[type][1], 2);
+	check_sums(&info);
+	pages_free(q, 1);
+	pages_snapshot(&info);
+	cr_assert_eq(row->nr_dirty_pages, 4);
+	cr_assert_eq(row->nr_dirty_blocks, 1);
+	cr_assert_eq(row->types.blocks[type], 0);
+	cr_assert_eq(row->nr_free_blocks, row->nr_committed);
+	check_sums(&info);
 	pages_free(p, 1);
 }
 
@@ -393,9 +422,10 @@ Test(zonelist, purged_as_others_are)
 
 /* --- explicit huge pages ------------------------------------------------------------------------- */
 
+/* But for the look into the pool before the zone was there. */
 static size_t nr_backed(void)
 {
-	return fake.nr_calls[FAKE_BACK_HUGE];
+	return fake.nr_calls[FAKE_BACK_HUGE] - 1;
 }
 
 Test(zonelist, a_huge_page_stands_behind_a_block_while_it_is_used)
@@ -442,12 +472,55 @@ Test(zonelist, one_type_is_purged)
 	cr_assert_eq(zone_nr_dirty(), 512);
 }
 
+/* What the kernel refuses of one zone is not in the way of the others. */
+Test(zonelist, purged_past_a_refusal)
+{
+	char *p = take(512, 0), *h = take(512, PAGES_HUGE), *many;
+
+	memset(p, 1, PAGEBLOCK_SIZE);
+	memset(h, 1, PAGEBLOCK_SIZE);
+	pages_free(p, 512);
+	pages_free(h, 512);
+	fake_fail_at(1u << FAKE_MAP, 1, true); /* os_seal(): no mapping more */
+	cr_assert_eq(zone_purge(0), 512);
+	cr_assert_eq(p[0], 0);
+	cr_assert_eq(zone_nr_dirty(), 512);
+	cr_assert_eq(zone_purge(0), 0);
+	/* Nor do the watermarks count it. */
+	zone_set_dirty_floor(3 * MIB);
+	many = take(512, 0);
+	memset(many, 1, PAGEBLOCK_SIZE);
+	pages_free(many, 512);
+	zone_balance();
+	cr_assert_eq(zone_nr_dirty(), 1024, "2 MiB are kept");
+	zone_set_dirty_floor(MIB);
+	zone_balance();
+	cr_assert_eq(zone_nr_dirty(), 512);
+	fake_fail_at(0, 0, false);
+	cr_assert_eq(zone_purge(0), 512);
+}
+
+Test(zonelist, no_addresses_without_a_pool)
+{
+	struct zone_info info;
+	size_t nr_dirty;
+
+	fake_fail_at(1u << FAKE_BACK_HUGE, 1, true);
+	cr_assert_null(take(1, PAGES_HUGE));
+	cr_assert_null(zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty));
+	zone_snapshot(&info);
+	cr_assert_eq(info.nr_regions, 0);
+	cr_assert_eq(fake_count(FAKE_COMMITTED), 0);
+}
+
 Test(zonelist, the_pool_is_empty)
 {
 	struct zone_info before, after;
 	size_t nr_dirty;
 	char *p;
 
+	pages_free(take(1, PAGES_HUGE), 1);
+	zone_purge(0);
 	fake_fail_at(1u << FAKE_BACK_HUGE, 1, true);
 	cr_assert_null(take(1, PAGES_HUGE));
 	zone_snapshot(&before);
@@ -525,13 +598,21 @@ Test(zonelist, a_range_that_is_lost)
 {
 	size_t nr_dirty;
 	struct pageblock *b = zonelist_alloc(PAGES_HUGE, 5, PAGEBLOCK_LARGE, &nr_dirty), *p;
+	struct zone_info before, after;
+	struct zone_rows rows;
 
 	zone_free(b, 5);
 	zone_purge(0);
 	cr_assert_eq(zonelist_alloc(PAGES_HUGE, 1, PAGEBLOCK_LARGE, &nr_dirty), b);
 	zone_free(b, 1);
+	zone_snapshot(&before);
 	fake_fail_at(1u << FAKE_LOSE_HUGE, 1, false);
 	cr_assert_null(zonelist_alloc(PAGES_HUGE, 3, PAGEBLOCK_LARGE, &nr_dirty));
+	zone_snapshot(&after);
+	cr_assert_eq(after.nr_used, before.nr_used, "no limit counts what is lost");
+	cr_assert_eq(after.nr_free, before.nr_free - 2);
+	zone_rows_take(&rows);
+	cr_assert_eq(rows.row[0].nr_committed, after.nr_committed);
 	cr_assert_eq(block_is(b + 1), FAKE_FREE);
 	cr_assert_eq((b + 1)->state, PAGEBLOCK_ISOLATE);
 	zone_purge(0);

@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-#include "page/movable.h"
+#include "page/compactable.h"
 
 #include "os/bug.h"
 #include "page/blocks.h"
 
-bool movable_owns(const struct pageblock *blk)
+bool compactable_owns(const struct pageblock *blk)
 {
-	return atomic_load_explicit(&blk->owner, memory_order_relaxed) == &movable;
+	return atomic_load_explicit(&blk->owner, memory_order_relaxed) == &compactable;
 }
 
 /* With the lock held; NULL, and no lock, when it is another's. */
-static struct buddy *lock_movable(struct pageblock *blk)
+static struct buddy *lock_compactable(struct pageblock *blk)
 {
 	struct buddy *b = block_lock_owner(blk);
 
-	if (b && b != &movable) {
+	if (b && b != &compactable) {
 		lock_drop(&b->lock, RANK_BUDDY);
 		b = NULL;
 	}
 	return b;
 }
 
-bool movable_isolate(struct pageblock *blk)
+bool compactable_isolate(struct pageblock *blk)
 {
-	struct buddy *b = lock_movable(blk);
+	struct buddy *b = lock_compactable(blk);
 
 	if (!b)
 		return false;
@@ -35,9 +35,9 @@ bool movable_isolate(struct pageblock *blk)
 	return true;
 }
 
-bool movable_putback(struct pageblock *blk)
+bool compactable_putback(struct pageblock *blk)
 {
-	struct buddy *b = lock_movable(blk);
+	struct buddy *b = lock_compactable(blk);
 	bool was_isolated;
 
 	if (!b)
@@ -50,7 +50,7 @@ bool movable_putback(struct pageblock *blk)
 	return was_isolated;
 }
 
-size_t movable_nr_pages(void)
+size_t compactable_nr_pages(void)
 {
-	return (size_t)READ_ONCE(movable.nr_blocks) * PAGEBLOCK_PAGES;
+	return (size_t)READ_ONCE(compactable.nr_blocks) * PAGEBLOCK_PAGES;
 }

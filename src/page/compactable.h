@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pageblocks for pages whose contents can be moved (Linux: ZONE_MOVABLE, and mm/page_isolation.c).
+ * Pageblocks for pages whose contents we can move (Linux: ZONE_MOVABLE, and mm/page_isolation.c). Runs that their program moves
+ * are another matter: page/contig.h.
  *
  * 1. A buddy of their own, which no thread uses, owns them. So nothing else stands in these blocks, and one of which all
  *    is moved away goes back to the zone. Its pages come from the fullest block in which they fit, whether they are warm
@@ -10,20 +11,20 @@
  *
  * To reports and purges it is a buddy as any other.
  */
-#ifndef BSLAB_MOVABLE_H
-#define BSLAB_MOVABLE_H
+#ifndef BSLAB_COMPACTABLE_H
+#define BSLAB_COMPACTABLE_H
 
 #include "page/buddy.h"
 
 /* nr_pages, at most a pageblock's; may_grow: from another block of the zone if need be. pages_free() takes them back. */
-void *pages_alloc_movable(unsigned nr_pages, bool may_grow);
+void *pages_alloc_compactable(unsigned nr_pages, bool may_grow);
 /* Is it a block of theirs? A hint: without the lock. */
-bool movable_owns(const struct pageblock *blk);
+bool compactable_owns(const struct pageblock *blk);
 /* False when it is none of theirs. Only one thread at a time may isolate. */
-bool movable_isolate(struct pageblock *blk);
+bool compactable_isolate(struct pageblock *blk);
 /* The block serves again. False when its last page was freed meanwhile: it is the zone's, or somebody's, by now. */
-bool movable_putback(struct pageblock *blk);
+bool compactable_putback(struct pageblock *blk);
 /* Pages of the blocks, free ones among them; hints. */
-size_t movable_nr_pages(void);
+size_t compactable_nr_pages(void);
 
 #endif
