@@ -9,12 +9,7 @@
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
 
-static bool is_sentinel(const void *word)
-{
-	return (uintptr_t)word & 1;
-}
-
-static void reinstall(struct kmem_cache *c, void **top)
+void percpu_reinstall(struct kmem_cache *c, void **top)
 {
 	atomic_thread_fence(memory_order_release); /* reports read sheaves of other CPUs */
 	if (!percpu_swap_top(c->class, NONE_TOP, top))
@@ -26,11 +21,11 @@ unsigned percpu_pop_bulk(struct kmem_cache *c, void **out, unsigned n)
 	void **top = percpu_current_top(c->class);
 	unsigned done = 0;
 
-	if (!top || is_sentinel(top[-1]) || !percpu_swap_top(c->class, top, NONE_TOP))
+	if (!top || word_is_sentinel(top[-1]) || !percpu_swap_top(c->class, top, NONE_TOP))
 		return 0;
-	while (done < n && !is_sentinel(top[-1]))
+	while (done < n && !word_is_sentinel(top[-1]))
 		out[done++] = *--top;
-	reinstall(c, top);
+	percpu_reinstall(c, top);
 	return done;
 }
 
@@ -47,10 +42,10 @@ unsigned percpu_push_bulk(struct kmem_cache *c, void *const *objects, unsigned n
 	uintptr_t page, addr = (uintptr_t)objects[0];
 	unsigned done = 0;
 
-	if (!top || is_sentinel(top[0]) || !page_is_of(c, addr) || !percpu_swap_top(c->class, top, NONE_TOP))
+	if (!top || word_is_sentinel(top[0]) || !page_is_of(c, addr) || !percpu_swap_top(c->class, top, NONE_TOP))
 		return 0;
 	page = align_down(addr, BSLAB_PAGE_SIZE);
-	for (; done < n && !is_sentinel(top[0]); done++) {
+	for (; done < n && !word_is_sentinel(top[0]); done++) {
 		addr = (uintptr_t)objects[done];
 		if (unlikely(top[-1] == objects[done])) /* freed twice in a row: for the slow path to tell */
 			break;
@@ -61,6 +56,6 @@ unsigned percpu_push_bulk(struct kmem_cache *c, void *const *objects, unsigned n
 		}
 		*top++ = objects[done];
 	}
-	reinstall(c, top);
+	percpu_reinstall(c, top);
 	return done;
 }

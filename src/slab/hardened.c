@@ -22,23 +22,20 @@ void hardened_boot(void)
 
 bool long_block_is_zero(uintptr_t start, uintptr_t end)
 {
-	uintptr_t at = start;
+	const block_part_t *p = block_part(start, 0), *last = block_part_before(end, 0);
 	block_part_t bits = {0}, more = {0};
 	unsigned i;
 
-	for (; end - at >= 8 * PART; at += 8 * PART) {
-		const block_part_t *p = (const block_part_t *)at;
-
+	for (; last - p >= 8; p += 8)
 #pragma GCC unroll 4
 		for (i = 0; i < 8; i += 2) {
 			bits |= p[i];
 			more |= p[i + 1];
 		}
-	}
-	for (; end - at >= PART; at += PART)
-		bits |= *(const block_part_t *)at;
-	bits |= more | *(const block_part_t *)(end - PART);
-	return !(bits[0] | bits[1]);
+	for (; p < last; p++)
+		bits |= *p;
+	bits |= more;
+	return !(bits[0] | bits[1] | *block_last(end));
 }
 
 /* Each is the one before it. */

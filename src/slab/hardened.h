@@ -162,6 +162,20 @@ static force_inline uint64_t short_pad_mask(size_t pad, unsigned i)
 	return mask;
 }
 
+/* Of a block of which all but the word is zero. */
+static force_inline void short_pad_fill_clean(uint64_t *word, size_t pad)
+{
+	word[-3] = PAD & short_pad_mask(pad, 0);
+	word[-2] = PAD & short_pad_mask(pad, 1);
+	word[-1] = PAD & short_pad_mask(pad, 2);
+}
+
+static force_inline bool short_pad_is_whole(const uint64_t *word, size_t pad)
+{
+	return !(((word[-3] ^ PAD) & short_pad_mask(pad, 0)) | ((word[-2] ^ PAD) & short_pad_mask(pad, 1)) |
+		 ((word[-1] ^ PAD) & short_pad_mask(pad, 2)));
+}
+
 static force_inline void pad_fill(uintptr_t start, size_t size, uintptr_t end)
 {
 	struct pad p = block_pad(start, size, end);
@@ -192,9 +206,7 @@ static force_inline void block_seal_clean_by(uintptr_t start, size_t size, uintp
 
 	block_begin(end, number);
 	if (likely(pad <= SHORT_PAD)) {
-		word[-3] = PAD & short_pad_mask(pad, 0);
-		word[-2] = PAD & short_pad_mask(pad, 1);
-		word[-1] = PAD & short_pad_mask(pad, 2);
+		short_pad_fill_clean(word, pad);
 	} else {
 		pad_fill(start, size, end);
 	}
@@ -216,8 +228,7 @@ static force_inline bool pad_is_whole(uintptr_t start, size_t size, uintptr_t en
 	struct pad p;
 
 	if (likely(pad <= SHORT_PAD))
-		return !(((word[-3] ^ PAD) & short_pad_mask(pad, 0)) | ((word[-2] ^ PAD) & short_pad_mask(pad, 1)) |
-			 ((word[-1] ^ PAD) & short_pad_mask(pad, 2)));
+		return short_pad_is_whole(word, pad);
 	p = block_pad(start, size, end);
 	return !((*p.first ^ PAD) & p.mask) && long_pad_is_whole(p.first + 1, p.end);
 }
@@ -241,40 +252,99 @@ static force_inline enum block_state block_check(uintptr_t start, uintptr_t end,
 	return block_check_by(start, end, block_end_number(end), size);
 }
 
-/* Sixteen bytes at any multiple of eight. */
-typedef uint64_t block_part_t __attribute__((vector_size(16), aligned(8), may_alias));
+/* Sixteen bytes. Blocks are made of them: the last one's upper half is the word. */
+typedef uint64_t block_part_t __attribute__((vector_size(16), may_alias));
 #define PART sizeof(block_part_t)
 
 /*
- * Up to these, the same parts are looked at and wiped for each size, the last of them more than once. Most blocks are of the
- * first kind; where sizes are mixed, one branch is guessed wrong at times, and not one for each part.
+ * Up to these, the same parts are looked at and wiped for each size, some of them more than once: from the start on, and up to
+ * the last. Most blocks are of the first kind; where sizes are mixed, one branch is guessed wrong at times, and not one for
+ * each part. What is before the word in the last part goes by itself.
  */
 #define TINY_BLOCK (4 * PART)
-#define SHORT_BLOCK (8 * PART)
+#define MEDIUM_BLOCK (9 * PART)
+#define SHORT_BLOCK (17 * PART)
 
-static force_inline block_part_t *block_part(uintptr_t start, size_t i, size_t last)
+/* The i-th. */
+static force_inline block_part_t *block_part(uintptr_t start, size_t i)
 {
-	return (block_part_t *)(start + min_size(i * PART, last));
+	return (block_part_t *)start + i;
+}
+
+/* The i-th before the last one. */
+static force_inline block_part_t *block_part_before(uintptr_t end, size_t i)
+{
+	return (block_part_t *)end - 1 - i;
+}
+
+/* The second, or the last but one where that is the first. */
+static force_inline block_part_t *block_part_second(uintptr_t start, uintptr_t end)
+{
+	return (block_part_t *)(start + min_size(PART, end - start - 2 * PART));
+}
+
+static force_inline uint64_t *block_last(uintptr_t end)
+{
+	return (uint64_t *)(end - BLOCK_WORD) - 1;
+}
+
+/* n parts from the start on, and n before the last, but for the outermost. */
+static force_inline void block_wipe_parts(uintptr_t start, uintptr_t end, const unsigned n)
+{
+	unsigned i;
+
+#pragma GCC unroll 8
+	for (i = 1; i < n; i++) {
+		*block_part(start, i) = (block_part_t){0};
+		*block_part_before(end, i + 1) = (block_part_t){0};
+	}
+}
+
+static force_inline block_part_t block_parts(uintptr_t start, uintptr_t end, const unsigned n)
+{
+	block_part_t bits = {0};
+	unsigned i;
+
+#pragma GCC unroll 8
+	for (i = 1; i < n; i++)
+		bits |= *block_part(start, i) | *block_part_before(end, i + 1);
+	return bits;
+}
+
+static force_inline void short_block_wipe(uintptr_t start, uintptr_t end)
+{
+	*block_part(start, 0) = (block_part_t){0};
+	if (end - start <= TINY_BLOCK)
+		*block_part_second(start, end) = (block_part_t){0};
+	else if (end - start <= MEDIUM_BLOCK)
+		block_wipe_parts(start, end, 4);
+	else
+		block_wipe_parts(start, end, 8);
+	*block_part_before(end, 1) = (block_part_t){0};
+	*block_last(end) = 0;
+}
+
+static force_inline bool short_block_is_zero(uintptr_t start, uintptr_t end)
+{
+	block_part_t bits = *block_part(start, 0) | *block_part_before(end, 1);
+
+	if (end - start <= TINY_BLOCK)
+		bits |= *block_part_second(start, end);
+	else if (end - start <= MEDIUM_BLOCK)
+		bits |= block_parts(start, end, 4);
+	else
+		bits |= block_parts(start, end, 8);
+	return likely(!(bits[0] | bits[1] | *block_last(end)));
 }
 
 /* Frees it: all but its word reads as zero. */
 static force_inline void block_wipe_by(uintptr_t start, uintptr_t end, uint64_t number)
 {
-	size_t last = end - BLOCK_WORD - PART - start; /* not the word: others read it */
-	unsigned i;
-
 	block_begin(end, number);
-	if (likely(last <= SHORT_BLOCK - PART)) {
-#pragma GCC unroll 4
-		for (i = 0; i < TINY_BLOCK / PART; i++)
-			*block_part(start, i, last) = (block_part_t){0};
-		if (last > TINY_BLOCK - PART)
-#pragma GCC unroll 4
-			for (; i < SHORT_BLOCK / PART; i++)
-				*block_part(start, i, last) = (block_part_t){0};
-	} else {
-		__builtin_memset((void *)start, 0, end - BLOCK_WORD - start);
-	}
+	if (likely(end - start <= SHORT_BLOCK))
+		short_block_wipe(start, end);
+	else
+		__builtin_memset((void *)start, 0, end - BLOCK_WORD - start); /* not the word: others read it */
 	block_end(end, number, PAD_FREED);
 }
 
@@ -289,26 +359,18 @@ bool long_block_is_zero(uintptr_t start, uintptr_t end);
 /* All but the word. */
 static force_inline bool block_is_zero(uintptr_t start, uintptr_t end)
 {
-	size_t last = end - BLOCK_WORD - PART - start;
-	block_part_t bits = {0};
-	unsigned i;
+	return likely(end - start <= SHORT_BLOCK) ? short_block_is_zero(start, end) : long_block_is_zero(start, end);
+}
 
-	if (unlikely(last > SHORT_BLOCK - PART))
-		return long_block_is_zero(start, end - BLOCK_WORD);
-#pragma GCC unroll 4
-	for (i = 0; i < TINY_BLOCK / PART; i++)
-		bits |= *block_part(start, i, last);
-	if (last > TINY_BLOCK - PART)
-#pragma GCC unroll 4
-		for (; i < SHORT_BLOCK / PART; i++)
-			bits |= *block_part(start, i, last);
-	return likely(!(bits[0] | bits[1]));
+static force_inline bool block_says_free(uintptr_t end, uint64_t number)
+{
+	return likely(block_word_load(block_word(end)) == (number ^ PAD_IN_WORD(PAD_FREED)));
 }
 
 /* Whether a block that is free is as it was left. */
 static force_inline bool block_is_clean_by(uintptr_t start, uintptr_t end, uint64_t number)
 {
-	return likely(block_word_load(block_word(end)) == (number ^ PAD_IN_WORD(PAD_FREED))) && block_is_zero(start, end);
+	return block_says_free(end, number) && block_is_zero(start, end);
 }
 
 static force_inline bool block_is_clean(uintptr_t start, uintptr_t end)

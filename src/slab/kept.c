@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/kept.h"
 
+#include "page/folio.h"
 #include "page/runs.h"
 
 static bool swap(void **old, void **new)
@@ -8,9 +9,9 @@ static bool swap(void **old, void **new)
 	return percpu_swap_top(KEPT_RUN, old, new);
 }
 
-void *kept_take(size_t nr_pages)
+void *kept_take(size_t nr_pages, size_t align)
 {
-	return percpu_mode() != INDEX_THREAD ? kept_take_from(nr_pages, true) : NULL;
+	return percpu_mode() != INDEX_THREAD ? kept_take_from(nr_pages, align, true) : NULL;
 }
 
 void kept_look(void)
@@ -22,6 +23,20 @@ void kept_look(void)
 enum kept_free kept_free(void *ptr)
 {
 	return percpu_reach() != INDEX_THREAD ? kept_free_to(ptr, true) : KEPT_NOT;
+}
+
+enum kept_free kept_free_folio(void *head)
+{
+	page_desc_t d = percpu_reach() != INDEX_THREAD ? map_lookup((uintptr_t)head) : 0;
+	size_t nr_pages = folio_pages_of(d);
+
+	if (nr_pages <= 1u << PCP_MAX_ORDER) /* it would drive out a larger one, which malloc may want */
+		return KEPT_NOT;
+	if (d != folio_desc((unsigned)nr_pages, 1) || nr_pages > READ_ONCE(bslab_hot.kept_limit) || (uintptr_t)head % BSLAB_PAGE_SIZE ||
+	    !kept_count_free())
+		return KEPT_NOT;
+	atomic_thread_fence(memory_order_acquire); /* what others wrote who put theirs */
+	return kept_put(head, nr_pages, true);
 }
 
 enum kept_free kept_displace(void **word)

@@ -17,9 +17,12 @@
  *    it there, when the CPU is idle or drained (slab/percpu.h); what fork left behind,
  *    at the child's first look. Nobody can empty the
  *    area of a thread that sleeps, so in mode thread none is kept; nor is any from when
- *    membarrier was refused (percpu_reach()), nor where the fast paths may not be taken.
+ *    membarrier was refused (percpu_reach(); as in slab/pcp.h), nor where the fast paths may not be taken (kept_allow()).
  *
- * 4. kept_free() leaves every TICK_EVENTS'th of a thread to the way past it, where the
+ * 4. A folio's run is taken and kept as malloc's are. Those of up to PCP_MAX_ORDER have sheaves of their
+ *    own, slab/pcp.h, and others of no more pages go to the buddy's.
+ *
+ * 5. kept_free() leaves every TICK_EVENTS'th of a thread to the way past it, where the
  *    clock is looked at and reports are written. The CPU looks for what rests then too,
  *    so one that does nothing but this is not idle.
  */
@@ -56,28 +59,43 @@ static force_inline bool kept_swap(void **old, void **new, const bool by_mode)
 	return by_mode ? percpu_swap_top(KEPT_RUN, old, new) : percpu_cmpxchg(KEPT_RUN, old, new, &none_area, RSEQ_MM_CID);
 }
 
-static force_inline void *kept_take_from(size_t nr_pages, const bool by_mode)
+static force_inline void *kept_take_from(size_t nr_pages, size_t align, const bool by_mode)
 {
 	void **word;
 
-	if (nr_pages > MAX_HOT_PAGES || unlikely(!bslab_hot.small_limit))
+	if (nr_pages > READ_ONCE(bslab_hot.kept_limit))
 		return NULL;
 	word = kept_here(by_mode);
-	if (kept_nr_pages(word) != nr_pages || unlikely(!kept_swap(word, NULL, by_mode)))
+	if (kept_nr_pages(word) != nr_pages || (uintptr_t)kept_address(word) & (align - 1) || unlikely(!kept_swap(word, NULL, by_mode)))
 		return NULL;
 	map_set((uintptr_t)kept_address(word), desc_of_number(nr_pages, PAGE_RUN));
 	return kept_address(word);
 }
 
-/* A kept run of so many pages, or NULL. */
-void *kept_take(size_t nr_pages) __attribute__((visibility("hidden")));
+/* Whether runs are kept from now on: no call is to be counted but those for which guarded blocks are too small. */
+static inline void kept_allow(bool allow)
+{
+	WRITE_ONCE(bslab_hot.kept_limit, allow ? MAX_HOT_PAGES : 0);
+}
+
+/* A kept run of so many pages, aligned to a page at least, or NULL. */
+void *kept_take(size_t nr_pages, size_t align) __attribute__((visibility("hidden")));
 static force_inline void *kept_take_quick(size_t nr_pages)
 {
-	return likely(percpu_mode() == INDEX_MM_CID) ? kept_take_from(nr_pages, false) : NULL;
+	return likely(percpu_mode() == INDEX_MM_CID) ? kept_take_from(nr_pages, BSLAB_PAGE_SIZE, false) : NULL;
 }
 
 /* Looks for what rests; the next page event of this thread looks at the clock too. */
 void kept_look(void) __attribute__((visibility("hidden")));
+
+/* Of one that was found to be such a run: counts it. */
+static force_inline bool kept_count_free(void)
+{
+	if (likely(++thread_state.nr_kept_frees % TICK_EVENTS))
+		return true;
+	kept_look();
+	return false;
+}
 
 /* Whether a pointer is a run's, which kept_free() may take now; counts it then. */
 static force_inline bool kept_may_free(const void *ptr, size_t *nr_pages)
@@ -86,13 +104,9 @@ static force_inline bool kept_may_free(const void *ptr, size_t *nr_pages)
 	page_desc_t d = likely(slot != NULL) ? atomic_load_explicit(slot, memory_order_relaxed) : 0;
 
 	*nr_pages = (size_t)desc_number(d);
-	if (d != desc_of_number(*nr_pages, PAGE_RUN) || *nr_pages > MAX_HOT_PAGES || (uintptr_t)ptr % BSLAB_PAGE_SIZE ||
-	    unlikely(!bslab_hot.small_limit))
+	if (d != desc_of_number(*nr_pages, PAGE_RUN) || *nr_pages > READ_ONCE(bslab_hot.kept_limit) || (uintptr_t)ptr % BSLAB_PAGE_SIZE)
 		return false;
-	if (likely(++thread_state.nr_kept_frees % TICK_EVENTS))
-		return true;
-	kept_look();
-	return false;
+	return kept_count_free();
 }
 
 enum kept_free {
@@ -105,18 +119,21 @@ enum kept_free {
 enum kept_free kept_displace(void **word) __attribute__((visibility("hidden")));
 enum kept_free kept_free_first(void *addr, size_t nr_pages) __attribute__((visibility("hidden")));
 
-static force_inline enum kept_free kept_free_to(void *ptr, const bool by_mode)
+static force_inline enum kept_free kept_put(void *ptr, size_t nr_pages, const bool by_mode)
 {
-	size_t nr_pages;
-	void **old;
+	void **old = kept_here(by_mode);
 
-	if (!kept_may_free(ptr, &nr_pages))
-		return KEPT_NOT;
-	old = kept_here(by_mode);
 	map_set((uintptr_t)ptr, desc_of_number(nr_pages, PAGE_RUN_HOT));
 	if (unlikely(!kept_swap(old, (void **)((uintptr_t)ptr + nr_pages), by_mode)))
 		return kept_free_first(ptr, nr_pages);
 	return likely(!old) ? KEPT_ALONE : kept_displace(old);
+}
+
+static force_inline enum kept_free kept_free_to(void *ptr, const bool by_mode)
+{
+	size_t nr_pages;
+
+	return kept_may_free(ptr, &nr_pages) ? kept_put(ptr, nr_pages, by_mode) : KEPT_NOT;
 }
 
 /* free() of a run. */
@@ -125,6 +142,9 @@ static force_inline enum kept_free kept_free_quick(void *ptr)
 {
 	return likely(percpu_reach() == INDEX_MM_CID) ? kept_free_to(ptr, false) : KEPT_NOT;
 }
+
+/* The same of a folio that its holder puts, who has the one reference. */
+enum kept_free kept_free_folio(void *head);
 
 /* Makes what this CPU keeps a part of the free pages where it is enough for a request. */
 void kept_yield(size_t nr_pages);

@@ -36,18 +36,18 @@ static bool has_freed_tops(unsigned cache)
 
 static void *pop(unsigned class)
 {
-	return percpu.mode == INDEX_CPU_ID ? percpu_pop(class, RSEQ_CPU_ID) : percpu_pop(class, RSEQ_MM_CID);
+	return percpu_mode() == INDEX_CPU_ID ? percpu_pop(class, RSEQ_CPU_ID) : percpu_pop(class, RSEQ_MM_CID);
 }
 
 static bool push(unsigned class, void *obj)
 {
-	return percpu.mode == INDEX_CPU_ID ? percpu_push(class, obj, RSEQ_CPU_ID)
+	return percpu_mode() == INDEX_CPU_ID ? percpu_push(class, obj, RSEQ_CPU_ID)
 					   : percpu_push(class, obj, RSEQ_MM_CID);
 }
 
 bool percpu_swap_top(unsigned class, void **old, void **new)
 {
-	return percpu.mode == INDEX_CPU_ID ? percpu_cmpxchg(class, old, new, &none_area, RSEQ_CPU_ID)
+	return percpu_mode() == INDEX_CPU_ID ? percpu_cmpxchg(class, old, new, &none_area, RSEQ_CPU_ID)
 					   : percpu_cmpxchg(class, old, new, &none_area, RSEQ_MM_CID);
 }
 
@@ -105,7 +105,7 @@ void percpu_boot(void)
 {
 	unsigned nr_cpus = os_nr_cpus(), i;
 
-	percpu.mode = choose_mode(nr_cpus);
+	WRITE_ONCE(percpu.mode, choose_mode(nr_cpus));
 	bslab_hot.rseq_offset = thread_state_rseq_offset();
 	percpu.next_slot = 1;
 	percpu.nr_slots = 1;
@@ -115,7 +115,7 @@ void percpu_boot(void)
 		bslab_hot.rseq_offset_cpu = __rseq_offset;
 	if (percpu.mode != INDEX_THREAD)
 		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
-	area_init(&none_area, NR_CLASSES);
+	area_init(&none_area, FIRST_TYPED);
 	for (i = 0; i < percpu.nr_slots; i++)
 		bslab_hot.area[i] = &none_area;
 	__atomic_store_n(&percpu.reach, percpu.mode, __ATOMIC_RELEASE); /* last: threads that come meanwhile go by it */
@@ -819,6 +819,10 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 	info->nr_kept_pages += kept_nr_pages(READ_ONCE(a->run));
 	for (class = 1; class < caches_end(); class++) {
 		snapshot_sheaf(READ_ONCE(a->top[class]), &nr, &capacity);
+		if (is_pcp_cache(class)) {
+			info->nr_kept_pages += (size_t)nr << (class - PCP_CACHE);
+			continue;
+		}
 		info->nr_cached[class] += nr;
 		if (!cpu)
 			continue;
@@ -832,6 +836,24 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 		snapshot_sheaf(READ_ONCE(*area_top(a, FREED_TOPS + class)), &nr, &capacity);
 		info->nr_cached[class] += nr;
 	}
+}
+
+/* In the barns of page runs. */
+static size_t barn_pages(void)
+{
+	struct cache_info info;
+	size_t nr_pages = 0;
+	unsigned order;
+
+	for (order = 0; order <= PCP_MAX_ORDER; order++) {
+		struct kmem_cache *c = cache_if_used(PCP_CACHE + order);
+
+		info.nr_barn_objects = 0;
+		if (c)
+			barn_snapshot(&c->barn, &info);
+		nr_pages += info.nr_barn_objects << order;
+	}
+	return nr_pages;
 }
 
 void percpu_snapshot(struct percpu_info *info)
@@ -860,6 +882,7 @@ void percpu_snapshot(struct percpu_info *info)
 	for (struct percpu_area *a = percpu.limbo; a; a = a->next_orphan)
 		snapshot_area(a, info, NULL);
 	lock_drop(&percpu.lock, RANK_THREAD);
+	info->nr_kept_pages += barn_pages();
 	quarantine_count(info->nr_cached);
 	info->nr_sheaf_reaps = atomic_load_explicit(&percpu.nr_sheaf_reaps, memory_order_relaxed);
 	info->nr_barn_reaps = atomic_load_explicit(&percpu.nr_barn_reaps, memory_order_relaxed);

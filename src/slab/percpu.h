@@ -100,7 +100,7 @@ extern struct percpu percpu reader_root(percpu);
 void percpu_boot(void);
 static inline enum index_mode percpu_mode(void)
 {
-	return percpu.mode;
+	return READ_ONCE(percpu.mode);
 }
 
 /* Where it is INDEX_THREAD, what a CPU keeps cannot be had by others. */
@@ -124,6 +124,18 @@ static force_inline unsigned percpu_slot_by(const int index_offset)
 	return *(volatile uint32_t *)(arch_thread_pointer() + (uintptr_t)(rseq + index_offset)) + by_cpu;
 }
 
+/* The CPU that this thread runs on, and its node, as the kernel numbers them; false where it does not tell without a call. */
+static inline bool percpu_is_on(unsigned *cpu, unsigned *node)
+{
+	const volatile uint32_t *rseq = (const volatile uint32_t *)(arch_thread_pointer() + (uintptr_t)bslab_hot.rseq_offset);
+
+	if (percpu_mode() != INDEX_MM_CID)
+		return false;
+	*cpu = rseq[RSEQ_CPU_ID / 4];
+	*node = rseq[RSEQ_NODE_ID / 4];
+	return true;
+}
+
 static force_inline struct percpu_area *percpu_area_by(const int index_offset)
 {
 	return __atomic_load_n(&bslab_hot.area[percpu_slot_by(index_offset)], __ATOMIC_ACQUIRE);
@@ -131,7 +143,7 @@ static force_inline struct percpu_area *percpu_area_by(const int index_offset)
 
 static inline unsigned percpu_slot(void)
 {
-	return percpu.mode == INDEX_CPU_ID ? percpu_slot_by(RSEQ_CPU_ID) : percpu_slot_by(RSEQ_MM_CID);
+	return percpu_mode() == INDEX_CPU_ID ? percpu_slot_by(RSEQ_CPU_ID) : percpu_slot_by(RSEQ_MM_CID);
 }
 
 static inline struct percpu_area *percpu_here(void)
@@ -158,6 +170,8 @@ void percpu_free_uncached(struct kmem_cache *c, void *obj);
  */
 unsigned percpu_pop_bulk(struct kmem_cache *c, void **out, unsigned n);
 unsigned percpu_push_bulk(struct kmem_cache *c, void *const *objects, unsigned n); /* n is not 0 */
+/* A sheaf that percpu_swap_top() took from under this CPU comes back, with another top perhaps. */
+void percpu_reinstall(struct kmem_cache *c, void **top);
 
 /* Before a number of a typed cache is used. */
 void percpu_add_cache(unsigned number);
@@ -181,7 +195,7 @@ struct percpu_info {
 	enum index_mode mode;
 	unsigned nr_areas, nr_listed; /* CPUs, or threads, with a cache; of these the ones in cpu[] */
 	size_t nr_cached[NR_CACHES]; /* objects in the sheaves of all of them */
-	size_t nr_kept_pages;	     /* of runs that they keep: in use to the buddies */
+	size_t nr_kept_pages;	     /* of runs that they and the barns of such keep: in use to the buddies */
 	/* Since the start: */
 	uint64_t nr_sheaf_reaps, nr_barn_reaps; /* sheaves and barns emptied because they rested */
 	uint64_t nr_drains;			/* of all CPUs: trim, reclaim */

@@ -28,6 +28,7 @@
 #define MAX_BARNS_BYTES (2 * MIB)
 #define MIN_FULL_SHEAVES 4u
 #define MAX_FULL_SHEAVES 16u
+#define MAX_FULL_PCP_SHEAVES 2u /* of single pages; half as many of each order above: see 6 in sheaf.h */
 #define MAX_EMPTY_SHEAVES 2
 #define MIN_CAPACITY 6u
 #define FIRST_CAPACITY 20u
@@ -110,13 +111,13 @@ static uint16_t first_capacity(const struct barn *b)
 }
 
 /* Of a number that had a cache before, too: its counters begin again. */
-void barn_setup(struct barn *b, size_t object_size)
+void barn_setup(struct barn *b, size_t object_size, bool is_pcp)
 {
 	size_t max = min_size(MAX_SHEAF_BYTES / object_size, CAPACITY(NR_SHEAF_SIZES - 1));
 
 	lock_take(&b->lock, RANK_BARN);
 	b->object_size = (uint16_t)object_size;
-	b->max_capacity = (uint16_t)max_size(max, MIN_CAPACITY);
+	b->max_capacity = (uint16_t)max_size(max, is_pcp ? MIN_FIRST_CAPACITY : MIN_CAPACITY);
 	b->capacity = first_capacity(b);
 	b->nr_gets = b->nr_refills = b->nr_overs = b->nr_puts = b->nr_drains = 0;
 	lock_drop(&b->lock, RANK_BARN);
@@ -138,12 +139,20 @@ static bool holds_too_much(struct kmem_cache *c, unsigned nr_full)
 				       atomic_load_explicit(&c->nr_out, memory_order_relaxed) / 8;
 }
 
+static size_t max_full_sheaves(const struct kmem_cache *c)
+{
+	const struct barn *b = &c->barn;
+
+	if (is_pcp_cache(c->class))
+		return MAX_FULL_PCP_SHEAVES >> (c->class - PCP_CACHE);
+	return max_size(MIN_FULL_SHEAVES, min_size(MAX_BARN_BYTES / ((size_t)b->capacity * b->object_size), MAX_FULL_SHEAVES));
+}
+
 static bool barn_has_room(struct kmem_cache *c)
 {
 	const struct barn *b = &c->barn;
-	size_t max = MAX_BARN_BYTES / ((size_t)b->capacity * b->object_size);
 
-	return b->nr_full < max_size(MIN_FULL_SHEAVES, min_size(max, MAX_FULL_SHEAVES)) &&
+	return b->nr_full < max_full_sheaves(c) &&
 	       !holds_too_much(c, b->nr_full + 1u) &&
 	       atomic_load_explicit(&barns_bytes, memory_order_relaxed) < MAX_BARNS_BYTES + zone_in_use() / 16;
 }
@@ -254,6 +263,8 @@ static size_t one_way_capacity(struct kmem_cache *c)
 	size_t most = is_in_decline(c) ? DECLINE_CAPACITY : ONE_WAY_CAPACITY;
 	size_t nr_out = atomic_load_explicit(&c->nr_out, memory_order_relaxed);
 
+	if (is_pcp_cache(c->class)) /* see 6 in sheaf.h */
+		return c->barn.max_capacity;
 	most = min_size(most, min_size(ONE_WAY_BYTES / c->size, nr_out / 8));
 	return max_size(MIN_FIRST_CAPACITY, most);
 }

@@ -33,7 +33,12 @@
  *    sheaves are what keeps slabs from coming free, one object a whole slab. So
  *    its barn holds little, and who runs over on one way keeps few.
  *
- * 6. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
+ * 6. Page runs (slab/pcp.h) are caches without slabs: nothing of them declines, and how many are out is not
+ *    known. So they hold little from the start: sheaves MAX_SHEAF_BYTES, which is four of the largest runs;
+ *    barns two sheaves of single pages, one of two, none of larger ones. Who goes one way may have a
+ *    whole sheaf, too: what costs is the visit to the buddies.
+ *
+ * 7. Bounds. A class holds at most MAX_SHEAF_BYTES of objects per CPU that runs
  *    (or MIN_CAPACITY objects), and MAX_BARN_BYTES (or MIN_FULL_SHEAVES
  *    sheaves) in its barn; all barns together MAX_BARNS_BYTES and a 16th of the
  *    pages in use.
@@ -58,6 +63,11 @@ struct sheaf {
 static inline void **sheaf_top(struct sheaf *s, unsigned nr)
 {
 	return &s->slot[nr];
+}
+
+static inline bool word_is_sentinel(const void *word)
+{
+	return (uintptr_t)word & 1;
 }
 
 /* NULL for a word that is no sentinel, and for the sentinels that all CPUs share. */
@@ -97,7 +107,7 @@ struct barn_visits {
 	uint8_t nr;		/* since then */
 };
 
-void barn_setup(struct barn *b, size_t object_size);
+void barn_setup(struct barn *b, size_t object_size, bool is_pcp);
 /*
  * A sheaf with at least one object, in exchange for an empty one (or NULL). NULL when there is no memory: the empty
  * one is then in the barn. `v` is the CPU's, or NULL: the visit does not count.

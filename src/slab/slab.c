@@ -12,12 +12,13 @@
 #include "page/guard.h"
 #include "page/limit.h"
 #include "slab/hardened.h"
+#include "slab/pcp.h"
 #include "slab/sheaf.h"
 #include "slab/typed.h"
 
 struct kmem_cache *caches[NR_CACHES] reader_root(caches);
 struct lock caches_lock; /* RANK_CACHES */
-static unsigned end_of_caches; /* above NR_CLASSES; read without the lock */
+static unsigned end_of_caches; /* above FIRST_TYPED; read without the lock */
 
 static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
 
@@ -68,8 +69,15 @@ void cache_setup(struct kmem_cache *c, unsigned class, size_t size)
 	c->full_order = (uint8_t)full_order(size);
 	c->reciprocal = ((1ull << RECIPROCAL_SHIFT) + size - 1) / size;
 	c->migratetype = objects_in(size, c->full_order) >= 32 ? MIGRATE_UNMOVABLE : MIGRATE_RECLAIMABLE;
-	barn_setup(&c->barn, size);
+	barn_setup(&c->barn, size, is_pcp_cache(class));
 	WRITE_ONCE(c->size, (uint32_t)size);
+}
+
+static size_t object_size(unsigned class)
+{
+	if (is_pcp_cache(class))
+		return BSLAB_PAGE_SIZE << (class - PCP_CACHE);
+	return class == ZERO_CLASS ? ZERO_SIZE : class_size(class);
 }
 
 static struct kmem_cache *cache_create(unsigned class)
@@ -77,7 +85,7 @@ static struct kmem_cache *cache_create(unsigned class)
 	struct kmem_cache *c = boot_alloc(sizeof *c, _Alignof(struct kmem_cache));
 
 	if (c)
-		cache_setup(c, class, class == ZERO_CLASS ? ZERO_SIZE : class_size(class));
+		cache_setup(c, class, object_size(class));
 	return c;
 }
 
@@ -98,7 +106,7 @@ size_t cache_size(unsigned class)
 
 unsigned caches_end(void)
 {
-	return (unsigned)max_size(NR_CLASSES, READ_ONCE(end_of_caches));
+	return (unsigned)max_size(FIRST_TYPED, READ_ONCE(end_of_caches));
 }
 
 void caches_raise_end(unsigned end)
@@ -158,8 +166,8 @@ static size_t slab_nr_pages(const struct slab *s)
 
 static page_desc_t desc_of_slab(const struct slab *s, unsigned cache)
 {
-	if (cache >= NR_CLASSES)
-		return desc_of_pointer(s, (enum page_type)cache, 0);
+	if (cache >= FIRST_TYPED)
+		return cache_pages_flags(s->cache) ? desc_of_pointer(s, PAGE_NONE, cache) : desc_of_pointer(s, (enum page_type)cache, 0);
 	return bslab_options.hardened ? desc_of_pointer(s, PAGE_OBJECTS, 0) : desc_of_pointer(s, PAGE_NONE, cache);
 }
 
@@ -177,7 +185,6 @@ static void slab_init(struct slab *s, struct kmem_cache *c, void *pages, unsigne
 	}
 	atomic_store_explicit(&s->nr_free, (int16_t)nr_objects, memory_order_relaxed);
 	atomic_store_explicit(&s->state, SLAB_DEAD, memory_order_relaxed); /* until it is on the list */
-	map_set_range(s->base, slab_nr_pages(s), desc_of_slab(s, c->class));
 }
 
 /* Hardened: between two pages that trap. */
@@ -249,9 +256,9 @@ static unsigned next_nr_objects(const struct kmem_cache *c)
 	return objects_in(c->size, order);
 }
 
-static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
+static struct slab *slab_create_of(struct kmem_cache *c, unsigned nr_objects, unsigned pages_flags)
 {
-	unsigned nr_objects = next_nr_objects(c), nr_words = nr_words_for(nr_objects);
+	unsigned nr_words = nr_words_for(nr_objects);
 	struct slab *s = boot_pool_get(&slab_pool[nr_words], sizeof *s + nr_words * sizeof(uint64_t), 8);
 	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size);
 	void *pages;
@@ -259,7 +266,7 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 
 	if (!s)
 		return NULL;
-	pages = slab_alloc_pages(c, nr_pages, pages_flags, &zeroed);
+	pages = slab_alloc_pages(c, nr_pages, pages_flags | cache_pages_flags(c), &zeroed);
 	if (!pages) {
 		boot_pool_put(&slab_pool[nr_words], s);
 		return NULL;
@@ -269,8 +276,20 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 	slab_init(s, c, pages, nr_objects);
 	if (unlikely(cache_has_words(c)))
 		slab_harden(s, zeroed);
+	/* Not before its objects are clean: a handler that calls exit() looks at all that the page map knows. */
+	atomic_signal_fence(memory_order_seq_cst);
+	map_set_range(s->base, slab_nr_pages(s), desc_of_slab(s, c->class));
 	PROBE(slab_create, c->size, pages, nr_objects, nr_pages);
 	return s;
+}
+
+/* Where a limit, or what is free in pieces, has no room for a large one, there may be for a small one (Linux: allocate_slab()). */
+static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
+{
+	unsigned nr_objects = next_nr_objects(c), fewest = objects_in(c->size, c->first_order);
+	struct slab *s = slab_create_of(c, nr_objects, pages_flags);
+
+	return likely(s != NULL) || nr_objects == fewest ? s : slab_create_of(c, fewest, pages_flags);
 }
 
 /* Unlinked and DEAD: nobody else uses it. */
@@ -512,6 +531,8 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
 	unsigned done = 0;
 	struct taken t;
 
+	if (unlikely(is_pcp_cache(c->class)))
+		return pcp_take(c, out, n, pages_flags);
 	while (done < n) {
 		if (!take_from_partial(c, n - done, &t)) {
 			if (done || !add_new_slab(c, pages_flags))
@@ -667,6 +688,10 @@ void slab_give(struct kmem_cache *c, void *const *objects, unsigned n)
 	struct group groups[NR_GROUPS] = {0};
 	unsigned i, index, nr_given = 0;
 
+	if (unlikely(is_pcp_cache(c->class))) {
+		pcp_give(c, objects, n);
+		return;
+	}
 	for (i = 0; i < n; i++) {
 		uintptr_t addr = (uintptr_t)objects[i];
 		page_desc_t d = map_lookup(addr);
@@ -778,7 +803,7 @@ bool cache_snapshot(unsigned class, struct cache_info *info)
 	size_t nr_out;
 
 	*info = (struct cache_info){0};
-	if (!c)
+	if (!c || is_pcp_cache(class))
 		return false;
 	info->size = c->size;
 	if (c->typed)

@@ -39,7 +39,8 @@
  *
  * 6. Slabs grow with their cache: a new one has no more objects than all the
  *    others together. A program uses a few objects of many classes, and a slab
- *    that is mostly free holds pages that nobody else can use.
+ *    that is mostly free holds pages that nobody else can use. Where there is
+ *    no room for one that large, it is one of the smallest.
  */
 #ifndef BSLAB_SLAB_H
 #define BSLAB_SLAB_H
@@ -77,7 +78,8 @@ struct kmem_cache {
 	/* Constant: */
 	uint32_t size;	     /* bytes per object */
 	uint64_t reciprocal; /* ceil(2^40 / size): object_index() */
-	uint8_t class; /* from NR_CLASSES on the number of a typed cache, which has no size class */
+	/* From NR_CLASSES on the number of a cache of page runs, of a typed one, or of one for a zone, which have no size class. */
+	uint8_t class;
 	uint8_t first_order, full_order; /* of the smallest and the largest slabs */
 	uint8_t migratetype;
 	uint8_t line_objects; /* the fewest that fill whole cache lines: a power of two */
@@ -110,7 +112,7 @@ struct slab {
 };
 
 /*
- * The cache of a class, made at its first use; NULL when there is no memory. A process uses few of them, and so
+ * The cache of a class, or of page runs, made at its first use; NULL when there is no memory. A process uses few of them, and so
  * touches fewer pages than a table of them has.
  */
 struct kmem_cache *cache_of(unsigned class);
@@ -212,6 +214,7 @@ void cache_shrink_kept(struct kmem_cache *c);
 #define MAX_WRITTEN 16
 unsigned cache_find_written(struct kmem_cache *c, void *out[MAX_WRITTEN]);
 
+/* Of caches that have slabs: not those of page runs. */
 struct cache_info {
 	size_t size; /* 0: never used */
 	char name[CACHE_NAME_SIZE];
@@ -224,7 +227,7 @@ struct cache_info {
 	uint64_t nr_gets, nr_refills, nr_overs, nr_puts, nr_drains;
 	uint64_t nr_slab_creates, nr_slab_destroys, nr_uncached_allocs, nr_uncached_frees;
 };
-/* False for a class never used. */
+/* False for a class never used, and for page runs. */
 bool cache_snapshot(unsigned class, struct cache_info *info);
 
 void slab_fork_prepare(void);

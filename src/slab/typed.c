@@ -50,20 +50,20 @@ void typed_copy_name(char to[CACHE_NAME_SIZE], const char *from)
 
 static bool may_share(const struct typed_args *a)
 {
-	return !a->flags && !a->ctor;
+	return !a->flags && !a->ctor && !a->pages_flags;
 }
 
 /* One that is used, or that may be used again: of shared ones nobody asked what is live. */
 static bool is_shareable(const struct typed *t)
 {
-	return !t->flags && !t->ctor && (!t->is_dying || (t->is_released && t->was_shared));
+	return !t->flags && !t->ctor && !t->pages_flags && (!t->is_dying || (t->is_released && t->was_shared));
 }
 
 static struct kmem_cache *find_shared(size_t size)
 {
 	unsigned n;
 
-	for (n = NR_CLASSES; n < caches_end(); n++) {
+	for (n = FIRST_TYPED; n < caches_end(); n++) {
 		struct kmem_cache *c = cache_if_used(n);
 
 		if (c && c->size == size && is_shareable(c->typed))
@@ -79,7 +79,7 @@ static bool name_is_taken(const char *name)
 
 	if (!strncmp(name, "bslab-", 6) && name[6] && strspn(name + 6, "0123456789") == strlen(name + 6))
 		return true;
-	for (n = NR_CLASSES; n < caches_end(); n++) {
+	for (n = FIRST_TYPED; n < caches_end(); n++) {
 		struct kmem_cache *c = cache_if_used(n);
 
 		if (c && !strcmp(c->typed->name, name))
@@ -110,7 +110,7 @@ static struct kmem_cache *find_number(unsigned *number)
 	struct kmem_cache *c;
 	unsigned n;
 
-	for (n = NR_CLASSES; n < NR_CACHES && cache_if_used(n); n++)
+	for (n = FIRST_TYPED; n < NR_CACHES && cache_if_used(n); n++)
 		;
 	*number = n;
 	if (n == NR_CACHES)
@@ -146,6 +146,7 @@ static void begin_life(struct kmem_cache *c, const struct typed_args *a)
 	set_name(t, a->name);
 	t->object_size = a->object_size;
 	WRITE_ONCE(t->flags, a->flags);
+	WRITE_ONCE(t->pages_flags, a->pages_flags);
 	t->ctor = a->ctor;
 	t->nr_users = 1;
 	t->was_shared = false;
@@ -219,7 +220,7 @@ void typed_bury(void)
 
 	if (likely(!READ_ONCE(nr_released)))
 		return;
-	for (n = NR_CLASSES; n < caches_end(); n++) {
+	for (n = FIRST_TYPED; n < caches_end(); n++) {
 		struct kmem_cache *c = cache_if_used(n);
 
 		if (c && READ_ONCE(c->typed->is_released))

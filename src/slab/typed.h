@@ -2,8 +2,8 @@
 /*
  * Typed caches: caches that programs make (Linux: kmem_cache_create(), mm/slab_common.c).
  *
- * 1. A typed cache is a kmem_cache like malloc's, with a number behind those of
- *    the size classes: the same slabs, sheaves, barns and areas serve it. The
+ * 1. A typed cache is a kmem_cache like malloc's, with a number behind those
+ *    that bslab has itself: the same slabs, sheaves, barns and areas serve it. The
  *    descriptors of its pages have class 0 and its number for a type, so that
  *    free() does not find a class there and comes to its slow path, which
  *    tells the caller.
@@ -26,13 +26,16 @@
  *    the cache may take them back.
  *
  *      deferred --(the one before is through: begin())--> waiting --(passed())--> destroyed
+ *
+ * 5. A cache of an explicit zone (page/zonelist.h) is malloc's: for kmalloc's objects of one size class in that zone. Its number
+ *    stands in the descriptors as a class, so that free() pushes to its sheaves as to any class's.
  */
 #ifndef BSLAB_TYPED_H
 #define BSLAB_TYPED_H
 
 #include "slab/slab.h"
 
-_Static_assert((unsigned)PAGE_TYPED == NR_CLASSES, "typed caches are numbered behind the size classes");
+_Static_assert((unsigned)PAGE_TYPED == FIRST_TYPED, "typed caches are numbered behind the others");
 
 enum typed_flags {
 	TYPED_NO_MERGE = 2,
@@ -54,6 +57,7 @@ struct typed {
 	char name[CACHE_NAME_SIZE];
 	size_t object_size; /* that the program may use; behind it the red zone */
 	unsigned flags;
+	unsigned pages_flags; /* enum pages_flags: its zone, if it is an explicit one; see 5 */
 	void (*ctor)(void *obj);
 	/* Under caches_lock: */
 	unsigned nr_users;
@@ -78,6 +82,7 @@ struct typed_args {
 	size_t object_size, size; /* size: with red zone, a multiple of the alignment */
 	unsigned flags;
 	void (*ctor)(void *obj);
+	unsigned pages_flags;
 };
 
 /*
@@ -116,6 +121,12 @@ void typed_fork_child(struct kmem_cache *c);
 static inline _Atomic uint64_t *cache_drains(struct kmem_cache *c)
 {
 	return c->typed ? &c->typed->drains : NULL;
+}
+
+/* The explicit zone that its pages are of; 0: none. Constant as long as the cache has a user, or an object. */
+static inline unsigned cache_pages_flags(const struct kmem_cache *c)
+{
+	return c->typed ? READ_ONCE(c->typed->pages_flags) : 0;
 }
 
 static inline bool typed_is_stable(const struct kmem_cache *c)

@@ -42,7 +42,7 @@ static void take(struct object *o, unsigned how)
 {
 	o->addr = how & 1 ? percpu_pop(o->c->class, RSEQ_MM_CID) : NULL;
 	if (!o->addr)
-		o->addr = percpu_alloc_slow(o->c, how & 2 ? PAGES_NOWAIT : 0);
+		o->addr = percpu_alloc_slow(o->c, how & 2 ? PAGES_HIGHATOMIC : 0);
 	mark(o);
 }
 

@@ -4,7 +4,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -13,14 +12,16 @@
 #include "fake_os.h"
 #include "page/runs.h"
 #include "slab/kept.h"
+#include "stay.h"
 
 static void setup(void)
 {
 	char fault[160];
 
+	stay();
 	cr_assert(options_parse(&bslab_options, getenv("BSLAB_CONF") ? getenv("BSLAB_CONF") : "", fault, sizeof fault));
 	percpu_boot();
-	bslab_hot.small_limit = SMALL_MAX + 1;
+	kept_allow(true);
 }
 
 TestSuite(kept, .init = setup);
@@ -33,7 +34,7 @@ static bool quick_free(void *p)
 
 static void *take(size_t nr_pages)
 {
-	return percpu_mode() == INDEX_CPU_ID ? kept_take(nr_pages) : kept_take_quick(nr_pages);
+	return percpu_mode() == INDEX_CPU_ID ? kept_take(nr_pages, BSLAB_PAGE_SIZE) : kept_take_quick(nr_pages);
 }
 
 static void *get(unsigned nr_pages)
@@ -198,7 +199,7 @@ Test(kept, not_where_the_fast_paths_are_not_to_be_taken)
 
 	begin();
 	put(p);
-	bslab_hot.small_limit = 0;
+	kept_allow(false);
 	cr_assert_null(take(16));
 	cr_assert_not(quick_free(q));
 	cr_assert_eq(nr_kept(), 16);
@@ -322,7 +323,7 @@ Test(kept, none_in_mode_thread)
 		cr_skip("runs are kept");
 	cr_assert_not(kept_free(p));
 	cr_assert_not(kept_free_quick(p));
-	cr_assert_null(kept_take(16));
+	cr_assert_null(kept_take(16, BSLAB_PAGE_SIZE));
 	cr_assert_null(kept_take_quick(16));
 }
 
@@ -364,6 +365,7 @@ static void hammer(void *drain)
 {
 	pthread_t threads[NR_THREADS];
 
+	roam();
 	for (int i = 0; i < NR_THREADS; i++)
 		cr_assert_eq(pthread_create(&threads[i], NULL, get_and_put, drain), 0);
 	for (int i = 0; i < NR_THREADS; i++)
@@ -393,15 +395,6 @@ static void leave_to_another_cpu(void)
 	bslab_hot.area[percpu_slot()] = &none_area;
 }
 
-static void stay_on_a_cpu(void)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(0, &set);
-	cr_assert_eq(sched_setaffinity(0, sizeof set, &set), 0);
-}
-
 static void look_later(void)
 {
 	fake.clock_ms += 500;
@@ -416,7 +409,6 @@ static void in_child(bool (*is_right)(void))
 	pid_t pid;
 	int status;
 
-	stay_on_a_cpu();
 	begin();
 	fake.clock_ms = 1000;
 	put(p);
@@ -463,7 +455,6 @@ Test(kept, one_run_of_an_idle_cpu_is_worth_the_barrier)
 {
 	void *p = get(16);
 
-	stay_on_a_cpu();
 	begin();
 	fake.clock_ms = 1000;
 	put(p);
@@ -480,7 +471,6 @@ Test(kept, pairs_of_runs_are_looks_too)
 	struct kmem_cache *c = cache_of(size_class(1000));
 	struct percpu_area *a;
 
-	stay_on_a_cpu();
 	begin();
 	fake.clock_ms = 1000;
 	percpu_free_slow(c, percpu_alloc_slow(c, 0));

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -15,6 +14,7 @@
 #include "page/buddy.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
+#include "stay.h"
 
 static struct kmem_cache *c;
 
@@ -22,6 +22,7 @@ static void setup(void)
 {
 	char fault[160];
 
+	stay();
 	cr_assert(options_parse(&bslab_options, getenv("BSLAB_CONF") ? getenv("BSLAB_CONF") : "", fault, sizeof fault));
 	percpu_boot();
 	c = cache_of(size_class(64));
@@ -322,6 +323,7 @@ static void hammer(void *drain)
 {
 	pthread_t threads[6];
 
+	roam();
 	for (int i = 0; i < 6; i++)
 		cr_assert_eq(pthread_create(&threads[i], NULL, get_and_put, drain), 0);
 	for (int i = 0; i < 6; i++)
@@ -376,6 +378,7 @@ Test(percpu, areas_that_cannot_be_drained_wait)
 	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
 		cr_skip("no areas of others");
 	put(get());
+	roam();
 	for (int i = 0; i < 4; i++)
 		cr_assert_eq(pthread_create(&threads[i], NULL, drain_always, NULL), 0);
 	for (int i = 0; i < 4; i++)
@@ -469,11 +472,7 @@ Test(percpu, what_rests_goes_home)
 
 static void run_on(unsigned cpu)
 {
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof set, &set) != 0)
+	if (!stay_on((int)cpu))
 		cr_skip("cannot choose a CPU");
 }
 
@@ -558,6 +557,7 @@ Test(percpu, the_child_of_fork_uses_what_others_left)
 	pid_t pid;
 	int status;
 
+	roam();
 	for (int i = 0; i < 4; i++)
 		cr_assert_eq(pthread_create(&threads[i], NULL, get_and_put, NULL), 0);
 	for (int i = 0; i < 4; i++)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -9,11 +10,13 @@
 #include "slab/hardened.h"
 #include "slab/percpu.h"
 #include "slab/quarantine.h"
+#include "stay.h"
 
 static struct kmem_cache *c;
 
 static void setup(void)
 {
+	stay();
 	bslab_options.hardened = true;
 	bslab_options.quarantine_size = 4096;
 	hardened_boot();

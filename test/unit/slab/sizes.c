@@ -25,6 +25,23 @@ Test(sizes, waste_at_most_an_eighth_above_128_bytes)
 	}
 }
 
+Test(sizes, a_power_of_two_with_a_small_header_wastes_a_32nd)
+{
+	for (size_t base = 1024; base < SMALL_MAX; base *= 2)
+		for (size_t size = base + 1; size <= (base == BSLAB_PAGE_SIZE ? base / 8 * 9 : base / 32 * 33); size++)
+			cr_assert_lt(class_size(size_class(size)) - size, base / 32, "%zu", size);
+}
+
+/* Each holds slabs and objects of its own: 0038. */
+Test(sizes, are_no_more_than_that_takes)
+{
+	for (size_t base = 128; base < SMALL_MAX; base *= 2) {
+		unsigned most = base < 1024 ? 8 : base == BSLAB_PAGE_SIZE ? 11 : 9;
+
+		cr_assert_eq(size_class(2 * base) - size_class(base), most, "%zu", base);
+	}
+}
+
 /* Objects stand at multiples of the class size from a page boundary. */
 Test(sizes, a_multiple_of_a_power_of_two_is_aligned_to_it)
 {
