@@ -14,9 +14,13 @@
  * once.
  *
  * Threads: all calls may be made from any thread, but for destroy, after which nobody may use the heap or its blocks; a
- * heap with BSLAB_HEAP_UNLOCKED is one thread's at a time. Signals, fork: as for malloc. Cost: a lock and some fifty
- * instructions for blocks up to 32 KiB, twice what malloc takes; info walks over the slabs and large blocks. Memory: whole pages, a slab for each size class
- * in use, and some 4 KiB for the heap.
+ * heap with BSLAB_HEAP_UNLOCKED is one thread's at a time. Signals, fork: as for malloc. Cost: what malloc takes, for blocks up to
+ * 32 KiB, in the thread that uses the heap; where another one comes it takes a barrier of all threads (membarrier, some us; the
+ * first of a process with threads 10 ms and more), a few times, and from then on a lock. info walks over the slabs and large blocks.
+ * Memory: whole pages, a slab for each size class in use, and some 4 KiB for the heap, up to 22 KiB for each size that grows as
+ * below, which its limit does not count. Of each size up to 64 freed blocks, but no
+ * more than 16 KiB or two blocks, wait to be allocated again before they go back to their slabs; of a size that comes and goes by
+ * hundreds up to 1,024 blocks, or 64 KiB.
  */
 #ifndef BSLAB_HEAP_H
 #define BSLAB_HEAP_H

@@ -73,7 +73,8 @@ BSLAB_API void bslab_highmem_free(struct bslab_highmem *pool, bslab_handle_t han
 
 /*
  * The object's address until the unmap that belongs to this map. Maps nest, and count. NULL with EAGAIN where each slot of the
- * window has an object that is mapped, or this one is mapped 65,535 times, ENOMEM, or what mmap(2) says of the file.
+ * window has an object that is mapped, or this one is mapped 65,535 times, ENOMEM (also beyond RLIMIT_MEMLOCK, where
+ * mlockall(MCL_FUTURE) was called), or what mmap(2) says of the file.
  */
 BSLAB_API void *bslab_highmem_map(struct bslab_highmem *pool, bslab_handle_t handle) __attribute__((warn_unused_result));
 BSLAB_API void bslab_highmem_unmap(struct bslab_highmem *pool, bslab_handle_t handle);

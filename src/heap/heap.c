@@ -5,246 +5,137 @@
 
 #include "boot/boot.h"
 #include "os/bug.h"
-#include "page/buddy.h"
-#include "page/limit.h"
 #include "slab/typed.h"
 
 _Static_assert(HEAP_NAME_SIZE == CACHE_NAME_SIZE, "names are copied as those of caches");
 
-#define MAX_CHUNK_ORDER 6
-#define NR_WORDS(nr_objects) (((nr_objects) + 63u) / 64u)
+struct metadata {
+	struct metadata *next; /* first: as a pool has it */
+};
+
+/* Of the smallest two to a page: boot/boot.c leaves out the first lines of each. */
+#define METADATA_BLOCK 1920
+static const uint16_t metadata_sizes[NR_METADATA] = {METADATA_BLOCK, sizeof(struct metadata) + STACK_BYTES(MOST_ROOM / 4),
+						     sizeof(struct metadata) + METADATA_MAX};
+_Static_assert(sizeof(struct metadata) + STACK_BYTES(SECOND_ROOM) <= METADATA_BLOCK, "a block has room for a small stack");
+_Static_assert(sizeof(struct heap_class) <= STACK_BYTES(SECOND_ROOM), "and for a class");
 
 static struct {
 	struct lock lock; /* RANK_HEAPS */
 	struct list all;
 	unsigned nr; /* read without the lock */
-	struct boot_pool heaps, chunks[NR_WORDS(MAX_CHUNK_OBJECTS) + 1]; /* the latter by number of words */
+	struct boot_pool heaps, metadata[NR_METADATA];
 } heaps;
 
-/* --- chunks ---------------------------------------------------------------------- */
+/* --- metadata --------------------------------------------------------------------- */
 
-static size_t pages_for(size_t bytes)
+static struct metadata *metadata_get(struct bslab_heap *h, unsigned kind)
 {
-	return (bytes + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT;
+	struct metadata *m = boot_pool_get(&heaps.metadata[kind], metadata_sizes[kind], CACHE_LINE);
+
+	if (m) {
+		m->next = h->metadata[kind];
+		h->metadata[kind] = m;
+	}
+	return m;
 }
 
-static struct chunk *chunk_header(unsigned nr_objects)
+void *heap_metadata(struct bslab_heap *h, size_t size)
 {
-	unsigned nr_words = NR_WORDS(nr_objects);
+	struct metadata *m = h->metadata[0];
+	unsigned kind = 0;
 
-	return boot_pool_get(&heaps.chunks[nr_words], sizeof(struct chunk) + nr_words * sizeof(uint64_t), 8);
+	bslab_assert(size <= METADATA_MAX && size % sizeof(void *) == 0);
+	while (sizeof *m + size > metadata_sizes[kind])
+		kind++;
+	if (kind) {
+		m = metadata_get(h, kind);
+		return m ? m + 1 : NULL;
+	}
+	if (!m || h->metadata_used + size > METADATA_BLOCK) {
+		m = metadata_get(h, 0);
+		if (!m)
+			return NULL;
+		h->metadata_used = sizeof *m;
+	}
+	h->metadata_used += size;
+	return (char *)m + h->metadata_used - size;
 }
 
-static void chunk_put(struct chunk *c)
+static void metadata_put(struct bslab_heap *h)
 {
-	c->heap = NULL;
-	boot_pool_put(&heaps.chunks[NR_WORDS(c->nr_objects)], c);
+	unsigned kind;
+
+	for (kind = 0; kind < NR_METADATA; kind++) {
+		struct metadata *last = h->metadata[kind];
+
+		if (!last)
+			continue;
+		while (last->next)
+			last = last->next;
+		boot_pool_put_many(&heaps.metadata[kind], h->metadata[kind], last);
+		h->metadata[kind] = NULL;
+	}
 }
 
-static bool has_room(const struct bslab_heap *h, size_t nr_pages)
-{
-	size_t size_bytes = nr_pages << PAGE_SHIFT;
+/* --- blocks ----------------------------------------------------------------------------- */
 
-	return h->is_live && (!h->limit || (size_bytes <= h->limit && h->size_bytes <= h->limit - size_bytes));
+static void heap_lock(struct bslab_heap *h)
+{
+	if (!h->is_unlocked)
+		biased_take(&h->lock, RANK_HEAP);
 }
 
-static void count_chunk(struct bslab_heap *h, const struct chunk *c, bool in)
+/* To look, or for others' sake: who uses it keeps the bias. */
+static void heap_visit(struct bslab_heap *h)
 {
-	size_t bytes = c->nr_pages << PAGE_SHIFT;
-
-	h->size_bytes += in ? bytes : -bytes;
-	h->peak_bytes = max_size(h->peak_bytes, h->size_bytes);
+	if (!h->is_unlocked)
+		biased_visit(&h->lock, RANK_HEAP);
 }
 
-static void *pages_of_heap(struct bslab_heap *h, size_t nr_pages, unsigned align_order, bool *zeroed)
+static void heap_unlock(struct bslab_heap *h)
 {
-	unsigned n = (unsigned)nr_pages;
-
-	if (h->is_device)
-		return device_alloc(&h->device, nr_pages, align_order);
-	return limit_allows(n) ? pages_alloc(n, align_order, MIGRATE_RECLAIMABLE, h->pages_flags, zeroed) : NULL;
+	if (!h->is_unlocked)
+		biased_drop(&h->lock, RANK_HEAP);
 }
 
-static bool chunk_pages(struct bslab_heap *h, struct chunk *c, unsigned align_order, bool *zeroed)
+void *heap_pop_shared(struct bslab_heap *h, unsigned class)
 {
-	void *p = pages_of_heap(h, c->nr_pages, align_order, zeroed);
+	int held = biased_try(&h->lock, RANK_HEAP);
+	void *p;
 
-	if (!p)
+	if (held < 0)
+		return NULL;
+	p = heap_pop(h, class);
+	biased_try_end(&h->lock, held, RANK_HEAP);
+	return p;
+}
+
+bool heap_push_shared(struct bslab_heap *h, void *ptr)
+{
+	int held = biased_try(&h->lock, RANK_HEAP);
+	bool good;
+
+	if (held < 0)
 		return false;
-	c->base = (uintptr_t)p;
-	map_set_range(c->base, c->nr_pages, desc_of_pointer(c, PAGE_HEAP, 0));
-	return true;
-}
-
-static bool chunk_large(const struct bslab_heap *h, struct chunk *c, size_t align, bool *zeroed)
-{
-	void *p = h->pages_flags ? large_alloc_explicit(c->size, align, h->pages_flags, zeroed) : large_alloc(c->size, align, zeroed);
-
-	if (!p)
-		return false;
-	c->base = (uintptr_t)p;
-	c->large = large_of(map_lookup(c->base));
-	map_set(c->base, desc_of_pointer(c, PAGE_HEAP, 0));
-	return true;
-}
-
-/* A chunk without objects taken; NULL where there is no memory. */
-static struct chunk *chunk_create(struct bslab_heap *h, const struct chunk *like, size_t align, bool *zeroed)
-{
-	struct chunk *c = has_room(h, like->nr_pages) ? chunk_header(like->nr_objects) : NULL;
-	unsigned w;
-
-	if (!c)
-		return NULL;
-	*c = *like;
-	c->heap = h;
-	for (w = 0; w < NR_WORDS(c->nr_objects); w++) {
-		unsigned rest = c->nr_objects - w * 64u;
-
-		c->free[w] = rest >= 64 ? ~0ull : (1ull << rest) - 1;
-	}
-	if (!(!h->is_device && (c->nr_pages > PAGEBLOCK_PAGES || align > PAGEBLOCK_SIZE)
-		      ? chunk_large(h, c, align, zeroed)
-		      : chunk_pages(h, c, align > BSLAB_PAGE_SIZE ? ilog2(align) - PAGE_SHIFT : 0, zeroed))) {
-		chunk_put(c);
-		return NULL;
-	}
-	list_add(&h->chunks, &c->all);
-	count_chunk(h, c, true);
-	return c;
-}
-
-static void chunk_release(struct chunk *c)
-{
-	if (c->large) {
-		map_set(c->base, desc_of_pointer(c->large, PAGE_LARGE, 0));
-		large_free(c->large);
-	} else if (c->heap->is_device) {
-		device_free(&c->heap->device, (void *)c->base, c->nr_pages);
-	} else {
-		pages_free((void *)c->base, (unsigned)c->nr_pages);
-	}
-	chunk_put(c);
-}
-
-static out_of_line void chunk_destroy(struct bslab_heap *h, struct chunk *c)
-{
-	list_del(&h->chunks, &c->all);
-	count_chunk(h, c, false);
-	chunk_release(c);
-}
-
-/* --- objects ------------------------------------------------------------------------ */
-
-out_of_line void chunk_taken(struct bslab_heap *h, struct chunk *c, bool was_empty)
-{
-	if (!c->class)
-		return;
-	h->nr_empty -= was_empty;
-	if (!c->nr_free)
-		list_del(&h->class[c->class].partial, &c->node);
-}
-
-static void slab_destroy(struct bslab_heap *h, struct chunk *c)
-{
-	list_del(&h->class[c->class].partial, &c->node);
-	h->nr_empty--;
-	chunk_destroy(h, c);
-}
-
-/* One that came empty. Not the last one: the next allocation would make it anew. */
-static void slab_settle(struct bslab_heap *h, struct chunk *c)
-{
-	const struct heap_class *k = &h->class[c->class];
-
-	h->nr_empty++;
-	if (k->partial.first != k->partial.last)
-		slab_destroy(h, c);
-}
-
-out_of_line void chunk_given(struct bslab_heap *h, struct chunk *c)
-{
-	if (!c->class) {
-		chunk_destroy(h, c);
-		return;
-	}
-	if (c->nr_free == 1)
-		list_add(&h->class[c->class].partial, &c->node);
-	if (c->nr_free == c->nr_objects)
-		slab_settle(h, c);
-}
-
-static unsigned objects_in(size_t size, unsigned order)
-{
-	return (unsigned)min_size((BSLAB_PAGE_SIZE << order) / size, MAX_CHUNK_OBJECTS);
-}
-
-static struct chunk *slab_of_order(struct bslab_heap *h, unsigned class, unsigned order)
-{
-	size_t size = class_size(class);
-	unsigned nr_objects = objects_in(size, order);
-	struct chunk like = {.size = size, .nr_pages = pages_for(nr_objects * size), .class = (uint16_t)class,
-			     .nr_objects = (uint16_t)nr_objects, .nr_free = (uint16_t)nr_objects,
-			     .reciprocal = ((1ull << HEAP_RECIPROCAL_SHIFT) + size - 1) / size};
-	bool zeroed;
-
-	return chunk_create(h, &like, 1, &zeroed);
-}
-
-/* Up to 64 objects, or 64 pages; fewer where there is no room for so many. */
-static out_of_line struct chunk *slab_create(struct bslab_heap *h, unsigned class)
-{
-	struct heap_class *k = &h->class[class];
-	unsigned first = order_of(pages_for(class_size(class))), order = k->next_order > first ? k->next_order : first;
-	struct chunk *c = slab_of_order(h, class, order);
-
-	while (!c && order > first)
-		c = slab_of_order(h, class, --order);
-	if (!c)
-		return NULL;
-	if (c->nr_objects < 64 && order < MAX_CHUNK_ORDER)
-		k->next_order = order + 1;
-	h->nr_empty++;
-	list_add(&k->partial, &c->node);
-	return c;
+	good = heap_push_live(h, ptr);
+	biased_try_end(&h->lock, held, RANK_HEAP);
+	return good;
 }
 
 static void *alloc_small(struct bslab_heap *h, unsigned class)
 {
-	struct list_node *n = h->class[class].partial.first;
-	struct chunk *c = n ? container_of(n, struct chunk, node) : slab_create(h, class);
+	void *p = heap_pop(h, class);
 
-	return c ? chunk_take(h, c) : NULL;
+	return p || !class_refill(h, class) ? p : heap_pop(h, class);
 }
 
 static out_of_line void *alloc_pages(struct bslab_heap *h, size_t size, size_t align, bool *zeroed)
 {
 	size_t nr_pages = pages_for(size);
-	struct chunk like = {.size = nr_pages << PAGE_SHIFT, .nr_pages = nr_pages, .nr_objects = 1, .nr_free = 1};
-	struct chunk *c = chunk_create(h, &like, align, zeroed);
+	struct chunk *c = chunk_create(h, &(struct chunk_shape){nr_pages << PAGE_SHIFT, nr_pages, 1, 0, 1}, align, zeroed);
 
-	return c ? chunk_take(h, c) : NULL;
-}
-
-static void shrink_class(struct bslab_heap *h, struct heap_class *k)
-{
-	struct list_node *n, *next;
-
-	for (n = k->partial.first; n && h->nr_empty; n = next) {
-		struct chunk *c = container_of(n, struct chunk, node);
-
-		next = n->next;
-		if (c->nr_free == c->nr_objects)
-			slab_destroy(h, c);
-	}
-}
-
-static void shrink(struct bslab_heap *h)
-{
-	unsigned class;
-
-	for (class = 0; class < NR_CLASSES && h->nr_empty; class++)
-		shrink_class(h, &h->class[class]);
+	return c ? (void *)c->base : NULL;
 }
 
 static force_inline void *take(struct bslab_heap *h, size_t size, size_t align, bool *zeroed)
@@ -256,13 +147,13 @@ static force_inline void *take(struct bslab_heap *h, size_t size, size_t align, 
 /* What is empty makes room for what is asked for. */
 static out_of_line void *take_after_shrink(struct bslab_heap *h, size_t size, size_t align, struct heap_result *result)
 {
+	size_t before = h->size_bytes;
 	void *p = NULL;
 
-	if (h->nr_empty) {
-		shrink(h);
+	classes_shrink(h);
+	if (h->size_bytes < before)
 		p = take(h, size, align, &result->zeroed);
-	}
-	result->has_limit = !p && (h->is_device || !has_room(h, pages_for(size)));
+	result->has_limit = !p && (h->is_device || !heap_has_room(h, pages_for(size)));
 	return p;
 }
 
@@ -282,14 +173,52 @@ void *heap_alloc(struct bslab_heap *h, size_t size, size_t align, struct heap_re
 	return p;
 }
 
+/* The chunk and the number of a live block; under lock. */
+static enum heap_fault find(struct bslab_heap *h, void *ptr, struct chunk **chunk, size_t *index)
+{
+	struct chunk *c = *chunk = chunk_of(map_lookup((uintptr_t)ptr));
+
+	if (!c || c->heap != h)
+		return HEAP_FOREIGN;
+	if (!chunk_index(c, (uintptr_t)ptr, index) || *index >= c->nr_objects)
+		return HEAP_INTERIOR;
+	return c->state[*index] == CHUNK_LIVE ? HEAP_GOOD : HEAP_FREE;
+}
+
+static void give(struct bslab_heap *h, struct chunk *c, size_t index)
+{
+	void *block = (void *)(c->base + index * c->size);
+
+	if (!c->class) {
+		chunk_destroy(h, c);
+	} else if (!heap_push(h, c->class, block, &c->state[index])) {
+		class_spill(h, c->class);
+		heap_push(h, c->class, block, &c->state[index]);
+	}
+}
+
+enum heap_fault heap_free(struct bslab_heap *h, void *ptr)
+{
+	enum heap_fault fault;
+	struct chunk *c;
+	size_t index = 0;
+
+	heap_lock(h);
+	fault = find(h, ptr, &c, &index);
+	if (likely(fault == HEAP_GOOD))
+		give(h, c, index);
+	heap_unlock(h);
+	return fault;
+}
+
 enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size)
 {
 	enum heap_fault fault;
-	struct chunk *c = NULL;
-	unsigned index = 0;
+	struct chunk *c;
+	size_t index = 0;
 
 	heap_lock(h);
-	fault = heap_find(h, ptr, &c, &index);
+	fault = find(h, ptr, &c, &index);
 	if (fault == HEAP_GOOD)
 		*size = c->size;
 	heap_unlock(h);
@@ -298,13 +227,25 @@ enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size)
 
 /* --- heaps ---------------------------------------------------------------------------- */
 
+static void classes_init(struct bslab_heap *h)
+{
+	unsigned class;
+
+	for (class = 0; class < NR_CLASSES; class++) {
+		h->class[class] = NULL;
+		h->top[class] = NO_TOP;
+	}
+}
+
 static struct bslab_heap *heap_get(const char *name, size_t limit, bool is_unlocked)
 {
 	struct bslab_heap *h = boot_pool_get(&heaps.heaps, sizeof *h, 64);
 
 	if (!h)
 		return NULL;
-	memset(h, 0, sizeof *h);
+	memset(h, 0, offsetof(struct bslab_heap, class));
+	classes_init(h);
+	biased_init(&h->lock);
 	h->limit = limit;
 	h->is_unlocked = is_unlocked;
 	typed_copy_name(h->name, name);
@@ -373,28 +314,25 @@ static bool withdraw(struct bslab_heap *h)
 /* It is left without slabs, so that who still calls it comes to where he is told. */
 bool heap_destroy(struct bslab_heap *h)
 {
-	struct list_node *n, *next;
-
 	if (!withdraw(h))
 		return false;
-	for (n = h->chunks.first; n; n = next) {
-		next = n->next;
-		chunk_release(container_of(n, struct chunk, all));
-	}
+	chunks_destroy(h);
 	if (h->is_device)
 		device_remove(&h->device);
-	h->chunks = (struct list){0};
-	memset(h->class, 0, sizeof h->class);
 	h->nr_empty = 0;
+	classes_forget(h);
+	metadata_put(h);
 	boot_pool_put(&heaps.heaps, h);
 	return true;
 }
 
+/* Blocks that wait count as taken out of their slabs. */
 void heap_snapshot(struct bslab_heap *h, struct heap_info *info)
 {
+	const struct heap_class *k;
 	struct list_node *n;
 
-	heap_lock(h);
+	heap_visit(h);
 	*info = (struct heap_info){0, 0, h->size_bytes, h->peak_bytes, h->limit};
 	for (n = h->chunks.first; n; n = n->next) {
 		const struct chunk *c = container_of(n, struct chunk, all);
@@ -403,21 +341,35 @@ void heap_snapshot(struct bslab_heap *h, struct heap_info *info)
 		info->nr_blocks += nr_blocks;
 		info->block_bytes += nr_blocks * c->size;
 	}
+	for (k = h->classes; k; k = k->next) {
+		size_t nr_waiting = class_nr_waiting(h, k);
+
+		info->nr_blocks -= nr_waiting;
+		info->block_bytes -= nr_waiting * k->size;
+	}
 	heap_unlock(h);
 }
 
 #define for_each_heap(h, n)                                                                        \
 	for ((n) = heaps.all.first; (n) && ((h) = container_of((n), struct bslab_heap, node)); (n) = (n)->next)
 
+/* Where a heap is biased to a thread that may be within, one barrier is for all of them. */
 void heap_fork_prepare(void)
 {
 	struct bslab_heap *h;
 	struct list_node *n;
+	bool is_due = false;
 
 	lock_take_nested(&heaps.lock);
 	for_each_heap(h, n)
 		if (!h->is_unlocked)
-			lock_take_nested(&h->lock);
+			is_due |= biased_fork_take(&h->lock);
+	if (!is_due)
+		return;
+	biased_barrier();
+	for_each_heap(h, n)
+		if (!h->is_unlocked)
+			biased_fork_wait(&h->lock);
 }
 
 void heap_fork_done(bool child)
@@ -425,14 +377,9 @@ void heap_fork_done(bool child)
 	struct bslab_heap *h;
 	struct list_node *n;
 
-	for_each_heap(h, n) {
-		if (h->is_unlocked)
-			continue;
-		if (child)
-			lock_reset(&h->lock);
-		else
-			lock_drop_nested(&h->lock);
-	}
+	for_each_heap(h, n)
+		if (!h->is_unlocked)
+			biased_fork_done(&h->lock, child);
 	if (child)
 		lock_reset(&heaps.lock);
 	else
@@ -448,11 +395,11 @@ void heaps_shrink(void)
 		return;
 	lock_take(&heaps.lock, RANK_HEAPS);
 	for_each_heap(h, n) {
-		if (h->is_unlocked)
+		if (h->is_unlocked || biased_is_far(&h->lock))
 			continue;
-		lock_take(&h->lock, RANK_HEAP);
-		shrink(h);
-		lock_drop(&h->lock, RANK_HEAP);
+		heap_visit(h);
+		classes_shrink(h);
+		heap_unlock(h);
 	}
 	lock_drop(&heaps.lock, RANK_HEAPS);
 }

@@ -2,90 +2,72 @@
 /*
  * Heaps of libraries: blocks that come from pages of their own and go all at once.
  *
- * 1. A heap has chunks: slabs of one of malloc's size classes, each with a
- *    bitmap of its free objects, a single block of pages, or a single large
- *    block. All stand in the heap's list, so that its end is a walk over chunks
- *    and not over blocks.
+ * 1. A heap has chunks (heap/chunk.h), all of them in its list, so that its end is a walk over chunks and not over blocks.
  *
  * 2. The descriptor of every page of a chunk, of a large block the first,
  *    leads to the chunk, and the chunk to its heap: type PAGE_HEAP. So a block
  *    of another heap, or malloc's, is found at once, and free() does not take one of a heap.
  *
- * 3. One lock a heap, and no sheaves: objects are taken from and given to the
- *    bitmap itself, so that a second free is found at once. A heap that its user
- *    locks himself, or that one thread uses, takes none.
+ * 3. Each size class in use has slabs and a stack of free blocks in front of them (heap/class.h). Each block has a state, so
+ *    a second free is found at once, whether it waits in the stack or is back in its slab.
  *
- * 4. Slabs grow: a class's next slab is twice as large as the one before, from
+ * 4. One lock a heap, biased towards the thread that uses it (os/biased.h): to that one it is no atomic operation. A heap that its
+ *    user locks himself takes none.
+ *
+ * 5. Slabs grow: a class's next slab is twice as large as the one before, from
  *    a page on; near the limit it is as large as there is room for. The last one
  *    that is wholly free stays, until the heap comes to its limit or memory is
  *    short.
  *
- * 5. Chunks are taken from the buddies, or from memory that the program brought (heap/device.h), which is the
- *    heap's limit then. Headers and bitmaps never stand in it.
+ * 6. Chunks are taken from the buddies, or from memory that the program brought (heap/device.h), which is the
+ *    heap's limit then. Headers, states and stacks never stand in it.
  *
- * 6. What every call does is inline in it (heap_take_small(), heap_free()): it finds an
- *    object in the class's first slab, or returns one to a slab that is neither
- *    full nor about to be empty. All else is out of line. What is live is not counted there: chunks are added up when it is asked.
+ * 7. What every call does is inline in it (heap_pop(), heap_push_live()). All else is out of line. What is live is not
+ *    counted there: chunks are added up when it is asked.
  *
- * 7. A zone that malloc does not take from has a heap for what kmalloc wants of it: is_mallocs. bslab_free() frees its
- *    blocks, and its slabs, pages and large blocks are taken by pages_flags.
+ * 8. A zone that malloc does not take from has a heap for what kmalloc wants of it and no cache serves (malloc/explicit.h):
+ *    is_mallocs. bslab_free() frees its blocks, and its slabs, pages and large blocks are taken by pages_flags.
  *
- * Invariants: nr_free = number of bits set, none in a word before first_word; a slab is
- * on its class's partial list exactly when nr_free > 0; size_bytes = sum over chunks of
- * nr_pages * 4096; nr_empty = number of slabs with nr_free = nr_objects.
+ * 9. Records of classes and stacks stand in blocks of metadata that go with the heap; what a stack has outgrown is lost until then. The
+ *    small ones share blocks, two of which stand in a page; stacks of hundreds of entries have one each.
+ *
+ * Invariants: size_bytes = sum over chunks of nr_pages * 4096; nr_empty = number of slabs with nr_free = nr_objects; top[class]
+ * lies in the stack of class[class], and is NO_TOP where that is NULL.
  */
 #ifndef BSLAB_HEAP_HEAP_H
 #define BSLAB_HEAP_HEAP_H
 
-#include "base/list.h"
+#include "heap/class.h"
 #include "heap/device.h"
 #include "large/large.h"
-#include "map/map.h"
-#include "os/lock.h"
-#include "slab/sizes.h"
+#include "os/biased.h"
 
 #define HEAP_NAME_SIZE 32
-#define MAX_CHUNK_OBJECTS 512
-/* Offsets are below 2^18 and sizes at most 2^15: slab.c derives that this is enough. */
-#define HEAP_RECIPROCAL_SHIFT 40
 
-struct chunk {
-	struct list_node node; /* in the class's partial list; first, so that a pooled header keeps the rest */
-	struct list_node all;  /* in heap->chunks */
-	struct bslab_heap *heap; /* NULL: freed */
-	uintptr_t base;
-	size_t size;	     /* of an object */
-	size_t nr_pages;
-	uint64_t reciprocal; /* ceil(2^40 / size), as in slab.c; 0 where there is a single object */
-	struct vm_area *large; /* NULL: pages of a buddy's */
-	uint16_t class;      /* 0: a block of pages, or large */
-	uint16_t nr_objects, nr_free;
-	uint16_t first_word; /* of free[] that may have a bit */
-	uint64_t free[];
-};
-
-struct heap_class {
-	struct list partial;
-	unsigned next_order; /* of the next slab's pages */
-};
+struct metadata;
+#define NR_METADATA 3
 
 struct bslab_heap {
 	struct list_node node; /* of all heaps */
-	struct lock lock;      /* RANK_HEAP: all of this, unless is_unlocked */
+	struct biased_lock lock; /* RANK_HEAP: all of this, unless is_unlocked */
 	bool is_live;	       /* false once it was destroyed, until it is another one; under heaps.lock */
 	/* Constant: */
 	bool is_unlocked;
-	char name[HEAP_NAME_SIZE];
-	size_t limit; /* bytes; 0: none */
 	bool is_device;
 	bool is_mallocs;
 	unsigned pages_flags; /* enum pages_flags */
+	size_t limit; /* bytes; 0: none */
+	char name[HEAP_NAME_SIZE];
 	/* Under lock: */
 	struct list chunks;
 	size_t size_bytes, peak_bytes; /* of the chunks */
 	size_t nr_empty;	       /* slabs that are wholly free */
 	struct device device; /* where is_device */
-	struct heap_class class[NR_CLASSES];
+	struct metadata *metadata[NR_METADATA]; /* blocks of it, by size; of the smallest the one in use first */
+	size_t metadata_used; /* bytes of that one */
+	struct heap_class *classes; /* that are used */
+	struct heap_class *class[NR_CLASSES]; /* NULL: not used yet */
+	struct stack_entry *top[NR_CLASSES]; /* top[0] is NULL where the header was no heap before */
 };
 
 /* NULL when there is no memory. */
@@ -103,8 +85,12 @@ struct heap_result {
 };
 /* align: a power of two. NULL when there is no memory or the limit is reached. */
 void *heap_alloc(struct bslab_heap *h, size_t size, size_t align, struct heap_result *result);
-/* Slabs that are wholly free go, of all heaps that have a lock. Call without a lock. */
+/* What is free goes, of all heaps that have a lock: blocks out of stacks, and slabs. Call without a lock. */
 void heaps_shrink(void);
+/* For what goes with the heap, up to METADATA_MAX bytes; under its lock. NULL where there is no memory. */
+#define STACK_BYTES(room) (((room) + 2) * sizeof(struct stack_entry))
+#define METADATA_MAX STACK_BYTES(MOST_ROOM)
+void *heap_metadata(struct bslab_heap *h, size_t size);
 
 enum heap_fault {
 	HEAP_GOOD,
@@ -114,10 +100,25 @@ enum heap_fault {
 };
 /* The bytes of a live block. */
 enum heap_fault heap_block_size(struct bslab_heap *h, void *ptr, size_t *size);
-/* The heap of a block of any heap's, for messages; NULL for other pointers. */
-static inline struct bslab_heap *heap_of(page_desc_t d)
+enum heap_fault heap_free(struct bslab_heap *h, void *ptr);
+
+static force_inline struct chunk *chunk_of(page_desc_t d)
 {
-	return desc_type(d) == PAGE_HEAP && !desc_class(d) ? ((struct chunk *)desc_pointer(d))->heap : NULL;
+	struct chunk *c = desc_pointer(d);
+
+	if ((d & 0xffff) != desc_of_number(0, PAGE_HEAP))
+		return NULL;
+	if (!c)
+		__builtin_unreachable(); /* so that callers test once */
+	return c;
+}
+
+/* The heap of a block of any heap's, for messages; NULL for other pointers. */
+static force_inline struct bslab_heap *heap_of(page_desc_t d)
+{
+	const struct chunk *c = chunk_of(d);
+
+	return c ? c->heap : NULL;
 }
 
 /* Of one that is malloc's, whatever the address in it; else NULL. */
@@ -137,91 +138,78 @@ void heap_snapshot(struct bslab_heap *h, struct heap_info *info);
 void heap_fork_prepare(void);
 void heap_fork_done(bool child);
 
-/* --- inline in the calls -------------------------------------------------------------------------- */
+/* --- inline in the calls, which hold the lock --------------------------------------------------------- */
 
-static force_inline void heap_lock(struct bslab_heap *h)
+static inline bool heap_has_room(const struct bslab_heap *h, size_t nr_pages)
 {
-	if (!h->is_unlocked)
-		lock_take(&h->lock, RANK_HEAP);
+	size_t size_bytes = nr_pages << PAGE_SHIFT;
+
+	return h->is_live && (!h->limit || (size_bytes <= h->limit && h->size_bytes <= h->limit - size_bytes));
 }
 
-static force_inline void heap_unlock(struct bslab_heap *h)
+/* NULL where the stack is empty. */
+static force_inline void *heap_pop(struct bslab_heap *h, unsigned class)
 {
-	if (!h->is_unlocked)
-		lock_drop(&h->lock, RANK_HEAP);
-}
+	struct stack_entry *top = h->top[class];
+	void *p = top[-1].block;
 
-/* The chunk has no object left, or was wholly free: off the list, out of the count. */
-void chunk_taken(struct bslab_heap *h, struct chunk *c, bool was_empty) __attribute__((visibility("hidden")));
-/* It has its first free object, or all of them. */
-void chunk_given(struct bslab_heap *h, struct chunk *c) __attribute__((visibility("hidden")));
-
-static force_inline void *chunk_take(struct bslab_heap *h, struct chunk *c)
-{
-	unsigned w = c->first_word, nr_free = c->nr_free--;
-	uint64_t word = c->free[w];
-
-	while (!word)
-		word = c->free[++w];
-	c->first_word = (uint16_t)w;
-	c->free[w] = word & (word - 1);
-	if (unlikely(nr_free == 1 || nr_free == c->nr_objects))
-		chunk_taken(h, c, nr_free == c->nr_objects);
-	return (void *)(c->base + (w * 64u + (unsigned)__builtin_ctzll(word)) * c->size);
-}
-
-/* An object of a size class, if there is a slab of it that has one. */
-static force_inline void *heap_take_small(struct bslab_heap *h, size_t size)
-{
-	struct list_node *n;
-	void *p = NULL;
-
-	heap_lock(h);
-	n = h->class[size_class(size)].partial.first;
-	if (likely(n != NULL))
-		p = chunk_take(h, container_of(n, struct chunk, node));
-	heap_unlock(h);
+	if (unlikely((uintptr_t)p & 1))
+		return NULL;
+	if (!p)
+		__builtin_unreachable(); /* so that callers test once */
+	h->top[class] = top - 1;
+	*top[-1].state = CHUNK_LIVE;
 	return p;
 }
 
-/* The chunk and the index of a live block; under lock. */
-static force_inline enum heap_fault heap_find(struct bslab_heap *h, void *ptr, struct chunk **chunk, unsigned *index)
+/* A live block. False where the stack is full. */
+static force_inline bool heap_push(struct bslab_heap *h, unsigned class, void *block, uint8_t *state)
 {
-	page_desc_t d = map_lookup((uintptr_t)ptr);
-	struct chunk *c = desc_pointer(d);
+	struct stack_entry *top = h->top[class];
 
-	if (unlikely(heap_of(d) != h))
-		return HEAP_FOREIGN;
-	*chunk = c;
-	*index = (unsigned)((((uintptr_t)ptr - c->base) * c->reciprocal) >> HEAP_RECIPROCAL_SHIFT);
-	if (unlikely(*index >= c->nr_objects || c->base + *index * c->size != (uintptr_t)ptr))
-		return HEAP_INTERIOR;
-	return likely(!(c->free[*index / 64] >> (*index % 64) & 1)) ? HEAP_GOOD : HEAP_FREE;
+	if (unlikely((uintptr_t)top->block & 1))
+		return false;
+	*state = CHUNK_WAITING;
+	*top = (struct stack_entry){block, state};
+	h->top[class] = top + 1;
+	return true;
 }
 
-static force_inline void chunk_give(struct bslab_heap *h, struct chunk *c, unsigned index)
+/* The state of a live block of a slab; NULL where it is anything else. */
+static force_inline uint8_t *heap_find_live(struct bslab_heap *h, void *ptr, unsigned *class)
 {
-	unsigned w = index / 64, nr_free = ++c->nr_free;
+	struct chunk *c = chunk_of(map_lookup((uintptr_t)ptr));
+	size_t index;
 
-	c->free[w] |= 1ull << (index % 64);
-	if (w < c->first_word)
-		c->first_word = (uint16_t)w;
-	if (unlikely(nr_free == 1 || nr_free == c->nr_objects))
-		chunk_given(h, c);
+	if (unlikely(!c) || unlikely(c->heap != h) || unlikely(!chunk_index(c, (uintptr_t)ptr, &index)) ||
+	    unlikely(c->state[index] != CHUNK_LIVE))
+		return NULL;
+	*class = c->class;
+	return &c->state[index];
 }
 
-static force_inline enum heap_fault heap_free(struct bslab_heap *h, void *ptr)
+/* The same for a block that is to be freed. False, and nothing is done, where it is not this simple. */
+static force_inline bool heap_push_live(struct bslab_heap *h, void *ptr)
 {
-	enum heap_fault fault;
-	struct chunk *c = NULL;
-	unsigned index = 0;
+	unsigned class = 0;
+	uint8_t *state = heap_find_live(h, ptr, &class);
 
-	heap_lock(h);
-	fault = heap_find(h, ptr, &c, &index);
-	if (likely(fault == HEAP_GOOD))
-		chunk_give(h, c, index);
-	heap_unlock(h);
-	return fault;
+	return likely(state != NULL) && heap_push(h, class, ptr, state);
+}
+
+/* Of a heap that has a lock. NULL or false also where somebody has it. */
+void *heap_pop_shared(struct bslab_heap *h, unsigned class) __attribute__((visibility("hidden")));
+bool heap_push_shared(struct bslab_heap *h, void *ptr) __attribute__((visibility("hidden")));
+
+static force_inline void *heap_pop_locked(struct bslab_heap *h, unsigned class)
+{
+	void *p;
+
+	if (!biased_enter(&h->lock, RANK_HEAP))
+		return heap_pop_shared(h, class);
+	p = heap_pop(h, class);
+	biased_leave(&h->lock, RANK_HEAP);
+	return p;
 }
 
 #endif

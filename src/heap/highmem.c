@@ -72,7 +72,7 @@ static uint64_t file_offset(const struct highmem_block *b)
 	return (uint64_t)b->number * HIGHMEM_BLOCK;
 }
 
-/* What was in it stays mapped, until something else is. */
+/* What was in it, and is not mapped by anybody, stays there until something else is. */
 static void slot_forget(struct bslab_highmem *h, struct highmem_block *b)
 {
 	if (b->slot) {
@@ -87,10 +87,12 @@ static void slot_forget(struct bslab_highmem *h, struct highmem_block *b)
 static uint32_t slot_find(struct bslab_highmem *h)
 {
 	bool is_full = h->nr_shown == h->nr_slots;
-	uint32_t i, at;
 
-	for (i = 0; i < 2 * h->nr_slots; i++) {
-		struct highmem_slot *s = &h->slot[at = h->hand];
+	if (h->nr_busy == h->nr_slots)
+		return 0;
+	for (;;) {
+		uint32_t at = h->hand;
+		struct highmem_slot *s = &h->slot[at];
 
 		h->hand = at + 1 == h->nr_slots ? 0 : at + 1;
 		if (!s->block || (is_full && !s->block->nr_maps && !s->was_used))
@@ -98,7 +100,6 @@ static uint32_t slot_find(struct bslab_highmem *h)
 		if (is_full)
 			s->was_used = false;
 	}
-	return 0;
 }
 
 static bool slot_is_idle(const struct highmem_slot *s)
@@ -227,7 +228,9 @@ static int block_reserve(struct bslab_highmem *h, struct highmem_block *b, uint3
 		return error;
 	block_setup(b, h->lowest, kind);
 	error = os_file_reserve(h->fd, file_offset(b), HIGHMEM_BLOCK);
-	if (!error)
+	if (error)
+		os_file_punch(h->fd, file_offset(b), HIGHMEM_BLOCK); /* a file system may keep what it got until then */
+	else
 		h->info.file_bytes += HIGHMEM_BLOCK;
 	return error;
 }
@@ -369,7 +372,7 @@ static void *map_object(struct bslab_highmem *h, struct highmem_block *b, uint32
 	h->info.nr_misses += !is_here;
 	h->info.nr_maps++;
 	h->slot[b->slot - 1].was_used = is_here;
-	b->nr_maps++;
+	h->nr_busy += !b->nr_maps++;
 	++*count_of(h, b, i);
 	return (char *)slot_address(h, b->slot) + (size_t)i * b->size;
 }
@@ -400,7 +403,7 @@ enum highmem_fault highmem_unmap(struct bslab_highmem *h, uint64_t handle)
 		fault = HIGHMEM_UNMAPPED;
 	if (fault == HIGHMEM_GOOD) {
 		--*count_of(h, b, i);
-		b->nr_maps--;
+		h->nr_busy -= !--b->nr_maps;
 		h->info.nr_maps--;
 	}
 	lock_drop(&h->lock, RANK_HEAP);
@@ -437,6 +440,7 @@ static int window_create(struct bslab_highmem *h)
 	h->count = table_pages_take(h, nr_pages_of(h->nr_slots * sizeof *h->slot)) ? os_map(tables_size(h)) : NULL;
 	if (!h->count)
 		return -ENOMEM;
+	os_no_huge_pages(h->count, tables_size(h)); /* they are sparse, and charged by the page */
 	h->block = (struct highmem_block **)(h->count + h->nr_slots * MAX_HIGHMEM_OBJECTS);
 	h->slot = (struct highmem_slot *)(h->block + h->nr_blocks);
 	h->window = os_reserve(size, HIGHMEM_BLOCK, 0);

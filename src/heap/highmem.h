@@ -19,7 +19,7 @@
  *
  * Invariants: nr_free = number of bits set; a block is on its kind's partial list exactly when nr_free > 0; slot[b->slot - 1]
  * is b exactly when b->slot is not 0, and it is not 0 while nr_maps is not; nr_maps = sum of its slot's counts, and those of a
- * slot without a block are 0; a free object has no maps; `empty` has no objects and no maps.
+ * slot without a block are 0; nr_busy = number of blocks with maps; a free object has no maps; `empty` has no objects and no maps.
  */
 #ifndef BSLAB_HIGHMEM_FLOOR_H
 #define BSLAB_HIGHMEM_FLOOR_H
@@ -81,7 +81,7 @@ struct bslab_highmem {
 	size_t nr_numbers; /* no block from here on was ever used */
 	size_t lowest; /* none before it is free */
 	size_t nr_table_pages; /* that limits and pools.map_bytes count */
-	uint32_t hand, nr_shown; /* slots that have a block */
+	uint32_t hand, nr_shown, nr_busy; /* slots that have a block, and one that is mapped */
 	struct highmem_block *empty; /* kept */
 	struct highmem_info info;
 	struct list partial[NR_HIGHMEM_KINDS];

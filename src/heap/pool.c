@@ -43,12 +43,12 @@ static bool each_described(const struct pool *p, int (*change)(void *, size_t))
 	return true;
 }
 
-static bool lock_all(struct pool *p)
+static bool lock_own(struct pool *p)
 {
-	return os_lock((void *)p->base, p->map_size) == 0 && os_lock(p, BSLAB_PAGE_SIZE) == 0 && each_described(p, os_lock);
+	return os_lock((void *)p->base, p->map_size) == 0 && os_lock(p, BSLAB_PAGE_SIZE) == 0;
 }
 
-/* What describes other pools as well is locked again: the kernel does not count. */
+/* What describes other pools as well is locked again, of all that are listed: the kernel does not count. */
 static void unlock_all(struct pool *p)
 {
 	struct list_node *n;
@@ -68,7 +68,7 @@ static void unlock_all(struct pool *p)
 
 static bool map_elements(struct pool *p)
 {
-	void *map = limit_allows(p->map_size >> PAGE_SHIFT) ? os_map(p->map_size) : NULL;
+	void *map = limit_allows(p->map_size >> PAGE_SHIFT) ? os_map_accounted(p->map_size) : NULL;
 
 	if (!map)
 		return false;
@@ -86,6 +86,8 @@ static void pools_add(struct pool *p)
 	limit_note_mapped(0, p->map_size >> PAGE_SHIFT);
 	lock_take(&pools.lock, RANK_HEAPS);
 	p->is_live = true;
+	/* Listed at once: what another one unlocks before that it does not lock again for this one. */
+	p->is_locked = p->is_locked && each_described(p, os_lock);
 	list_add(&pools.all, &p->node);
 	WRITE_ONCE(pools.nr_pools, pools.nr_pools + 1);
 	__atomic_fetch_add(&pools.map_bytes, p->map_size, __ATOMIC_RELAXED);
@@ -134,10 +136,10 @@ struct pool *pool_create(const char *name, size_t size, size_t nr, unsigned flag
 	atomic_store(&p->head, 1);
 	map_set_range(p->base, bytes >> PAGE_SHIFT, desc_of_pointer(p, PAGE_POOL, 0));
 	p->is_mallocs = flags & POOL_MALLOCS;
-	p->is_locked = flags & POOL_LOCK && lock_all(p);
+	p->is_locked = flags & POOL_LOCK && lock_own(p);
+	pools_add(p);
 	if (flags & POOL_LOCK && !p->is_locked)
 		unlock_all(p);
-	pools_add(p);
 	return p;
 }
 

@@ -42,7 +42,7 @@ struct pool {
 	size_t size, nr; /* bytes of an element, a multiple of 16; elements */
 	size_t map_size; /* of elements and next[] */
 	_Atomic uint32_t *next;
-	bool is_locked;	 /* mlock() held */
+	bool is_locked;	 /* mlock() held; written under pools.lock */
 	bool is_mallocs; /* a NOWAIT pool: bslab_free() takes its elements */
 	char name[POOL_NAME_SIZE];
 };

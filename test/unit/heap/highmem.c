@@ -269,6 +269,24 @@ Test(highmem, the_block_that_is_kept_serves_another_kind)
 
 /* --- the window --------------------------------------------------------------------------------------------------------- */
 
+static unsigned nr_in_window(struct bslab_highmem *h, const uint64_t *handle, unsigned nr)
+{
+	uint64_t before = info_of(h).nr_hits;
+
+	for (unsigned i = 0; i < nr; i++) {
+		map(h, handle[i]);
+		unmap(h, handle[i]);
+	}
+	return (unsigned)(info_of(h).nr_hits - before);
+}
+
+static void get_and_show(struct bslab_highmem *h, uint64_t *handle, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		handle[i] = get(h, 2 * MIB);
+	cr_assert_eq(nr_in_window(h, handle, nr), 0);
+}
+
 Test(highmem, a_full_window)
 {
 	struct bslab_highmem *h = create(8, 2);
@@ -287,6 +305,38 @@ Test(highmem, a_full_window)
 	unmap(h, b);
 	unmap(h, c);
 	cr_assert_eq(info_of(h).nr_maps, 0);
+	cr_assert(highmem_destroy(h));
+}
+
+/* A map that finds no slot looks at none, and forgets nothing of what was used. */
+Test(highmem, a_full_window_is_known)
+{
+	struct bslab_highmem *h = create(8, 3);
+	uint64_t handle[4], second = get(h, 100);
+	unsigned i;
+
+	get_and_show(h, handle, 3);
+	handle[3] = get(h, 2 * MIB);
+	cr_assert_eq(h->nr_busy, 0);
+	for (i = 0; i < 3; i++)
+		map(h, handle[i]);
+	map(h, handle[0]);
+	cr_assert_eq(h->nr_busy, 3);
+	for (i = 0; i < 3; i++)
+		cr_assert(h->slot[i].was_used);
+	cr_assert_eq(error_of_map(h, handle[3]), -EAGAIN);
+	for (i = 0; i < 3; i++)
+		cr_assert(h->slot[i].was_used);
+	unmap(h, handle[0]);
+	cr_assert_eq(h->nr_busy, 3);
+	unmap(h, handle[0]);
+	cr_assert_eq(h->nr_busy, 2);
+	map(h, second);
+	cr_assert_eq(h->nr_busy, 3);
+	unmap(h, second);
+	unmap(h, handle[1]);
+	unmap(h, handle[2]);
+	cr_assert_eq(h->nr_busy, 0);
 	cr_assert(highmem_destroy(h));
 }
 
@@ -312,24 +362,6 @@ Test(highmem, what_is_used_stays_in_the_window)
 	}
 	cr_assert_gt(info_of(h).nr_hits, 90);
 	cr_assert(highmem_destroy(h));
-}
-
-static unsigned nr_in_window(struct bslab_highmem *h, const uint64_t *handle, unsigned nr)
-{
-	uint64_t before = info_of(h).nr_hits;
-
-	for (unsigned i = 0; i < nr; i++) {
-		map(h, handle[i]);
-		unmap(h, handle[i]);
-	}
-	return (unsigned)(info_of(h).nr_hits - before);
-}
-
-static void get_and_show(struct bslab_highmem *h, uint64_t *handle, unsigned nr)
-{
-	for (unsigned i = 0; i < nr; i++)
-		handle[i] = get(h, 2 * MIB);
-	cr_assert_eq(nr_in_window(h, handle, nr), 0);
 }
 
 /* No block goes out of the window for another while there is a slot without one, wherever the hand is. */
@@ -539,6 +571,8 @@ Test(highmem, full_disk)
 
 	fake_fail_at(1u << FAKE_FILE, 1, true);
 	cr_assert_eq(error_of_alloc(h, 2 * MIB), -ENOSPC);
+	cr_assert_eq(file_bytes(), 4 * MIB, "what the file got is given back");
+	cr_assert_eq(info_of(h).file_bytes, 4 * MIB);
 	cr_assert_eq(error_of_map(h, a), -ENOMEM);
 	put(h, get(h, 100));
 	fake_fail_at(FAKE_ALL, 0, false);
@@ -578,6 +612,7 @@ Test(highmem, tables_are_charged)
 
 	h = create(2000, 2);
 	cr_assert_eq(pools.map_bytes - before, 4096, "slots");
+	cr_assert(fake_is_small(h->count) && fake_is_small(h->block) && fake_is_small(h->slot), "a page is a page");
 	a = get(h, 64);
 	cr_assert_eq(pools.map_bytes - before, 2 * 4096, "numbers");
 	map(h, a);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "boot/boot.h"
 #include "fake_os.h"
 #include "heap/pool.h"
+#include "os/os.h"
 
 #define SIZE 1000
 #define NR 50
@@ -121,6 +123,49 @@ Test(pool, of_two_that_are_locked_one_goes)
 	cr_assert(fake_is_locked(described_by(q)));
 	cr_assert(fake_is_locked((void *)q->base));
 	cr_assert(pool_destroy(q));
+	cr_assert(pool_destroy(first));
+}
+
+static struct pool *goes;
+static _Atomic bool is_gone;
+
+static void *destroy(void *p)
+{
+	pool_destroy(p);
+	is_gone = true;
+	return NULL;
+}
+
+/* Another thread destroys the other pool as soon as all is locked; where that waits for a lock, not for ever. */
+static void destroy_meanwhile(void)
+{
+	static pthread_t t;
+	unsigned i;
+
+	if (!goes || fake.nr_calls[FAKE_LOCK] < 3)
+		return;
+	cr_assert_eq(pthread_create(&t, NULL, destroy, goes), 0);
+	pthread_detach(t);
+	goes = NULL;
+	for (i = 0; i < 100 && !is_gone; i++)
+		os_sleep_ms(1);
+}
+
+/* What describes both is unlocked with the first while the second is made: it is locked again. */
+Test(pool, one_goes_while_one_is_locked)
+{
+	struct pool *first = pool_create("first", SIZE, NR, 0), *p;
+
+	goes = pool_create("goes", SIZE, NR, POOL_LOCK);
+	fake.nr_calls[FAKE_LOCK] = 0; /* then: elements, header, what describes them */
+	fake.has_locked = destroy_meanwhile;
+	p = pool_create("stays", SIZE, NR, POOL_LOCK);
+	while (!is_gone)
+		os_sleep_ms(1);
+	cr_assert(p->is_locked);
+	cr_assert(fake_is_locked(described_by(p)));
+	fake.has_locked = NULL;
+	cr_assert(pool_destroy(p));
 	cr_assert(pool_destroy(first));
 }
 
