@@ -2,7 +2,7 @@
 /*
  * A cache of texts whose memory can be compacted: bslab/handle.h. docs/handles.md tells the rest.
  *
- *     cc handles.c -lbslab -pthread && ./a.out
+ *     cc handles.c $(pkg-config --cflags --libs bslab) -pthread && ./a.out
  */
 #include <bslab/handle.h>
 #include <pthread.h>

@@ -23,7 +23,7 @@
  *
  * Errors: alloc and resize fail with ENOMEM, and nothing else does; a resize to less does not. A misuse is reported by one line on stderr,
  * "bslab: invalid free of handle ...", and the process aborts; with BSLAB_CONF=on_error=warn the call does nothing instead (map
- * returns NULL, size 0, resize -1 with EINVAL):
+ * returns NULL and size 0, and errno is kept; resize -1 with EINVAL):
  *
  *   a handle that was freed          by every call
  *   a number that is no handle       by every call; 0 is fine for free alone
@@ -31,18 +31,19 @@
  *   unmap without a map
  *   a map beyond 65,535
  *
- * Threads: all calls may be made from any thread. A handle orders nothing between two threads that map it: they need a lock
- * or the like, as for any memory. Freeing, or resizing, a handle while another thread maps it is a misuse as well, and told
+ * Threads: all calls may be made from any thread that bslab's libc made (not by clone(), nor in a namespace of dlmopen()). A
+ * handle orders nothing between two threads that map it: they need a lock or the like, as for any memory. Freeing, or resizing, a handle while another thread maps it is a misuse as well, and told
  * where the calls happen to be in that order.
  *
  * Signals: map, unmap and size may be called from a signal handler, and from a thread that must not wait: they take no lock,
  * make no system call, and never wait for a compaction, which gives way instead. The others may not. fork: handles
  * work in the child, also of a threaded process.
  *
- * Cost: alloc, free, map and unmap are one compare-and-swap each, and twenty to fifty instructions; once in some dozens of allocs
+ * Cost: alloc, free, map and unmap are one compare-and-swap each, but map and unmap an addition where the process has one thread,
+ * and twenty to sixty instructions; once in some dozens of allocs
  * or frees some dozens of objects change hands between the thread and others, or the slabs, under a lock, and some 256 KiB may be moved
- * (below). Above 32 KiB, alloc and free take locks each time. A thread keeps up to 32 KiB of each size that it frees; what rests goes
- * home after 40 ms, when any thread comes to such a slow path. The calls take up to 2 KiB of the stack. Each handle takes 16 bytes in
+ * (below). Above 32 KiB, alloc and free take locks each time. A thread keeps up to 32 KiB, or two objects, of each size that it frees;
+ * what rests goes home after 40 ms, when any thread comes to such a slow path. The calls take up to 2 KiB of the stack. Each handle takes 16 bytes in
  * a table, and 4 beside its object's slab; a run of pages a header of its own. The heap profile does not count objects with handles.
  *
  * A program that does not use them pays nothing.

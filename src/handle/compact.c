@@ -6,7 +6,7 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
-#include "page/movable.h"
+#include "page/compactable.h"
 #include "page/zone.h"
 
 /* Candidates of one pass, on the stack. */
@@ -106,7 +106,7 @@ static void survey_take(struct survey *v, size_t max_used)
 	v->nr = 0;
 	v->nr_blocks = v->room = 0;
 	while ((blk = zone_walk_next(&walk)))
-		if (movable_owns(blk)) {
+		if (compactable_owns(blk)) {
 			struct candidate c = {blk, min_size(objects_bytes_of(blk), PAGEBLOCK_SIZE)};
 
 			v->nr_blocks++;
@@ -147,7 +147,7 @@ static void isolate_slabs(struct pageblock *blk)
 
 static bool isolate(struct pageblock *blk)
 {
-	if (!movable_isolate(blk))
+	if (!compactable_isolate(blk))
 		return false;
 	atomic_thread_fence(memory_order_seq_cst); /* slab_add() looks at the block after it stored its address */
 	isolate_slabs(blk);
@@ -160,11 +160,11 @@ static bool isolate(struct pageblock *blk)
 static bool reopen(struct pageblock *blk)
 {
 	struct slab_walk w = {.blk = blk};
-	bool was_released = !movable_putback(blk);
+	bool was_released = !compactable_putback(blk);
 	struct handle_slab *s;
 
 	atomic_thread_fence(memory_order_seq_cst);
-	if (movable_owns(blk))
+	if (compactable_owns(blk))
 		for_each_slab(s, w)
 			handle_slab_putback(s, w.base);
 	return was_released;
@@ -293,16 +293,20 @@ static void next_round(void)
 	nr_rounds = nr_rounds == UINT16_MAX - 1 ? 0 : nr_rounds + 1;
 }
 
-/* Each block that could not be emptied is left out from then on, so this comes to an end. */
+/*
+ * A block that could not be emptied is left out from then on, so each is isolated once, and this comes to an end; also while
+ * others go on to make and to free objects: no pass begins once as many were isolated as there were at first.
+ */
 static size_t compact_all(void)
 {
+	uint64_t max = compact_counts.nr_isolated + compactable_nr_pages() / PAGEBLOCK_PAGES;
 	struct survey v;
 	size_t total = 0;
 	bool tried = false;
 
 	handle_caches_shrink();
 	next_round();
-	while (compact_pass(&v, &total))
+	while (compact_pass(&v, &total) && compact_counts.nr_isolated < max)
 		tried = true;
 	if (total || tried || v.nr)
 		count(total ? &compact_counts.nr_successes : &compact_counts.nr_failures, 1);
@@ -314,14 +318,16 @@ static size_t compact_all(void)
 
 static size_t free_bytes(void)
 {
-	size_t total = movable_nr_pages() << PAGE_SHIFT;
+	size_t total = compactable_nr_pages() << PAGE_SHIFT;
 
 	return total - min_size(total, objects_bytes());
 }
 
 static size_t high_watermark(void)
 {
-	return PAGEBLOCK_SIZE + bslab_options.dirty_size + objects_bytes() / 4;
+	size_t high = PAGEBLOCK_SIZE + objects_bytes() / 4;
+
+	return high + min_size(zone_dirty_floor(), SIZE_MAX - high); /* any size may have been asked for */
 }
 
 static bool may_retry(size_t free)
@@ -408,7 +414,7 @@ size_t handles_compact(void)
 {
 	size_t n;
 
-	if (!movable_nr_pages() || !begin(true))
+	if (!compactable_nr_pages() || !begin(true))
 		return 0;
 	count(&compact_counts.nr_runs, 1);
 	n = compact_all();
@@ -418,7 +424,7 @@ size_t handles_compact(void)
 
 size_t handles_reclaim(void)
 {
-	if (!movable_nr_pages())
+	if (!compactable_nr_pages())
 		return 0;
 	handles_strip();
 	return handles_compact();
@@ -459,7 +465,7 @@ void compact_fork_child(void)
 		return;
 	handle_move_cancel();
 	while ((blk = zone_walk_next(&walk)))
-		if (movable_owns(blk))
+		if (compactable_owns(blk))
 			reopen(blk);
 	atomic_store(&compactor, NULL);
 }

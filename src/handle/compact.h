@@ -13,7 +13,7 @@
  *
  * By whom: a call; reclaim; and a free which finds that more than a watermark is free between objects:
  *
- *     high = a pageblock + bslab_options.dirty_size + 1/4 of the bytes in use
+ *     high = a pageblock + zone_dirty_floor() + 1/4 of the bytes in use
  *
  * That free takes blocks that are at most half used, one after the other, and moves STEP_BYTES at most; a block of which
  * some is left is put back, and is the sparsest for the next. A round is over when all such blocks were tried. Where nothing is got

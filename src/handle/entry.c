@@ -16,9 +16,11 @@ static bool chunk_ensure(uint32_t index)
 	if (handle_table.chunk[k])
 		return true;
 	chunk = os_map(align_up(size, os_page_size()));
-	if (chunk)
-		atomic_store_explicit(&handle_table.chunk[k], (uintptr_t)chunk - size, memory_order_release);
-	return chunk != NULL;
+	if (!chunk)
+		return false;
+	os_no_huge_pages(chunk, align_up(size, os_page_size())); /* what is charged is a page */
+	atomic_store_explicit(&handle_table.chunk[k], (uintptr_t)chunk - size, memory_order_release);
+	return true;
 }
 
 /* A page of entries more, unless there are free ones by now. The lock is not held: to ask for limits may take a while. */

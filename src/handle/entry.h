@@ -31,6 +31,7 @@
 #ifndef BSLAB_ENTRY_H
 #define BSLAB_ENTRY_H
 
+#include "arch/arch.h"
 #include "os/lock.h"
 
 enum entry_state { ENTRY_FREE, ENTRY_CACHED, ENTRY_LIVE, ENTRY_MOVING };
@@ -72,9 +73,23 @@ extern struct handle_table handle_table reader_root(handle_table);
 static force_inline struct handle_entry *entry_at(uint32_t index)
 {
 	size_t i = (size_t)index + FIRST_ENTRIES;
-	uintptr_t base = atomic_load_explicit(&handle_table.chunk[ilog2(i) - ilog2(FIRST_ENTRIES)], memory_order_acquire);
+	size_t chunk = (size_t)ilog2(i) - ilog2(FIRST_ENTRIES);
+	uintptr_t base = atomic_load_explicit(&handle_table.chunk[chunk], memory_order_acquire);
+	struct handle_entry *e = (struct handle_entry *)base + i;
 
-	return unlikely(!base) ? NULL : (struct handle_entry *)base + i;
+	if (!e)
+		__builtin_unreachable(); /* so that callers test once */
+	return likely(base) ? e : NULL;
+}
+
+/* The same for one that is known to be there. */
+static force_inline struct handle_entry *entry_known(uint32_t index)
+{
+	struct handle_entry *e = entry_at(index);
+
+	if (!e)
+		__builtin_unreachable();
+	return e;
 }
 
 static force_inline uint64_t place_of(uintptr_t addr, enum entry_state state)
@@ -123,6 +138,12 @@ static force_inline uint64_t info_with(uint64_t info, unsigned class, uint32_t n
 	return info >> GENERATION_SHIFT << GENERATION_SHIFT | (uint64_t)class << INFO_CLASS_SHIFT | number;
 }
 
+/* The same generation and class. */
+static force_inline uint64_t info_renumbered(uint64_t info, uint32_t number)
+{
+	return info >> INFO_CLASS_SHIFT << INFO_CLASS_SHIFT | number;
+}
+
 /* Generation 0 is that of entries which nobody ever had. */
 static force_inline uint64_t info_next_generation(uint64_t info)
 {
@@ -133,13 +154,40 @@ static force_inline uint64_t info_next_generation(uint64_t info)
 
 static force_inline uint64_t handle_of(uint32_t index, uint64_t info)
 {
-	return (uint64_t)HANDLE_TAG << 56 | info >> GENERATION_SHIFT << 32 | index;
+	return (uint64_t)(HANDLE_TAG << 24 | (uint32_t)(info >> GENERATION_SHIFT)) << 32 | index;
+}
+
+/*
+ * Where the process has one thread nobody but a signal handler comes between a look and a change, and all that a handler may do is
+ * to map and to unmap. So there a map, or its end, is one instruction that adds, and needs no atomic operation. But a MOVING entry
+ * is then met by a handler that interrupts a compaction: it takes the way of many threads.
+ */
+
+/* A map more. */
+static force_inline bool place_map(struct handle_entry *e, uint64_t *place)
+{
+	uint64_t to = ((*place & ~(uint64_t)PLACE_STATE) | ENTRY_LIVE) + PLACE_MAP;
+
+	if (!lock_is_alone() || unlikely(place_state(*place) != ENTRY_LIVE))
+		return likely(atomic_compare_exchange_weak_explicit(&e->place, place, to, memory_order_acquire, memory_order_relaxed));
+	add_local(&e->place, PLACE_MAP);
+	return true;
+}
+
+/* A map less. */
+static force_inline bool place_unmap(struct handle_entry *e, uint64_t *place)
+{
+	if (!lock_is_alone())
+		return likely(atomic_compare_exchange_weak_explicit(&e->place, place, *place - PLACE_MAP, memory_order_release,
+								    memory_order_relaxed));
+	add_local(&e->place, -(int64_t)PLACE_MAP);
+	return true;
 }
 
 /* Is it the entry's present handle? */
 static force_inline bool handle_matches(uint64_t handle, uint64_t info)
 {
-	return handle >> 32 == (HANDLE_TAG << 24 | info >> GENERATION_SHIFT);
+	return (uint32_t)((handle ^ info >> (GENERATION_SHIFT - 32)) >> 32) == HANDLE_TAG << 24;
 }
 
 /* Up to n entries, FREE, with their generations; how many there were. */

@@ -59,10 +59,10 @@ static void push(struct handle_thread *t, unsigned class, uint32_t index)
 {
 	struct handle_entry *e = entry_at(index);
 
-	atomic_store_explicit(&e->info, info_with(entry_info(e), class, t->top[class]), memory_order_relaxed);
+	atomic_store_explicit(&e->info, info_with(entry_info(e), class, t->kept[class].top), memory_order_relaxed);
 	atomic_signal_fence(memory_order_release);
-	WRITE_ONCE(t->top[class], index);
-	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] + 1));
+	WRITE_ONCE(t->kept[class].top, index);
+	WRITE_ONCE(t->kept[class].nr, (uint16_t)(t->kept[class].nr + 1));
 }
 
 /* Takes the object of an entry that is kept; 0 where a compaction has it already. */
@@ -101,7 +101,7 @@ static void chain_give(struct handle_cache *c, struct handle_chain chain)
 /* What is behind the first nr_keep, so those that were freed earlier. */
 static struct handle_chain chain_cut(struct handle_thread *t, unsigned class, unsigned nr_keep)
 {
-	struct handle_chain chain = {t->top[class], t->nr[class]};
+	struct handle_chain chain = {t->kept[class].top, t->kept[class].nr};
 	struct handle_entry *last = NULL;
 
 	for (; nr_keep && chain.first; nr_keep--, chain.nr--) {
@@ -111,8 +111,8 @@ static struct handle_chain chain_cut(struct handle_thread *t, unsigned class, un
 	if (last)
 		atomic_store_explicit(&last->info, info_with(entry_info(last), class, 0), memory_order_relaxed);
 	else
-		WRITE_ONCE(t->top[class], 0);
-	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] - chain.nr));
+		WRITE_ONCE(t->kept[class].top, 0);
+	WRITE_ONCE(t->kept[class].nr, (uint16_t)(t->kept[class].nr - chain.nr));
 	return chain;
 }
 
@@ -122,10 +122,10 @@ static void flush(struct handle_thread *t, unsigned class)
 	struct handle_cache *c = handle_cache_of(class);
 	struct handle_chain chain;
 
-	t->max[class] = (uint16_t)max_kept(c);
-	if (t->nr[class] < t->max[class])
+	t->kept[class].max = (uint16_t)max_kept(c);
+	if (t->kept[class].nr < t->kept[class].max)
 		return;
-	chain = chain_cut(t, class, t->max[class] / 2);
+	chain = chain_cut(t, class, t->kept[class].max / 2);
 	if (!depot_put(c, chain))
 		chain_give(c, chain);
 }
@@ -135,7 +135,7 @@ static void flush_all(struct handle_thread *t)
 	unsigned class;
 
 	for (class = 1; class < NR_CLASSES; class++)
-		if (t->top[class])
+		if (t->kept[class].top)
 			chain_give(handle_cache_of(class), chain_cut(t, class, 0));
 }
 
@@ -161,7 +161,7 @@ void handles_drain(void)
 /* Of any thread: what is read may be gone by now, or a size instead of an index. Each entry is looked at under a lock. */
 static void strip_kept(const struct handle_thread *t, unsigned class)
 {
-	uint32_t i = READ_ONCE(t->top[class]);
+	uint32_t i = READ_ONCE(t->kept[class].top);
 	unsigned n = MAX_KEPT;
 	struct handle_entry *e;
 
@@ -184,7 +184,7 @@ void handles_strip(void)
 
 static void reap_kept(struct handle_thread *t, unsigned class)
 {
-	uint32_t top = READ_ONCE(t->top[class]);
+	uint32_t top = READ_ONCE(t->kept[class].top);
 
 	if (top != t->seen[class]) {
 		t->seen[class] = top;
@@ -238,8 +238,8 @@ static bool refill(struct handle_thread *t, struct handle_cache *c)
 	struct handle_chain chain;
 
 	if (depot_get(c, &chain)) {
-		WRITE_ONCE(t->top[c->class], chain.first);
-		WRITE_ONCE(t->nr[c->class], (uint16_t)chain.nr);
+		WRITE_ONCE(t->kept[c->class].top, chain.first);
+		WRITE_ONCE(t->kept[c->class].nr, (uint16_t)chain.nr);
 		return true;
 	}
 	nr_entries = entries_take(index, n);
@@ -336,8 +336,9 @@ static void object_put(unsigned class, uintptr_t addr)
 		objects_give(handle_cache_of(class), &addr, 1);
 }
 
-uint64_t handle_refill(uint32_t index, unsigned class, size_t size)
+uint64_t handle_refill(uint32_t index, size_t size)
 {
+	unsigned class = class_for(size);
 	struct handle_cache *c = handle_cache_of(class);
 	uintptr_t addr = object_get(index, class, size);
 
@@ -384,7 +385,7 @@ uint64_t handle_alloc_slow(size_t size)
 	c = t ? handle_cache_of(class) : NULL;
 	if (!c)
 		return alloc_alone(class, size);
-	if (!t->top[class] && !refill(t, c))
+	if (!t->kept[class].top && !refill(t, c))
 		return 0;
 	return handle_alloc_fast(size);
 }
@@ -478,7 +479,7 @@ static size_t object_room(unsigned class, uintptr_t addr)
 	return class == RUN_CLASS ? (size_t)handle_run_pages(addr) << PAGE_SHIFT : class_size(class);
 }
 
-/* It stays where it is as long as it fits and at least half of it is used. */
+/* It stays where it is as long as it fits and at least half of it is used, by what its alignment asks for. */
 static bool object_stays(unsigned class, uintptr_t addr, size_t size)
 {
 	size_t have = object_room(class, addr);
@@ -497,10 +498,11 @@ static bool replace(struct handle_entry *e, uintptr_t from, uintptr_t to)
 						       memory_order_relaxed);
 }
 
+/* By now it may be mapped no more. */
 static enum resize mapped_meanwhile(uint64_t handle)
 {
+	bug_caller("invalid resize of handle %p: it was mapped meanwhile", (void *)(uintptr_t)handle);
 	handle_unmap(handle);
-	handle_fault(handle, "resize");
 	return RESIZE_FAULT;
 }
 
@@ -569,10 +571,11 @@ static enum resize resize_copied(uint64_t handle, struct handle_entry *e, uintpt
 
 static enum resize resize_mapped(uint64_t handle, struct handle_entry *e, uintptr_t addr, size_t size)
 {
-	unsigned class = info_class(entry_info(e));
+	uint64_t info = entry_info(e);
+	unsigned class = info_class(info);
 	enum resize r = RESIZE_NO_MEMORY;
 
-	if (object_stays(class, addr, size))
+	if (object_stays(class, addr, size_aligned(size, info_align(info))))
 		return resize_in_place(handle, e, addr, size);
 	if (class == LARGE_CLASS)
 		r = resize_large(handle, e, addr, size);
@@ -605,7 +608,7 @@ size_t handles_nr_cached(unsigned class)
 	size_t n = c ? READ_ONCE(c->nr_depot) : 0, nr_stripped;
 
 	for (t = __atomic_load_n(&handle_threads.all, __ATOMIC_ACQUIRE); t; t = t->next)
-		n += READ_ONCE(t->nr[class]);
+		n += READ_ONCE(t->kept[class].nr);
 	nr_stripped = c ? atomic_load_explicit(&c->nr_stripped, memory_order_relaxed) : 0;
 	return n > nr_stripped ? n - nr_stripped : 0;
 }
@@ -636,8 +639,8 @@ static void recount(struct handle_thread *t)
 	uint32_t i;
 
 	for (class = 1; class < NR_CLASSES; class++)
-		for (t->nr[class] = 0, i = t->top[class]; i; i = (uint32_t)entry_info(entry_at(i)))
-			t->nr[class]++;
+		for (t->kept[class].nr = 0, i = t->kept[class].top; i; i = (uint32_t)entry_info(entry_at(i)))
+			t->kept[class].nr++;
 }
 
 /* What other threads kept is for the child's next threads. */

@@ -11,7 +11,8 @@
  *    one when it hands it out.
  * 3. What rests goes home: every 40 ms or more, a slow path takes the objects of chains whose head stands where it stood at the
  *    last look, in whatever thread, and empties depots that nobody visited.
- * 4. Map and unmap are one compare-and-swap each, take no lock, wait for nothing and call nothing.
+ * 4. Map and unmap are one compare-and-swap each, take no lock, wait for nothing and call nothing. While the process has one
+ *    thread they are one addition each (handle/entry.h).
  */
 #ifndef BSLAB_HANDLE_FLOOR_H
 #define BSLAB_HANDLE_FLOOR_H
@@ -20,14 +21,18 @@
 #include "handle/objects.h"
 #include "os/thread.h"
 
+struct handle_kept {
+	/* Index of the one kept last, linked by info; 0: none. Stored after info: a fork may come in between, and its child counts. */
+	uint32_t top;
+	uint16_t nr, max; /* max 0: none is kept; not yet decided, or of runs and large blocks */
+};
+
 /* What one thread keeps. By its thread only, but nr, which reports read. Never freed: another thread takes it over. */
 struct handle_thread {
+	struct handle_kept kept[LARGE_CLASS + 1];
 	struct handle_thread *next;	 /* all of them */
 	struct handle_thread *next_free; /* those without a thread; under the lock */
 	bool is_used;			 /* under the lock */
-	uint16_t nr[LARGE_CLASS + 1], max[LARGE_CLASS + 1]; /* max 0: none is kept; not yet decided, or of runs and large blocks */
-	/* Index of the one kept last, linked by info; 0: none. Stored after info: a fork may come in between, and its child counts. */
-	uint32_t top[NR_CLASSES];
 	/* By whoever looks what rests: */
 	uint32_t seen[NR_CLASSES]; /* top at the last look */
 	bool is_stripped[NR_CLASSES]; /* since then */
@@ -47,7 +52,7 @@ uint64_t handle_alloc_slow(size_t size);
 /* align: log2, up to that of a page. */
 uint64_t handle_alloc_aligned(size_t size, unsigned align);
 /* An entry that the caller took from its thread, whose object was taken away: another object. */
-uint64_t handle_refill(uint32_t index, unsigned class, size_t size);
+uint64_t handle_refill(uint32_t index, size_t size);
 void handle_free_slow(uint64_t handle);
 
 enum resize { RESIZE_DONE, RESIZE_NO_MEMORY, RESIZE_FAULT };
@@ -69,50 +74,72 @@ static force_inline bool place_is_live(uint64_t place)
 	return place & ENTRY_LIVE;
 }
 
-/* 0 where it is not this simple. size is at most SMALL_MAX. */
-static force_inline uint64_t handle_alloc_fast(size_t size)
+/*
+ * 0 where it is not this simple; where *stripped is an index then, its entry is the caller's, but its object was taken away. size is at
+ * most SMALL_MAX.
+ */
+static force_inline uint64_t handle_alloc_kept(size_t size, uint32_t *stripped)
 {
-	unsigned class = size_class(size < HANDLE_MIN_SIZE ? HANDLE_MIN_SIZE : size);
 	struct handle_thread *t = thread_state.handles;
-	uint32_t index = likely(t != NULL) ? t->top[class] : 0;
 	struct handle_entry *e;
+	struct handle_kept *k;
 	uint64_t place, info;
+	uint32_t index;
 
+	*stripped = 0;
+	if (unlikely(!t))
+		return 0;
+	k = &t->kept[size_class(size < HANDLE_MIN_SIZE ? HANDLE_MIN_SIZE : size)];
+	index = k->top;
 	if (unlikely(!index))
 		return 0;
-	e = entry_at(index);
+	e = entry_known(index);
 	info = entry_info(e);
-	WRITE_ONCE(t->top[class], (uint32_t)info);
-	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] - 1));
+	WRITE_ONCE(k->top, (uint32_t)info);
+	WRITE_ONCE(k->nr, (uint16_t)(k->nr - 1));
 	place = atomic_load_explicit(&e->place, memory_order_relaxed);
 	if (unlikely(place_state(place) != ENTRY_CACHED) ||
 	    unlikely(!atomic_compare_exchange_strong_explicit(&e->place, &place, place ^ (ENTRY_CACHED ^ ENTRY_LIVE),
-							      memory_order_acquire, memory_order_relaxed)))
-		return handle_refill(index, class, size);
-	atomic_store_explicit(&e->info, info_with(info, class, (uint32_t)size), memory_order_relaxed);
+							      memory_order_acquire, memory_order_relaxed))) {
+		*stripped = index;
+		return 0;
+	}
+	atomic_store_explicit(&e->info, info_renumbered(info, (uint32_t)size), memory_order_relaxed);
 	return handle_of(index, info);
 }
 
-/* False, and nothing is done, where it is not this simple. */
+static force_inline uint64_t handle_alloc_fast(size_t size)
+{
+	uint32_t stripped;
+	uint64_t h = handle_alloc_kept(size, &stripped);
+
+	return likely(!stripped) ? h : handle_refill(stripped, size);
+}
+
+/* False, and nothing is done, where it is not this simple; so too where another thread comes in between, or generations are through. */
 static force_inline bool handle_free(uint64_t handle)
 {
 	struct handle_thread *t = thread_state.handles;
-	struct handle_entry *e = handle_entry(handle);
-	uint64_t info = likely(e != NULL) ? entry_info(e) : 0, place;
-	unsigned class = info_class(info);
+	struct handle_entry *e = entry_at((uint32_t)handle);
+	struct handle_kept *k;
+	uint64_t info, next, place;
 
-	if (unlikely(!t || t->nr[class] >= t->max[class]))
+	if (unlikely(!e) || unlikely(!t))
+		return false;
+	info = entry_info(e);
+	k = &t->kept[info_class(info)];
+	if (unlikely(!handle_matches(handle, info)) || unlikely(k->nr >= k->max) ||
+	    unlikely(__builtin_add_overflow(info, (uint64_t)1 << GENERATION_SHIFT, &next)))
 		return false;
 	place = atomic_load_explicit(&e->place, memory_order_relaxed);
-	do {
-		if (unlikely(!place_is_live(place) || place & PLACE_MAPS))
-			return false;
-	} while (unlikely(!atomic_compare_exchange_weak_explicit(&e->place, &place, (place & ~(uint64_t)PLACE_STATE) | ENTRY_CACHED,
-								 memory_order_release, memory_order_relaxed)));
-	atomic_store_explicit(&e->info, info_with(info_next_generation(info), class, t->top[class]), memory_order_relaxed);
+	if (unlikely(!place_is_live(place) || place & PLACE_MAPS) ||
+	    unlikely(!atomic_compare_exchange_strong_explicit(&e->place, &place, (place & ~(uint64_t)PLACE_STATE) | ENTRY_CACHED,
+							      memory_order_release, memory_order_relaxed)))
+		return false;
+	atomic_store_explicit(&e->info, info_renumbered(next, k->top), memory_order_relaxed);
 	atomic_signal_fence(memory_order_release);
-	WRITE_ONCE(t->top[class], (uint32_t)handle);
-	WRITE_ONCE(t->nr[class], (uint16_t)(t->nr[class] + 1));
+	WRITE_ONCE(k->top, (uint32_t)handle);
+	WRITE_ONCE(k->nr, (uint16_t)(k->nr + 1));
 	return true;
 }
 
@@ -126,9 +153,7 @@ static force_inline void *handle_map(uint64_t handle)
 			handle_fault(handle, "map");
 			return NULL;
 		}
-	} while (unlikely(!atomic_compare_exchange_weak_explicit(&e->place, &place,
-								 ((place & ~(uint64_t)PLACE_STATE) | ENTRY_LIVE) + PLACE_MAP,
-								 memory_order_acquire, memory_order_relaxed)));
+	} while (!place_map(e, &place));
 	return (void *)place_address(place);
 }
 
@@ -142,8 +167,7 @@ static force_inline void handle_unmap(uint64_t handle)
 			handle_fault(handle, "unmap");
 			return;
 		}
-	} while (unlikely(!atomic_compare_exchange_weak_explicit(&e->place, &place, place - PLACE_MAP, memory_order_release,
-								 memory_order_relaxed)));
+	} while (!place_unmap(e, &place));
 }
 
 /* As asked for; of blocks of more than a pageblock rounded up to pages. 0 after a report. */

@@ -6,7 +6,7 @@
 #include "map/pageblock.h"
 #include "os/bug.h"
 #include "page/limit.h"
-#include "page/movable.h"
+#include "page/compactable.h"
 
 #define MAX_HANDLE_ORDER 4
 #define MAX_KEPT_PAGES 8
@@ -112,7 +112,7 @@ static struct handle_slab *slab_create(struct handle_cache *c, unsigned nr_pages
 	if (!s)
 		return NULL;
 	if (!may_grow || limit_allows(nr_pages)) /* room for what is moved is made up for by what moves away */
-		pages = pages_alloc_movable(nr_pages, may_grow);
+		pages = pages_alloc_compactable(nr_pages, may_grow);
 	if (!pages && may_grow && limit_allows(nr_pages)) /* the zone is empty: what stands among malloc's does not move */
 		pages = pages_alloc(nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed);
 	if (!pages) {
@@ -192,7 +192,7 @@ static void slab_remove(struct handle_slab *s)
 {
 	struct handle_cache *c = s->cache;
 
-	bslab_assert(lock_is_held(&c->lock) && s->nr_taken == 0);
+	bslab_assert(lock_is_held(&c->lock) && s->nr_taken == 0 && !s->is_source);
 	slab_unlist(s);
 	c->nr_slabs--;
 	c->nr_empty--;
@@ -255,7 +255,7 @@ static bool object_give(struct handle_slab *s, unsigned i)
 		return false;
 	}
 	c->nr_empty++;
-	if (!s->is_isolated && c->nr_empty == 1 && s->nr_pages <= MAX_KEPT_PAGES && c->size) {
+	if (s->is_source || (!s->is_isolated && c->nr_empty == 1 && s->nr_pages <= MAX_KEPT_PAGES && c->size)) {
 		slab_relist(s);
 		return false;
 	}
@@ -466,7 +466,8 @@ void handle_entry_strip(uint32_t index)
 	struct handle_slab *s = place_state(place) == ENTRY_CACHED ? handle_slab_of(map_lookup(place_address(place))) : NULL;
 	unsigned i;
 
-	if (!s)
+	/* The place may be an old one, and lead to a header that is just being made: with its base its cache is to be seen, too. */
+	if (!s || !__atomic_load_n(&s->base, __ATOMIC_ACQUIRE))
 		return;
 	lock_take(&s->cache->lock, RANK_CACHE);
 	i = s->base && s->cache->size ? object_number(s, place_address(place)) : MAX_HANDLE_OBJECTS;
@@ -481,14 +482,14 @@ void handle_entry_strip(uint32_t index)
 static struct {
 	struct handle_entry *e; /* NULL: none */
 	uint64_t place;		/* MOVING, at the old address */
-	struct handle_slab *to;
+	struct handle_slab *from, *to;
 	uintptr_t addr; /* the new one */
 } on_its_way;
 
 /*
  * Reads what its user may write meanwhile: then the copy is not used. Word by word, atomically: no other thread sees
- * dst, and that src is torn does not matter. Whether the move is void by now is looked at for each page: an object that was freed
- * may be somebody's memory again, who may even have protected it; what is read of that is a page at most.
+ * dst, and that src is torn does not matter. Its slab stays until the move ends, so it can be read whoever frees it. Whether the
+ * move is void by now is looked at for each page: then there is no need to go on.
  */
 static looks_at_others void copy_object(size_t size)
 {
@@ -548,12 +549,17 @@ static enum move move_begin(struct handle_slab *s, uintptr_t base, unsigned i, s
 		return MOVE_VOID;
 	on_its_way.e = e;
 	on_its_way.place = moving;
+	on_its_way.from = s;
 	on_its_way.to = to;
+	s->is_source = true;
 	slab_objects_take(to, &index, &on_its_way.addr, 1);
 	return MOVE_DONE;
 }
 
-/* The lock is held. False: it was mapped or freed meanwhile, and its new place is free again. */
+/*
+ * The lock is held. False: it was mapped or freed meanwhile, and its new place is free again. The slab that it stands in may be
+ * without objects then, and is the caller's to free.
+ */
 static bool move_end(void)
 {
 	struct handle_slab *to = on_its_way.to;
@@ -562,15 +568,35 @@ static bool move_end(void)
 							    memory_order_release, memory_order_relaxed);
 
 	on_its_way.e = NULL;
+	on_its_way.from->is_source = false;
 	if (!done)
 		give_one(to, to->cache->size ? object_number(to, on_its_way.addr) : 0);
 	return done;
+}
+
+/* The lock is held, and dropped in the end. The move was begun. */
+static enum move move_finish(struct handle_slab *s, uintptr_t base, unsigned i)
+{
+	bool done;
+
+	lock_drop(&s->cache->lock, RANK_CACHE);
+	copy_object(handle_object_size(on_its_way.to));
+	lock_take(&s->cache->lock, RANK_CACHE);
+	done = move_end();
+	if (done)
+		give_one(s, i); /* what was MOVING until now is still there */
+	lock_drop(&s->cache->lock, RANK_CACHE);
+	if (done)
+		return MOVE_DONE;
+	handle_slab_isolate(s, base); /* as it is; frees it, where it has no objects any more */
+	return MOVE_VOID;
 }
 
 enum move handle_object_move(struct handle_slab *s, uintptr_t base, unsigned i)
 {
 	struct handle_cache *c = s->cache;
 	struct handle_slab *to = NULL;
+	uintptr_t to_base = 0;
 	enum move result;
 	uint64_t place;
 
@@ -578,37 +604,34 @@ enum move handle_object_move(struct handle_slab *s, uintptr_t base, unsigned i)
 	result = move_check(s, base, i, &place);
 	if (result == MOVE_DONE && !(to = slab_for_move(s)))
 		result = MOVE_NO_ROOM;
-	if (result == MOVE_DONE)
+	if (result == MOVE_DONE) {
+		to_base = to->base;
 		result = move_check(s, base, i, &place); /* again: the lock may have been dropped */
+	}
 	if (result == MOVE_DONE)
 		result = handle_object_size(to) == handle_object_size(s) ? move_begin(s, base, i, to, place) : MOVE_VOID;
-	if (result == MOVE_DONE) {
+	if (result == MOVE_DONE)
+		return move_finish(s, base, i);
+	/* A new one, for nothing: one for runs has room for this size only. It may be gone: move_check() drops the lock to strip. */
+	if (to && to->base == to_base && !to->nr_taken)
+		remove_and_drop(to);
+	else
 		lock_drop(&c->lock, RANK_CACHE);
-		copy_object(handle_object_size(to));
-		lock_take(&c->lock, RANK_CACHE);
-		result = move_end() ? MOVE_DONE : MOVE_VOID;
-		if (result == MOVE_DONE)
-			give_one(s, i); /* what was MOVING until now is still there */
-	} else if (to && !to->nr_taken) {
-		remove_and_drop(to); /* a new one, for nothing: one for runs has room for this size only */
-		return result;
-	}
-	lock_drop(&c->lock, RANK_CACHE);
 	return result;
 }
 
 void handle_move_cancel(void)
 {
+	struct handle_slab *from = on_its_way.from;
 	uint64_t moving = on_its_way.place;
-	struct handle_cache *c;
 
 	if (!on_its_way.e)
 		return;
-	c = on_its_way.to->cache;
 	atomic_compare_exchange_strong(&on_its_way.e->place, &moving, moving ^ (ENTRY_MOVING ^ ENTRY_LIVE));
-	lock_take(&c->lock, RANK_CACHE);
+	lock_take(&from->cache->lock, RANK_CACHE);
 	move_end(); /* which finds the move void */
-	lock_drop(&c->lock, RANK_CACHE);
+	lock_drop(&from->cache->lock, RANK_CACHE);
+	handle_slab_isolate(from, from->base);
 }
 
 /* Frees one slab without objects. */

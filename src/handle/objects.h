@@ -3,13 +3,14 @@
  * Objects that have handles, in slabs of their own (Linux: zspages, mm/zsmalloc.c).
  *
  * 1. A cache for each size class of slab/sizes.h from 16 bytes on, and one, of class 0, for runs of pages: a slab of one
- *    object. Slabs stand in the pageblocks of page/movable.h.
+ *    object. Slabs stand in the pageblocks of page/compactable.h.
  * 2. A slab knows whose its objects are: owner[i] is the index of the entry of object i, 0 where it is free. With the
  *    cache's lock held, owner[i] = e and e's place agree, but for an entry that is FREE (on its way between the two) and for
  *    the new place of an object that moves.
  * 3. Slabs with free objects stand in lists by fullness; the fullest serves first. A slab without objects is freed, but
  *    for one of each cache.
- * 4. A slab of a pageblock that is to be emptied is isolated: on no list, so nothing is taken from it.
+ * 4. A slab of a pageblock that is to be emptied is isolated: on no list, so nothing is taken from it. While an object of it is
+ *    copied the slab stays, even without objects: its pages would be somebody's else, who may protect them.
  * 5. Headers are type-stable and stay in their cache, so whoever finds one by a page's descriptor takes the
  *    cache's lock and looks whether it is still that slab.
  */
@@ -66,7 +67,8 @@ struct handle_slab {
 	uint32_t nr_pages;
 	uint16_t nr_taken;
 	uint8_t list; /* 1 + that it is on, 0: on none */
-	bool is_isolated;
+	bool is_isolated : 1;
+	bool is_source : 1; /* isolated, and an object of it is being copied: the mover frees it, and nobody else */
 	uint64_t free[MAX_HANDLE_OBJECTS / 64];
 	uint32_t owner[];
 };

@@ -15,7 +15,7 @@
 #include "heap/highmem.h"
 #include "large/large.h"
 #include "os/options.h"
-#include "page/movable.h"
+#include "page/compactable.h"
 #include "page/zone.h"
 
 #define NR_OBJECTS 256
@@ -313,6 +313,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	reclaim();
 	handle_caches_shrink();
 	EXPECT(objects_bytes() == 0);
-	EXPECT(movable_nr_pages() == 0);
+	EXPECT(compactable_nr_pages() == 0);
 	return 0;
 }

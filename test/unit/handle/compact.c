@@ -7,7 +7,7 @@
 #include "handle/compact.h"
 #include "handle/handle.h"
 #include "os/options.h"
-#include "page/movable.h"
+#include "page/compactable.h"
 #include "page/zone.h"
 
 static void setup(void)
@@ -88,7 +88,7 @@ static void check_all(unsigned n)
 
 static size_t nr_blocks(void)
 {
-	return movable_nr_pages() / PAGEBLOCK_PAGES;
+	return compactable_nr_pages() / PAGEBLOCK_PAGES;
 }
 
 /* n objects, of which each keep-th stays. */
@@ -286,6 +286,26 @@ Test(compact, by_the_watermark)
 	cr_assert_gt(compact_counts.nr_balances, 0);
 	cr_assert_gt(compact_counts.nr_released, 0);
 	cr_assert_leq(nr_blocks(), before / 2 + 1, "%zu blocks", nr_blocks());
+	check_all(N);
+}
+
+/* "dirty" and M_TRIM_THRESHOLD: so much may be free. */
+Test(compact, by_no_watermark)
+{
+	static const size_t dirty[] = {SIZE_MAX, SIZE_MAX - PAGEBLOCK_SIZE, GIB};
+	unsigned i;
+
+	fragment(N, 16, 500);
+	for (i = 0; i < 6; i++) {
+		bslab_options.dirty_size = i < 3 ? dirty[i] : 0;
+		if (i >= 3)
+			zone_set_dirty_floor(dirty[i - 3]);
+		handles_balance();
+		cr_assert_eq(compact_counts.nr_balances, 0, "%u", i);
+	}
+	zone_set_dirty_floor(0);
+	handles_balance();
+	cr_assert_eq(compact_counts.nr_balances, 1);
 	check_all(N);
 }
 

@@ -4,13 +4,14 @@
 #include <signal.h>
 #include <string.h>
 
+#include "alone.h"
 #include "fake_os.h"
 #include "handle/compact.h"
 #include "handle/handle.h"
 #include "os/bug.h"
 #include "os/options.h"
 #include "page/limit.h"
-#include "page/movable.h"
+#include "page/compactable.h"
 #include "page/zone.h"
 
 static void setup(void)
@@ -89,10 +90,10 @@ Test(handle, every_size)
 	handles_drain();
 	handle_caches_shrink();
 	cr_assert_eq(objects_bytes(), 0);
-	cr_assert_eq(movable_nr_pages(), 0);
+	cr_assert_eq(compactable_nr_pages(), 0);
 }
 
-Test(handle, maps_nest)
+static void nest_maps(void)
 {
 	uint64_t h = get(100);
 	void *p = handle_map(h);
@@ -105,7 +106,36 @@ Test(handle, maps_nest)
 	put(h);
 }
 
-Test(handle, generations_tell_old_handles)
+Test(handle, maps_nest)
+{
+	nest_maps();
+	run_alone(nest_maps);
+}
+
+/* A map, by a signal handler when there is one thread, makes a move void. */
+static void map_moving(void)
+{
+	uint64_t h = get(100), live;
+	struct handle_entry *e = entry_at((uint32_t)h);
+
+	live = atomic_load(&e->place);
+	atomic_store(&e->place, live ^ (ENTRY_LIVE ^ ENTRY_MOVING));
+	cr_assert_eq((uintptr_t)handle_map(h), place_address(live));
+	cr_assert_eq(atomic_load(&e->place), live + PLACE_MAP);
+	handle_unmap(h);
+	cr_assert_eq(atomic_load(&e->place), live);
+	atomic_store(&e->place, live ^ (ENTRY_LIVE ^ ENTRY_MOVING));
+	put(h);
+	cr_assert_eq(place_state(atomic_load(&e->place)), ENTRY_CACHED);
+}
+
+Test(handle, a_map_of_what_moves)
+{
+	map_moving();
+	run_alone(map_moving);
+}
+
+static void use_old_handles(void)
 {
 	uint64_t h = get(100), g;
 
@@ -114,14 +144,20 @@ Test(handle, generations_tell_old_handles)
 	cr_assert_eq((uint32_t)g, (uint32_t)h, "the entry freed last is used first");
 	cr_assert_neq(g, h);
 	put(g);
-	/* Generation 0 is nobody's. */
+	/* Generation 0 is nobody's: an entry whose generations are through goes home with the first one. */
 	atomic_store(&entry_at((uint32_t)h)->info,
 		     (uint64_t)MAX_GENERATION << GENERATION_SHIFT | (entry_info(entry_at((uint32_t)h)) & 0xffffffffffull));
 	h = get(100);
 	put(h);
-	g = get(100);
-	cr_assert_eq((uint32_t)g, (uint32_t)h);
-	cr_assert_eq(g >> 32 & MAX_GENERATION, 1);
+	cr_assert_eq(entry_info(entry_at((uint32_t)h)) >> GENERATION_SHIFT, 1);
+	cr_assert_eq(place_state(atomic_load(&entry_at((uint32_t)h)->place)), ENTRY_FREE);
+	cr_assert_eq(handle_table.free, (uint32_t)h);
+}
+
+Test(handle, generations_tell_old_handles)
+{
+	use_old_handles();
+	run_alone(use_old_handles);
 }
 
 Test(handle, the_table_grows)
@@ -173,6 +209,33 @@ static bool is_aligned(uint64_t h, size_t align)
 
 	handle_unmap(h);
 	return p % align == 0;
+}
+
+/* What is charged is a page, so no huge one is to come with it. */
+Test(handle, the_table_has_no_huge_pages)
+{
+	static uint32_t index[300000]; /* up to a chunk of 4 MiB */
+
+	cr_assert_eq(entries_take(index, 300000), 300000);
+	cr_assert(fake_is_small(entry_at(index[299999])));
+	cr_assert(fake_is_small(entry_at(index[0])));
+}
+
+/* An aligned object has the room that its alignment asks for: it stays in it. */
+Test(handle, an_aligned_object_stays_in_place)
+{
+	uint64_t h = handle_alloc_aligned(100, 12);
+	void *p = handle_map(h);
+
+	handle_unmap(h);
+	cr_assert_eq(handle_resize(h, 200), RESIZE_DONE);
+	cr_assert_eq(handle_map(h), p);
+	handle_unmap(h);
+	cr_assert_eq(handle_size(h), 200);
+	cr_assert_eq(handle_resize(h, 9000), RESIZE_DONE);
+	cr_assert_eq(handle_resize(h, 200), RESIZE_DONE);
+	cr_assert_lt(objects_bytes_of(map_pageblock((uintptr_t)p)), 2 * 9000, "it does not keep three times of what it needs");
+	put(h);
 }
 
 /* Whatever its size, and after it was given another one. */
@@ -252,11 +315,10 @@ static void warn(void)
 	fake.capture = true;
 }
 
-Test(handle, misuse)
+static void misuse(void)
 {
 	uint64_t h = get(100), g = get(100);
 
-	warn();
 	put(h);
 	put(h);
 	expect_line("invalid free of handle");
@@ -290,12 +352,18 @@ Test(handle, misuse)
 	put(g);
 }
 
-Test(handle, too_many_maps)
+Test(handle, misuse)
+{
+	warn();
+	misuse();
+	run_alone(misuse);
+}
+
+static void map_too_often(void)
 {
 	uint64_t h = get(100);
 	unsigned i;
 
-	warn();
 	for (i = 0; i < 65535; i++)
 		cr_assert(handle_map(h));
 	cr_assert_null(handle_map(h));
@@ -304,6 +372,13 @@ Test(handle, too_many_maps)
 		handle_unmap(h);
 	put(h);
 	cr_assert_str_eq(fake.text, "");
+}
+
+Test(handle, too_many_maps)
+{
+	warn();
+	map_too_often();
+	run_alone(map_too_often);
 }
 
 /* --- resize ------------------------------------------------------------------------------------------------------------ */
@@ -457,7 +532,7 @@ static void *sleeper(void *arg)
 
 Test(handle, a_child_has_what_other_threads_kept)
 {
-	pthread_barrier_t b;
+	static pthread_barrier_t b; /* the other thread may leave it last */
 	struct handle_info info;
 	pthread_t t;
 	size_t before;
@@ -590,6 +665,7 @@ Test(handle, mapped_while_it_is_copied)
 {
 	warn();
 	resize_meanwhile(PAGEBLOCK_SIZE, PAGEBLOCK_SIZE - 100000);
+	expect_line("it was mapped meanwhile");
 }
 
 Test(handle, mapped_while_a_large_one_is_resized)
@@ -597,6 +673,7 @@ Test(handle, mapped_while_a_large_one_is_resized)
 	warn();
 	resize_meanwhile(8 * MIB, 5 * MIB);
 	cr_assert(strstr(fake.text, "invalid resize of handle"));
+	expect_line("it was mapped meanwhile");
 }
 
 /* The zone has nothing, but malloc's pageblocks have free pages. */
