@@ -4,40 +4,37 @@
 #include "os/options.h"
 #include "profile/sampler.h"
 
-struct guarded_count guarded_count;
+#define MAX_LEFT (UINT16_MAX / GUARDED_ONE)
+
+uint32_t guarded_interval;
 
 static void draw(void)
 {
-	size_t n = sampler_draw(READ_ONCE(guarded_count.interval) - 1) + 1;
+	size_t n = sampler_draw(READ_ONCE(guarded_interval) - 1);
 
-	thread_state.guarded_left = (uint16_t)(n > GUARDED_LEFT ? GUARDED_LEFT | GUARDED_PART : n);
+	thread_state.guarded_left = (uint16_t)(n < MAX_LEFT ? n * GUARDED_ONE | GUARDED_HIT : MAX_LEFT * GUARDED_ONE);
 }
 
 bool guarded_hits(void)
 {
-	uint16_t left = thread_state.guarded_left;
+	bool hit = false;
 
 	if (thread_state.in_profile)
 		return false;
-	if (!left) { /* the thread's first */
+	while (!hit && !guarded_counts_down()) {
+		hit = thread_state.guarded_left & GUARDED_HIT;
 		draw();
-		left = thread_state.guarded_left;
 	}
-	if ((left & GUARDED_LEFT) > 1) {
-		thread_state.guarded_left--;
-		return false;
-	}
-	draw();
-	return !(left & GUARDED_PART);
+	return hit;
 }
 
 void guarded_count_start(uint32_t interval)
 {
 	sampler_seed();
-	WRITE_ONCE(guarded_count.interval, interval);
+	WRITE_ONCE(guarded_interval, interval);
 }
 
-void guarded_allow_medium(bool allow)
+void guarded_allow_medium(size_t limit)
 {
-	WRITE_ONCE(guarded_count.is_medium, allow);
+	WRITE_ONCE(bslab_hot.guarded_limit, limit);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "boot/boot.h"
+#include "os/bug.h"
 #include "os/lock.h"
 #include "os/os.h"
 #include "os/thread.h"
@@ -19,6 +20,7 @@ static struct {
 	/* Constant from the start on: */
 	struct guarded_slot *slots; /* [NR_SLOTS] */
 	uintptr_t base;
+	enum guard_kind kind; /* how pages of slots trap that never served */
 } pool;
 
 static uintptr_t slot_page(const struct guarded_slot *s)
@@ -51,14 +53,15 @@ static void page_close(struct guarded_slot *s)
 		s->guard = GUARD_HARD;
 }
 
+/* Each byte is the one before it. */
 static bool is_pattern(const uint8_t *p, size_t n, uintptr_t *damage)
 {
-	for (; n--; p++)
-		if (*p != PATTERN) {
-			*damage = (uintptr_t)p;
-			return false;
-		}
-	return true;
+	if (!n || (*p == PATTERN && memcmp(p, p + 1, n - 1) == 0))
+		return true;
+	while (*p == PATTERN)
+		p++;
+	*damage = (uintptr_t)p;
+	return false;
 }
 
 /* The rest of the page, on both sides of the block. */
@@ -93,6 +96,17 @@ static void slot_wait(struct guarded_slot *s)
 	lock_drop(&pool.lock, RANK_PROFILE);
 }
 
+/* The next one. A process of few samples touches few slots. */
+static struct guarded_slot *slot_begin(void)
+{
+	struct guarded_slot *s = &pool.slots[pool.nr_used++];
+
+	bslab_assert(lock_is_held(&pool.lock));
+	s->guard = (uint8_t)pool.kind;
+	map_set(slot_page(s), desc_of_pointer(s, PAGE_GUARDED, 0));
+	return s;
+}
+
 static struct guarded_slot *slot_take(void)
 {
 	struct guarded_slot *s;
@@ -100,7 +114,7 @@ static struct guarded_slot *slot_take(void)
 	lock_take(&pool.lock, RANK_PROFILE);
 	s = pool.first;
 	if (pool.nr_used < NR_SLOTS) {
-		s = &pool.slots[pool.nr_used++];
+		s = slot_begin();
 	} else if (s) {
 		pool.first = s->next;
 		if (!s->next)
@@ -115,7 +129,6 @@ bool guarded_pool_start(void)
 	struct guarded_slot *slots = boot_alloc(NR_SLOTS * sizeof *slots, 64);
 	void *base = slots && os_page_size() == BSLAB_PAGE_SIZE ? os_map(POOL_SIZE) : NULL;
 	enum guard_kind kind = GUARD_LIGHT;
-	unsigned i;
 
 	if (!base)
 		return false;
@@ -128,10 +141,7 @@ bool guarded_pool_start(void)
 	os_name(base, POOL_SIZE, "bslab:guarded");
 	pool.base = (uintptr_t)base;
 	pool.slots = slots;
-	for (i = 0; i < NR_SLOTS; i++) {
-		slots[i].guard = (uint8_t)kind;
-		map_set(slot_page(&slots[i]), desc_of_pointer(&slots[i], PAGE_GUARDED, 0));
-	}
+	pool.kind = kind;
 	return true;
 }
 
