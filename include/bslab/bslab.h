@@ -23,7 +23,8 @@
  * Threads: all calls may be made from any thread, and a block may be freed by any thread.
  *
  * Signals: none of the calls may be made from a signal handler, as POSIX says of malloc. fork: all calls may be
- * made in the child of a threaded process. vfork: not in the child.
+ * made in the child of a threaded process, but for one that forks while another thread is within the first call of all. vfork: not in
+ * the child.
  *
  * Cost: "fast" below is some twenty instructions, without lock or system call, for sizes up to 32 KiB, and once in
  * some dozens to hundreds of calls a swap of a full for an empty array under a lock.

@@ -5,8 +5,8 @@
  * Blocks of bslab_kmalloc(), bslab_krealloc(), bslab_kvmalloc() and bslab_vmalloc() are malloc's: bslab_free() frees
  * each of them, and where bslab is the malloc of the process, so does free(). Elements of a mempool go back to it.
  *
- * Threads: all calls may be made from any thread, but for the ends of mempools and scopes. Errors: NULL and errno
- * ENOMEM where nothing else is said, EINVAL for flags that are not among these; misuse as bslab.h has it.
+ * Threads: all calls may be made from any thread, but for the ends of mempools and scopes. Errors: NULL and errno ENOMEM where
+ * nothing else is said, EINVAL for flags that are not among these; misuse as bslab.h has it.
  */
 #ifndef BSLAB_KMALLOC_H
 #define BSLAB_KMALLOC_H
@@ -43,18 +43,19 @@ enum bslab_gfp {
 	 * Of the NUMA node that the thread runs on, and NULL rather than of another, or where that has no memory: its memory is
 	 * resident when the call returns. On a machine of one node, or in a process that was given a memory policy (numactl),
 	 * without effect. Where a seccomp filter forbids mbind and move_pages (containers) the node is preferred at best, and
-	 * nothing is checked; where swapping or the kernel's balancing moves the pages afterwards, nothing tells. Costs as DMA32
-	 * does, and two system calls for each slab or run of pages.
+	 * nothing is checked; where swapping or the kernel's balancing moves the pages afterwards, nothing tells. Costs as malloc
+	 * does, and two system calls for each slab or run of pages; before Linux 6.3 one more for each block.
 	 */
 	BSLAB_GFP_THISNODE = 64,
 	/*
 	 * A hint, which the hardened mode does not take: as HUGETLB where the pool has some; else from 2 MiB on the block is
-	 * aligned to 2 MiB and resident by huge pages, where the kernel has some at hand. Not if the option `huge` forbids it.
+	 * aligned to 2 MiB and resident by huge pages, where the kernel has some at hand. Not if the option `huge` forbids it. A
+	 * block that is of the pool stays so: to make it larger is NULL where the pool has no more.
 	 */
 	BSLAB_GFP_HUGE = 128,
 	/*
 	 * Below 4 GiB, for compressed pointers and code that jumps by 32 bits; at most 1 GiB at a time, and no more than the process
-	 * has free there. Costs a lock and five times what malloc does. NULL with ENOMEM where there is none; not together with
+	 * has free there. Costs as malloc does up to 32 KiB, beyond that a lock. NULL with ENOMEM where there is none; not together with
 	 * NOWAIT, nor for mempools: EINVAL.
 	 */
 	BSLAB_GFP_DMA32 = 256,
@@ -72,8 +73,9 @@ BSLAB_API void *bslab_kmalloc(size_t size, unsigned gfp) BSLAB_MALLOC __attribut
 /* count * size bytes; NULL with ENOMEM where that is too much for a size_t. With ZERO it is kcalloc. */
 BSLAB_API void *bslab_kmalloc_array(size_t count, size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1, 2)));
 /*
- * As realloc; a block that was asked for with DMA32 stays below 4 GiB, and with DMA32 another moves there; so with HUGETLB
- * and huge pages, but without the flag a block of them of a gibibyte or more does not stay there when it grows. ZERO: bytes
+ * As realloc; a block that was asked for with DMA32 stays below 4 GiB, and with DMA32 another moves there; so with THISNODE, and
+ * with HUGETLB and huge pages, but without the flag a block of them of a gibibyte or more does not stay there when it grows. Where
+ * the zone of a block has no more, one that grows is NULL, and one that shrinks stays as it is. ZERO: bytes
  * beyond the old block's usable size read as zero. NOWAIT: the block stays where it is or moves from one NOWAIT pool to
  * another; one of malloc's that would have to grow is not moved, for its pages may not be resident, and its free takes a lock:
  * NULL. To know such a block's size reads what bslab keeps of it, which may not be resident either.
@@ -85,15 +87,15 @@ BSLAB_API void bslab_kfree_sensitive(void *ptr);
 BSLAB_API void *bslab_kvmalloc(size_t size, unsigned gfp) BSLAB_MALLOC __attribute__((alloc_size(1)));
 /*
  * Always a mapping of its own, zero, with a page that traps before and behind it, whatever the option `guard` says. A
- * system call or four.
+ * system call or four. In the hardened mode its word stands behind it, and the page that traps behind that.
  */
 BSLAB_API void *bslab_vmalloc(size_t size) BSLAB_MALLOC __attribute__((alloc_size(1)));
 
 /*
  * Adds nr blocks of size bytes (each at most 2 MiB) to what NOWAIT has: resident from now on, and for good. lock: also
  * mlock()ed, with all that bslab keeps of them, so that they stay it. At most 16 times. 0, or EINVAL, ENOMEM (the
- * hard limit counts them), ENOSPC (the 17th), or EPERM: mlock was refused (RLIMIT_MEMLOCK), and nothing was added. A request
- * takes a block of the smallest size that fits and has one.
+ * hard limit counts them; at most 2^24, else EINVAL), ENOSPC (the 17th), or EPERM: mlock was refused (RLIMIT_MEMLOCK), and nothing
+ * was added. A request takes a block of the smallest size that fits and has one.
  *
  * fork() makes pages read-only in the parent, too, locked or not: from the moment of the fork until it returns, which takes
  * longer for it copies these pools again, a thread may fault once for each page that it writes. In the child they may
@@ -107,7 +109,7 @@ struct bslab_mempool;
 
 /*
  * At least min_nr elements of size bytes (up to 2 MiB), aligned to 16, can be had whatever happens: they are resident
- * from the start, and counted by the hard limit. After a fork they are as all memory is: whoever writes a page first, parent
+ * from the start, and counted by the hard limit; at most 2^24 of them. After a fork they are as all memory is: whoever writes a page first, parent
  * or child, faults, and gets a copy if the kernel has one. NULL with ENOMEM or EINVAL.
  */
 BSLAB_API struct bslab_mempool *bslab_mempool_create(size_t min_nr, size_t size);
@@ -142,7 +144,7 @@ struct bslab_scope {
 
 #define BSLAB_SCOPE(name) struct bslab_scope name __attribute__((cleanup(bslab_scope_end))) = {0}
 
-/* A block, as by bslab_kmalloc(); not to be freed otherwise. */
+/* A block, as by bslab_kmalloc(), of 32 bytes more, which a NOWAIT pool has to have, too; not to be freed otherwise. */
 BSLAB_API void *bslab_scope_alloc(struct bslab_scope *scope, size_t size, unsigned gfp) BSLAB_MALLOC
     __attribute__((alloc_size(2)));
 /* end(arg) is called at the end. 0, or ENOMEM: end(arg) was called at once (devm_add_action_or_reset). */

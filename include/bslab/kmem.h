@@ -55,15 +55,15 @@ enum bslab_cache_flags {
 /*
  * A cache of objects of size bytes (1 to 32768), aligned to align (a power of two up to 4096; 0: 8, or 16 where
  * malloc's would be). The name is for reports; of more than 31 bytes the first ones; what is no printable
- * character, a quote or a space becomes '_', and the second cache of a name has "-2" behind it. ctor, if not NULL,
- * is called for each object once, when its memory joins
+ * character, a quote or a space becomes '_', and in slabinfo and in reports of wrong frees the second cache of a name has "-2"
+ * behind it. ctor, if not NULL, is called for each object once, when its memory joins
  * the cache: the object has to be freed as it was constructed, and is handed out so again. It may allocate, but not
  * from this cache. Caches without constructor and flags (HWALIGN aside) are merged with each other and with malloc's
  * classes where size and alignment agree. NULL with errno:
  *   EINVAL   no name; a size, an alignment or flags that cannot be; POISON with a constructor or TYPE_STABLE
  *   ENOMEM   no memory
- *   ENOSPC   there are as many caches of their own as can be: 122; without constructor and flags it is merged with a
- *            larger class of malloc's instead
+ *   ENOSPC   there are as many caches of their own as can be: 171, with up to 80 that zones have; without constructor and
+ *            flags it is merged with a larger class of malloc's instead, but not in the hardened mode
  */
 BSLAB_API struct bslab_cache *bslab_cache_create(const char *name, size_t size, size_t align, unsigned flags,
 						 void (*ctor)(void *obj));

@@ -11,9 +11,9 @@
  * a reference: bslab_free() and the like of a run, and these calls on anything else, are reported by one line on
  * stderr, and the process aborts (bslab.h says how to survive that).
  *
- * Threads: all calls may be made from any thread. Signals, fork: as for malloc. Cost: a lock and some 150 ns for a run;
- * less where one of the same size was freed not long ago. No header: pages of a run are the program's from the first to
- * the last byte.
+ * Threads: all calls may be made from any thread. Signals, fork: as for malloc. Cost: runs of 1, 2, 4 and 8 pages are kept by
+ * their CPU when they are freed, and cost what a small block of malloc's costs; of a larger one, up to 1 MiB, the one that was
+ * freed last is. Else a lock and some 150 ns. No header: pages of a run are the program's from the first to the last byte.
  */
 #ifndef BSLAB_PAGE_H
 #define BSLAB_PAGE_H
@@ -40,17 +40,21 @@ BSLAB_API void *bslab_pages_alloc(unsigned order, unsigned flags);
 /* As many pages as size bytes take, up to 2 MiB, not rounded up to a power of two (alloc_pages_exact). NULL as above. */
 BSLAB_API void *bslab_pages_alloc_exact(size_t size, unsigned flags) __attribute__((alloc_size(1)));
 /*
- * nr runs of one page each, side by side where that can be had (alloc_pages_bulk): nr, or 0 with ENOMEM and none. A
- * fraction of what single calls cost.
+ * nr runs of one page each (alloc_pages_bulk): nr, or 0 with ENOMEM and none. First what this CPU keeps; of more than 32
+ * the others are side by side where that can be had. A fraction of what single calls cost.
  */
 BSLAB_API size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags);
-/* Drops the caller's reference. NULL is fine. Keeps errno. */
+/*
+ * Drops the caller's reference. NULL is fine. Keeps errno. A second free is reported; not always one at the very same moment
+ * by another thread.
+ */
 BSLAB_API void bslab_pages_free(void *addr);
 BSLAB_API void bslab_pages_free_bulk(size_t nr, void *const *pages);
 
 /*
  * Makes runs of nr_pages each out of one, the last of what is left; each begins a reference count of its own
- * (split_page). Only while the caller's is the only reference: else 0 and nothing is done. How many there are.
+ * (split_page). Only while the caller's is the only reference, and for nr_pages above 0: else 0 and nothing is done. How many there
+ * are.
  */
 BSLAB_API size_t bslab_pages_split(void *addr, size_t nr_pages);
 

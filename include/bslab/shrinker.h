@@ -7,9 +7,9 @@
  *     struct bslab_shrinker *s = bslab_shrinker_register("tiles", drop_tiles, cache);
  *
  * Memory is short when a call would otherwise return NULL, and when the process comes near a soft limit or its cgroup's
- * (docs/options.md), in each case after bslab has emptied its own caches. Each shrinker is then asked for what is
- * needed, in the order of their registration, until that much was given back. NOWAIT and NORETRY do not ask, nor does a
- * heap at its own limit.
+ * (docs/options.md), in each case after bslab has emptied its own caches. Each shrinker is then asked for as much as the
+ * call wants (near a soft limit: as is above it), in the order of their registration, until that much was given back. NOWAIT and
+ * NORETRY do not ask, nor does a heap at its own limit.
  *
  * Threads: all calls may be made from any thread.
  */

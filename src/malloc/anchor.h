@@ -71,7 +71,7 @@ struct anchor {
 
 /* What the reader relies on: S a struct's size, M where a member stands, N a number. */
 #define LAYOUT(S, M, N)                                                                            \
-	N(class, NR_CLASSES) N(cache, NR_CACHES) N(page, PAGE_SHIFT) N(pageblock, PAGEBLOCK_SHIFT)             \
+	N(class, NR_CLASSES) N(typed, FIRST_TYPED) N(cache, NR_CACHES) N(page, PAGE_SHIFT) N(pageblock, PAGEBLOCK_SHIFT) \
 	N(section, SECTION_SHIFT)                                                                  \
 	N(addresses, ADDRESS_BITS) N(migratetypes, NR_MIGRATETYPES) N(slots, NR_CPU_SLOTS)         \
 	N(region_blocks, REGION_MAX_BLOCKS) N(states, PAGEBLOCK_CONTIG) N(types, PAGE_CONTIG)         \
@@ -111,7 +111,7 @@ struct anchor {
 	M(handle_cache, nr_slabs) M(handle_cache, nr_depot) M(handle_cache, nr_taken) M(handle_cache, nr_partial)            \
 	M(handle_cache, nr_slab_creates) M(handle_cache, nr_flushes)                               \
 	M(handle_slab, base) M(handle_slab, nr_pages) M(handle_slab, free) M(handle_slab, owner)   \
-	S(handle_thread) M(handle_thread, nr) M(handle_threads, all) S(compact_counts)             \
+	S(handle_thread) M(handle_thread, kept) S(handle_kept) M(handle_kept, nr) M(handle_threads, all) S(compact_counts) \
 	S(percpu_area) M(percpu_area, top) M(percpu_area, next_orphan)
 
 /* Each number has a place of its own, so that two that change places change the sum. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "malloc/explicit.h"
 #include "malloc/internal.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
@@ -20,11 +21,18 @@ static size_t nr_pages_of(size_t size)
 int bslab_contig_reserve(size_t size, unsigned flags)
 {
 	unsigned pages_flags = (flags & BSLAB_CONTIG_DMA32 ? PAGES_DMA32 : 0) | (flags & BSLAB_CONTIG_HUGETLB ? PAGES_HUGE : 0);
+	unsigned nr_blocks = (unsigned)((size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT), round;
+	bool ok;
 
 	if (!size || size > GIB || flags & ~(unsigned)ALL_FLAGS || flags == ALL_FLAGS)
 		return EINVAL;
 	process_boot();
-	return contig_add((unsigned)((size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT), pages_flags) ? 0 : ENOMEM;
+	reclaim_if_due();
+	ok = contig_add(nr_blocks, pages_flags);
+	for (round = 0; unlikely(!ok) && explicit_make_room(pages_flags, round, (size_t)nr_blocks << PAGEBLOCK_SHIFT); round++)
+		ok = contig_add(nr_blocks, pages_flags);
+	reports_poll();
+	return ok ? 0 : ENOMEM;
 }
 
 static void *fail(int error)
@@ -36,7 +44,7 @@ static void *fail(int error)
 /* Runs that are moved are this thread's allocations. */
 void *bslab_contig_alloc(size_t size, size_t align)
 {
-	bool zeroed, is_short;
+	struct contig_request r;
 	unsigned round;
 	void *p;
 
@@ -44,10 +52,12 @@ void *bslab_contig_alloc(size_t size, size_t align)
 		return fail(EINVAL);
 	if (size > GIB || align > GIB)
 		return fail(ENOMEM);
-	align = max_size(align, BSLAB_PAGE_SIZE);
-	p = contig_alloc(nr_pages_of(size), align, &zeroed, &is_short);
-	for (round = 0; unlikely(is_short) && reclaim_more(round, size); round++)
-		p = contig_alloc(nr_pages_of(size), align, &zeroed, &is_short);
+	r = (struct contig_request){.nr_pages = nr_pages_of(size), .align = max_size(align, BSLAB_PAGE_SIZE)};
+	p = contig_alloc(&r);
+	for (round = 0; unlikely(r.is_short) && reclaim_more(round, size); round++)
+		p = contig_alloc(&r);
+	if (unlikely(!p))
+		contig_give_up();
 	process_hook_thread();
 	reports_poll();
 	return p ? p : fail(ENOMEM);
@@ -63,16 +73,15 @@ void bslab_contig_free(void *ptr)
 void *bslab_movable_alloc(size_t size, bslab_move *move, void *arg)
 {
 	unsigned round;
-	bool zeroed;
 	void *p;
 
 	if (!size || size > PAGEBLOCK_SIZE || !move)
 		return fail(EINVAL);
 	process_boot();
 	reclaim_if_due();
-	p = movable_alloc((unsigned)nr_pages_of(size), move, arg, &zeroed);
+	p = movable_alloc((unsigned)nr_pages_of(size), move, arg);
 	for (round = 0; unlikely(!p) && reclaim_more(round, size); round++)
-		p = movable_alloc((unsigned)nr_pages_of(size), move, arg, &zeroed);
+		p = movable_alloc((unsigned)nr_pages_of(size), move, arg);
 	process_hook_thread();
 	reports_poll();
 	return p ? p : fail(ENOMEM);

@@ -22,6 +22,7 @@ void *malloc_slow(size_t size) __attribute__((visibility("hidden")));
 void *malloc_rest(size_t size) __attribute__((visibility("hidden"))); /* not counted yet */
 void *malloc_counted(size_t size) __attribute__((visibility("hidden"))); /* by the profile, or for guarding */
 void *calloc_slow(size_t size) __attribute__((visibility("hidden")));
+void *calloc_counted(size_t size) __attribute__((visibility("hidden")));
 void *memalign_slow(size_t size, size_t align) __attribute__((visibility("hidden")));
 int posix_memalign_slow(void **ptr, size_t size, size_t align) __attribute__((visibility("hidden")));
 void free_slow(void *ptr) __attribute__((visibility("hidden")));
@@ -47,7 +48,7 @@ static force_inline void *malloc_quick(size_t size)
 
 /*
  * The medium path: while the profile is on, or blocks are guarded, and nothing else is, it costs malloc its fast path and a
- * countdown of bytes or blocks. An object; or NULL; or ONLY_COUNTED where there is none, but its bytes are counted. (Not by a
+ * countdown of bytes or blocks. An object; or NULL; or ONLY_COUNTED where there is none, but it is counted. (Not by a
  * bool's address: no function whose variables others may know leaves by a jump.)
  */
 #define ONLY_COUNTED ((void *)1)
@@ -57,46 +58,36 @@ static force_inline bool is_object(const void *p)
 	return (uintptr_t)p > 1;
 }
 
-static force_inline void *malloc_guarded_medium(size_t size)
+static force_inline bool malloc_passes(size_t size)
 {
-	void *obj = likely(size <= SMALL_MAX) ? malloc_small(size) : NULL;
-
-	return likely(obj != NULL) ? obj : ONLY_COUNTED;
+	return guarded_passes(size) || sampler_passes(size);
 }
 
 static force_inline void *malloc_medium(size_t size)
 {
 	void *obj;
 
-	if (guarded_passes())
-		return malloc_guarded_medium(size);
-	if (unlikely(!sampler_passes(size)))
+	if (!malloc_passes(size))
 		return NULL;
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : ONLY_COUNTED;
 }
 
+/*
+ * malloc() itself. Behind the countdown comes the same sequence as without: an object; else malloc_counted(), which asks
+ * nobody where nothing is counted.
+ */
 static force_inline void *malloc_fast(size_t size)
 {
-	void *obj = malloc_quick(size);
+	void *obj;
 
-	return likely(obj != NULL) ? obj : malloc_slow(size);
-}
-
-/* malloc() itself: while the profile is on it does not even jump. */
-static force_inline void *malloc_hottest(size_t size)
-{
-	void *obj = malloc_quick(size);
-
-	if (likely(obj != NULL))
-		return obj;
-	if (!sampler_passes(size))
+	if (unlikely(size >= bslab_hot.small_limit) && !malloc_passes(size))
 		return malloc_slow(size);
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
 
-/* The same for any alignment; what is no power of two is not served. */
+/* A small block of any alignment; what is no power of two is not served. */
 static force_inline void *memalign_fast(size_t size, size_t align)
 {
 	if (likely(is_power_of_2(align) && align <= BSLAB_PAGE_SIZE && size <= SMALL_MAX - BSLAB_PAGE_SIZE &&

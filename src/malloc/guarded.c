@@ -4,12 +4,16 @@
 #include "guarded/count.h"
 #include "guarded/fault.h"
 #include "guarded/report.h"
-#include "malloc/profile.h"
 #include "os/bug.h"
+#include "os/options.h"
+#include "profile/symbols.h"
+#include "profile/unwind.h"
 
 void guarded_start(size_t interval)
 {
-	if (!profile_get_ready() || !guarded_pool_start()) {
+	unwind_setup(bslab_options.profile_frames);
+	symbols_setup();
+	if (!guarded_pool_start()) {
 		bug_say("guarded: no memory, or no pages that can be made to trap");
 		return;
 	}

@@ -39,11 +39,22 @@ static out_of_line uint64_t alloc_rest(size_t size, unsigned align)
 	return h;
 }
 
+static out_of_line uint64_t alloc_stripped(uint32_t index, size_t size)
+{
+	uint64_t h = handle_refill(index, size);
+
+	return h ? h : alloc_rest(size, 0);
+}
+
+/* All but what is at hand leaves by a jump: it needs no frame. */
 bslab_handle_t bslab_handle_alloc(size_t size)
 {
-	uint64_t h = likely(size <= SMALL_MAX) ? handle_alloc_fast(size) : 0;
+	uint32_t stripped = 0;
+	uint64_t h = likely(size <= SMALL_MAX) ? handle_alloc_kept(size, &stripped) : 0;
 
-	return likely(h) ? h : alloc_rest(size, 0);
+	if (likely(h))
+		return h;
+	return unlikely(stripped) ? alloc_stripped(stripped, size) : alloc_rest(size, 0);
 }
 
 bslab_handle_t bslab_handle_aligned_alloc(size_t align, size_t size)

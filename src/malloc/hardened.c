@@ -168,11 +168,17 @@ static cold_path bool zero_check(struct slab *s, void *ptr, const char *what, si
 	}
 }
 
-static cold_path void zero_free(struct slab *s, void *ptr)
+#define ANY_SIZE SIZE_MAX
+
+static cold_path void zero_free(struct slab *s, void *ptr, size_t wanted)
 {
 	size_t size;
 
-	if (zero_check(s, ptr, "free", &size))
+	if (!zero_check(s, ptr, "free", &size))
+		return;
+	if (wanted != ANY_SIZE && wanted != size)
+		report_size(ptr, wanted, 1, size);
+	else
 		slab_give(s->cache, &ptr, 1);
 }
 
@@ -183,16 +189,14 @@ static out_of_line void object_free_slow(struct kmem_cache *c, void *ptr)
 	reports_poll();
 }
 
-#define ANY_SIZE SIZE_MAX
-
-static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
+static out_of_line void object_free_rest(struct slab *s, void *ptr, size_t wanted)
 {
 	struct kmem_cache *c = s->cache;
 	uint64_t number;
 	size_t size;
 
 	if (unlikely(c->class == ZERO_CLASS)) {
-		zero_free(s, ptr);
+		zero_free(s, ptr, wanted);
 		return;
 	}
 	if (unlikely(!object_check(s, c, ptr, "free", &size, &number)))
@@ -202,9 +206,46 @@ static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 		return;
 	}
 	block_wipe_by((uintptr_t)ptr, object_end(c, ptr), number);
-	if (likely(percpu_push(FREED_TOPS + c->class, ptr, RSEQ_MM_CID)))
+	if (unlikely(!percpu_push(FREED_TOPS + c->class, ptr, RSEQ_MM_CID)))
+		object_free_slow(c, ptr);
+}
+
+/* A short object that is in use, whole, and of the size that is wanted. */
+static force_inline bool short_object_is_good(struct slab *s, const struct kmem_cache *c, uintptr_t start, size_t wanted,
+					      uint64_t number)
+{
+	uintptr_t end = start + c->size;
+	uint64_t said;
+	size_t pad;
+
+	if (unlikely(c->size > SHORT_BLOCK || c->class == ZERO_CLASS || !may_start_object(s, c, start)))
+		return false;
+	said = block_word_load(block_word(end)) ^ number;
+	pad = said >> PAD_SHIFT & PAD_FREED;
+	if (unlikely(said != PAD_IN_WORD(pad) || pad > SHORT_PAD))
+		return false;
+	if (wanted != ANY_SIZE && unlikely(wanted != c->size - BLOCK_WORD - pad))
+		return false;
+	return likely(short_pad_is_whole((const uint64_t *)(end - BLOCK_WORD), pad)) &&
+	       likely(start == s->base || block_word_is_whole(block_word(start)));
+}
+
+/* As in malloc_object(): what is long, or not as it should be, is looked at from the beginning. */
+static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
+{
+	struct kmem_cache *c = s->cache;
+	uintptr_t start = (uintptr_t)ptr, end = object_end(c, ptr);
+	uint64_t number = block_end_number(end);
+
+	if (unlikely(!short_object_is_good(s, c, start, wanted, number))) {
+		object_free_rest(s, ptr, wanted);
 		return;
-	object_free_slow(c, ptr);
+	}
+	block_begin(end, number);
+	short_block_wipe(start, end);
+	block_end(end, number, PAD_FREED);
+	if (unlikely(!percpu_push(FREED_TOPS + c->class, ptr, RSEQ_MM_CID)))
+		object_free_slow(c, ptr);
 }
 
 /* --- blocks of any kind ------------------------------------------------------------------------------------ */
@@ -303,43 +344,63 @@ void *hardened_alloc(const struct alloc_request *r, unsigned pages_flags)
 	return hardened_mapping_alloc(size, align);
 }
 
-/* One of this CPU's sheaf; NULL when there is none. */
-static force_inline void *object_pop(size_t size)
+/*
+ * The paths that most calls take: a block of up to SHORT_BLOCK bytes, this CPU's sheaf, and everything as it should be. What
+ * they cannot do they leave to functions that do all of it, by jumps, so that they need no room on the stack.
+ */
+static out_of_line void *object_open_rest(const struct kmem_cache *c, void *obj, size_t size)
 {
-	unsigned class;
-	void *obj;
+	void *p = object_open(c, obj, size);
 
-	if (unlikely(size - 1 >= SMALL_MAX - BLOCK_WORD))
-		return NULL;
-	class = class_for(size + BLOCK_WORD);
-	obj = percpu_pop(class, RSEQ_MM_CID);
-	return likely(obj != NULL) ? object_open(caches[class], obj, size) : NULL;
+	return likely(p != NULL) ? p : malloc_counted(size);
+}
+
+/* Of a size that is not 0, with its word. */
+static force_inline void *object_open_short(const struct kmem_cache *c, void *obj, size_t size)
+{
+	uintptr_t start = (uintptr_t)obj, end = object_end(c, obj);
+	size_t pad = end - BLOCK_WORD - start - size;
+	uint64_t number = block_end_number(end);
+
+	if (unlikely(c->size > SHORT_BLOCK) || unlikely(pad > SHORT_PAD) || !block_says_free(end, number) || !short_block_is_zero(start, end))
+		return object_open_rest(c, obj, size);
+	block_begin(end, number);
+	short_pad_fill_clean((uint64_t *)(end - BLOCK_WORD), pad);
+	block_end(end, number, pad);
+	return obj;
+}
+
+static force_inline bool is_object_size(size_t size)
+{
+	return size - 1 < SMALL_MAX - BLOCK_WORD;
+}
+
+static force_inline void *malloc_object(size_t size)
+{
+	unsigned class = class_for(size + BLOCK_WORD);
+	void *obj = percpu_pop(class, RSEQ_MM_CID);
+
+	return likely(obj != NULL) ? object_open_short(caches[class], obj, size) : malloc_counted(size);
 }
 
 static out_of_line void *malloc_while_guarded(size_t size)
 {
-	void *obj;
-
-	if (!guarded_counts_down())
-		return malloc_rest(size);
-	obj = object_pop(size);
-	return likely(obj != NULL) ? obj : malloc_counted(size);
+	return is_object_size(size) && guarded_counts_down() ? malloc_object(size) : malloc_rest(size);
 }
 
 void *hardened_malloc(size_t size)
 {
-	void *obj;
-
 	if (unlikely(guarded_is_on()))
 		return malloc_while_guarded(size);
-	obj = object_pop(size);
-	return likely(obj != NULL) ? obj : malloc_rest(size);
+	return likely(is_object_size(size)) ? malloc_object(size) : malloc_rest(size);
 }
 
 static out_of_line void free_other(void *ptr, page_desc_t d)
 {
 	struct block b;
 
+	if (!ptr)
+		return;
 	if (guarded_of(d)) {
 		guarded_free(d, ptr);
 		return;

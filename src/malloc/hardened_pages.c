@@ -108,6 +108,7 @@ static void run_release(const struct grave *g)
 	unsigned n = (unsigned)(g->size >> PAGE_SHIFT);
 
 	count_out(n);
+	map_set(g->addr, 0); /* nothing that has to be clean: it may be kept, and serve again */
 	guard_free_pages((void *)g->addr, n);
 }
 
@@ -123,7 +124,7 @@ static void wiped_release(const struct grave *g)
 
 void hardened_run_free(void *ptr, unsigned n)
 {
-	struct grave g = {.addr = (uintptr_t)ptr, .size = (size_t)n << PAGE_SHIFT};
+	struct grave g = {.addr = (uintptr_t)ptr, .size = (size_t)n << PAGE_SHIFT, .is_bare = !guard_has_before(ptr, n)};
 
 	change_begin();
 	map_set((uintptr_t)ptr, desc_of_number(n, PAGE_RUN_HOT));
@@ -138,6 +139,17 @@ void hardened_run_free(void *ptr, unsigned n)
 	} else {
 		run_release(&g);
 	}
+}
+
+static void wiped_look(const struct grave *g)
+{
+	if (!block_is_clean(g->addr, g->addr + g->size))
+		report_write_after_free((void *)g->addr);
+}
+
+void hardened_runs_check_last(void)
+{
+	yard_look(&wiped, wiped_look);
 }
 
 /* --- mappings ------------------------------------------------------------------------------------------ */

@@ -39,6 +39,9 @@ static inline void change_end(void)
 	lock_count_down();
 }
 
+/* Reports what waits and was written. For one who is alone. */
+void hardened_runs_check_last(void);
+
 void hardened_pages_start(void);
 /* What waits serves again at once; its addresses, too. */
 void hardened_pages_drain(void);

@@ -8,6 +8,7 @@
 #include "malloc/hardened_block.h"
 #include "malloc/hardened_pages.h"
 #include "malloc/reports.h"
+#include "os/os.h"
 #include "slab/hardened.h"
 
 /* What the word of a roomy block can say, with the rest of a page. */
@@ -48,13 +49,13 @@ static void *run_resize(struct block *b, size_t size)
 
 /*
  * A mapping that grows by a little takes a quarter more, but no more than 256 times that little: each realloc() looks at
- * the pad.
+ * the pad. The rest of the machine's last page is pad, too.
  */
 static size_t mapping_with_room(size_t old_size, size_t size)
 {
-	size_t more = size - old_size;
+	size_t more = size - old_size, max_room = MAX_PAD + 1 - min_size(os_page_size(), MAX_PAD + 1);
 
-	return more < old_size / 4 ? size + min_size(min_size(old_size / 4, MAX_ROOM), more * 256) : size;
+	return more < old_size / 4 ? size + min_size(min_size(old_size / 4, min_size(MAX_ROOM, max_room)), more * 256) : size;
 }
 
 /* To `have` bytes, of which size are the block's. */
@@ -133,6 +134,7 @@ static void *move_growing(void *ptr, struct block *old, size_t size, struct call
 
 void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 {
+	unsigned zone = explicit_zone_of(map_lookup((uintptr_t)ptr));
 	struct block b;
 	bool zeroed;
 	void *p;
@@ -145,8 +147,8 @@ void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (heap_of_malloc(map_lookup((uintptr_t)ptr)))
-		return explicit_realloc(heap_of_malloc(map_lookup((uintptr_t)ptr)), ptr, size, no_retry);
+	if (zone)
+		return explicit_realloc(ptr, b.size, size, zone, no_retry);
 	p = block_resize(&b, size);
 	if (p) {
 		reports_poll();

@@ -88,14 +88,29 @@ static out_of_line void *heap_alloc_slow(struct bslab_heap *h, size_t size)
 	return alloc(h, size, 1, &zeroed);
 }
 
+static out_of_line void *heap_alloc_shared(struct bslab_heap *h, size_t size)
+{
+	void *p = heap_pop_shared(h, size_class(size));
+
+	return likely(p != NULL) ? p : heap_alloc_slow(h, size);
+}
+
+/* What is at hand, of a heap without a lock, or that is biased to this thread. All else leaves by a jump: it needs no frame. */
 void *bslab_heap_alloc(struct bslab_heap *heap, size_t size)
 {
-	void *p = likely(size - 1 < SMALL_MAX) ? heap_take_small(heap, size) : NULL;
+	void *p;
 
-	if (unlikely(!p))
+	if (unlikely(size > SMALL_MAX))
 		return heap_alloc_slow(heap, size);
-	reports_poll();
-	return p;
+	if (heap->is_unlocked) {
+		p = heap_pop(heap, size_class(size));
+	} else {
+		if (!biased_enter(&heap->lock, RANK_HEAP))
+			return heap_alloc_shared(heap, size);
+		p = heap_pop(heap, size_class(size));
+		biased_leave(&heap->lock, RANK_HEAP);
+	}
+	return likely(p != NULL) ? p : heap_alloc_slow(heap, size);
 }
 
 void *bslab_heap_calloc(struct bslab_heap *heap, size_t count, size_t size)
@@ -108,7 +123,10 @@ void *bslab_heap_calloc(struct bslab_heap *heap, size_t count, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	p = alloc(heap, total, 1, &zeroed);
+	if (likely(total <= SMALL_MAX))
+		p = bslab_heap_alloc(heap, total);
+	else
+		p = alloc(heap, total, 1, &zeroed);
 	return p && !zeroed ? memset(p, 0, total) : p;
 }
 
@@ -148,16 +166,36 @@ static bool check(struct bslab_heap *h, void *ptr, const char *what, enum heap_f
 	return false;
 }
 
-void bslab_heap_free(struct bslab_heap *heap, void *ptr)
+static out_of_line void heap_free_slow(struct bslab_heap *h, void *ptr)
 {
-	enum heap_fault fault;
-
 	if (!ptr)
 		return;
-	fault = heap_free(heap, ptr);
-	if (unlikely(fault != HEAP_GOOD))
-		report(heap, ptr, "bslab_heap_free", fault);
+	check(h, ptr, "bslab_heap_free", heap_free(h, ptr));
 	reports_poll();
+}
+
+static out_of_line void heap_free_shared(struct bslab_heap *h, void *ptr)
+{
+	if (unlikely(!heap_push_shared(h, ptr)))
+		heap_free_slow(h, ptr);
+}
+
+void bslab_heap_free(struct bslab_heap *heap, void *ptr)
+{
+	bool good;
+
+	if (heap->is_unlocked) {
+		good = heap_push_live(heap, ptr);
+	} else {
+		if (!biased_enter(&heap->lock, RANK_HEAP)) {
+			heap_free_shared(heap, ptr);
+			return;
+		}
+		good = heap_push_live(heap, ptr);
+		biased_leave(&heap->lock, RANK_HEAP);
+	}
+	if (unlikely(!good))
+		heap_free_slow(heap, ptr);
 }
 
 static bool find_size(struct bslab_heap *h, void *ptr, const char *what, size_t *size)

@@ -16,9 +16,16 @@ static bool is_size(uint64_t size)
 	return size >= HIGHMEM_BLOCK && size / HIGHMEM_BLOCK <= MAX_HIGHMEM_BLOCKS;
 }
 
+/* Call without the pool's lock. Whether it may be tried again: tables count, and memory may have come free. */
+static bool may_retry(int error, unsigned *round)
+{
+	return unlikely(error == -ENOMEM) && reclaim_more((*round)++, 0);
+}
+
 struct bslab_highmem *bslab_highmem_create(const char *name, int fd, uint64_t size, size_t window)
 {
 	struct bslab_highmem *h;
+	unsigned round = 0;
 	int error;
 
 	if (!name || !*name || !is_size(size) || !is_size(window)) {
@@ -26,7 +33,10 @@ struct bslab_highmem *bslab_highmem_create(const char *name, int fd, uint64_t si
 		return NULL;
 	}
 	process_boot();
-	h = highmem_create(name, fd, size, window, &error);
+	reclaim_if_due();
+	do
+		h = highmem_create(name, fd, size, window, &error);
+	while (!h && may_retry(error, &round));
 	if (!h)
 		errno = -error;
 	return h;
@@ -66,9 +76,15 @@ void bslab_highmem_destroy(struct bslab_highmem *pool)
 
 int bslab_highmem_alloc(struct bslab_highmem *pool, size_t size, bslab_handle_t *handle)
 {
-	int error = size <= HIGHMEM_BLOCK ? 0 : -EINVAL;
-	enum highmem_fault fault = error ? HIGHMEM_GOOD : highmem_alloc(pool, size, handle, &error);
+	enum highmem_fault fault = HIGHMEM_GOOD;
+	unsigned round = 0;
+	int error = -EINVAL;
 
+	reclaim_if_due();
+	if (likely(size <= HIGHMEM_BLOCK))
+		do
+			fault = highmem_alloc(pool, size, handle, &error);
+		while (may_retry(error, &round));
 	reports_poll();
 	if (!check(pool, 0, "bslab_highmem_alloc", fault))
 		error = -EINVAL;
@@ -86,10 +102,17 @@ void bslab_highmem_free(struct bslab_highmem *pool, bslab_handle_t handle)
 
 void *bslab_highmem_map(struct bslab_highmem *pool, bslab_handle_t handle)
 {
-	int error = -EINVAL;
+	enum highmem_fault fault;
+	unsigned round = 0;
+	int error;
 	void *p;
 
-	check(pool, handle, "bslab_highmem_map", highmem_map(pool, handle, &p, &error));
+	reclaim_if_due();
+	do {
+		error = -EINVAL;
+		fault = highmem_map(pool, handle, &p, &error);
+	} while (may_retry(error, &round));
+	check(pool, handle, "bslab_highmem_map", fault);
 	reports_poll();
 	if (unlikely(!p))
 		errno = -error;

@@ -92,7 +92,8 @@ static void *nowait_take(size_t size)
 #define BOTH_TYPES (BSLAB_GFP_MOVABLE | BSLAB_GFP_RECLAIMABLE)
 /* Not hints: pools are where they are, and no memory is both of the first two. */
 #define STRICT_GFP (BSLAB_GFP_DMA32 | BSLAB_GFP_HUGETLB)
-#define SPECIAL_GFP (STRICT_GFP | BSLAB_GFP_THISNODE | BSLAB_GFP_HUGE)
+#define PLACE_GFP (STRICT_GFP | BSLAB_GFP_THISNODE)
+#define SPECIAL_GFP (PLACE_GFP | BSLAB_GFP_HUGE)
 
 static bool gfp_is_good(unsigned gfp)
 {
@@ -110,10 +111,17 @@ static unsigned explicit_flags_of(unsigned gfp)
 	return (gfp & BSLAB_GFP_DMA32 ? PAGES_DMA32 : 0) | (gfp & BSLAB_GFP_THISNODE ? explicit_this_node() : 0);
 }
 
-/* Zones have no more in a row. */
-static bool is_beyond_zones(size_t size, unsigned gfp)
+/* Zones have no more than a gibibyte in a row, and where blocks are checked, or of one node, no huge page stands elsewhere. */
+static bool can_never_be(size_t size, unsigned gfp)
 {
-	return size > GIB && gfp & (BSLAB_GFP_DMA32 | BSLAB_GFP_THISNODE) && explicit_flags_of(gfp);
+	unsigned explicit;
+
+	if (size < GIB || !(gfp & PLACE_GFP))
+		return size > MAX_REQUEST;
+	explicit = explicit_flags_of(gfp);
+	if (gfp & BSLAB_GFP_HUGETLB)
+		return explicit || bslab_options.hardened || size > MAX_REQUEST;
+	return explicit ? size > GIB : size > MAX_REQUEST;
 }
 
 /* Once more, for those that must not fail: after a while that grows, so that others may free something. */
@@ -121,7 +129,7 @@ static bool is_beyond_zones(size_t size, unsigned gfp)
 
 static bool try_again(size_t size, unsigned gfp, unsigned *pause_ms)
 {
-	if ((gfp & (BSLAB_GFP_NOFAIL | BSLAB_GFP_NOWAIT)) != BSLAB_GFP_NOFAIL || size > MAX_REQUEST || is_beyond_zones(size, gfp))
+	if ((gfp & (BSLAB_GFP_NOFAIL | BSLAB_GFP_NOWAIT)) != BSLAB_GFP_NOFAIL || can_never_be(size, gfp))
 		return false;
 	os_sleep_ms(*pause_ms);
 	*pause_ms = (unsigned)min_size(2 * *pause_ms, MAX_PAUSE_MS);
@@ -198,6 +206,12 @@ static out_of_line void *alloc_special(size_t size, unsigned gfp, bool *zeroed, 
 	return !p && !explicit && gfp & BSLAB_GFP_HUGE ? alloc_transparent(size, zeroed) : p;
 }
 
+/* For all but kmalloc itself: each copy of a sequence is relocated at start. */
+static out_of_line void *malloc_quick_shared(size_t size)
+{
+	return malloc_quick(size);
+}
+
 /* --- kmalloc ----------------------------------------------------------------------------------- */
 
 /* Once, as malloc does it. *zeroed: reads as zero. */
@@ -213,13 +227,13 @@ static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
 			return p;
 		*zeroed = false;
 	}
-	p = malloc_quick(size);
+	p = malloc_quick_shared(size);
 	return p ? p : alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER(),
 							  .no_retry = is_content(gfp),
 							  .pages_flags = pages_flags_of(gfp)}, zeroed);
 }
 
-void *bslab_kmalloc(size_t size, unsigned gfp)
+static out_of_line void *kmalloc_slow(size_t size, unsigned gfp)
 {
 	unsigned pause_ms = 1;
 	bool zeroed = false;
@@ -235,6 +249,46 @@ void *bslab_kmalloc(size_t size, unsigned gfp)
 	else if (gfp & BSLAB_GFP_ZERO && !zeroed)
 		memset(p, 0, size);
 	return p;
+}
+
+_Static_assert(BSLAB_GFP_DMA32 >> 8 == ZONE_DMA32 && BSLAB_GFP_HUGETLB >> 8 == ZONE_HUGE && STRICT_GFP >> 8 == NR_ZONE_TYPES,
+	       "the type of a zone stands in the flags; both are none");
+
+/* The number of the cache for a size class where the flags want it: malloc's class, of a zone, or 0. */
+static force_inline unsigned class_in(unsigned place, unsigned class)
+{
+	unsigned no_effect = atomic_load_explicit(&explicit_hot.no_effect, memory_order_relaxed);
+	const explicit_row *row;
+
+	if (likely(place == BSLAB_GFP_DMA32))
+		return explicit_class(&explicit_hot.class[ZONE_DMA32][0], class);
+	if (place == no_effect)
+		return class;
+	if (place == BSLAB_GFP_THISNODE)
+		return explicit_class(explicit_row_here(), class);
+	row = place & BSLAB_GFP_THISNODE & ~no_effect ? explicit_row_here() : explicit_hot.class[ZONE_NORMAL];
+	return explicit_class(row + (place >> 8) * NR_EXPLICIT_ROWS, class);
+}
+
+/*
+ * As malloc_fast(), with the number of a zone's cache in place of the size's class where the flags name a zone and nothing
+ * else but what to do without a block. Where there is no such cache yet it is 0, whose sheaf is always empty.
+ */
+void *bslab_kmalloc(size_t size, unsigned gfp)
+{
+	unsigned place = gfp & ~(unsigned)(BSLAB_GFP_NORETRY | BSLAB_GFP_NOFAIL), class;
+	void *p;
+
+	if (unlikely(size >= bslab_hot.small_limit))
+		return kmalloc_slow(size, gfp);
+	class = size_class(size);
+	if (unlikely(place)) {
+		if (place & ~(unsigned)PLACE_GFP)
+			return kmalloc_slow(size, gfp);
+		class = class_in(place, class);
+	}
+	p = percpu_pop(class, RSEQ_MM_CID);
+	return likely(p != NULL) ? p : kmalloc_slow(size, gfp);
 }
 
 void *bslab_kmalloc_array(size_t count, size_t size, unsigned gfp)
@@ -272,6 +326,12 @@ static void *resize(void *ptr, size_t old_size, size_t size, bool no_retry)
 	return realloc_live(ptr, old_size, size, CALLER(), no_retry);
 }
 
+/* Whatever the flags say: it stays in its zone. */
+static bool is_beyond_its_zone(void *ptr, size_t size)
+{
+	return size > GIB && explicit_zone_of(map_lookup((uintptr_t)ptr));
+}
+
 static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned gfp)
 {
 	unsigned pause_ms = 1;
@@ -279,7 +339,7 @@ static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned g
 
 	do
 		p = size <= MAX_REQUEST ? resize(ptr, old_size, size, is_content(gfp)) : NULL;
-	while (unlikely(!p) && try_again(size, gfp, &pause_ms));
+	while (unlikely(!p) && !is_beyond_its_zone(ptr, size) && try_again(size, gfp, &pause_ms));
 	reports_poll();
 	if (unlikely(!p))
 		errno = ENOMEM;
@@ -289,15 +349,17 @@ static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned g
 /* Not in the zone that the flags name, or it would not stay there. */
 static bool is_elsewhere(void *ptr, size_t old_size, size_t size, unsigned gfp)
 {
+	unsigned wanted = explicit_flags_of(gfp) | (gfp & BSLAB_GFP_HUGETLB ? PAGES_HUGE : 0);
 	page_desc_t d = map_lookup((uintptr_t)ptr);
-	struct bslab_heap *h = heap_of_malloc(d);
+	unsigned flags = explicit_zone_of(d);
 	struct vm_area *a = large_of(d);
 
-	if (gfp & BSLAB_GFP_HUGETLB && a && a->is_hugetlb)
+	if (wanted == PAGES_HUGE && a && a->is_hugetlb)
 		return size > old_size || size < old_size / 2;
-	if (gfp & BSLAB_GFP_HUGETLB)
-		return !(h && h->pages_flags & PAGES_HUGE);
-	return gfp & BSLAB_GFP_DMA32 && !(h && h->pages_flags & PAGES_DMA32);
+	if (wanted & PAGES_HUGE && size >= GIB)
+		return true;
+	return wanted & ~flags & (PAGES_DMA32 | PAGES_HUGE) ||
+	       (wanted & PAGES_NODE_MASK && (wanted ^ flags) & PAGES_NODE_MASK);
 }
 
 static void *move_to_zone(void *ptr, size_t old_size, size_t size, unsigned gfp)
@@ -331,7 +393,7 @@ void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 	}
 	if (gfp & BSLAB_GFP_NOWAIT)
 		p = realloc_nowait(ptr, old_size, size);
-	else if (unlikely(is_elsewhere(ptr, old_size, size, gfp)))
+	else if (unlikely(gfp & PLACE_GFP) && is_elsewhere(ptr, old_size, size, gfp))
 		p = move_to_zone(ptr, old_size, size, gfp);
 	else if (size <= old_size && size >= old_size / 2 && old_size <= SMALL_MAX && !bslab_options.hardened)
 		p = ptr;
@@ -442,6 +504,8 @@ void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 	unsigned more = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
 	void *element = NULL;
 
+	if (likely(!gfp && p->is_live) && likely((element = malloc_quick_shared(p->size)) != NULL))
+		return element;
 	if (!gfp_is_good(gfp) || !is_live(p, "bslab_mempool_alloc"))
 		return NULL;
 	if (gfp & STRICT_GFP) {

@@ -122,7 +122,7 @@ static struct bslab_cache *create(const struct typed_args *a, bool is_plain)
 
 struct bslab_cache *bslab_cache_create(const char *name, size_t size, size_t align, unsigned flags, void (*ctor)(void *obj))
 {
-	struct typed_args a = {name, size, size, flags & ~(unsigned)BSLAB_CACHE_HWALIGN, ctor};
+	struct typed_args a = {name, size, size, flags & ~(unsigned)BSLAB_CACHE_HWALIGN, ctor, 0};
 
 	if (!is_possible(name, size, align, flags, ctor)) {
 		errno = EINVAL;

@@ -4,6 +4,7 @@
 
 #include "large/large.h"
 #include "malloc/hardened.h"
+#include "malloc/hardened_pages.h"
 #include "os/bug.h"
 #include "os/os.h"
 #include "os/thread.h"
@@ -66,14 +67,6 @@ static void larger_check_last(uintptr_t addr, size_t room)
 		used_check_last(addr, addr + room);
 }
 
-static void freed_run_check_last(uintptr_t addr, uint64_t nr_pages)
-{
-	uintptr_t end = addr + (nr_pages << PAGE_SHIFT);
-
-	if (nr_pages <= MAX_WIPED_PAGES && !block_is_moving(end) && !block_is_clean(addr, end))
-		report_write_after_free((void *)addr);
-}
-
 static void page_check_last(uintptr_t page)
 {
 	page_desc_t d = map_lookup(page);
@@ -82,8 +75,6 @@ static void page_check_last(uintptr_t page)
 		slab_check_last(slab_of(d));
 	else if (desc_type(d) == PAGE_RUN)
 		larger_check_last(page, desc_number(d) << PAGE_SHIFT);
-	else if (desc_type(d) == PAGE_RUN_HOT)
-		freed_run_check_last(page, desc_number(d));
 }
 
 static void pageblock_check_last(const struct pageblock *b)
@@ -102,6 +93,7 @@ static void all_check_last(void)
 
 	while ((b = zone_walk_next(&walk)))
 		pageblock_check_last(b);
+	hardened_runs_check_last();
 	while ((a = large_next(a)))
 		if (large_of(map_lookup(a->addr)) == a && !a->has_handle) /* not a heap's */
 			larger_check_last(a->addr, a->size);

@@ -42,8 +42,10 @@ void *bslab_calloc(size_t count, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	p = malloc_quick(total);
-	return likely(p != NULL) ? memset(p, 0, total) : calloc_slow(total);
+	if (unlikely(total >= bslab_hot.small_limit) && !malloc_passes(total))
+		return calloc_slow(total);
+	p = malloc_small(total);
+	return likely(p != NULL) ? memset(p, 0, total) : calloc_counted(total);
 }
 
 /* --- realloc -------------------------------------------------------------------------------- */
@@ -139,8 +141,8 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 	struct sample *s = sampled_find(d);
 	void *p, *moved;
 
-	if (heap_of_malloc(d))
-		return explicit_realloc(heap_of_malloc(d), ptr, size, no_retry);
+	if (explicit_zone_of(d))
+		return explicit_realloc(ptr, old_size, size, explicit_zone_of(d), no_retry);
 	if (sampled_is_small(s))
 		return small_stays(old_size, size) ? ptr : move_block(ptr, old_size, size, by, no_retry);
 	if (guarded_of(d))

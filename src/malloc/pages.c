@@ -14,10 +14,12 @@
 #include "malloc/profile.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "os/options.h"
 #include "page/buddy.h"
 #include "page/contig.h"
 #include "page/folio.h"
 #include "slab/kept.h"
+#include "slab/pcp.h"
 #include "slab/slab.h"
 
 _Static_assert(BSLAB_PAGE_BYTES == BSLAB_PAGE_SIZE && BSLAB_MAX_PAGE_ORDER == PAGEBLOCK_ORDER, "the page floor's");
@@ -42,6 +44,22 @@ static unsigned pages_flags_of(unsigned flags)
 	       (flags & BSLAB_PAGES_THISNODE ? explicit_this_node() : 0);
 }
 
+/* Whether what CPUs keep may serve. Else folios are FOLIO_APART. */
+static bool may_keep(unsigned pages_flags)
+{
+	return !(pages_flags & PAGES_EXPLICIT) && !bslab_options.hardened;
+}
+
+static force_inline void *alloc_once(unsigned nr_pages, unsigned align_order, unsigned pages_flags, bool *zeroed)
+{
+	if (likely(may_keep(pages_flags))) {
+		if (nr_pages <= 1u << PCP_MAX_ORDER && is_power_of_2(nr_pages))
+			return pcp_alloc((unsigned)__builtin_ctz(nr_pages), pages_flags, zeroed);
+		kept_yield(nr_pages);
+	}
+	return folio_alloc(nr_pages, align_order, pages_flags, zeroed);
+}
+
 static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 {
 	unsigned pages_flags, round;
@@ -55,11 +73,9 @@ static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 	process_boot();
 	pages_flags = pages_flags_of(flags);
 	reclaim_if_due();
-	if (likely(!(pages_flags & PAGES_EXPLICIT)))
-		kept_yield(nr_pages);
-	p = folio_alloc((unsigned)nr_pages, align_order, pages_flags, &zeroed);
-	for (round = 0; unlikely(!p) && reclaim_more(round, nr_pages << PAGE_SHIFT); round++)
-		p = folio_alloc((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC | pages_flags, &zeroed);
+	p = alloc_once((unsigned)nr_pages, align_order, pages_flags, &zeroed);
+	for (round = 0; unlikely(!p) && explicit_make_room(pages_flags, round, nr_pages << PAGE_SHIFT); round++)
+		p = alloc_once((unsigned)nr_pages, align_order, PAGES_HIGHATOMIC | pages_flags, &zeroed);
 	process_hook_thread();
 	reports_poll();
 	if (unlikely(!p))
@@ -69,14 +85,51 @@ static void *alloc(size_t nr_pages, unsigned align_order, unsigned flags)
 	return p;
 }
 
+static void *zero_if_asked(void *p, bool zeroed, size_t nr_pages, unsigned flags)
+{
+	return flags & BSLAB_PAGES_ZERO && !zeroed ? memset(p, 0, nr_pages << PAGE_SHIFT) : p;
+}
+
+static void *alloc_kept(size_t nr_pages, unsigned align_order, unsigned flags)
+{
+	void *p = NULL;
+
+	if (nr_pages && !(flags & ~(unsigned)BSLAB_PAGES_ZERO))
+		p = kept_take(nr_pages, BSLAB_PAGE_SIZE << align_order);
+	if (!p)
+		return alloc(nr_pages, align_order, flags);
+	map_set((uintptr_t)p, folio_desc((unsigned)nr_pages, 1));
+	return zero_if_asked(p, false, nr_pages, flags);
+}
+
+static out_of_line void *alloc_rest(unsigned order, unsigned flags)
+{
+	if (order <= PCP_MAX_ORDER || order > PAGEBLOCK_ORDER)
+		return alloc(order <= PAGEBLOCK_ORDER ? (size_t)1 << order : 0, order, flags);
+	return alloc_kept((size_t)1 << order, order, flags);
+}
+
 void *bslab_pages_alloc(unsigned order, unsigned flags)
 {
-	return alloc(order <= PAGEBLOCK_ORDER ? (size_t)1 << order : 0, order, flags);
+	void *word, *p;
+
+	/* Not before boot, when the limit is 0. */
+	if (unlikely(order > PCP_MAX_ORDER || flags > BSLAB_PAGES_ZERO || !READ_ONCE(bslab_hot.kept_limit)))
+		return alloc_rest(order, flags);
+	word = pcp_pop(order);
+	if (unlikely(!word))
+		return alloc_rest(order, flags);
+	p = pcp_use(word, order);
+	return likely(!flags) ? p : zero_if_asked(p, pcp_is_zeroed(word), (size_t)1 << order, flags);
 }
 
 void *bslab_pages_alloc_exact(size_t size, unsigned flags)
 {
-	return alloc(size <= PAGEBLOCK_SIZE ? nr_pages_of(size) : 0, 0, flags);
+	size_t nr_pages = size <= PAGEBLOCK_SIZE ? nr_pages_of(size) : 0;
+
+	if (nr_pages <= 1u << PCP_MAX_ORDER && is_power_of_2(nr_pages))
+		return bslab_pages_alloc((unsigned)__builtin_ctz((unsigned)nr_pages), flags);
+	return alloc_kept(nr_pages, 0, flags);
 }
 
 /* Pieces of a bulk, so that the page floor counts in 32 bits. */
@@ -108,8 +161,10 @@ size_t bslab_pages_alloc_bulk(size_t nr, void **pages, unsigned flags)
 	process_boot();
 	pages_flags = pages_flags_of(flags);
 	reclaim_if_due();
-	done = alloc_singles(nr, pages, zero, pages_flags);
-	for (round = 0; unlikely(done < nr) && reclaim_more(round, (nr - done) << PAGE_SHIFT); round++)
+	done = may_keep(pages_flags) ? pcp_alloc_singles(pages, (unsigned)min_size(nr, MAX_BULK), zero) : 0;
+	if (done < nr)
+		done += alloc_singles(nr - done, pages + done, zero, pages_flags);
+	for (round = 0; unlikely(done < nr) && explicit_make_room(pages_flags, round, (nr - done) << PAGE_SHIFT); round++)
 		done += alloc_singles(nr - done, pages + done, zero, PAGES_HIGHATOMIC | pages_flags);
 	process_hook_thread();
 	reports_poll();
@@ -155,18 +210,61 @@ static void put(void *head, const char *what)
 	reports_poll();
 }
 
+static out_of_line void free_past_sheaf(void *addr, unsigned order)
+{
+	pcp_free(addr, order);
+	process_hook_thread();
+	reports_poll();
+}
+
+static out_of_line void free_rest(void *addr, const char *what)
+{
+	enum kept_free how = kept_free_folio(addr);
+
+	if (how == KEPT_NOT)
+		put(addr, what);
+	else if (how == KEPT_BY_A_LOCK)
+		reports_poll();
+}
+
+/* In one place: each copy of a sequence is relocated at start. */
+static out_of_line void free_run(void *addr, const char *what)
+{
+	int order = pcp_claim((uintptr_t)addr);
+
+	if (unlikely(order < 0))
+		free_rest(addr, what);
+	else if (unlikely(!pcp_free_quick(addr, (unsigned)order)))
+		free_past_sheaf(addr, (unsigned)order);
+}
+
 void bslab_pages_free(void *addr)
 {
-	if (addr)
-		put(addr, "bslab_pages_free");
+	if (likely(addr != NULL))
+		free_run(addr, "bslab_pages_free");
+}
+
+/* Many are mostly side by side, and go to the buddies as they are. */
+static unsigned free_some(void *const *pages, size_t nr, bool go_home)
+{
+	unsigned max = (unsigned)min_size(nr, MAX_BULK), done = pcp_push_singles(pages, max);
+
+	return done || !go_home ? done : pcp_give_singles(pages, max);
 }
 
 void bslab_pages_free_bulk(size_t nr, void *const *pages)
 {
-	size_t i;
+	size_t done = 0;
 
-	for (i = 0; i < nr; i++)
-		bslab_pages_free(pages[i]);
+	while (done < nr) {
+		unsigned n = free_some(pages + done, nr - done, nr > PCP_MAX_BULK || !pcp_may_wait());
+
+		done += n;
+		if (!n)
+			bslab_pages_free(pages[done++]);
+	}
+	process_hook_thread();
+	reports_poll();
 }
 
 size_t bslab_pages_split(void *addr, size_t nr_pages)
@@ -202,7 +300,7 @@ void bslab_folio_get(void *head)
 
 void bslab_folio_put(void *head)
 {
-	put(head, "bslab_folio_put");
+	free_run(head, "bslab_folio_put");
 }
 
 /* --- descriptors ------------------------------------------------------------------------------------ */

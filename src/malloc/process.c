@@ -23,6 +23,7 @@
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/lock.h"
+#include "os/nodes.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "page/buddy.h"
@@ -110,12 +111,19 @@ static void boot(void)
 	register_callbacks();
 }
 
+/*
+ * A handler that interrupts this would find libc's locks held, as exit() takes them, and wait for ever for the boot if it
+ * allocates. Programs may do neither, and many do both.
+ */
 static cold_path void boot_once(void)
 {
 	int state = NOT_BOOTED;
+	struct held_signals held;
 
+	os_hold_signals(&held);
 	if (atomic_compare_exchange_strong(&boot_state, &state, BOOTING))
 		boot();
+	os_release_signals(&held);
 	/* Two threads can only meet here when libc made them without malloc. */
 	while (atomic_load(&boot_state) != BOOTED)
 		os_yield();
@@ -204,8 +212,10 @@ static void fork_done(bool child)
 	highmem_fork_done(child);
 	pool_fork_done(child);
 	heap_fork_done(child);
-	if (child)
+	if (child) {
 		compact_fork_child();
+		nodes_fork_child();
+	}
 	lock_count_down();
 	contig_fork_end();
 }
@@ -235,8 +245,9 @@ static void fork_child(void)
 		atomic_store(&report_is_due, false); /* the parent was asked */
 	if (!thread_state.fork_alone)
 		fork_done(true);
-	if (sampler_interval())
+	if (sampler_interval() || guarded_is_on())
 		sampler_fork_child();
+	guarded_fork_child();
 	if (!thread_state.in_profile)
 		unwind_fork_child();
 }

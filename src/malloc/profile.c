@@ -185,9 +185,9 @@ static bool pinning_measure(struct pinning *p)
 
 		p->per_object[class] = ratio(c->cache.nr_free * c->cache.size, c->nr_used);
 	}
-	pages = r->pages.blocks[MIGRATE_MOVABLE] * PAGEBLOCK_PAGES;
-	unused = r->pages.free_pages[MIGRATE_MOVABLE];
-	p->per_run_page = ratio(r->pages.dirty_pages[MIGRATE_MOVABLE] << PAGE_SHIFT, pages > unused ? pages - unused : 1);
+	pages = r->pages.types.blocks[MIGRATE_MOVABLE] * PAGEBLOCK_PAGES;
+	unused = r->pages.types.free_pages[MIGRATE_MOVABLE];
+	p->per_run_page = ratio(r->pages.types.dirty_pages[MIGRATE_MOVABLE] << PAGE_SHIFT, pages > unused ? pages - unused : 1);
 	snapshot_drop(r);
 	return true;
 }
@@ -198,7 +198,7 @@ static bool pinning_measure(struct pinning *p)
  * Nobody waits for who looks for the unwinder: that calls dlsym(), whose lock the one that waits may hold, and
  * which the child of a fork would wait for in vain.
  */
-bool profile_get_ready(void)
+static bool get_ready(void)
 {
 	if (!samples_init())
 		return false;
@@ -221,7 +221,7 @@ int bslab_profile_start(size_t interval)
 		errno = ENOTSUP;
 		return -1;
 	}
-	if (!profile_get_ready()) {
+	if (!get_ready()) {
 		errno = ENOMEM;
 		return -1;
 	}

@@ -49,8 +49,6 @@ void sampled_forget(struct sample *s) __attribute__((cold));
  */
 void sampled_resize(struct sample *s, void *p, size_t old_size, size_t size, struct caller by) __attribute__((cold));
 
-/* What stacks are found by; false where there is no memory. Not at boot: it calls dlsym(). */
-bool profile_get_ready(void);
 /* fork: the lock is taken before and freed after on both sides. */
 void profile_fork_prepare(void);
 void profile_fork_done(bool child);

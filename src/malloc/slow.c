@@ -149,7 +149,8 @@ static void slow_reasons_apply(void)
 	do {
 		r = atomic_load(&slow_reasons);
 		sampler_allow_medium(r == SLOW_PROFILE);
-		guarded_allow_medium(r == SLOW_GUARDED);
+		guarded_allow_medium(r == SLOW_GUARDED ? SMALL_MAX + 1 : 0);
+		kept_allow(!(r & ~(unsigned)SLOW_GUARDED));
 		__atomic_store_n(&bslab_hot.small_limit, r ? 0 : SMALL_MAX + 1, __ATOMIC_SEQ_CST);
 	} while (atomic_load(&slow_reasons) != r);
 }
@@ -226,7 +227,7 @@ out_of_line void *malloc_rest(size_t size)
 	return alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = CALLER()}, &zeroed);
 }
 
-void *malloc_counted(size_t size)
+out_of_line void *malloc_counted(size_t size)
 {
 	bool zeroed;
 
@@ -241,31 +242,23 @@ static bool wants_run(size_t size, size_t align)
 
 static void *take_kept(size_t size, size_t align)
 {
-	return wants_run(size, align) ? kept_take(pages_of(size)) : NULL;
+	return wants_run(size, align) ? kept_take(pages_of(size), BSLAB_PAGE_SIZE) : NULL;
 }
 
 static out_of_line void *malloc_past_run(size_t size)
 {
 	void *obj = unlikely(percpu_mode() == INDEX_CPU_ID) ? take_kept(size, 1) : NULL;
 
-	if (obj)
-		return obj;
-	if (guarded_passes()) {
-		obj = malloc_guarded_medium(size);
-		return likely(is_object(obj)) ? obj : malloc_counted(size);
-	}
-	if (bslab_options.hardened)
-		return hardened_malloc(size);
-	if (unlikely(!sampler_passes(size)))
-		return malloc_rest(size);
-	obj = malloc_small(size);
-	return likely(obj != NULL) ? obj : malloc_counted(size);
+	return obj ? obj : malloc_rest(size);
 }
 
 void *malloc_slow(size_t size)
 {
-	void *run = wants_run(size, 1) ? kept_take_quick(pages_of(size)) : NULL;
+	void *run;
 
+	if (size <= SMALL_MAX)
+		return bslab_options.hardened ? hardened_malloc(size) : malloc_rest(size);
+	run = wants_run(size, 1) ? kept_take_quick(pages_of(size)) : NULL;
 	return run ? run : malloc_past_run(size);
 }
 
@@ -295,12 +288,12 @@ static out_of_line void *calloc_rest(size_t size, bool is_counted)
 
 void *calloc_slow(size_t size)
 {
-	void *obj;
+	return bslab_options.hardened ? hardened_malloc(size) : calloc_rest(size, false);
+}
 
-	if (bslab_options.hardened)
-		return hardened_malloc(size);
-	obj = malloc_medium_shared(size);
-	return likely(is_object(obj)) ? memset(obj, 0, size) : calloc_rest(size, obj != NULL);
+void *calloc_counted(size_t size)
+{
+	return calloc_rest(size, true);
 }
 
 void *memalign_slow(size_t size, size_t align)
@@ -408,10 +401,6 @@ static out_of_line void free_rest(void *ptr)
 
 	if (!ptr || (unlikely(percpu_mode() == INDEX_CPU_ID) && was_kept(kept_free(ptr))))
 		return;
-	if (unlikely(bslab_options.hardened)) {
-		hardened_free(ptr);
-		return;
-	}
 	d = map_lookup((uintptr_t)ptr);
 	if (unlikely(guarded_of(d) != NULL)) {
 		guarded_free(d, ptr);
@@ -433,7 +422,9 @@ static out_of_line void free_rest(void *ptr)
 
 void free_slow(void *ptr)
 {
-	if (!was_kept(kept_free_quick(ptr)))
+	if (unlikely(bslab_options.hardened))
+		hardened_free(ptr);
+	else if (!was_kept(kept_free_quick(ptr)))
 		free_rest(ptr);
 }
 

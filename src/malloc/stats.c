@@ -86,7 +86,7 @@ struct bslab_mallinfo bslab_mallinfo2(void)
 	m.ordblks = r->zone.nr_free;
 	for (t = 0; t < NR_MIGRATETYPES; t++)
 		for (o = 0; o < NR_ORDERS; o++)
-			m.ordblks += r->pages.free_area[t][o];
+			m.ordblks += r->pages.types.free_area[t][o];
 	m.smblks = r->nr_small_free;
 	m.fsmblks = r->small_free;
 	m.hblks = r->large.nr_mapped;

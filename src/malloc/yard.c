@@ -70,6 +70,11 @@ bool yard_is_half_full(struct yard *y)
 	return is;
 }
 
+static bool is_good_for(const struct grave *g, size_t size, size_t align)
+{
+	return g->size == size && g->addr % align == 0 && !(g->is_bare && align <= BSLAB_PAGE_SIZE);
+}
+
 bool yard_take(struct yard *y, size_t size, size_t align, struct grave *out)
 {
 	unsigned i, older;
@@ -77,7 +82,7 @@ bool yard_take(struct yard *y, size_t size, size_t align, struct grave *out)
 
 	lock_take(&y->lock, RANK_RUNS);
 	older = y->n / 2;
-	for (i = 0; i < older && (grave_at(y, i)->size != size || grave_at(y, i)->addr % align); i++)
+	for (i = 0; i < older && !is_good_for(grave_at(y, i), size, align); i++)
 		;
 	found = i < older;
 	if (found) {
@@ -89,6 +94,14 @@ bool yard_take(struct yard *y, size_t size, size_t align, struct grave *out)
 	}
 	lock_drop(&y->lock, RANK_RUNS);
 	return found;
+}
+
+void yard_look(struct yard *y, void (*look)(const struct grave *))
+{
+	unsigned i;
+
+	for (i = 0; i < y->n; i++)
+		look(grave_at(y, i));
 }
 
 void yard_drain(struct yard *y)

@@ -12,6 +12,7 @@ struct grave {
 	uintptr_t addr;
 	size_t size;
 	uintptr_t block;    /* of a mapping: it has a descriptor, for a second free */
+	bool is_bare;	    /* a run that no page that traps stands before: for those who want it aligned */
 };
 
 struct yard {
@@ -26,8 +27,10 @@ void yard_setup(struct yard *y, struct grave *graves, unsigned max_graves, size_
 void yard_put(struct yard *y, struct grave g);
 /* Of its places or its bytes. */
 bool yard_is_half_full(struct yard *y);
-/* One of this size and alignment out of the older half. */
+/* One of this size and alignment out of the older half; a bare one for an alignment of more than a page only. */
 bool yard_take(struct yard *y, size_t size, size_t align, struct grave *out);
+/* Shows all that wait to look(). For one who is alone: without the lock. */
+void yard_look(struct yard *y, void (*look)(const struct grave *));
 /* Releases all. */
 void yard_drain(struct yard *y);
 

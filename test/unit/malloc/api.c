@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What bslab.h promises of each call, in the mode that BSLAB_CONF names. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <malloc.h>
@@ -12,11 +13,13 @@
 
 #include "base/base.h"
 #include "bslab/bslab.h"
+#include "stay.h"
 
 #define UNTOUCHED 77
 
 static void setup(void)
 {
+	stay();
 	errno = UNTOUCHED;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* bslab/contig.h with real memory. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -16,8 +17,11 @@
 #include "bslab/shrinker.h"
 #include "malloc/internal.h"
 #include "os/thread.h"
+#include "stay.h"
 
 #define MIB ((size_t)1 << 20)
+
+TestSuite(contig, .init = stay);
 
 struct tile {
 	pthread_mutex_t lock;
@@ -163,6 +167,18 @@ static size_t drop_cached(size_t nr_bytes, void *arg)
 	return size;
 }
 
+/* They make room for the reserve itself, too. */
+Test(contig, caches_make_room_for_a_reserve)
+{
+	cached = bslab_malloc(14 * MIB);
+	memset(cached, 1, 14 * MIB);
+	cr_assert_not_null(bslab_shrinker_register("cached", drop_cached, NULL));
+	bslab_set_limits(0, 16 * MIB);
+	cr_assert_eq(bslab_contig_reserve(8 * MIB, 0), 0);
+	cr_assert_null(cached);
+	cr_assert_eq(bslab_contig_reserve(8 * MIB, 0), ENOMEM);
+}
+
 /* A run in the way moves to what the program's caches give. */
 Test(contig, caches_make_room_for_what_is_moved)
 {
@@ -193,6 +209,47 @@ Test(contig, reclaim_counts_it)
 	reclaim(0);
 	bslab_contig_free(p);
 	cr_assert_geq(reclaim(0), 4 * MIB / 4096);
+}
+
+static unsigned nr_asked;
+
+static int refuse(void *to, void *from, size_t size, void *arg)
+{
+	(void)to, (void)from, (void)size, (void)arg;
+	nr_asked++;
+	return 1;
+}
+
+static size_t give_little(size_t nr_bytes, void *arg)
+{
+	(void)nr_bytes, (void)arg;
+	return 4096;
+}
+
+/* However often caches are asked on its behalf, a request is one, and asks a run once. */
+Test(contig, short_of_memory_it_is_one_request)
+{
+	struct tile t[3] = {{.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}};
+	struct bslab_contig_info info;
+	unsigned nr_failures = 0;
+
+	cr_assert_eq(bslab_contig_reserve(8 * MIB, 0), 0);
+	for (int i = 0; i < 3; i++)
+		make(&t[i], 2 * MIB, 7);
+	cr_assert_not_null(bslab_movable_alloc(4096, refuse, NULL));
+	cr_assert_not_null(bslab_shrinker_register("little", give_little, NULL));
+	for (size_t limit = 4 * MIB; limit < 16 * MIB && !nr_asked; limit += MIB / 4) {
+		bslab_set_limits(0, limit);
+		nr_failures += !bslab_contig_alloc(2 * MIB, 1);
+	}
+	bslab_contig_info(&info);
+	cr_assert_eq(nr_asked, 1);
+	cr_assert_eq(info.nr_refused, 1);
+	cr_assert_eq(info.nr_failures, nr_failures);
+	cr_assert_gt(nr_failures, 0);
+	bslab_set_limits(0, 0);
+	for (int i = 0; i < 3; i++)
+		drop(&t[i]);
 }
 
 static void *only_moves(void *arg)
@@ -273,6 +330,7 @@ Test(contig, threads_and_forks)
 	pthread_t threads[4];
 	size_t n = 0, nr_forks = 0;
 
+	roam();
 	cr_assert_eq(bslab_contig_reserve(8 * MIB, 0), 0);
 	for (int i = 0; i < 4; i++) {
 		for (int k = 0; k < NR_TILES; k++)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,9 @@
 #include "os/options.h"
 #include "slab/sheaf.h"
 #include "slab/slab.h"
+#include "stay.h"
+
+TestSuite(defrag, .init = stay);
 
 enum { NR = 20000, SIZE = 96 };
 static unsigned char *held[NR];

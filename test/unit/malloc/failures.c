@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One workload, run once for each system call in it, which is then refused: SQLite's test_malloc.c does the same. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -8,9 +9,12 @@
 
 #include "bslab/bslab.h"
 #include "bslab/insight.h"
+#include "bslab/page.h"
+#include "boot/boot.h"
 #include "fake_os.h"
 #include "malloc/guarded.h"
 #include "os/options.h"
+#include "stay.h"
 
 #define NR_BLOCKS 30
 #define STRIDE (64 * KIB) /* where a block is looked at: few pages, since there are many rounds */
@@ -136,6 +140,7 @@ static size_t nr_calls(void)
 
 static void setup(void)
 {
+	stay();
 	fake.nr_cpus = 4;
 	bslab_mallopt(-3 /* M_MMAP_THRESHOLD */, 32 << 20);
 }
@@ -278,4 +283,39 @@ Test(failures, no_memory_to_guard)
 	workload();
 	cr_assert_eq(nr_refused, 0);
 	expect_empty();
+}
+
+/* Pages want no metadata of their own: there may be none left for their caches, nor for a sheaf. */
+Test(failures, pages_without_metadata)
+{
+	enum { NR = 500 };
+	static void *page[NR];
+	void *run[5], *three, *first;
+
+	first = bslab_pages_alloc(0, 0); /* order 0 has its cache, the others have none */
+	run[4] = bslab_pages_alloc(8, 0);
+	cr_assert(first && run[4]);
+	bslab_pages_free(run[4]); /* so there are pages */
+	fake_fail_at(1u << FAKE_MAP, 1, true);
+	for (size_t size = 64 * KIB; size >= 8; size /= 2)
+		while (boot_alloc(size, 8))
+			;
+	for (unsigned order = 0; order < 5; order++) {
+		run[order] = bslab_pages_alloc(order, 0);
+		cr_assert(run[order], "order %u", order);
+		cr_assert_eq(bslab_folio_size(run[order]), BSLAB_PAGE_SIZE << order);
+		memset(run[order], 1, BSLAB_PAGE_SIZE << order);
+	}
+	three = bslab_pages_alloc_exact(3 * BSLAB_PAGE_SIZE, 0);
+	cr_assert(three);
+	for (int i = 0; i < NR; i++)
+		cr_assert(page[i] = bslab_pages_alloc(0, 0), "page %d", i);
+	for (int i = 0; i < NR; i++)
+		bslab_pages_free(page[i]);
+	for (unsigned order = 0; order < 5; order++) {
+		bslab_pages_free(run[order]);
+		cr_assert_null(bslab_folio_head(run[order]));
+	}
+	bslab_pages_free(three);
+	bslab_pages_free(first);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The public calls: handles, compaction in reclaim. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <malloc.h>
@@ -17,14 +18,15 @@
 #include "handle/compact.h"
 #include "handle/objects.h"
 #include "os/bug.h"
-#include "page/movable.h"
+#include "page/compactable.h"
 #include "report/line.h"
+#include "stay.h"
 
-TestSuite(handles);
+TestSuite(handles, .init = stay);
 
 static size_t nr_blocks(void)
 {
-	return movable_nr_pages() / PAGEBLOCK_PAGES;
+	return compactable_nr_pages() / PAGEBLOCK_PAGES;
 }
 
 /* n objects of a size, of which each keep-th stays. */
@@ -235,6 +237,7 @@ Test(handles, maps_in_signal_handlers)
 		bslab_handle_unmap(for_signals[i]);
 	}
 	signal(SIGUSR1, on_signal);
+	roam();
 	cr_assert_eq(pthread_create(&t, NULL, signaller, &self), 0);
 	while (nr_signals < 1000) {
 		fragment(h, N / 4, 10, 300);
@@ -339,6 +342,7 @@ Test(handles, fork_meanwhile)
 	pthread_t t;
 	int status;
 
+	roam();
 	bslab_set_limits(0, 0);
 	for (i = 0; i < 200 && nr_meanwhile < 2; i++) {
 		uint64_t moved = compact_counts.nr_moved;

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bslab/bslab.h"
 #include "bslab/profile.h"
 #include "large/large.h"
 #include "os/options.h"
 #include "page/guard.h"
+#include "stay.h"
+
+TestSuite(hardened, .init = stay);
 
 static void harden(void)
 {
@@ -183,6 +188,35 @@ Test(hardened, closed_runs_serve_again, .init = harden, .timeout = 60)
 	cr_assert_gt(nr_again, NR / 2);
 }
 
+static int traps(const char *p)
+{
+	int fd[2], n;
+
+	cr_assert_eq(pipe(fd), 0);
+	n = (int)write(fd[1], p, 1);
+	close(fd[0]);
+	close(fd[1]);
+	return n < 0;
+}
+
+/* A run that was aligned to more than a page has no page that traps before it: it is not for who would want one. */
+Test(hardened, a_page_traps_before_what_serves_again, .init = harden, .timeout = 60)
+{
+	static const size_t sizes[] = {9 * BSLAB_PAGE_SIZE - 8, 60 * BSLAB_PAGE_SIZE - 8};
+	enum { NR = 300 };
+	static void *aligned[NR];
+
+	if (!traps((char *)bslab_malloc(sizes[1]) - 1))
+		cr_skip("no page traps here");
+	for (unsigned k = 0; k < 2; k++) {
+		for (unsigned i = 0; i < NR; i++)
+			aligned[i] = bslab_memalign(16 * BSLAB_PAGE_SIZE, sizes[k]);
+		for (unsigned i = 0; i < NR; i++)
+			bslab_free(aligned[i]);
+		for (unsigned i = 0; i < 50; i++)
+			cr_assert(traps((char *)bslab_malloc(sizes[k]) - 1), "%u, %u", k, i);
+	}
+}
 
 /* Blocks have no place for a sample. */
 Test(hardened, no_heap_profile)

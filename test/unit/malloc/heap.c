@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -14,9 +15,12 @@
 #include "bslab/kmalloc.h"
 #include "has_shadow.h"
 #include "malloc/internal.h"
+#include "stay.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
+
+TestSuite(heap, .init = stay);
 
 static volatile size_t huge = SIZE_MAX / 2;
 
@@ -439,11 +443,131 @@ Test(heap, threads_share_one)
 	struct bslab_heap *h = bslab_heap_create("shared", 0, 0);
 	pthread_t thread[4];
 
+	roam();
 	for (int i = 0; i < 4; i++)
 		pthread_create(&thread[i], NULL, churn_thread, h);
 	for (int i = 0; i < 4; i++)
 		pthread_join(thread[i], NULL);
 	bslab_heap_destroy(h);
+}
+
+/* Of one size, so that they meet where nothing but the lock keeps them apart; and wake each other. */
+static void *pairs_thread(void *h)
+{
+	for (int i = 0; i < 300000; i++) {
+		char *p = bslab_heap_alloc(h, 64);
+
+		*(void *volatile *)p = &i;
+		cr_assert_eq(*(void *volatile *)p, &i);
+		bslab_heap_free(h, p);
+	}
+	return NULL;
+}
+
+Test(heap, threads_meet)
+{
+	struct bslab_heap *h = bslab_heap_create("shared", 0, 0);
+	pthread_t thread[4];
+
+	pairs_thread(h);
+	roam();
+	for (int i = 0; i < 4; i++)
+		pthread_create(&thread[i], NULL, pairs_thread, h);
+	for (int i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	cr_assert_eq(info_of(h).nr_blocks, 0);
+	bslab_heap_destroy(h);
+}
+
+/* The child of fork has what waited in the parent's stacks, and its count; what was freed stays freed. */
+Test(heap, fork_keeps_what_waits)
+{
+	enum { NR = 100 };
+	struct bslab_heap *h = bslab_heap_create("fork", 0, 0);
+	pthread_t thread;
+	void *p[NR];
+	int status;
+	pid_t pid;
+
+	roam();
+	pthread_create(&thread, NULL, pairs_thread, h);
+	for (int i = 0; i < NR; i++)
+		p[i] = bslab_heap_alloc(h, 64);
+	for (int i = 0; i < NR / 2; i++)
+		bslab_heap_free(h, p[i]);
+	pid = fork();
+	if (!pid) {
+		void *q[NR];
+		bool good = info_of(h).nr_blocks - NR / 2 <= 1; /* the thread may have had one */
+
+		for (int i = 0; i < NR; i++)
+			q[i] = bslab_heap_alloc(h, 64);
+		for (int i = NR / 2; i < NR; i++)
+			for (int j = 0; j < NR; j++)
+				good = good && q[j] != p[i];
+		for (int i = 0; i < NR; i++)
+			bslab_heap_free(h, q[i]);
+		_exit(!good);
+	}
+	waitpid(pid, &status, 0);
+	cr_assert_eq(status, 0);
+	pthread_join(thread, NULL);
+	cr_assert_eq(info_of(h).nr_blocks, NR / 2);
+	bslab_heap_destroy(h);
+}
+
+static void *short_thread(void *h)
+{
+	churn(h, 3, 1000);
+	return NULL;
+}
+
+/* A fork stops whoever is within the heap: the child has it whole. */
+Test(heap, fork_while_another_thread_uses_it, .timeout = 60)
+{
+	struct bslab_heap *h = bslab_heap_create("fork", 0, 0);
+	pthread_t thread;
+	int status;
+
+	pthread_create(&thread, NULL, pairs_thread, h);
+	for (int i = 0; i < 50; i++) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			bool good = info_of(h).nr_blocks <= 1;
+
+			churn(h, 1, 1000);
+			_exit(!good);
+		}
+		waitpid(pid, &status, 0);
+		cr_assert_eq(status, 0);
+	}
+	pthread_join(thread, NULL);
+	cr_assert_eq(info_of(h).nr_blocks, 0);
+	bslab_heap_destroy(h);
+}
+
+static void *destroy_thread(void *h)
+{
+	bslab_heap_destroy(h);
+	return NULL;
+}
+
+/* One thread makes it, one uses it, one ends it. */
+Test(heap, from_hand_to_hand)
+{
+	for (int i = 0; i < 50; i++) {
+		struct bslab_heap *h = bslab_heap_create("handed on", 0, 0);
+		pthread_t thread;
+
+		for (int j = 0; j < i; j++)
+			cr_assert_not_null(bslab_heap_alloc(h, 64));
+		pthread_create(&thread, NULL, short_thread, h);
+		pthread_join(thread, NULL);
+		cr_assert_geq(info_of(h).nr_blocks, (size_t)i);
+		pthread_create(&thread, NULL, destroy_thread, h);
+		pthread_join(thread, NULL);
+	}
 }
 
 static void *sleep_on(void *unused)

@@ -18,6 +18,7 @@
 #include "malloc/internal.h"
 #include "malloc/reports.h"
 #include "os/bug.h"
+#include "stay.h"
 
 #define BLOCK (2 * MIB)
 
@@ -37,7 +38,7 @@ static bslab_handle_t get(struct bslab_highmem *m, size_t size)
 	return h;
 }
 
-TestSuite(highmem);
+TestSuite(highmem, .init = stay);
 
 Test(highmem, create_says_why_not)
 {
@@ -203,6 +204,131 @@ Test(highmem, large_and_empty)
 	cr_assert_lt(nr_faults() - before, 1000);
 }
 
+/* What stands in the window is mapped again where no addresses are left for another 2 MiB. */
+static void no_more_addresses(void)
+{
+	struct bslab_highmem *m = bslab_highmem_create("tight", file(), 64 * MIB, 8 * MIB);
+	bslab_handle_t h[6], *p;
+	size_t pages = 0;
+	struct rlimit limit;
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned i, round;
+
+	for (i = 0; i < 6; i++) {
+		h[i] = get(m, BLOCK);
+		*(p = bslab_highmem_map(m, h[i])) = h[i];
+		bslab_highmem_unmap(m, h[i]);
+	}
+	if (!f || fscanf(f, "%zu", &pages) != 1)
+		_exit(1);
+	fclose(f);
+	limit.rlim_cur = limit.rlim_max = pages * 4096 + MIB;
+	if (setrlimit(RLIMIT_AS, &limit))
+		_exit(2);
+	for (round = 0; round < 3; round++)
+		for (i = 0; i < 6; i++) {
+			p = bslab_highmem_map(m, h[i]);
+			if (!p || *p != h[i])
+				_exit(3);
+			bslab_highmem_unmap(m, h[i]);
+		}
+	_exit(0);
+}
+
+Test(highmem, no_more_addresses)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		no_more_addresses();
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "%#x", (unsigned)status);
+}
+
+/* Takes all that the hard limit allows, and frees some of it, which caches keep. */
+static void use_up_memory(void)
+{
+	enum { NR = 1 << 14 };
+	static void *p[NR];
+	static unsigned n;
+	unsigned i;
+
+	while (n < NR && (p[n] = bslab_malloc(4096)))
+		n++;
+	cr_assert(n > 100 && n < NR);
+	for (i = 0; i < 100; i++)
+		bslab_free(p[--n]);
+}
+
+/* Each call asks caches for memory before it fails for want of it. */
+Test(highmem, a_hard_limit_reclaims)
+{
+	struct bslab_highmem *m = bslab_highmem_create("limited", file(), 4 * BLOCK, BLOCK), *other;
+	bslab_handle_t h;
+
+	bslab_set_limits(0, 24 * MIB);
+	use_up_memory();
+	cr_assert_eq(bslab_highmem_alloc(m, 64, &h), 0);
+	use_up_memory();
+	cr_assert(bslab_highmem_map(m, h));
+	bslab_highmem_unmap(m, h);
+	use_up_memory();
+	other = bslab_highmem_create("more", file(), 4 * BLOCK, BLOCK);
+	cr_assert(other);
+	bslab_highmem_destroy(other);
+	bslab_highmem_destroy(m);
+}
+
+/* And where nothing is to be had, it says so. */
+Test(highmem, a_hard_limit_refuses)
+{
+	struct bslab_highmem *m = bslab_highmem_create("limited", file(), 4 * BLOCK, BLOCK);
+	bslab_handle_t h = get(m, 64), more;
+
+	bslab_set_limits(0, 4096);
+	errno = 0;
+	cr_assert_null(bslab_highmem_map(m, h));
+	cr_assert_eq(errno, ENOMEM);
+	errno = 0;
+	cr_assert_null(bslab_highmem_create("more", file(), 4 * BLOCK, BLOCK));
+	cr_assert_eq(errno, ENOMEM);
+	bslab_set_limits(0, 0);
+	m = bslab_highmem_create("fresh", file(), 4 * BLOCK, BLOCK);
+	bslab_set_limits(0, 4096);
+	errno = 0;
+	cr_assert_eq(bslab_highmem_alloc(m, 64, &more), -1);
+	cr_assert_eq(errno, ENOMEM);
+}
+
+static size_t nr_reclaims(void)
+{
+	return atomic_load(&counts.nr_reclaims);
+}
+
+/* A soft limit is near: who takes a page for a table has it noticed, and the next call reclaims, whichever it is. */
+Test(highmem, a_soft_limit_reclaims)
+{
+	struct bslab_highmem *m;
+	bslab_handle_t h[2];
+	size_t before = nr_reclaims();
+	unsigned i;
+
+	bslab_set_limits(4096, 0);
+	m = bslab_highmem_create("first", file(), 4 * BLOCK, 2 * BLOCK);
+	cr_assert_eq(nr_reclaims(), before);
+	cr_assert(bslab_highmem_create("second", file(), 4 * BLOCK, BLOCK));
+	cr_assert_eq(nr_reclaims(), before + 1);
+	bslab_set_limits(4096, 0);
+	h[0] = get(m, BLOCK);
+	h[1] = get(m, BLOCK);
+	cr_assert_eq(nr_reclaims(), before + 2);
+	bslab_set_limits(4096, 0);
+	for (i = 0; i < 2; i++)
+		cr_assert(bslab_highmem_map(m, h[i]));
+	cr_assert_eq(nr_reclaims(), before + 3);
+}
+
 /* Takes all mappings that the process may have, but for some. */
 static void use_up_mappings(unsigned nr_left)
 {
@@ -357,6 +483,7 @@ Test(highmem, threads)
 	pthread_t t[4];
 	struct bslab_highmem_info info;
 
+	roam();
 	shared = bslab_highmem_create("shared", file(), 256 * BLOCK, 2 * BLOCK);
 	for (uintptr_t i = 0; i < 4; i++)
 		cr_assert_eq(pthread_create(&t[i], NULL, user, (void *)(i + 1)), 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* As failures.c, of the kernel's interfaces: each system call refused once, and then all after it. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 #include "bslab/shrinker.h"
 #include "fake_os.h"
 #include "os/options.h"
+#include "stay.h"
+
+TestSuite(kernel_failures, .init = stay);
 
 static size_t nr_refused;
 
@@ -82,7 +86,7 @@ static void use_pages(void)
 	}
 }
 
-static int stay(void *to, void *from, size_t size, void *arg)
+static int refuse(void *to, void *from, size_t size, void *arg)
 {
 	(void)to;
 	(void)from;
@@ -93,7 +97,7 @@ static int stay(void *to, void *from, size_t size, void *arg)
 
 static void use_movable(void)
 {
-	void *run = bslab_movable_alloc(300000, stay, NULL);
+	void *run = bslab_movable_alloc(300000, refuse, NULL);
 
 	if (note(run))
 		bslab_movable_free(run);

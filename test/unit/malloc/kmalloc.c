@@ -21,8 +21,11 @@
 #include "malloc/reports.h"
 #include "map/pageblock.h"
 #include "os/options.h"
+#include "stay.h"
 
 #define MIB ((size_t)1 << 20)
+
+TestSuite(kmalloc, .init = stay);
 
 static bool is_filled(const char *p, size_t size, char byte)
 {
@@ -648,6 +651,7 @@ Test(kmalloc, mempool_threads)
 	pthread_t thread[NR_THREADS];
 	void *nr_got;
 
+	roam();
 	shared_pool = bslab_mempool_create(NR_ELEMENTS, sizeof(uintptr_t));
 	for (uintptr_t i = 0; i < NR_THREADS; i++)
 		pthread_create(&thread[i], NULL, contend, (void *)(i + 1));

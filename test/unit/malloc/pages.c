@@ -20,9 +20,12 @@
 #include "os/bug.h"
 #include "page/folio.h"
 #include "slab/percpu.h"
+#include "stay.h"
 
 #define PAGE ((size_t)BSLAB_PAGE_BYTES)
 #define MIB ((size_t)1 << 20)
+
+TestSuite(pages, .init = stay);
 
 static struct bslab_page_info info_of(const void *p)
 {
@@ -300,6 +303,8 @@ Test(pages, threads)
 {
 	pthread_t thread[NR_THREADS];
 
+	bslab_pages_free(bslab_pages_alloc(0, 0)); /* boots: what is zero until then is read without a lock */
+	roam();
 	for (uintptr_t i = 0; i < NR_THREADS; i++)
 		pthread_create(&thread[i], NULL, pass, (void *)i);
 	for (int i = 0; i < NR_THREADS; i++)
@@ -334,10 +339,162 @@ Test(pages, the_run_that_a_cpu_keeps_is_for_them_too)
 	void *p;
 
 	leave_a_kept_run();
-	p = bslab_pages_alloc_exact(8 * PAGE, 0);
+	p = bslab_pages_alloc_exact(9 * PAGE, 0);
 	cr_assert(p);
 	cr_assert_eq(nr_kept(), 0);
 	bslab_pages_free(p);
+}
+
+/* A few pages do not drive it out, whatever their number. */
+Test(pages, a_few_pages_leave_the_run_that_a_cpu_keeps)
+{
+	void *p[] = {bslab_pages_alloc_exact(3 * PAGE, 0), bslab_pages_alloc_exact(7 * PAGE, 0)};
+	size_t before;
+
+	leave_a_kept_run();
+	before = nr_kept();
+	bslab_pages_free(p[0]);
+	bslab_pages_free(p[1]);
+	cr_assert_eq(nr_kept(), before);
+}
+
+/* Runs of up to 8 pages wait in sheaves, to everybody they are free. */
+Test(pages, what_waits_is_free)
+{
+	for (unsigned order = 0; order <= BSLAB_MAX_PAGE_ORDER; order++)
+		for (int round = 0; round < 3; round++) {
+			char *p = bslab_pages_alloc(order, 0);
+
+			cr_assert_eq(info_of(p).type, BSLAB_PAGE_FOLIO);
+			cr_assert_eq(info_of(p).nr_pages, 1u << order);
+			memset(p, 255, PAGE << order);
+			bslab_pages_free(p);
+			cr_assert_eq(info_of(p).type, BSLAB_PAGE_FREE, "order %u", order);
+			cr_assert_eq(info_of(p + (PAGE << order) - 1).type, BSLAB_PAGE_FREE);
+			cr_assert_null(bslab_folio_head(p));
+			cr_assert_null(bslab_folio_head(p + (PAGE << order) - 1));
+			p = bslab_pages_alloc(order, BSLAB_PAGES_ZERO);
+			cr_assert(is_zero(p, PAGE << order));
+			bslab_pages_free(p);
+		}
+}
+
+Test(pages, explicit_ones_wait_for_nobody)
+{
+	void *p = bslab_pages_alloc(0, BSLAB_PAGES_DMA32), *single[3];
+	size_t before = nr_kept();
+
+	cr_assert_lt((uintptr_t)p, 1ull << 32);
+	bslab_folio_get(p);
+	bslab_folio_put(p);
+	bslab_pages_free(p);
+	p = bslab_pages_alloc_exact(3 * PAGE, BSLAB_PAGES_DMA32);
+	cr_assert_eq(bslab_pages_split(p, 1), 3);
+	for (size_t i = 0; i < 3; i++)
+		bslab_pages_free((char *)p + i * PAGE);
+	cr_assert_eq(bslab_pages_alloc_bulk(3, single, BSLAB_PAGES_DMA32), 3);
+	cr_assert_lt((uintptr_t)single[2], 1ull << 32);
+	bslab_pages_free_bulk(3, single);
+	cr_assert_eq(nr_kept(), before);
+	p = bslab_pages_alloc(0, BSLAB_PAGES_THISNODE);
+	cr_assert(p);
+	bslab_pages_free(p);
+}
+
+/* 19 pages and 16, which begin at page 19: kept as they are, and of use to who asks for no alignment. */
+Test(pages, kept_ones_serve_where_they_are_aligned)
+{
+	char *p = bslab_pages_alloc_exact(35 * PAGE, 0), *q = p + 19 * PAGE, *r;
+
+	cr_assert_eq(bslab_pages_split(p, 19), 2);
+	bslab_pages_free(bslab_pages_alloc_exact(20 * PAGE, 0));
+	bslab_pages_free(bslab_pages_alloc_exact(20 * PAGE, 0));
+	bslab_pages_free(q);
+	r = bslab_pages_alloc(4, 0);
+	cr_assert_neq(r, q);
+	cr_assert_eq((uintptr_t)r % (16 * PAGE), 0);
+	bslab_pages_free(r);
+	r = bslab_pages_alloc(4, BSLAB_PAGES_ZERO);
+	cr_assert(is_zero(r, 16 * PAGE));
+	bslab_folio_put(r);
+	bslab_pages_free(p);
+}
+
+/* malloc's runs and these are kept by the same word. */
+Test(pages, kept_ones_are_malloc_s_too)
+{
+	char *p;
+
+	leave_a_kept_run();
+	p = bslab_pages_alloc_exact(20 * PAGE, 0);
+	bslab_pages_free(p);
+	p = bslab_pages_alloc_exact(20 * PAGE, 0);
+	bslab_pages_free(p);
+	cr_assert_eq(nr_kept(), 20);
+	cr_assert_eq(bslab_malloc(20 * PAGE), p);
+	cr_assert_eq(info_of(p).type, BSLAB_PAGE_RUN);
+	bslab_free(p);
+	cr_assert_eq(bslab_pages_alloc_exact(20 * PAGE, 0), p);
+	cr_assert_eq(info_of(p).type, BSLAB_PAGE_FOLIO);
+	bslab_pages_free(p);
+}
+
+Test(pages, bulk_of_any_length_and_kind)
+{
+	enum { MOST = 300 };
+	static void *page[MOST], *seen[MOST];
+
+	for (size_t nr = 1; nr <= MOST; nr += nr / 4 + 1)
+		for (int round = 0; round < 4; round++) {
+			unsigned flags = round % 2 ? BSLAB_PAGES_ZERO : 0;
+
+			cr_assert_eq(bslab_pages_alloc_bulk(nr, page, flags), nr);
+			memcpy(seen, page, sizeof seen);
+			for (size_t i = 0; i < nr; i++) {
+				cr_assert(!flags || is_zero(page[i], PAGE));
+				memset(page[i], 1, PAGE);
+				*(size_t *)page[i] = i;
+			}
+			for (size_t i = 0; i < nr; i++)
+				cr_assert_eq(*(size_t *)page[i], i, "two have one page");
+			if (nr > 5) {
+				bslab_pages_free(page[1]);
+				page[1] = NULL;
+				bslab_pages_free(page[2]);
+				page[2] = bslab_pages_alloc_exact(3 * PAGE, 0);
+				bslab_pages_free(page[3]);
+				page[3] = bslab_pages_alloc(2, 0);
+				bslab_folio_get(page[4]);
+			}
+			bslab_pages_free_bulk(nr, page);
+			if (nr > 5) {
+				cr_assert_eq(bslab_folio_ref_count(page[4]), 1);
+				bslab_pages_free(page[4]);
+			}
+			for (size_t i = 0; i < nr; i++)
+				cr_assert_null(bslab_folio_head(seen[i]));
+		}
+}
+
+/* What waits is had when it is needed: the limit allows no more than there is. */
+Test(pages, what_waits_is_had_under_a_limit)
+{
+	static void *page[4096];
+	size_t n = 0;
+	void *p;
+
+	p = bslab_malloc(100000);
+	bslab_free(p);
+	bslab_set_limits(0, 16 * MIB);
+	while (n < 4096 && (page[n] = bslab_pages_alloc(n % 4, 0)))
+		n++;
+	cr_assert_lt(n, 4096);
+	cr_assert_gt(n, 500);
+	while (n)
+		bslab_pages_free(page[--n]);
+	for (size_t i = 0; i < 5; i++)
+		cr_assert(bslab_malloc(2 * MIB), "%zu", i);
+	bslab_set_limits(0, 0);
 }
 
 Test(pages, the_run_that_a_cpu_keeps_is_for_samples_too)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What insight.h promises, in the mode that BSLAB_CONF names. */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,9 @@
 #include "base/base.h"
 #include "bslab/insight.h"
 #include "malloc/reports.h"
+#include "stay.h"
+
+TestSuite(reports, .init = stay);
 
 static const char *const names[] = {"buddyinfo", "pagetypeinfo", "slabinfo",	"zoneinfo",
 				    "vmstat",	 "vmallocinfo",	 "meminfo", "all"};
@@ -254,6 +258,7 @@ Test(reports, while_threads_churn, .timeout = 120)
 	pthread_t thread[NR_THREADS];
 	size_t last[40] = {0};
 
+	roam();
 	bslab_free(bslab_malloc(1)); /* as in any program, the first call comes before the first thread */
 	for (uintptr_t i = 0; i < NR_THREADS; i++)
 		pthread_create(&thread[i], NULL, churn, (void *)(i + 1));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -13,9 +14,12 @@
 #include "bslab/kmem.h"
 #include "bslab/page.h"
 #include "bslab/shrinker.h"
+#include "stay.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
+
+TestSuite(shrinkers, .init = stay);
 
 /* A program's cache: blocks that it can do without. */
 enum { NR_TILES = 600, TILE = 100 << 10 };
@@ -250,6 +254,7 @@ Test(shrinkers, threads)
 {
 	pthread_t thread[4];
 
+	roam();
 	bslab_free(bslab_malloc(1));
 	bslab_set_limits(0, 16 * MIB);
 	for (int i = 0; i < 4; i++)

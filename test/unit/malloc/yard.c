@@ -89,3 +89,18 @@ Test(yard, takes_from_the_older_half)
 		yard_drain(&yard);
 	}
 }
+
+/* One that was freed by who wanted it aligned has no page before it that traps. */
+Test(yard, bare_ones_are_for_those_who_align)
+{
+	struct grave g;
+
+	for (uintptr_t i = 1; i <= 2; i++)
+		yard_put(&yard, (struct grave){.addr = i << 16, .size = 20, .is_bare = true});
+	put(3 << 16, 20);
+	put(4 << 16, 20);
+	cr_assert_not(yard_take(&yard, 20, 16, &g));
+	cr_assert_not(yard_take(&yard, 20, BSLAB_PAGE_SIZE, &g));
+	cr_assert(yard_take(&yard, 20, 2 * BSLAB_PAGE_SIZE, &g));
+	cr_assert_eq(g.addr, 1 << 16);
+}
