@@ -39,7 +39,7 @@ static void fill_cache(struct heap *h, unsigned class, struct cache_info *info)
 	struct kmem_cache c;
 	uint64_t addr;
 
-	if (!heap_cache(h, class, &c, &addr))
+	if (is_pcp_cache(class) || !heap_cache(h, class, &c, &addr))
 		return;
 	info->size = c.size;
 	heap_cache_name(h, &c, info->name);
@@ -85,6 +85,10 @@ static bool fill_area(void *arg, int slot, const struct percpu_area *area)
 	for (class = 1; class < NR_CACHES; class++) {
 		if (!area->top[class] || !heap_sheaf_of_top(fill->heap, (uintptr_t)area->top[class], &sheaf))
 			continue;
+		if (is_pcp_cache(class)) {
+			info->nr_kept_pages += (size_t)sheaf.nr << (class - PCP_CACHE);
+			continue;
+		}
 		info->nr_cached[class] += sheaf.nr;
 		if (!cpu)
 			continue;
@@ -95,6 +99,20 @@ static bool fill_area(void *arg, int slot, const struct percpu_area *area)
 		cpu->bytes += sheaf.nr * fill->size[class];
 	}
 	return true;
+}
+
+/* In the barns of page runs. */
+static size_t barn_pages(struct heap *h)
+{
+	struct kmem_cache c;
+	size_t nr_pages = 0;
+	unsigned order;
+	uint64_t addr;
+
+	for (order = 0; order <= PCP_MAX_ORDER; order++)
+		if (heap_cache(h, PCP_CACHE + order, &c, &addr))
+			nr_pages += barn_objects(h, &c.barn) << order;
+	return nr_pages;
 }
 
 static void fill_percpu(struct heap *h, const struct class_report *caches, struct percpu_info *info)
@@ -109,6 +127,7 @@ static void fill_percpu(struct heap *h, const struct class_report *caches, struc
 	for (class = 0; class < NR_CACHES; class++)
 		fill.size[class] = caches[class].cache.size;
 	heap_areas(h, fill_area, &fill);
+	info->nr_kept_pages += barn_pages(h);
 }
 
 /* --- pages ------------------------------------------------------------------------------------------- */
@@ -127,44 +146,34 @@ static bool any_is_dirty(const struct pageblock *b, unsigned index, unsigned ord
 }
 
 /* What the struct alone says; false where it cannot be right. */
-static bool count_buddy_block(const struct pageblock *b, struct pages_info *info)
+static bool count_buddy_block(const struct pageblock *b, struct zone_row *row, struct pages_info *info)
 {
-	unsigned t = b->migratetype;
-
-	if (t >= NR_MIGRATETYPES || b->nr_free > PAGEBLOCK_PAGES || b->nr_dirty_free > b->nr_free)
+	if (b->migratetype >= NR_MIGRATETYPES || b->nr_free > PAGEBLOCK_PAGES || b->nr_dirty_free > b->nr_free)
 		return false;
-	info->nr_blocks++;
-	info->blocks[t]++;
-	info->mixed[t] += (b->users & ~(1u << t)) != 0;
-	info->nr_free += b->nr_free;
-	info->nr_dirty_free += b->nr_dirty_free;
-	info->free_pages[t] += b->nr_free;
-	info->dirty_pages[t] += b->nr_dirty_free;
+	pages_info_add(info, row, b);
 	return true;
 }
 
-bool report_count_block(const struct pageblock *b, struct pages_info *info)
+bool report_count_block(const struct pageblock *b, unsigned zone, struct pages_info *info)
 {
-	pages_info_add_other(info, b->state, min_size(b->nr_free, PAGEBLOCK_PAGES), min_size(b->nr_dirty_free, PAGEBLOCK_PAGES));
+	struct zone_row *row = zone_row(&info->zones, zone);
+
+	pages_info_add_other(info, row, b->state, min_size(b->nr_free, PAGEBLOCK_PAGES), min_size(b->nr_dirty_free, PAGEBLOCK_PAGES));
 	info->nr_huge_blocks += b->is_huge != 0;
-	return b->state != PAGEBLOCK_BUDDY || count_buddy_block(b, info);
+	return b->state != PAGEBLOCK_BUDDY || count_buddy_block(b, row, info);
 }
 
 static void fill_free_area(const struct block_copy *copy, unsigned zone, struct pages_info *info)
 {
 	struct zone_row *row = zone_row(&info->zones, zone);
 	const struct pageblock *b = &copy->b;
-	unsigned t = b->migratetype, i;
 	struct free_links links;
+	unsigned i;
 
-	row->nr_free += b->nr_free;
 	for (i = 0; b->nr_free && i < PAGEBLOCK_PAGES; i++)
-		if (desc_links(copy->desc[i], &links) && links.order < NR_ORDERS && i % (1u << links.order) == 0) {
-			info->free_area[t][links.order]++;
-			row->free_area[links.order]++;
-			info->resident_area[t][links.order] +=
-			    t == MIGRATE_HIGHATOMIC || any_is_dirty(b, i, links.order);
-		}
+		if (desc_links(copy->desc[i], &links) && links.order < NR_ORDERS && i % (1u << links.order) == 0)
+			pages_info_add_free(info, row, b->migratetype, links.order,
+					    b->migratetype == MIGRATE_HIGHATOMIC || any_is_dirty(b, i, links.order));
 }
 
 static void fill_blocks(struct heap *h, struct pages_info *info, void *unused)
@@ -180,7 +189,7 @@ static void fill_blocks(struct heap *h, struct pages_info *info, void *unused)
 				h->nr_doubts++;
 				continue;
 			}
-			if (!report_count_block(&copy.b, info))
+			if (!report_count_block(&copy.b, h->regions[i].zone, info))
 				h->nr_doubts++;
 			else if (copy.b.state == PAGEBLOCK_BUDDY)
 				fill_free_area(&copy, h->regions[i].zone, info);
@@ -223,7 +232,7 @@ static void fill_pages(struct heap *h, struct pages_info *info, report_blocks *b
 	for (i = 0; i < h->nr_regions; i++)
 		zone_rows_add(&info->zones, &h->regions[i], h->zone.nr_dirty_in);
 	blocks(h, info, arg);
-	info->nr_reserve_free = info->free_pages[MIGRATE_HIGHATOMIC];
+	info->nr_reserve_free = info->types.free_pages[MIGRATE_HIGHATOMIC];
 }
 
 static void fill_zone(const struct heap *h, struct zone_info *info)
@@ -231,7 +240,7 @@ static void fill_zone(const struct heap *h, struct zone_info *info)
 	const struct zone *z = &h->zone;
 
 	*info = z->count;
-	info->nr_committed = (size_t)info->nr_commit_blocks;
+	info->nr_committed = zone_committed_of(z);
 	info->nr_used = z->nr_used;
 	info->nr_free = info->nr_committed - info->nr_used;
 	info->nr_dirty_pages = z->nr_dirty_pages;
@@ -306,7 +315,7 @@ static void fill_handle_threads(struct heap *h, size_t nr_cached[NR_CLASSES])
 	list_walk_begin(&walk, h, (uintptr_t)threads.all, offsetof(struct handle_thread, next), MAX_HANDLE_THREADS);
 	while ((addr = list_walk_next(&walk)) && heap_read(h, addr, &t, sizeof t))
 		for (class = 1; class < NR_CLASSES; class++)
-			nr_cached[class] += t.nr[class];
+			nr_cached[class] += t.kept[class].nr;
 }
 
 static void fill_handles(struct heap *h, struct heap_report *r)

@@ -13,6 +13,6 @@ typedef void report_blocks(struct heap *h, struct pages_info *info, void *arg);
 /* The same as report_fill(), with another way to walk over the pageblocks. */
 void report_fill_with(struct heap *h, struct heap_report *r, report_blocks *blocks, void *arg);
 /* False where the pageblock cannot be right; it is then not counted. */
-bool report_count_block(const struct pageblock *b, struct pages_info *info);
+bool report_count_block(const struct pageblock *b, unsigned zone, struct pages_info *info);
 
 #endif

@@ -410,6 +410,13 @@ struct vm_area *heap_large(struct heap *h, struct large *large, size_t *nr)
 
 /* --- caches and slabs ------------------------------------------------------------------------------- */
 
+static bool size_is_possible(unsigned class, size_t size)
+{
+	if (is_pcp_cache(class))
+		return size == BSLAB_PAGE_SIZE << (class - PCP_CACHE);
+	return class < NR_CLASSES ? size == class_size(class) : size <= SMALL_MAX;
+}
+
 bool heap_cache(struct heap *h, unsigned class, struct kmem_cache *c, uint64_t *addr)
 {
 	struct kmem_cache twice;
@@ -418,10 +425,9 @@ bool heap_cache(struct heap *h, unsigned class, struct kmem_cache *c, uint64_t *
 	    !heap_read(h, h->root[ROOT_CACHES] + class * sizeof *addr, addr, sizeof *addr) || !*addr)
 		return false;
 	if (read_twice(h, *addr, c, &twice, sizeof *c)) {
-		if (class >= NR_CLASSES && !c->size)
+		if (class >= FIRST_TYPED && !c->size)
 			return false; /* nobody has the number now */
-		if (c->class == class && c->migratetype < NR_MIGRATETYPES &&
-		    (class < NR_CLASSES ? c->size == class_size(class) : c->size <= SMALL_MAX))
+		if (c->class == class && c->migratetype < NR_MIGRATETYPES && size_is_possible(class, c->size))
 			return true;
 	}
 	h->nr_doubts++;
@@ -434,7 +440,7 @@ void heap_cache_name(struct heap *h, const struct kmem_cache *c, char name[CACHE
 	size_t i;
 
 	memset(name, 0, CACHE_NAME_SIZE);
-	if (c->class < NR_CLASSES)
+	if (c->class < FIRST_TYPED)
 		return;
 	if (!heap_read(h, addr + offsetof(struct typed, name), name, CACHE_NAME_SIZE)) {
 		h->nr_doubts++;

@@ -32,9 +32,9 @@ static enum page_kind kind_of_free(const struct pageblock *b, unsigned i)
 
 static enum page_kind kind_of_desc(page_desc_t d)
 {
-	if (desc_class(d))
-		return desc_class(d) < NR_CLASSES ? kind_of_size(class_size(desc_class(d))) : KIND_OTHER;
-	if (desc_cache(d) || desc_type(d) == PAGE_HANDLE) /* a typed cache's, or of handles: the descriptor does not say the size */
+	if (desc_class(d) && desc_class(d) < NR_CLASSES)
+		return kind_of_size(class_size(desc_class(d)));
+	if (desc_cache(d) || desc_type(d) == PAGE_HANDLE) /* a typed cache's or a zone's, or of handles: the descriptor does not say the size */
 		return KIND_SLAB_32K;
 	switch (desc_type(d)) {
 	case PAGE_RUN:

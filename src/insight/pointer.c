@@ -237,7 +237,7 @@ static uint64_t run_pages(struct heap *h, page_desc_t head)
 	if (sample_of(head))
 		return heap_read(h, sample_of(head), &s, sizeof s) ? s.nr_pages : 0;
 	if (desc_type(head) == PAGE_FOLIO)
-		return desc_number(head) & ((1u << FOLIO_PAGES_BITS) - 1);
+		return folio_pages_of(head);
 	return desc_type(head) == PAGE_RUN || desc_type(head) == PAGE_RUN_HOT ? desc_number(head) : 0;
 }
 

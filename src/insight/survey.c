@@ -50,9 +50,10 @@ static bool make_room(struct survey *s)
 	return true;
 }
 
-static void take_block(struct survey *s, struct heap *h, const struct pageblock *b, uint64_t addr, struct pages_info *info)
+static void take_block(struct survey *s, struct heap *h, const struct pageblock *b, uint64_t addr, unsigned zone,
+		       struct pages_info *info)
 {
-	if (!report_count_block(b, info)) {
+	if (!report_count_block(b, zone, info)) {
 		h->nr_doubts++;
 		return;
 	}
@@ -73,7 +74,7 @@ static void take_region(struct survey *s, struct heap *h, const struct region *r
 		want = (unsigned)min_size(NR_AT_ONCE, r->nr_committed - at);
 		nr = heap_pageblocks(h, addr, want, blocks);
 		for (i = 0; i < nr; i++)
-			take_block(s, h, &blocks[i], addr + ((uint64_t)i << PAGEBLOCK_SHIFT), info);
+			take_block(s, h, &blocks[i], addr + ((uint64_t)i << PAGEBLOCK_SHIFT), r->zone, info);
 		h->nr_doubts += want - nr;
 	}
 }

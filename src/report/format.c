@@ -157,6 +157,19 @@ const char *report_name(enum report_what what)
 	return report_names[__builtin_ctz(what)];
 }
 
+/* --- lines --------------------------------------------------------------------------------- */
+
+void report_line(report_put *put, void *arg, const char *format, ...)
+{
+	char line[MAX_REPORT_LINE + 1];
+	va_list args;
+
+	va_start(args, format);
+	bug_format_args(line, sizeof line, format, &args);
+	va_end(args);
+	put(line, arg);
+}
+
 /* --- what several formats show --------------------------------------------------------------- */
 
 const char *type_row_name(unsigned row)
@@ -166,27 +179,27 @@ const char *type_row_name(unsigned row)
 	return names[row];
 }
 
-size_t type_row_free(const struct heap_report *r, unsigned row, unsigned order)
+size_t type_row_free(const struct zone_row *z, unsigned row, unsigned order)
 {
 	if (row < NR_MIGRATETYPES)
-		return r->pages.free_area[row][order];
-	return order == PAGEBLOCK_ORDER ? r->zone.nr_free : 0;
+		return z->types.free_area[row][order];
+	return order == PAGEBLOCK_ORDER ? z->nr_free_blocks : 0;
 }
 
-size_t type_row_resident(const struct heap_report *r, unsigned row, unsigned order)
+size_t type_row_resident(const struct zone_row *z, unsigned row, unsigned order)
 {
 	if (row < NR_MIGRATETYPES)
-		return r->pages.resident_area[row][order];
-	return order == PAGEBLOCK_ORDER ? r->zone.nr_dirty_blocks : 0;
+		return z->types.resident_area[row][order];
+	return order == PAGEBLOCK_ORDER ? z->nr_dirty_blocks : 0;
 }
 
-size_t order_free(const struct heap_report *r, unsigned order)
+size_t zone_row_free(const struct zone_row *z, unsigned order)
 {
 	size_t n = 0;
 	unsigned row;
 
 	for (row = 0; row < NR_TYPE_ROWS; row++)
-		n += type_row_free(r, row, order);
+		n += type_row_free(z, row, order);
 	return n;
 }
 
@@ -197,21 +210,12 @@ size_t free_pages(const struct heap_report *r)
 
 unsigned nr_zone_rows(const struct heap_report *r)
 {
-	return r->pages.zones.nr > 1 ? (unsigned)min_size(r->pages.zones.nr, MAX_ZONE_ROWS) : 1;
+	return r->pages.zones.nr ? (unsigned)min_size(r->pages.zones.nr, MAX_ZONE_ROWS) : 1;
 }
 
-struct zone_row zone_row_at(const struct heap_report *r, unsigned i)
+const struct zone_row *zone_row_at(const struct heap_report *r, unsigned i)
 {
-	struct zone_row row = {.nr_reserved = r->zone.nr_reserved, .nr_committed = r->zone.nr_committed,
-			       .nr_free_blocks = r->zone.nr_free, .nr_dirty_pages = r->zone.nr_dirty_pages,
-			       .nr_free = r->pages.nr_free};
-	unsigned o;
-
-	if (r->pages.zones.nr > 1)
-		return r->pages.zones.row[i];
-	for (o = 0; o < NR_ORDERS; o++)
-		row.free_area[o] = order_free(r, o) - (o == PAGEBLOCK_ORDER ? r->zone.nr_free : 0);
-	return row;
+	return r->pages.zones.nr ? &r->pages.zones.row[i] : &r->all_zones;
 }
 
 void report_write(const struct heap_report *r, unsigned what, enum report_format format, report_put *put, void *arg)

@@ -31,9 +31,9 @@ static void text_buddies(const struct heap_report *r, report_put *put, void *arg
 	for (t = 0; t < NR_MIGRATETYPES; t++) {
 		struct row row = {0};
 
-		ROW(&row, "%-12s %6z ", type_row_name(t), r->pages.blocks[t]);
+		ROW(&row, "%-12s %6z ", type_row_name(t), r->pages.types.blocks[t]);
 		for (o = 0; o < NR_ORDERS; o++)
-			ROW(&row, " %6z", r->pages.free_area[t][o]);
+			ROW(&row, " %6z", r->pages.types.free_area[t][o]);
 		put(row.text, arg);
 	}
 }

@@ -7,12 +7,9 @@
 #include "report/format.h"
 
 /* One line; `put` and `arg` are the caller's. */
-#define LINE(...)                                                                                  \
-	do {                                                                                       \
-		char line_[MAX_REPORT_LINE + 1];                                                   \
-		bug_format(line_, sizeof line_, __VA_ARGS__);                                      \
-		put(line_, arg);                                                                   \
-	} while (0)
+#define LINE(...) report_line(put, arg, __VA_ARGS__)
+/* The buffer is in its frame, and not in those of the functions that call others besides: a signal handler's stack may be small. */
+void report_line(report_put *put, void *arg, const char *format, ...);
 
 /* A line that grows: ROW(&row, ...) adds to it. */
 struct row {
@@ -42,24 +39,21 @@ static inline size_t meminfo_bytes(const struct heap_report *r, unsigned i)
 	return *(const size_t *)((const char *)r + meminfo_items[i].at);
 }
 
+/* The zones one by one; where none has been used, all as if they were one. A row is too large for the stack of a signal handler. */
+unsigned nr_zone_rows(const struct heap_report *r);
+const struct zone_row *zone_row_at(const struct heap_report *r, unsigned i);
+
 /* Rows of pagetypeinfo: the migratetypes, and the zone's free pageblocks, which have none. */
 #define NR_TYPE_ROWS (NR_MIGRATETYPES + 1)
 const char *type_row_name(unsigned row);
 /* Free page blocks of an order; resident ones: those with a page that may be. */
-size_t type_row_free(const struct heap_report *r, unsigned row, unsigned order);
-size_t type_row_resident(const struct heap_report *r, unsigned row, unsigned order);
+size_t type_row_free(const struct zone_row *z, unsigned row, unsigned order);
+size_t type_row_resident(const struct zone_row *z, unsigned row, unsigned order);
 /* Of all rows. */
-size_t order_free(const struct heap_report *r, unsigned order);
-/* Pages, of buddies and of the zone. */
+size_t zone_row_free(const struct zone_row *z, unsigned order);
+/* Pages, of buddies and of the zone, of all. */
 size_t free_pages(const struct heap_report *r);
 
-/* The zones one by one: of one zone, or none, it is what the report says of all. */
-unsigned nr_zone_rows(const struct heap_report *r);
-struct zone_row zone_row_at(const struct heap_report *r, unsigned i);
-static inline size_t zone_row_free(const struct zone_row *row, unsigned order)
-{
-	return row->free_area[order] + (order == PAGEBLOCK_ORDER ? row->nr_free_blocks : 0);
-}
 static inline size_t zone_row_free_pages(const struct zone_row *row)
 {
 	return row->nr_free + (row->nr_free_blocks << PAGEBLOCK_ORDER);

@@ -48,7 +48,7 @@ static void value(struct out *o, size_t n)
 	LINE("%s %z", o->metric, n);
 }
 
-static void value1(struct out *o, const char *key, const char *label, size_t n)
+static out_of_line void value1(struct out *o, const char *key, const char *label, size_t n)
 {
 	report_put *put = o->put;
 	void *arg = o->arg;
@@ -56,7 +56,7 @@ static void value1(struct out *o, const char *key, const char *label, size_t n)
 	LINE("%s{%s=\"%s\"} %z", o->metric, key, escaped(label).text, n);
 }
 
-static void value2(struct out *o, const char *key1, const char *label1, const char *key2, const char *label2, size_t n)
+static out_of_line void value2(struct out *o, const char *key1, const char *label1, const char *key2, const char *label2, size_t n)
 {
 	report_put *put = o->put;
 	void *arg = o->arg;
@@ -64,12 +64,16 @@ static void value2(struct out *o, const char *key1, const char *label1, const ch
 	LINE("%s{%s=\"%s\",%s=\"%s\"} %z", o->metric, key1, escaped(label1).text, key2, escaped(label2).text, n);
 }
 
-static struct label number(unsigned n)
-{
-	struct label l;
+struct digits {
+	char text[12];
+};
 
-	bug_format(l.text, sizeof l.text, "%u", n);
-	return l;
+static struct digits number(unsigned n)
+{
+	struct digits d;
+
+	bug_format(d.text, sizeof d.text, "%u", n);
+	return d;
 }
 
 static void write_buddyinfo(const struct heap_report *r, struct out *o)
@@ -80,35 +84,36 @@ static void write_buddyinfo(const struct heap_report *r, struct out *o)
 
 	metric(o, "bslab_buddyinfo_blocks", "gauge", "Free page blocks of 2^size pages");
 	for (i = 0; i < nr_zone_rows(r); i++) {
-		struct zone_row z = zone_row_at(r, i);
+		const struct zone_row *z = zone_row_at(r, i);
 
 		for (order = 0; order < NR_ORDERS; order++)
-			LINE("%s{node=\"%u\",zone=\"%s\",size=\"%u\"} %z", o->metric, zone_node_of(z.zone),
-			     zone_type_name(zone_type_of(z.zone)), order, zone_row_free(&z, order));
+			LINE("%s{node=\"%u\",zone=\"%s\",size=\"%u\"} %z", o->metric, zone_node_of(z->zone),
+			     zone_type_name(zone_type_of(z->zone)), order, zone_row_free(z, order));
 	}
 }
 
 static void write_pagetypeinfo(const struct heap_report *r, struct out *o)
 {
+	const struct zone_row *all = &r->all_zones;
 	unsigned t, order;
 
 	metric(o, "bslab_pagetype_free_blocks", "gauge", "Free page blocks of 2^size pages by migratetype");
 	for (t = 0; t < NR_TYPE_ROWS; t++)
 		for (order = 0; order < NR_ORDERS; order++)
-			value2(o, "type", type_row_name(t), "size", number(order).text, type_row_free(r, t, order));
+			value2(o, "type", type_row_name(t), "size", number(order).text, type_row_free(all, t, order));
 	metric(o, "bslab_pagetype_resident_blocks", "gauge", "Free page blocks of which some page may be resident");
 	for (t = 0; t < NR_TYPE_ROWS; t++)
 		for (order = 0; order < NR_ORDERS; order++)
-			value2(o, "type", type_row_name(t), "size", number(order).text, type_row_resident(r, t, order));
+			value2(o, "type", type_row_name(t), "size", number(order).text, type_row_resident(all, t, order));
 	metric(o, "bslab_pagetype_pageblocks", "gauge", "Pageblocks by migratetype");
 	for (t = 0; t < NR_MIGRATETYPES; t++)
-		value1(o, "type", type_row_name(t), r->pages.blocks[t]);
-	value1(o, "type", "Isolate", r->pages.nr_isolated_blocks);
-	value1(o, "type", "Large", r->pages.nr_large_blocks);
+		value1(o, "type", type_row_name(t), r->pages.types.blocks[t]);
+	value1(o, "type", "Isolate", r->pages.types.nr_isolated_blocks);
+	value1(o, "type", "Large", r->pages.types.nr_large_blocks);
 	value1(o, "type", "Free", r->zone.nr_free);
 	metric(o, "bslab_pagetype_mixed_pageblocks", "gauge", "Pageblocks that another migratetype got pages of");
 	for (t = 0; t < NR_MIGRATETYPES; t++)
-		value1(o, "type", type_row_name(t), r->pages.mixed[t]);
+		value1(o, "type", type_row_name(t), r->pages.types.mixed[t]);
 }
 
 enum cache_value {
@@ -192,9 +197,9 @@ static void each_zone(const struct heap_report *r, struct out *o, const char *na
 
 	metric(o, name, "gauge", help);
 	for (i = 0; i < nr_zone_rows(r); i++) {
-		struct zone_row z = zone_row_at(r, i);
+		const struct zone_row *z = zone_row_at(r, i);
 
-		value2(o, "node", number(zone_node_of(z.zone)).text, "zone", zone_type_name(zone_type_of(z.zone)), value_of(&z));
+		value2(o, "node", number(zone_node_of(z->zone)).text, "zone", zone_type_name(zone_type_of(z->zone)), value_of(z));
 	}
 }
 

@@ -54,6 +54,21 @@ static void derive_sums(struct heap_report *r)
 	r->given_back = (size_t)(r->zone.nr_purged_pages + r->pages.count.nr_purged_pages) << PAGE_SHIFT;
 }
 
+/* In place: on a signal there is not the stack for one more. */
+static void derive_zones(struct heap_report *r)
+{
+	struct zone_row *all = &r->all_zones;
+
+	all->zone = zone_number(ZONE_NORMAL, 0);
+	all->nr_reserved = r->zone.nr_reserved;
+	all->nr_committed = r->zone.nr_committed;
+	all->nr_free_blocks = r->zone.nr_free;
+	all->nr_dirty_blocks = r->zone.nr_dirty_blocks;
+	all->nr_dirty_pages = r->zone.nr_dirty_pages;
+	all->nr_free = r->pages.nr_free;
+	all->types = r->pages.types;
+}
+
 static void count_caches(struct heap_report *r)
 {
 	uint64_t *e = r->vm_event;
@@ -168,6 +183,7 @@ void report_derive(struct heap_report *r)
 	for (class = 0; class < NR_CLASSES; class++)
 		derive_class(r, &r->handle[class], r->handles.nr_cached[class], &r->handle_pages, &r->handle_used);
 	derive_sums(r);
+	derive_zones(r);
 	for (i = 0; i < NR_VM_EVENTS; i++)
 		r->vm_event[i] = 0;
 	count_caches(r);

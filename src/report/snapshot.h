@@ -87,6 +87,7 @@ struct heap_report {
 	size_t huge; /* pageblocks */
 	size_t cma, cma_free; /* the contiguous reserve; what of it nobody has */
 	size_t given_back; /* since the start, but for unmapped large blocks */
+	struct zone_row all_zones; /* as if they were one: Normal */
 	uint64_t vm_event[NR_VM_EVENTS];
 };
 

@@ -6,17 +6,18 @@
  */
 #include "report/line.h"
 
-static void write_buddyinfo(const struct heap_report *r, report_put *put, void *arg)
+/* Functions that have a row are not part of those that call others besides: see report_line(). */
+static out_of_line void write_buddyinfo(const struct heap_report *r, report_put *put, void *arg)
 {
 	unsigned i, o;
 
 	for (i = 0; i < nr_zone_rows(r); i++) {
-		struct zone_row z = zone_row_at(r, i);
+		const struct zone_row *z = zone_row_at(r, i);
 		struct row row = {0};
 
-		ROW(&row, "Node %u, zone %8s ", zone_node_of(z.zone), zone_type_name(zone_type_of(z.zone)));
+		ROW(&row, "Node %u, zone %8s ", zone_node_of(z->zone), zone_type_name(zone_type_of(z->zone)));
 		for (o = 0; o < NR_ORDERS; o++)
-			ROW(&row, "%6z ", zone_row_free(&z, o));
+			ROW(&row, "%6z ", zone_row_free(z, o));
 		put(row.text, arg);
 	}
 }
@@ -25,72 +26,107 @@ static void write_buddyinfo(const struct heap_report *r, report_put *put, void *
 
 enum residence { ANY, RESIDENT, NOT_RESIDENT };
 
-static size_t free_count(const struct heap_report *r, enum residence which, unsigned t, unsigned o)
+static size_t free_count(const struct zone_row *z, enum residence which, unsigned t, unsigned o)
 {
-	size_t resident = type_row_resident(r, t, o);
+	size_t resident = type_row_resident(z, t, o);
 
-	return which == RESIDENT ? resident : type_row_free(r, t, o) - (which == ANY ? 0 : resident);
+	return which == RESIDENT ? resident : type_row_free(z, t, o) - (which == ANY ? 0 : resident);
+}
+
+static out_of_line void write_free_counts_of(const struct zone_row *z, enum residence which, report_put *put, void *arg)
+{
+	unsigned t, o;
+
+	for (t = 0; t < NR_TYPE_ROWS; t++) {
+		struct row row = {0};
+
+		ROW(&row, "Node %4u, zone %8s, type %12s ", zone_node_of(z->zone), zone_type_name(zone_type_of(z->zone)),
+		    type_row_name(t));
+		for (o = 0; o < NR_ORDERS; o++)
+			ROW(&row, "%6z ", free_count(z, which, t, o));
+		put(row.text, arg);
+	}
+}
+
+static out_of_line void write_orders(const char *title, report_put *put, void *arg)
+{
+	struct row row = {0};
+	unsigned o;
+
+	ROW(&row, "%-43s ", title);
+	for (o = 0; o < NR_ORDERS; o++)
+		ROW(&row, "%6u ", o);
+	put(row.text, arg);
 }
 
 static void write_free_counts(const struct heap_report *r, enum residence which, const char *title, report_put *put,
 			      void *arg)
 {
-	struct row head = {0};
-	unsigned t, o;
+	unsigned i;
 
-	ROW(&head, "%-43s ", title);
-	for (o = 0; o < NR_ORDERS; o++)
-		ROW(&head, "%6u ", o);
-	put(head.text, arg);
-	for (t = 0; t < NR_TYPE_ROWS; t++) {
-		struct row row = {0};
+	write_orders(title, put, arg);
+	for (i = 0; i < nr_zone_rows(r); i++) {
+		const struct zone_row *z = zone_row_at(r, i);
 
-		ROW(&row, "Node %4u, zone %8s, type %12s ", 0u, "Normal", type_row_name(t));
-		for (o = 0; o < NR_ORDERS; o++)
-			ROW(&row, "%6z ", free_count(r, which, t, o));
-		put(row.text, arg);
+		write_free_counts_of(z, which, put, arg);
 	}
 	put("", arg);
 }
 
+enum block_count { BLOCKS, MIXED, FREE_PAGES, DIRTY_PAGES };
+
+static const size_t *block_counts(const struct zone_row *z, enum block_count which)
+{
+	switch (which) {
+	case BLOCKS:
+		return z->types.blocks;
+	case MIXED:
+		return z->types.mixed;
+	case FREE_PAGES:
+		return z->types.free_pages;
+	default:
+		return z->types.dirty_pages;
+	}
+}
+
 /* A column per migratetype, and what pageblocks are besides. */
-static void write_block_counts(const char *title, const size_t *counts, const size_t *others, report_put *put, void *arg)
+static void write_block_counts(const struct heap_report *r, enum block_count which, const char *title, report_put *put, void *arg)
 {
 	static const char other_names[3][12] = {"Isolate", "Large", "Free"};
-	struct row head = {0}, row = {0};
-	unsigned t;
+	unsigned nr_others = which == BLOCKS ? 3 : 0, i, t;
+	struct row row = {0};
 
-	ROW(&head, "%-23s", title);
-	ROW(&row, "Node %u, zone %8s ", 0u, "Normal");
-	for (t = 0; t < NR_MIGRATETYPES; t++) {
-		ROW(&head, "%12s ", type_row_name(t));
-		ROW(&row, "%12z ", counts[t]);
-	}
-	for (t = 0; others && t < 3; t++) {
-		ROW(&head, "%12s ", other_names[t]);
-		ROW(&row, "%12z ", others[t]);
-	}
-	put(head.text, arg);
+	ROW(&row, "%-23s", title);
+	for (t = 0; t < NR_MIGRATETYPES + nr_others; t++)
+		ROW(&row, "%12s ", t < NR_MIGRATETYPES ? type_row_name(t) : other_names[t - NR_MIGRATETYPES]);
 	put(row.text, arg);
+	for (i = 0; i < nr_zone_rows(r); i++) {
+		const struct zone_row *z = zone_row_at(r, i);
+		const size_t others[3] = {z->types.nr_isolated_blocks, z->types.nr_large_blocks, z->nr_free_blocks};
+
+		row.len = 0;
+		ROW(&row, "Node %u, zone %8s ", zone_node_of(z->zone), zone_type_name(zone_type_of(z->zone)));
+		for (t = 0; t < NR_MIGRATETYPES + nr_others; t++)
+			ROW(&row, "%12z ", t < NR_MIGRATETYPES ? block_counts(z, which)[t] : others[t - NR_MIGRATETYPES]);
+		put(row.text, arg);
+	}
 }
 
 static void write_pagetypeinfo(const struct heap_report *r, report_put *put, void *arg)
 {
-	const size_t others[3] = {r->pages.nr_isolated_blocks, r->pages.nr_large_blocks, r->zone.nr_free};
-
 	LINE("Page block order: %u", (unsigned)PAGEBLOCK_ORDER);
 	LINE("Pages per block:  %u", PAGEBLOCK_PAGES);
 	put("", arg);
 	write_free_counts(r, ANY, "Free pages count per migrate type at order", put, arg);
-	write_block_counts("Number of blocks type ", r->pages.blocks, others, put, arg);
+	write_block_counts(r, BLOCKS, "Number of blocks type ", put, arg);
 	put("", arg);
-	write_block_counts("Number of mixed blocks ", r->pages.mixed, NULL, put, arg);
+	write_block_counts(r, MIXED, "Number of mixed blocks ", put, arg);
 	put("", arg);
 	write_free_counts(r, RESIDENT, "Resident free pages count at order", put, arg);
 	write_free_counts(r, NOT_RESIDENT, "Not resident free pages count at order", put, arg);
-	write_block_counts("Number of free pages ", r->pages.free_pages, NULL, put, arg);
+	write_block_counts(r, FREE_PAGES, "Number of free pages ", put, arg);
 	put("", arg);
-	write_block_counts("Number of dirty pages ", r->pages.dirty_pages, NULL, put, arg);
+	write_block_counts(r, DIRTY_PAGES, "Number of dirty pages ", put, arg);
 	put("", arg);
 	LINE("Fallbacks: claims %z steals %z", (size_t)r->vm_event[PAGEBLOCK_CLAIM],
 	     (size_t)r->vm_event[PAGEBLOCK_STEAL]);
@@ -123,7 +159,7 @@ static void write_slabinfo_lines(const struct heap_report *r, report_put *put, v
 /* As many CPUs as fit into a line of this length. */
 #define CPU_LINE 100
 
-static void write_cpu_fill(const struct heap_report *r, unsigned class, const char *name, report_put *put, void *arg)
+static out_of_line void write_cpu_fill(const struct heap_report *r, unsigned class, const char *name, report_put *put, void *arg)
 {
 	struct row row = {0};
 	unsigned i;
@@ -202,37 +238,37 @@ static void write_pagesets(const struct heap_report *r, report_put *put, void *a
 /* Beside the first: the watermarks, the caches and what is made of pages are the process's. */
 static void write_other_zone(const struct heap_report *r, unsigned i, report_put *put, void *arg)
 {
-	struct zone_row z = zone_row_at(r, i);
+	const struct zone_row *z = zone_row_at(r, i);
 
-	LINE("Node %u, zone %8s", zone_node_of(z.zone), zone_type_name(zone_type_of(z.zone)));
-	LINE("  pages free     %z", zone_row_free_pages(&z));
-	LINE("        spanned  %z", z.nr_reserved << PAGEBLOCK_ORDER);
-	LINE("        present  %z", z.nr_committed << PAGEBLOCK_ORDER);
-	LINE("        managed  %z", z.nr_committed << PAGEBLOCK_ORDER);
-	LINE("      nr_free_pages %z", zone_row_free_pages(&z));
-	LINE("      nr_zone_dirty %z", z.nr_dirty_pages);
-	LINE("      nr_free_pageblocks %z", z.nr_free_blocks);
+	LINE("Node %u, zone %8s", zone_node_of(z->zone), zone_type_name(zone_type_of(z->zone)));
+	LINE("  pages free     %z", zone_row_free_pages(z));
+	LINE("        spanned  %z", z->nr_reserved << PAGEBLOCK_ORDER);
+	LINE("        present  %z", z->nr_committed << PAGEBLOCK_ORDER);
+	LINE("        managed  %z", z->nr_committed << PAGEBLOCK_ORDER);
+	LINE("      nr_free_pages %z", zone_row_free_pages(z));
+	LINE("      nr_zone_dirty %z", z->nr_dirty_pages);
+	LINE("      nr_free_pageblocks %z", z->nr_free_blocks);
 }
 
 static void write_zoneinfo(const struct heap_report *r, report_put *put, void *arg)
 {
-	struct zone_row z = zone_row_at(r, 0);
-	size_t present = z.nr_committed << PAGEBLOCK_ORDER;
+	const struct zone_row *z = zone_row_at(r, 0);
+	size_t present = z->nr_committed << PAGEBLOCK_ORDER;
 	unsigned i;
 
-	LINE("Node %u, zone %8s", zone_node_of(z.zone), zone_type_name(zone_type_of(z.zone)));
-	LINE("  pages free     %z", zone_row_free_pages(&z));
+	LINE("Node %u, zone %8s", zone_node_of(z->zone), zone_type_name(zone_type_of(z->zone)));
+	LINE("  pages free     %z", zone_row_free_pages(z));
 	LINE("        boost    %z", r->zone.learned_pages);
 	LINE("        min      %z", r->pages.nr_reserve_free);
 	LINE("        low      %z", r->zone.low_pages);
 	LINE("        high     %z", r->zone.high_pages);
-	LINE("        spanned  %z", z.nr_reserved << PAGEBLOCK_ORDER);
+	LINE("        spanned  %z", z->nr_reserved << PAGEBLOCK_ORDER);
 	LINE("        present  %z", present);
 	LINE("        managed  %z", present);
-	LINE("      nr_free_pages %z", zone_row_free_pages(&z));
+	LINE("      nr_free_pages %z", zone_row_free_pages(z));
 	LINE("      nr_free_dirty %z", r->dirty_free >> PAGE_SHIFT);
-	LINE("      nr_zone_dirty %z", z.nr_dirty_pages);
-	LINE("      nr_free_pageblocks %z", z.nr_free_blocks);
+	LINE("      nr_zone_dirty %z", z->nr_dirty_pages);
+	LINE("      nr_free_pageblocks %z", z->nr_free_blocks);
 	LINE("      nr_buddies   %z", r->pages.nr_buddies);
 	LINE("      nr_slab      %z", r->slab_pages);
 	LINE("      nr_handles   %z", r->handle_pages);
@@ -254,7 +290,7 @@ static void write_vmstat(const struct heap_report *r, report_put *put, void *arg
 		LINE("%s %z", vm_event_text[i].name, (size_t)r->vm_event[i]);
 }
 
-static void write_large_block(const struct large_block *b, report_put *put, void *arg)
+static out_of_line void write_large_block(const struct large_block *b, report_put *put, void *arg)
 {
 	struct row row = {0};
 

@@ -21,6 +21,8 @@ import time
 
 show = sys.argv[1] == "--show"
 DOCUMENT, TREE, *FOLDERS = sys.argv[1 + show:]
+# bursts' finding depends on how fast its jobs follow each other: its clock is that of its own work.
+CLOCK = next(f"{folder}/cpu-clock.so" for folder in FOLDERS if os.path.exists(f"{folder}/cpu-clock.so"))
 INSTALLED = "/usr/local/share/bslab/bslab-gdb.py"
 DEADLINE = 60
 failed = False
@@ -74,6 +76,8 @@ class Shell:
 
     def run(self, command):
         command = command.replace(INSTALLED, f"{TREE}/src/insight/bslab-gdb.py")
+        if command.startswith("bslab-run bursts"):
+            command = f"LD_PRELOAD={CLOCK} {command}"
         if not command.endswith("&"):
             out = self.give(command)
             return out + (self.rest() if "wait" in command else "")

@@ -34,7 +34,7 @@ int main(void)
 	struct bslab_cache *parts = bslab_cache_create("parts \"x\"", 200, 0, BSLAB_CACHE_NO_MERGE, NULL);
 	struct bslab_heap *heap = bslab_heap_create("library", 0, 0);
 	struct bslab_mempool *pool = bslab_mempool_create(10, 500);
-	void *part[NR_PARTS];
+	void *part[NR_PARTS], *page;
 	bslab_handle_t handle;
 	char c;
 
@@ -46,6 +46,9 @@ int main(void)
 	put("element", bslab_mempool_alloc(pool, BSLAB_GFP_NOWAIT));
 	put("reserved", bslab_kmalloc(300, BSLAB_GFP_NOWAIT));
 	put("folio", bslab_pages_alloc(3, 0));
+	page = bslab_pages_alloc(0, 0);
+	put("page_freed", page);
+	bslab_pages_free(page);
 	handle = bslab_handle_alloc(1000);
 	put("handle", bslab_handle_map(handle));
 	put("handle_next", (char *)bslab_handle_map(handle) + 1024);

@@ -11,9 +11,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
-from target import Target, folder, stat
+from target import Target, folder, stat, state, until
 
 PROGRAM, LIBRARY, HEAP = sys.argv[1:]
 VOID = {"meta", "br", "link", "img"}
@@ -82,6 +81,12 @@ def look(*args):
     return out
 
 
+def has_slept(pid, nr):
+    """So many times, as it does between two samples."""
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", f.read(), re.M)[1]) >= nr
+
+
 def compare(name, page, report):
     check(f"{name}: sums", page.sums == report["meminfo"], page.sums, report["meminfo"])
     caches = {c["object_bytes"]: c for c in report["slabinfo"]["caches"] if c["slabs"]}
@@ -103,7 +108,7 @@ def compare(name, page, report):
 
 def case_resting(path):
     with Target([HEAP, "--stir", "100200"], LIBRARY) as t:
-        time.sleep(0.1)
+        until(lambda: state(t.pid) == "S")
         look("--html", f"{path}/page.html", t.pid)
         page = page_of(f"{path}/page.html")
         compare("a process", page, json.loads(look(t.pid, "--json")))
@@ -131,15 +136,15 @@ def case_series(path):
         check("to standard output", look("--html", "-", t.pid).startswith("<!DOCTYPE html>"))
         # ^C ends the samples, and there is a page.
         run = subprocess.Popen([PROGRAM, "--html", f"{path}/broken-off.html", "--interval", "0.05", str(t.pid)], stdin=subprocess.DEVNULL)
-        time.sleep(1)
+        until(lambda: has_slept(run.pid, 30))
         run.send_signal(signal.SIGINT)
-        check("broken off", run.wait(timeout=20) == 0)
+        check("broken off", run.wait(timeout=60) == 0)
         check("broken off: samples and a map", page_of(f"{path}/broken-off.html").samples > 2)
         run = subprocess.Popen([PROGRAM, "--html", f"{path}/ended.html", "--interval", "0.05", str(t.pid)], stdin=subprocess.DEVNULL)
-        time.sleep(1)
+        until(lambda: has_slept(run.pid, 30))
     check("the heap's program went on to its end", t.process.returncode == 0, t.process.returncode)
     # The process has ended meanwhile: what was seen is there, but no map.
-    check("the process ended", run.wait(timeout=20) == 0)
+    check("the process ended", run.wait(timeout=60) == 0)
     page = page_of(f"{path}/ended.html")
     check("the process ended: samples", page.samples > 2 and page.sums["total"] > 0 and not page.kinds, page.samples)
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from target import CONF, Target, folder, stat
+from target import CONF, Target, folder, stat, state, until
 
 PROGRAM, LIBRARY, HEAP, KINDS_PROGRAM, *STATIC = sys.argv[1:]
 CLASS = 208  # of 200 bytes
@@ -122,8 +122,7 @@ def check_quiet(name, args, known):
 def case_live():
     with Target([HEAP], LIBRARY) as t:
         check_quiet("live", [t.pid], t.known)
-        state = open(f"/proc/{t.pid}/stat").read().rsplit(")", 1)[1].split()[0]
-        check("live: it was not stopped", state == "S", state)
+        check("live: it was not stopped", until(lambda: state(t.pid) == "S"), state(t.pid))
 
 
 def refuse_readv():
@@ -171,14 +170,20 @@ def case_other_files():
             check_quiet("mount namespace", [t.pid], t.known)
 
 
+def is_json(path):
+    """All of it, as far as can be told."""
+    try:
+        with open(path) as f:
+            return bool(json.load(f))
+    except (OSError, ValueError):
+        return False
+
+
 def case_own_report():
     """What the process says of itself is what is seen from outside."""
     with folder() as path, Target([HEAP], LIBRARY, conf=f"region=8M,large=4M,report=all:json,report_signal=USR2,report_to={path}/own") as t:
         t.process.send_signal(signal.SIGUSR2)
-        for _ in range(100):
-            time.sleep(0.02)
-            if os.path.exists(f"{path}/own") and os.path.getsize(f"{path}/own"):
-                break
+        check("own report: written", until(lambda: is_json(f"{path}/own")))
         own = json.load(open(f"{path}/own"))
         outside = snapshot(t.pid)
         for what in outside:
@@ -221,12 +226,13 @@ KINDS = {
     "element": ("state", "in a page of a pool"),
     "reserved": ("state", "in a page of a pool"),
     "folio": ("run", "8 pages at "),
+    "page_freed": ("state", "free, kept whole for the next request of its size"),
     "handle": ("state", "in use, 2 times mapped"),
     "handle_next": ("state", "free"),
     "handle_3k": ("object", "0 of 21 that have handles, 3072 bytes at "),
     "handle_free": ("state", "free in its slab"),
     "handle_behind": ("state", "behind the last object of its slab"),
-    "dma32": ("region", "0x"),
+    "dma32": ("cache", "DMA32-1024, 1024 bytes"),
     "contig": ("state", "in a range of the contiguous reserve"),
     "movable": ("state", "in a movable run"),
     "object": ("cache", "320 bytes"),
@@ -234,7 +240,7 @@ KINDS = {
 }
 KINDS_BY_MODE = {
     "check=no": {},
-    "hardened=yes": {"before_run": ("state", "in a page that traps")},
+    "hardened=yes": {"dma32": ("state", "in a page of a library's heap"), "before_run": ("state", "in a page that traps")},
     "guarded=1": {"object": ("state", "in the page of a guarded block")},
 }
 
@@ -401,10 +407,10 @@ def case_errors():
     check("version", re.fullmatch(r"bslab-stat [0-9.]+, layout 2\.[0-9a-f]{8}\n", look("--version")))
     env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     with subprocess.Popen(["sleep", "60"], env=env) as sleep:
-        time.sleep(0.1)
+        until(lambda: state(sleep.pid) == "S")
         refused("a process without bslab", [sleep.pid], 1, "does not run under bslab")
         sleep.kill()
-        time.sleep(0.1)
+        os.waitid(os.P_PID, sleep.pid, os.WEXITED | os.WNOWAIT)
         refused("a process that has ended", [sleep.pid], 1, "has ended")
     if os.path.exists("/proc/2/comm") and open("/proc/2/comm").read() == "kthreadd\n":
         refused("a thread of the kernel", [2], 1, "a thread of the kernel")
@@ -418,7 +424,7 @@ def case_errors_of_targets():
         with subprocess.Popen([PROGRAM, str(t.pid), "--interval", "0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as watcher:
             time.sleep(0.3)
             t.process.kill()
-            err = watcher.communicate(timeout=20)[1]
+            err = watcher.communicate(timeout=60)[1]
         check("it ends meanwhile", watcher.returncode == 1 and re.fullmatch(r"bslab-stat: process \d+ has ended.*\n", err), err)
     if os.geteuid() != 0:
         return skip("another user's process", "not root")

@@ -5,8 +5,25 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 CONF = "region=8M,large=4M"  # small cores; a block of 5 MiB is a mapping of its own
+
+
+def until(condition, seconds=60):
+    """Whether it came to be so, however busy the machine is."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def state(pid):
+    """Of a process: "S" where it sleeps."""
+    with open(f"/proc/{pid}/stat") as f:
+        return f.read().rsplit(")", 1)[1].split()[0]
 
 
 class Target:
@@ -34,7 +51,7 @@ class Target:
     def __exit__(self, *_):
         self.process.stdin.close()
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from target import Target, stat
+from target import Target, stat, state, until
 
 PROGRAM, STAT, LIBRARY, HEAP = sys.argv[1:]
 CLASS = 208
@@ -76,8 +76,10 @@ def case_batch():
         check("cpus", re.search(rf"(?m)^ +\d+ +\d+ .*{CLASS}:\d+/\d+", top("--once", "--view", "cpus", t.pid)[1]))
         check("the graph", "RSS" in top("--once", "--view", "graph", t.pid, LC_ALL="C")[1])
         run = subprocess.Popen([PROGRAM, "-b", "-d", "0.1", str(t.pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(0.5)
-    out, err = run.communicate(timeout=20)
+        out = ""
+        while len(screens(out)) < 2 and (line := run.stdout.readline()):
+            out += line
+    err = run.communicate(timeout=60)[1]
     check("the process ended: said, and status 0", run.returncode == 0 and err == f"bslab-top: process {t.pid} has ended\n" and len(screens(out)) > 1, err)
 
 
@@ -109,7 +111,7 @@ class Terminal:
 
     def tmux(self, *args):
         return subprocess.run(["tmux", "-S", f"{self.folder.name}/socket", "-f", "/dev/null", *args], check=True, capture_output=True, text=True,
-                              timeout=20).stdout
+                              timeout=60).stdout
 
     def __enter__(self):
         return self
@@ -124,7 +126,7 @@ class Terminal:
     def screen(self, colours=False):
         return self.tmux("capture-pane", "-p", *(["-e"] if colours else []))
 
-    def wait(self, what, condition, seconds=15):
+    def wait(self, what, condition, seconds=60):
         """Looks until the screen is as it should be, in two looks alike; the last one. A single look may meet it half drawn."""
         if isinstance(condition, str):
             part = condition
@@ -151,7 +153,7 @@ class Terminal:
         self.nr += 1
         self.send(f"clear; echo before; {PROGRAM} {' '.join(map(str, args))}; echo end {self.nr}: $?; stty -a | grep -c -- '-icanon'", "Enter")
 
-    def wait_end(self, what, status, seconds=15):
+    def wait_end(self, what, status, seconds=60):
         """Until the program has ended with this status and the terminal takes whole lines again; the screen."""
         return self.wait(what, f"end {self.nr}: {status}\n0\n$", seconds)
 
@@ -316,10 +318,10 @@ def case_process_ends():
 def case_another_program():
     """Its program is replaced: by another one under bslab, and it goes on; the rows are of the new one."""
     env = dict(os.environ, LD_PRELOAD=LIBRARY)
-    run = subprocess.Popen(["sh", "-c", f"read x; exec {HEAP}"], env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    run = subprocess.Popen(["sh", "-c", f"echo ready; read x; exec {HEAP}"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         with Terminal() as term:
-            time.sleep(0.3)
+            run.stdout.readline()
             term.run("-d 0.2", run.pid)
             term.wait("a shell", lambda s: s.startswith(f"sh ({run.pid})") and "OBJS" in s)
             run.stdin.write("\n")
@@ -328,7 +330,8 @@ def case_another_program():
             term.quit("another program", "q")
     finally:
         run.stdin.close()
-        run.wait(timeout=10)
+        run.wait(timeout=60)
+        run.stdout.close()
 
 
 def case_cost():
@@ -338,7 +341,7 @@ def case_cost():
             with open(f"/proc/{t.pid}/stat") as f, open(f"/proc/{t.pid}/status") as s:
                 words = f.read().split()
                 return words[9], words[11], words[13], words[14], re.findall(r"ctxt_switches:\s*(\d+)", s.read())
-        time.sleep(0.3)  # until it sleeps
+        until(lambda: state(t.pid) == "S")
         before = of_process()
         used = os.times()
         top("-b", "-n", 50, "-d", "0.05", t.pid)

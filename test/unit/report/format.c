@@ -43,16 +43,16 @@ static void fill_cache(void)
 static void fill_pages(void)
 {
 	r.pages = (struct pages_info){.nr_buddies = 1, .nr_blocks = 2, .nr_free = 273, .nr_dirty_free = 8,
-				      .nr_large_blocks = 3, .nr_isolated_blocks = 1};
-	r.pages.free_area[MIGRATE_UNMOVABLE][0] = 1;
-	r.pages.free_area[MIGRATE_UNMOVABLE][3] = 2;
-	r.pages.resident_area[MIGRATE_UNMOVABLE][3] = 1;
-	r.pages.free_area[MIGRATE_MOVABLE][8] = 1;
-	r.pages.free_pages[MIGRATE_UNMOVABLE] = 17;
-	r.pages.free_pages[MIGRATE_MOVABLE] = 256;
-	r.pages.dirty_pages[MIGRATE_UNMOVABLE] = 8;
-	r.pages.blocks[MIGRATE_UNMOVABLE] = r.pages.blocks[MIGRATE_MOVABLE] = 1;
-	r.pages.mixed[MIGRATE_MOVABLE] = 1;
+				      .types.nr_large_blocks = 3, .types.nr_isolated_blocks = 1};
+	r.pages.types.free_area[MIGRATE_UNMOVABLE][0] = 1;
+	r.pages.types.free_area[MIGRATE_UNMOVABLE][3] = 2;
+	r.pages.types.resident_area[MIGRATE_UNMOVABLE][3] = 1;
+	r.pages.types.free_area[MIGRATE_MOVABLE][8] = 1;
+	r.pages.types.free_pages[MIGRATE_UNMOVABLE] = 17;
+	r.pages.types.free_pages[MIGRATE_MOVABLE] = 256;
+	r.pages.types.dirty_pages[MIGRATE_UNMOVABLE] = 8;
+	r.pages.types.blocks[MIGRATE_UNMOVABLE] = r.pages.types.blocks[MIGRATE_MOVABLE] = 1;
+	r.pages.types.mixed[MIGRATE_MOVABLE] = 1;
 	r.pages.count = (struct buddy_counters){.nr_allocs = 9, .nr_claims = 2, .nr_steals = 1, .nr_purged_pages = 10};
 	r.zone = (struct zone_info){.nr_regions = 1, .nr_reserved = 512, .nr_committed = 8, .nr_used = 6, .nr_free = 2,
 				    .nr_dirty_blocks = 1, .nr_dirty_pages = 100, .high_pages = 288, .low_pages = 216};
@@ -106,11 +106,17 @@ static void fill_zones(void)
 	cr_assert_eq(zone_row(&r.pages.zones, ZONE_DMA32)->zone, ZONE_DMA32);
 	low = zone_row(&r.pages.zones, ZONE_DMA32);
 	*low = (struct zone_row){.zone = ZONE_DMA32, .nr_reserved = 128, .nr_committed = 2, .nr_free = 17};
-	low->free_area[0] = 1;
-	low->free_area[4] = 1;
+	low->types.free_area[MIGRATE_UNMOVABLE][0] = 1;
+	low->types.free_area[MIGRATE_MOVABLE][4] = 1;
+	low->types.resident_area[MIGRATE_MOVABLE][4] = 1;
+	low->types.free_pages[MIGRATE_MOVABLE] = 16;
+	low->types.dirty_pages[MIGRATE_MOVABLE] = 3;
+	low->types.blocks[MIGRATE_MOVABLE] = 1;
+	low->types.mixed[MIGRATE_MOVABLE] = 1;
+	low->types.nr_large_blocks = 4;
 	far = zone_row(&r.pages.zones, zone_number(ZONE_HUGE, 3));
 	*far = (struct zone_row){.zone = zone_number(ZONE_HUGE, 3), .nr_reserved = 512, .nr_committed = 1, .nr_free_blocks = 1,
-				 .nr_dirty_pages = 512};
+				 .nr_dirty_blocks = 1, .nr_dirty_pages = 512};
 }
 
 static void expect_lines(unsigned what, enum report_format format, const char *const *lines)
@@ -140,6 +146,50 @@ Test(format, zones)
 		     (const char *[]){"bslab_buddyinfo_blocks{node=\"0\",zone=\"DMA32\",size=\"4\"} 1\n",
 				      "bslab_zone_free_pages{node=\"3\",zone=\"Huge\"} 512\n",
 				      "bslab_zone_present_pages{node=\"0\",zone=\"DMA32\"} 1024\n", NULL});
+}
+
+/* It is named as it is, also where it is not malloc's. */
+Test(format, one_zone)
+{
+	struct zone_row *low = zone_row(&r.pages.zones, ZONE_DMA32);
+
+	low->nr_free_blocks = 2;
+	expect(REPORT_BUDDYINFO, REPORT_TEXT,
+	       "Node 0, zone    DMA32      0      0      0      0      0      0      0      0      0      2 \n");
+	expect_lines(REPORT_PAGETYPEINFO | REPORT_ZONEINFO, REPORT_TEXT,
+		     (const char *[]){"Node    0, zone    DMA32, type         Free      0      0      0      0      0      0      0      0      0      2 \n",
+				      "Node 0, zone    DMA32\n  pages free     1024\n", NULL});
+	cr_assert_null(strstr(text, "Normal"));
+	expect_lines(REPORT_BUDDYINFO, REPORT_PROMETHEUS,
+		     (const char *[]){"bslab_buddyinfo_blocks{node=\"0\",zone=\"DMA32\",size=\"9\"} 2\n", NULL});
+}
+
+/* As the kernel's: each table has the zones one below the other. */
+Test(format, pagetypeinfo_of_zones)
+{
+	fill_zones();
+	expect_lines(
+	    REPORT_PAGETYPEINFO, REPORT_TEXT,
+	    (const char *[]){
+		"Free pages count per migrate type at order       0      1      2      3      4      5      6      7      8      9 \n"
+		"Node    0, zone   Normal, type    Unmovable      0      0      0      0      0      0      0      0      0      0 \n",
+		"Node    0, zone   Normal, type         Free      0      0      0      0      0      0      0      0      0      2 \n"
+		"Node    0, zone    DMA32, type    Unmovable      1      0      0      0      0      0      0      0      0      0 \n",
+		"Node    0, zone    DMA32, type      Movable      0      0      0      0      1      0      0      0      0      0 \n",
+		"Node    3, zone     Huge, type         Free      0      0      0      0      0      0      0      0      0      1 \n\n",
+		"Number of blocks type     Unmovable  Reclaimable      Movable   HighAtomic      Isolate        Large         Free \n"
+		"Node 0, zone   Normal            0            0            0            0            0            0            2 \n"
+		"Node 0, zone    DMA32            0            0            1            0            0            4            0 \n"
+		"Node 3, zone     Huge            0            0            0            0            0            0            1 \n\n",
+		"Node 0, zone    DMA32            0            0            1            0 \n"
+		"Node 3, zone     Huge            0            0            0            0 \n\n"
+		"Resident free pages count at order               0      1      2      3      4      5      6      7      8      9 \n",
+		"Number of dirty pages     Unmovable  Reclaimable      Movable   HighAtomic \n"
+		"Node 0, zone   Normal            0            0            0            0 \n"
+		"Node 0, zone    DMA32            0            0            3            0 \n",
+		NULL});
+	/* The other formats have the sums. */
+	expect_lines(REPORT_PAGETYPEINFO, REPORT_JSON, (const char *[]){"{\"type\":\"Unmovable\"", "\"blocks\":1,", NULL});
 }
 
 Test(format, more_zones_than_rows)

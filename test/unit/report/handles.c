@@ -9,7 +9,7 @@
 #include "handle/compact.h"
 #include "handle/handle.h"
 #include "os/options.h"
-#include "page/movable.h"
+#include "page/compactable.h"
 #include "page/purge.h"
 #include "report/report.h"
 
@@ -141,7 +141,7 @@ Test(threads, own_objects_beside_a_compactor)
 	handles_reclaim();
 	handle_caches_shrink();
 	cr_assert_eq(objects_bytes(), 0);
-	cr_assert_eq(movable_nr_pages(), 0);
+	cr_assert_eq(compactable_nr_pages(), 0);
 	cr_assert_gt(compact_counts.nr_moved, 0);
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include "os/options.h"
 #include "report/report.h"
 #include "slab/sheaf.h"
+#include "stay.h"
 
 static struct heap_report report;
 static char text[256 * 1024];
@@ -17,6 +19,7 @@ static void setup(void)
 {
 	char fault[160];
 
+	stay();
 	options_parse(&bslab_options, getenv("BSLAB_CONF") ? getenv("BSLAB_CONF") : "", fault, sizeof fault);
 	percpu_boot();
 }
@@ -170,21 +173,21 @@ Test(report, sums_of_a_real_heap)
 		size_t of_type = 0;
 
 		for (unsigned o = 0; o < NR_ORDERS; o++) {
-			cr_assert_leq(report.pages.resident_area[t][o], report.pages.free_area[t][o]);
-			of_type += report.pages.free_area[t][o] << o;
+			cr_assert_leq(report.pages.types.resident_area[t][o], report.pages.types.free_area[t][o]);
+			of_type += report.pages.types.free_area[t][o] << o;
 		}
-		cr_assert_eq(of_type, report.pages.free_pages[t]);
-		cr_assert_leq(report.pages.mixed[t], report.pages.blocks[t]);
+		cr_assert_eq(of_type, report.pages.types.free_pages[t]);
+		cr_assert_leq(report.pages.types.mixed[t], report.pages.types.blocks[t]);
 		nr_free += of_type;
-		nr_dirty += report.pages.dirty_pages[t];
-		nr_blocks += report.pages.blocks[t];
+		nr_dirty += report.pages.types.dirty_pages[t];
+		nr_blocks += report.pages.types.blocks[t];
 	}
 	cr_assert_eq(nr_free, report.pages.nr_free);
 	cr_assert_eq(nr_dirty, report.pages.nr_dirty_free);
 	cr_assert_eq(nr_blocks, report.pages.nr_blocks);
-	cr_assert_eq(report.zone.nr_used, report.pages.nr_blocks + report.pages.nr_large_blocks);
+	cr_assert_eq(report.zone.nr_used, report.pages.nr_blocks + report.pages.types.nr_large_blocks);
 	cr_assert_eq(report.zone.nr_committed, report.zone.nr_used + report.zone.nr_free);
-	cr_assert_eq(report.large.nr_blocks, report.pages.nr_large_blocks);
+	cr_assert_eq(report.large.nr_blocks + (report.large.nr_hot_pages >> PAGEBLOCK_ORDER), report.pages.types.nr_large_blocks);
 	cr_assert_eq(report.large_list.nr_listed, 4);
 	cr_assert_eq(report.used, report.small_used + report.run_used + report.large.bytes);
 	cr_assert_eq(report.committed, report.used + report.free);
@@ -287,12 +290,12 @@ Test(report, a_block_is_mixed_until_it_is_free)
 	void *p = pages_alloc(1, 0, MIGRATE_MOVABLE, 0, &zeroed), *q = pages_alloc(1, 0, MIGRATE_UNMOVABLE, 0, &zeroed);
 
 	report_take(&report);
-	cr_assert_eq(report.pages.mixed[MIGRATE_MOVABLE], 1, "a small buddy does not keep types apart");
+	cr_assert_eq(report.pages.types.mixed[MIGRATE_MOVABLE], 1, "a small buddy does not keep types apart");
 	pages_free(p, 1);
 	pages_free(q, 1);
 	pages_alloc(1, 0, MIGRATE_UNMOVABLE, 0, &zeroed);
 	report_take(&report);
-	cr_assert_eq(report.pages.mixed[MIGRATE_MOVABLE] + report.pages.mixed[MIGRATE_UNMOVABLE], 0);
+	cr_assert_eq(report.pages.types.mixed[MIGRATE_MOVABLE] + report.pages.types.mixed[MIGRATE_UNMOVABLE], 0);
 }
 
 Test(report, full_blocks_are_counted)
@@ -302,7 +305,7 @@ Test(report, full_blocks_are_counted)
 	for (int i = 0; i < 3; i++)
 		pages_alloc(PAGEBLOCK_PAGES, 0, MIGRATE_MOVABLE, 0, &zeroed);
 	report_take(&report);
-	cr_assert_eq(report.pages.blocks[MIGRATE_MOVABLE], 3);
+	cr_assert_eq(report.pages.types.blocks[MIGRATE_MOVABLE], 3);
 	cr_assert_eq(report.run_used, 3 * PAGEBLOCK_SIZE);
 }
 
