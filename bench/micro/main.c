@@ -13,6 +13,7 @@ int main(int argc, char **argv)
     register_large();
     register_xthread();
     register_typed();
+    register_kernel();
     register_handle();
     register_highmem();
     return bm_main(argc, argv);

@@ -16,6 +16,7 @@ void register_memalign(void);
 void register_large(void);
 void register_xthread(void);
 void register_typed(void);
+void register_kernel(void);
 void register_handle(void);
 void register_highmem(void);
 
