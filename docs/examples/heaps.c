@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Heaps of libraries, pages and scopes: a "plug-in" that parses lines into a heap of its own with a limit, and is then dropped with all it
- * holds; a ring buffer of pages with two holders; what a function allocates is freed however it ends.
+ * Heaps of libraries: a "plug-in" that parses lines into a heap of its own with a limit, and is then dropped with all it
+ * holds; a heap in memory that the program brings.
  *
  *     cc heaps.c $(pkg-config --cflags --libs bslab) && ./a.out
  */
 #include <bslab/heap.h>
-#include <bslab/kmalloc.h>
-#include <bslab/page.h>
-#include <bslab/shrinker.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,54 +49,6 @@ static int use_heap(void)
 	return lines == 0;
 }
 
-static int use_pages(void)
-{
-	char *ring = bslab_pages_alloc(2, BSLAB_PAGES_ZERO);
-	struct bslab_page_info info;
-
-	if (!ring)
-		return 1;
-	bslab_folio_get(ring); /* for a second holder */
-	bslab_page_info(bslab_virt_to_page(ring + 10000), &info);
-	printf("a page of a run of %zu pages, %u references, %s\n", info.nr_pages, info.ref_count,
-	       info.head == ring ? "ours" : "not ours");
-	bslab_folio_put(ring);
-	bslab_folio_put(ring);
-	return bslab_folio_head(ring) != NULL;
-}
-
-static void say_closed(void *name)
-{
-	printf("%s closed\n", (char *)name);
-}
-
-static int use_scope(int fails)
-{
-	BSLAB_SCOPE(scope);
-	char *buffer = bslab_scope_alloc(&scope, 1000, BSLAB_GFP_ZERO);
-
-	if (!buffer || bslab_scope_add(&scope, say_closed, fails ? "first" : "second"))
-		return 1;
-	if (fails)
-		return 0; /* no clean-up to forget */
-	buffer[0] = 1;
-	return 0;
-}
-
-static void *cached;
-
-/* Within malloc: it frees, and waits for nothing. */
-static size_t drop_cached(size_t nr_bytes, void *unused)
-{
-	size_t size = cached ? bslab_malloc_usable_size(cached) : 0;
-
-	(void)unused;
-	printf("asked for %s than is cached\n", nr_bytes > size ? "more" : "less");
-	bslab_free(cached);
-	cached = NULL;
-	return size;
-}
-
 static char array[256 << 10];
 
 /* All of it in an array, which may as well be a file that is mapped. */
@@ -120,21 +69,7 @@ static int use_brought_memory(void)
 	return !is_inside;
 }
 
-static int use_shrinker(void)
-{
-	struct bslab_shrinker *s = bslab_shrinker_register("cached", drop_cached, NULL);
-	char *p;
-
-	cached = bslab_malloc(40 << 20);
-	bslab_set_limits(0, 64 << 20);
-	p = bslab_malloc(50 << 20); /* not beside the other */
-	bslab_shrinker_unregister(s);
-	bslab_set_limits(0, 0);
-	bslab_free(p);
-	return !p || cached;
-}
-
 int main(void)
 {
-	return use_brought_memory() || use_shrinker() || use_heap() || use_pages() || use_scope(1) || use_scope(0);
+	return use_brought_memory() || use_heap();
 }

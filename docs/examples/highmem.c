@@ -3,7 +3,7 @@
  * More than the process has addresses for: records in a file without a name, of which 4 MiB are mapped at a time:
  * bslab/highmem.h. docs/handles.md tells the rest.
  *
- *     cc -D_GNU_SOURCE highmem.c -lbslab -pthread && ./a.out
+ *     cc -D_GNU_SOURCE highmem.c $(pkg-config --cflags --libs bslab) -pthread && ./a.out
  */
 #include <bslab/highmem.h>
 #include <stdio.h>
@@ -39,7 +39,8 @@ static int record_is(struct bslab_highmem *pool, unsigned key)
 	const struct record *r = bslab_highmem_map(pool, record[key]);
 	int good = r && r->key == key;
 
-	bslab_highmem_unmap(pool, record[key]);
+	if (r)
+		bslab_highmem_unmap(pool, record[key]);
 	return good;
 }
 
