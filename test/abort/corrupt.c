@@ -576,6 +576,11 @@ static void sized_off_by_one(void)
 	bslab_free_sized(block(SMALL), SMALL + 1);
 }
 
+static void sized_zero(void)
+{
+	bslab_free_sized(block(0), 100);
+}
+
 static void sized_run(void)
 {
 	bslab_free_sized(block(RUN), RUN - 1);
@@ -816,7 +821,7 @@ static void exit_now(int signal)
 /* What a handler interrupts that ends the process is neither free nor in use. At another moment in each process. */
 static void sound_exit_in_handler(void)
 {
-	struct itimerval soon = {.it_value.tv_usec = 500 + getpid() * 7919 % 1000};
+	struct itimerval soon = {.it_value.tv_usec = 500 + (unsigned)getpid() * 7919 % 1000};
 
 	signal(SIGALRM, exit_now);
 	setitimer(ITIMER_REAL, &soon, NULL);
@@ -830,7 +835,7 @@ static void sound_exit_in_handler(void)
 /* The same of runs that trap when they are free, and of mappings that grow, shrink and move. */
 static void sound_exit_in_handler_larger(void)
 {
-	struct itimerval soon = {.it_value.tv_usec = 500 + getpid() * 7919 % 9000};
+	struct itimerval soon = {.it_value.tv_usec = 500 + (unsigned)getpid() * 7919 % 9000};
 	char *p = NULL;
 
 	signal(SIGALRM, exit_now);
@@ -839,6 +844,25 @@ static void sound_exit_in_handler_larger(void)
 		bslab_free(hidden(bslab_malloc(140 * KIB + i * 7919 % (60 * KIB))));
 		p = hidden(bslab_realloc(p, 300 * KIB + i * 104729 % (400 * KIB)));
 		bslab_free(hidden(bslab_malloc(3 * MIB)));
+	}
+}
+
+/* And of slabs that come and go: their pages are used ones, which are cleared. */
+static void sound_exit_in_handler_slabs(void)
+{
+	struct itimerval soon = {.it_value.tv_usec = 500 + (unsigned)getpid() * 7919 % 3000};
+	char *p[64];
+
+	signal(SIGALRM, exit_now);
+	for (unsigned round = 0;; round++) {
+		for (unsigned i = 0; i < 64; i++) {
+			p[i] = hidden(bslab_malloc(30000 - round % 8 * 2000));
+			memset(p[i], 'x', 100);
+		}
+		for (unsigned i = 0; i < 64; i++)
+			bslab_free(p[i]);
+		if (round == 20)
+			setitimer(ITIMER_REAL, &soon, NULL);
 	}
 }
 
@@ -866,14 +890,14 @@ static const struct {
     CASE(double_free_run), CASE(double_free_large), CASE(double_free_zero),
     CASE(double_free_late), CASE(realloc_freed), CASE(usable_size_freed),
     CASE(interior), CASE(interior_behind_last), CASE(interior_zero),
-    CASE(never_allocated), CASE(sized_off_by_one), CASE(sized_run),
+    CASE(never_allocated), CASE(sized_off_by_one), CASE(sized_zero), CASE(sized_run),
     CASE(sized_misaligned), CASE(zero_write), CASE(zero_read),
     CASE(uninitialised_small), CASE(uninitialised_run), CASE(segv_elsewhere),
     CASE(segv_raised), CASE(segv_sent), CASE(segv_together),
     CASE(segv_small_stack), CASE(segv_large_stack), CASE(segv_in_dlopen),
     CASE(segv_handled), CASE(sound_locked), CASE(sound_append),
     CASE(sound_sizes), CASE(sound_perturbed), CASE(sound_exit_in_handler),
-    CASE(sound_exit_in_handler_larger), CASE(segv_ignored_exec),
+    CASE(sound_exit_in_handler_larger), CASE(sound_exit_in_handler_slabs), CASE(segv_ignored_exec),
 };
 
 int main(int argc, char **argv)

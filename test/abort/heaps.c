@@ -55,6 +55,19 @@ static void double_free(void)
 	bslab_heap_free(heap, hidden(p));
 }
 
+/* When it is back in its slab, which a neighbour keeps. */
+static void double_free_late(void)
+{
+	void *p = block(100), *q[200];
+
+	for (int i = 0; i < 200; i++)
+		q[i] = bslab_heap_alloc(heap, 100);
+	bslab_heap_free(heap, p);
+	for (int i = 1; i < 200; i++)
+		bslab_heap_free(heap, q[i]);
+	bslab_heap_free(heap, hidden(p));
+}
+
 static void double_free_run(void)
 {
 	void *p = block(100000);
@@ -147,7 +160,8 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
-    CASE(free_of_malloc),  CASE(free_of_other), CASE(free_of_stack),	  CASE(double_free),	CASE(double_free_run),
+    CASE(free_of_malloc),  CASE(free_of_other), CASE(free_of_stack),	  CASE(double_free),	CASE(double_free_late),
+    CASE(double_free_run),
     CASE(interior),	   CASE(interior_run),	CASE(realloc_of_malloc),  CASE(malloc_free),	CASE(malloc_free_run),
     CASE(malloc_free_large), CASE(malloc_realloc), CASE(after_destroy),
     CASE(destroy_twice),   CASE(alloc_after_destroy), CASE(free_after_destroy), CASE(info_after_destroy),

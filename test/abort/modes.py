@@ -94,6 +94,7 @@ HARDENED = {
     "interior_zero": (ABORT, line(INSIDE, size=0)),
     "never_allocated": (ABORT, NOTHING),
     "sized_off_by_one": (ABORT, line(SIZED, size=SMALL + 1, align=1, have=SMALL)),
+    "sized_zero": (ABORT, line(SIZED, size=100, align=1, have=0)),
     "sized_run": (ABORT, line(SIZED, size=RUN - 1, align=1, have=RUN)),
     "sized_misaligned": (ABORT, line(SIZED, size=SMALL + 11, align=64, have=SMALL + 11)),
     "zero_write": (SEGV, ""),
@@ -157,7 +158,7 @@ MISUSE["sized_run_too_large"] = [line(SIZED, size=200000, align=1, have=100000)]
 
 # Nothing is to be said of these, in any mode.
 SOUND = ["sound_locked", "sound_perturbed", "sound_append", "sound_sizes"] + 20 * ["sound_exit_in_handler"] + \
-    60 * ["sound_exit_in_handler_larger"]
+    60 * ["sound_exit_in_handler_larger", "sound_exit_in_handler_slabs"]
 
 total = failures = 0
 
@@ -279,6 +280,7 @@ def check_errnos(program, conf):
 
 def main():
     corrupt, other, cases = sys.argv[1], sys.argv[2], set(sys.argv[3:])
+    misuse.stay()
     for case in HARDENED:
         if not cases or case in cases:
             check_hardened(corrupt, case, "hardened=yes")

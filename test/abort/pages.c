@@ -58,6 +58,52 @@ static void double_free(void)
 	bslab_pages_free(hidden(p));
 }
 
+/* Of one page, whose first free leaves it to its CPU, alone or of a number. */
+static void double_free_of_one(void)
+{
+	char *p = say("block", bslab_pages_alloc(0, 0));
+
+	bslab_pages_free(p);
+	bslab_pages_free(hidden(p));
+}
+
+static void double_free_in_bulk(void)
+{
+	void *p[100];
+	size_t i;
+
+	if (bslab_pages_alloc_bulk(100, p, 0) != 100)
+		return;
+	for (i = 0; i < 100; i++)
+		p[i] = hidden(p[i]);
+	say("block", p[98]);
+	p[99] = p[98];
+	bslab_pages_free_bulk(100, p);
+}
+
+static void double_free_of_kept(void)
+{
+	char *p = bslab_pages_alloc(4, 0);
+
+	bslab_pages_free(p);
+	p = say("block", bslab_pages_alloc(4, 0));
+	bslab_pages_free(p);
+	bslab_pages_free(hidden(p));
+}
+
+static void interior_of_one(void)
+{
+	bslab_pages_free(say("pointer", (char *)say("block", bslab_pages_alloc(0, 0)) + 2048));
+}
+
+static void malloc_free_of_freed(void)
+{
+	char *p = say("block", bslab_pages_alloc(0, 0));
+
+	bslab_pages_free(p);
+	bslab_free(hidden(p));
+}
+
 static void get_freed(void)
 {
 	char *p = run();
@@ -90,6 +136,7 @@ static const struct {
 } cases[] = {
     CASE(free_of_malloc), CASE(free_of_object), CASE(free_of_stack),  CASE(interior),	 CASE(interior_first_page),
     CASE(double_free),	  CASE(get_freed),	CASE(split_interior), CASE(malloc_free), CASE(malloc_realloc),
+    CASE(double_free_of_one), CASE(double_free_in_bulk), CASE(double_free_of_kept), CASE(interior_of_one), CASE(malloc_free_of_freed),
 };
 
 int main(int argc, char **argv)

@@ -85,7 +85,7 @@ static void krealloc_of_stack(void)
 
 static void zone_realloc_interior(void)
 {
-	char *p = bslab_kmalloc(200, BSLAB_GFP_DMA32);
+	char *p = bslab_kmalloc(40000, BSLAB_GFP_DMA32);
 
 	errno = 0;
 	if (bslab_realloc(say("pointer", p + 16), 1000) || errno != EINVAL)

@@ -11,6 +11,8 @@ import os
 import subprocess
 import sys
 
+import misuse
+
 SIZES = (8, 4096, 256 * 1024)
 PLAIN = [f"{where}_{by}" for where in ("overflow", "underflow", "copy_overflow", "copy_underflow") for by in ("1", "32", "1m")] + [
     "double_free", "double_free_delayed", "double_free_interleaved", "double_free_reuse", "double_free_single_reuse",
@@ -55,6 +57,7 @@ def run(library, program, case, size, conf):
 def main():
     library, program = sys.argv[1:3]
     failed = False
+    misuse.stay()
     for conf, may_miss in MISSED.items():
         got = {c: run(library, program, *c, conf) for c in CASES}
         counts = {how: list(got.values()).count(how) for how in ("at once", "at exit", "missed")}

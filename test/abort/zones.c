@@ -21,7 +21,13 @@ static void *say(const char *name, void *p)
 	return hidden(p);
 }
 
+/* Too large for a sheaf: the zone's heap knows it. */
 static char *low(void)
+{
+	return say("block", bslab_kmalloc(40000, BSLAB_GFP_DMA32));
+}
+
+static char *small(void)
 {
 	return say("block", bslab_kmalloc(200, BSLAB_GFP_DMA32));
 }
@@ -72,6 +78,25 @@ static void realloc_of_freed(void)
 static void heap_free(void)
 {
 	bslab_heap_free(bslab_heap_create("h", 0, 0), low());
+}
+
+static void small_double_free(void)
+{
+	char *p = small();
+
+	bslab_free(p);
+	bslab_free(hidden(p));
+}
+
+static void small_realloc_interior(void)
+{
+	if (bslab_realloc(say("pointer", small() + 16), 1000))
+		puts("a block");
+}
+
+static void small_heap_free(void)
+{
+	bslab_heap_free(bslab_heap_create("h", 0, 0), small());
 }
 
 static void contig_double_free(void)
@@ -143,6 +168,9 @@ static const struct {
     {"zone_interior", interior},
     {"zone_realloc_of_freed", realloc_of_freed},
     {"zone_heap_free", heap_free},
+    {"zone_small_double_free", small_double_free},
+    {"zone_small_realloc_interior", small_realloc_interior},
+    {"zone_small_heap_free", small_heap_free},
     {"zone_contig_double_free", contig_double_free},
     {"zone_contig_interior", contig_interior},
     {"zone_contig_malloc_free", contig_malloc_free},

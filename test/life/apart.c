@@ -218,6 +218,26 @@ static void check_ends(void)
 	leave_handles();
 }
 
+/* Written, and freed last of all: the last look is not to take it for what has to be wiped. */
+static void free_some_pages(void)
+{
+	void *bulk[100];
+
+	for (unsigned order = 0; order <= BSLAB_MAX_PAGE_ORDER; order++) {
+		char *p = bslab_pages_alloc(order, 0);
+
+		demand(p != NULL, "no pages");
+		memset(p, 1, (size_t)BSLAB_PAGE_BYTES << order);
+		bslab_pages_free(p);
+	}
+	for (size_t nr = 1; nr <= 100; nr *= 10) {
+		demand(bslab_pages_alloc_bulk(nr, bulk, 0) == nr, "no pages in bulk");
+		for (size_t i = 0; i < nr; i++)
+			memset(bulk[i], 1, BSLAB_PAGE_BYTES);
+		bslab_pages_free_bulk(nr, bulk);
+	}
+}
+
 int main(void)
 {
 	unsigned seed[4] = {1, 2, 3, 4};
@@ -238,5 +258,6 @@ int main(void)
 		pthread_join(thread[i], NULL);
 	demand(waitpid(pid, &status, 0) == pid && !status, "the child failed");
 	check_ends();
+	free_some_pages();
 	return 0;
 }

@@ -656,16 +656,19 @@ static int run_starts(const char *dir)
 
 static void (*during_setup)(void);
 
-/* The one that the library finds when it looks around. */
-int dladdr(const void *addr, Dl_info *info)
+/* By which the library looks around. libc's own goes by the version that its machine began with, or that of 2.34. */
+void *dlsym(void *handle, const char *name)
 {
-	int (*real)(const void *, Dl_info *) = (int (*)(const void *, Dl_info *))dlsym(RTLD_NEXT, "dladdr");
+	static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.17", "GLIBC_2.2.5"};
+	void *(*real)(void *, const char *) = NULL;
 	void (*hook)(void) = during_setup;
 
+	for (int i = 0; i < 3 && !real; i++)
+		real = (void *(*)(void *, const char *))dlvsym(RTLD_NEXT, "dlsym", versions[i]);
 	during_setup = NULL;
 	if (hook)
 		hook();
-	return real(addr, info);
+	return real(handle, name);
 }
 
 static void *start_once(void *arg)

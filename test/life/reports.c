@@ -8,6 +8,7 @@
  *   churn SIGNAL N       four threads churn; each gets N signals, 1 ms apart, and the process N more
  *   own SIGNAL           has a handler of its own, which says "mine"
  *   pending SIGNAL       reports on a broken pipe, without and with a SIGPIPE that is pending already
+ *   stack SIGNAL         how much of an alternate stack one report takes beside the kernel's frame, and how much it may
  */
 #include <errno.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include <bslab/insight.h>
+#include <bslab/kmalloc.h>
 
 #define NR_THREADS 4
 #define NR_SLOTS 200
@@ -114,6 +116,41 @@ static int pending_stays(int signal)
 	return sigtimedwait(&set, NULL, &now) == SIGPIPE ? 0 : 4;
 }
 
+static char stack[64 << 10] __attribute__((aligned(64)));
+
+static size_t stack_taken_by(int signal)
+{
+	size_t n = 0;
+
+	memset(stack, 0x5a, sizeof stack);
+	if (raise(signal) != 0)
+		abort();
+	while (n < sizeof stack && stack[n] == 0x5a)
+		n++;
+	return sizeof stack - n;
+}
+
+static void nothing(int signal)
+{
+	(void)signal;
+}
+
+/* docs/options.md promises it. */
+static int say_stack(int signal)
+{
+	struct sigaction action = {.sa_handler = nothing, .sa_flags = SA_ONSTACK};
+	size_t most = 2048;
+
+#ifndef NDEBUG
+	most = 3072;
+#endif
+	if (!bslab_kmalloc(64, BSLAB_GFP_DMA32) || sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL) != 0 ||
+	    sigaction(SIGURG, &action, NULL) != 0)
+		return 1;
+	printf("%zu %zu\n", stack_taken_by(signal) - stack_taken_by(SIGURG), most);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	char line[16];
@@ -129,6 +166,8 @@ int main(int argc, char **argv)
 		return 0;
 	if (strcmp(argv[1], "pending") == 0 && argc == 3)
 		return pending_stays(atoi(argv[2]));
+	if (strcmp(argv[1], "stack") == 0 && argc == 3)
+		return say_stack(atoi(argv[2]));
 	if (strcmp(argv[1], "own") == 0 && argc == 3) {
 		signal(atoi(argv[2]), mine);
 		return raise(atoi(argv[2]));

@@ -235,6 +235,15 @@ class OnSignal(unittest.TestCase):
             # Signals that come while one is handled are one; of the rest each is answered.
             self.assertGreater(count, 60)
 
+    def test_stack(self):
+        number = int(signal.SIGUSR2)
+        for form in "text", "json", "prometheus":
+            with tempfile.TemporaryDirectory() as folder:
+                done = run("stack", str(number), conf=f"report=all:{form},report_signal={number},report_to={folder}/r.%p")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            taken, most = map(int, done.stdout.split())
+            self.assertLessEqual(taken, most, form)
+
     def test_no_signal_is_raised_and_none_is_lost(self):
         number = int(signal.SIGUSR2)
         self.assertEqual(run_on_broken_pipe("pending", str(number), conf=f"report_signal={number}"), 0)

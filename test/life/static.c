@@ -18,6 +18,15 @@ static void *use(void *unused)
 	return unused;
 }
 
+/* A function, and a frame, for the profile. */
+static __attribute__((noinline)) void *hold(size_t size)
+{
+	void *p = malloc(size);
+
+	EXPECT(p);
+	return p;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t threads[4];
@@ -30,7 +39,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	/* 132 KiB take 33 pages here and in no other malloc. */
-	EXPECT(malloc_usable_size(malloc(132 << 10)) == 33 * 4096);
+	EXPECT(malloc_usable_size(hold(132 << 10)) == 33 * 4096);
 	printf("%s\n", bslab_index_mode());
 	for (int i = 0; i < 4; i++)
 		EXPECT(pthread_create(&threads[i], NULL, use, NULL) == 0);

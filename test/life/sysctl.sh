@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# sysctl.sh NAME=VALUE COMMAND...: runs the command with a setting of the machine changed, and puts it back whatever happens.
+# sysctl.sh NAME=VALUE COMMAND...: runs the command with a setting of the machine changed, and puts it back whatever happens. It
+# ends by itself before ctest would end it: by SIGKILL, after which nobody puts anything back.
 # Others may be at work on this machine: overcommit_memory=2 comes with a ratio that leaves room for all of them.
 set -u
+MAX_WAIT=${SYSCTL_MAX_WAIT:-120} MAX_RUN=${SYSCTL_MAX_RUN:-150} # seconds: together less than the 300 of the tests
 skip() { echo "skipped: $1"; exit 77; }
 
 name=${1%%=*} value=${1#*=}
@@ -22,10 +24,14 @@ restore() {
 	done
 }
 exec 9>"${TMPDIR:-/tmp}/bslab-sysctl.lock"
-flock 9 # the tests of several index modes may run at once
+flock -w "$MAX_WAIT" 9 || skip "somebody else has changed a setting for $MAX_WAIT seconds"
 trap restore EXIT
 trap 'exit 130' INT TERM HUP
 
 [ "$name" != vm.overcommit_memory ] || change vm.overcommit_ratio 1000
 change "$name" "$value"
-"$@" 9>&-
+# Not waited for in the foreground: a signal is seen to at once, and ends the command too.
+timeout --kill-after=5 "$MAX_RUN" "$@" 9>&- &
+command=$!
+trap 'kill "$command"; wait "$command"; exit 130' INT TERM HUP
+wait "$command"

@@ -6,7 +6,9 @@
  */
 #include "rounds.h"
 
+#include <bslab/kmalloc.h>
 #include <bslab/kmem.h>
+#include <bslab/page.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -70,7 +72,7 @@ typedef void *(*new_call)(size_t, size_t, const void *);
 typedef void (*free_call)(void *, size_t, size_t);
 
 /* Which arguments, in which order. */
-enum form { BY_SIZE, BY_COUNT, BY_ALIGN, BY_POINTER, BY_SIZE_ALIGN, BY_OUT, BY_GROWTH };
+enum form { BY_SIZE, BY_COUNT, BY_ALIGN, BY_POINTER, BY_SIZE_ALIGN, BY_OUT, BY_GROWTH, BY_FLAGS };
 
 static const struct {
 	const char *name;
@@ -79,6 +81,7 @@ static const struct {
     {"malloc", BY_SIZE},
     {"bslab_malloc", BY_SIZE},
     {"bslab_kmalloc", BY_SIZE},
+    {"bslab_kmalloc", BY_FLAGS},
     {"valloc", BY_SIZE},
     {"_Znwm", BY_SIZE},
     {"_ZnwmRKSt9nothrow_t", BY_SIZE},
@@ -132,6 +135,8 @@ static void *alloc_by(unsigned which)
 		return ((new_call)call)(SIZE, SIZE, NULL);
 	case BY_GROWTH:
 		return ((void *(*)(void *, size_t))call)(malloc(8), SIZE);
+	case BY_FLAGS:
+		return ((void *(*)(size_t, unsigned))call)(SIZE, BSLAB_GFP_ZERO);
 	case BY_POINTER:
 		return ((void *(*)(void *, size_t))call)(NULL, SIZE);
 	default:
@@ -214,6 +219,103 @@ static void run_round(void)
 	}
 }
 
+/* --- pages, zones, scopes ----------------------------------------------------------------------- */
+
+#define NR_PAGES 12
+
+static struct {
+	__typeof__(bslab_pages_alloc) *alloc;
+	__typeof__(bslab_pages_alloc_exact) *alloc_exact;
+	__typeof__(bslab_pages_free) *free;
+	__typeof__(bslab_pages_alloc_bulk) *alloc_bulk;
+	__typeof__(bslab_pages_free_bulk) *free_bulk;
+	__typeof__(bslab_kmalloc) *kmalloc;
+	__typeof__(bslab_free) *kfree;
+	__typeof__(bslab_scope_add) *scope_add;
+	__typeof__(bslab_scope_end) *scope_end;
+} calls;
+
+static void calls_find(void)
+{
+	calls.alloc = find("bslab_pages_alloc");
+	calls.alloc_exact = find("bslab_pages_alloc_exact");
+	calls.free = find("bslab_pages_free");
+	calls.alloc_bulk = find("bslab_pages_alloc_bulk");
+	calls.free_bulk = find("bslab_pages_free_bulk");
+	calls.kmalloc = find("bslab_kmalloc");
+	calls.kfree = find("bslab_free");
+	calls.scope_add = find("bslab_scope_add");
+	calls.scope_end = find("bslab_scope_end");
+}
+
+static void *page_of(unsigned i)
+{
+	switch (i % 4) {
+	case 0:
+		return calls.alloc_exact(7 * BSLAB_PAGE_BYTES, 0);
+	case 1:
+		return calls.alloc(4, 0);
+	case 2:
+		return calls.alloc(0, BSLAB_PAGES_ZERO);
+	default:
+		return calls.alloc(i % 3, 0);
+	}
+}
+
+static void pages_round(void)
+{
+	uint64_t *page[NR_PAGES];
+	unsigned i;
+
+	for (i = 0; i < NR_PAGES; i++) {
+		page[i] = page_of(i);
+		if (!page[i] || (i % 4 == 2 && (page[i][0] || page[i][511])))
+			fail("no pages, or no zeros");
+		page[i][0] = page[i][511] = i;
+	}
+	for (i = NR_PAGES; i-- > 0; calls.free(page[i]))
+		if (page[i][0] != i || page[i][511] != i)
+			fail("a page was given out twice");
+	if (calls.alloc_bulk(NR_PAGES, (void **)page, 0) != NR_PAGES)
+		fail("no pages");
+	calls.free_bulk(NR_PAGES, (void **)page);
+}
+
+static void zone_round(void)
+{
+	uint64_t *low[NR_EACH];
+	unsigned i;
+
+	for (i = 0; i < NR_EACH; i++) {
+		low[i] = calls.kmalloc(SIZE, BSLAB_GFP_DMA32);
+		if (low[i])
+			low[i][0] = i;
+	}
+	for (i = 0; i < NR_EACH; i++) {
+		if (low[i] && low[i][0] != i)
+			fail("a block of a zone was given out twice");
+		calls.kfree(low[i]);
+	}
+}
+
+static void forget(void *unused)
+{
+	(void)unused;
+}
+
+#define ENTRY_SIZE 32 /* of a scope */
+
+/* The slow path joins the quick one where its sequence ends: an object is at hand, so that the end means a commit. */
+static void scope_round(void)
+{
+	struct bslab_scope scope = {0};
+
+	calls.kfree(calls.kmalloc(ENTRY_SIZE, 0));
+	if (calls.scope_add(&scope, forget, NULL) != 0)
+		fail("no memory");
+	calls.scope_end(&scope);
+}
+
 /* --- rounds ---------------------------------------------------------------------------------- */
 
 static void release(unsigned which)
@@ -263,6 +365,9 @@ static void round_once(void)
 		release(f);
 	typed_round();
 	run_round();
+	pages_round();
+	zone_round();
+	scope_round();
 	for (i = 0; i < NR_BULK; i++)
 		hold(malloc(SIZE));
 	while (nr_held)
@@ -334,6 +439,7 @@ void rounds(bool refuses_barrier)
 	for (unsigned i = 0; i < NR_FREES; i++)
 		free_at[i] = find(frees[i]);
 	typed_find();
+	calls_find();
 	sigaction(SIGUSR1, &action, NULL);
 	if (refuses_barrier)
 		refuse_barrier();

@@ -6,6 +6,7 @@
 #include "guarded/count.h"
 #include "guarded/pool.h"
 #include "os/os.h"
+#include "slab/sizes.h"
 
 static const struct caller nobody;
 
@@ -225,9 +226,9 @@ Test(pool, counts_to_the_interval)
 
 		thread_state.guarded_left = 0;
 		guarded_count_start((uint32_t)interval);
-		guarded_allow_medium(true);
+		guarded_allow_medium(SMALL_MAX + 1);
 		for (n = 0; n < nr_calls; n++)
-			nr_hits += !guarded_passes() && guarded_hits();
+			nr_hits += !guarded_passes(8) && guarded_hits();
 		/* 400 are expected; the deviation of such a count is 20. */
 		if (interval == 1)
 			cr_assert_eq(nr_hits, 400);
