@@ -81,12 +81,15 @@ static force_inline block_word_t *block_word(uintptr_t end)
 	return (block_word_t *)(end - BLOCK_WORD);
 }
 
+/* Always in a number: neither its first byte nor its last is 0, the end of a string, which is written beside blocks most. */
+#define NUMBER_ENDS (1ull << 63 | 1)
+
 /* The number of a word's address. */
 static force_inline uint64_t block_number(const block_word_t *word)
 {
 	unsigned __int128 x = (unsigned __int128)((uintptr_t)word ^ hardened_keys.mask) * hardened_keys.factor;
 
-	return ((uint64_t)x ^ (uint64_t)(x >> 64)) | 1;
+	return ((uint64_t)x ^ (uint64_t)(x >> 64)) | NUMBER_ENDS;
 }
 
 static force_inline uint64_t block_word_load(const block_word_t *word)

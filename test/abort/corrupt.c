@@ -260,7 +260,8 @@ static void underflow(size_t size, ptrdiff_t by)
 	while (size < 4096 && (uintptr_t)p % 4096 < 128)
 		p = hidden(bslab_malloc(size));
 	say("block", p);
-	put(hidden(p), -by, 'x');
+	/* A word's first and last byte may be any but 0. */
+	put(hidden(p), -by, 0);
 	bslab_free(p);
 }
 

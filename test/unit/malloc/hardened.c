@@ -165,6 +165,21 @@ Test(hardened, what_waits_counts_as_free, .init = harden, .timeout = 60)
 	cr_assert_eq(nr_used(), before);
 }
 
+/* The end of a string, written before a block or behind one, is seen: no word begins or ends with it. */
+Test(hardened, no_word_begins_or_ends_with_a_zero, .init = harden, .timeout = 60)
+{
+	enum { SIZE = 24, NR = 10000 };
+	static volatile char *blocks[NR];
+
+	for (int i = 0; i < NR; i++) {
+		blocks[i] = bslab_malloc(SIZE);
+		cr_assert_neq(blocks[i][SIZE], 0);
+		cr_assert_neq(blocks[i][SIZE + 7], 0);
+	}
+	for (int i = 0; i < NR; i++)
+		bslab_free((void *)blocks[i]);
+}
+
 /* Runs that trap serve again once half of the yard is full, zeroed, and not before. */
 Test(hardened, closed_runs_serve_again, .init = harden, .timeout = 60)
 {
