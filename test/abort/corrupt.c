@@ -12,13 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bslab/bslab.h"
+#include "../signal_frame.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -683,15 +683,12 @@ static void segv_together(void)
 		pthread_join(thread[i], NULL);
 }
 
-/* An alternate stack of so many bytes, below which a page traps. */
-static void fault_on_stack(size_t size)
+static void fault_on_stack(size_t room)
 {
-	char *map = mmap(NULL, 4096 + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	stack_t stack = {.ss_sp = map + 4096, .ss_size = size};
 	char *p = block(SMALL);
 
-	mprotect(map, 4096, PROT_NONE);
-	sigaltstack(&stack, NULL);
+	if (!signal_stack(room))
+		exit(1);
 	bslab_free(p);
 	put(p, 30, 'x');
 }
@@ -699,7 +696,7 @@ static void fault_on_stack(size_t size)
 /* As SIGSTKSZ was for long, beside the registers that the kernel stores. */
 static void segv_small_stack(void)
 {
-	fault_on_stack(4096 + getauxval(AT_MINSIGSTKSZ));
+	fault_on_stack(4096);
 }
 
 static void segv_large_stack(void)

@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -18,6 +17,7 @@
 #include "guarded/pool.h"
 #include "has_shadow.h"
 #include "os/os.h"
+#include "signal_frame.h"
 
 #define SIZE 48 /* of 16 each, so that a block ends with its page, or begins with it */
 
@@ -249,15 +249,13 @@ Test(fault, sent_and_without_a_handler)
 /* On a small alternate stack no stack of the access is said, but those that were kept. */
 Test(fault, on_a_small_stack)
 {
-	size_t size = 4096 + getauxval(AT_MINSIGSTKSZ);
-	char *map = mmap(NULL, 4096 + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *p;
 	struct caller here = CALLER();
 	const char *got;
+	char *p;
 
 	if (HAS_SHADOW)
 		cr_skip("a sanitizer's code takes more of the stack");
-	mprotect(map, 4096, PROT_NONE);
-	sigaltstack(&(stack_t){.ss_sp = map + 4096, .ss_size = size}, NULL);
+	cr_assert(signal_stack(4096));
 	start(SA_ONSTACK);
 	do
 		p = guarded_pool_alloc(SIZE, 1, &here);
