@@ -135,15 +135,24 @@ def chapters():
             yield chapter.splitlines()[0], steps
 
 
-def may_trace():
+def gdb_says(what, command):
+    """Whether gdb, at a process that sleeps, says it for the command, and nothing of a refusal."""
     if not shutil.which("gdb"):
         return False
     child = subprocess.Popen(["sleep", "60"])
-    out = subprocess.run(["gdb", "-nx", "-batch", "-p", str(child.pid), "-ex", "python print('can' + ' trace')"], capture_output=True, text=True, timeout=60,
+    out = subprocess.run(["gdb", "-nx", "-batch", "-p", str(child.pid), "-ex", command], capture_output=True, text=True, timeout=60,
                          stdin=subprocess.DEVNULL)
     child.kill()
     child.wait()
-    return "can trace" in out.stdout and "not permitted" not in out.stdout + out.stderr
+    return what in out.stdout and "not permitted" not in out.stdout + out.stderr
+
+
+def can_gdb(command, known={}):
+    """A gdb may trace a process and yet fail to call its functions: 13.1 does on CPUs whose registers are more than it knows."""
+    call = "-ex 'call" in command
+    if call not in known:
+        known[call] = gdb_says("$1 = 42", "call (int)abs(-42)") if call else gdb_says("can trace", "python print('can' + ' trace')")
+    return known[call]
 
 
 def number(text, what):
@@ -205,7 +214,6 @@ def check_resolver(outs):
 
 
 CHECKS = {"1.": check_bursts, "2.": check_sessions, "3.": check_resolver}
-can_trace = may_trace()
 done = set()
 for title, steps in chapters():
     outs = []
@@ -213,8 +221,10 @@ for title, steps in chapters():
         shell = Shell(folder)
         try:
             for command, want in steps:
-                if command.startswith("gdb") and not can_trace:
-                    print(f"left out, gdb may not trace here: {command}")
+                if command.startswith("gdb") and not can_gdb(command):
+                    print(f"left out, gdb cannot do so here: {command}")
+                    if "call" in command:
+                        break  # what follows shows what it did
                     continue
                 out = shell.run(command)
                 outs.append((command, out))
