@@ -99,25 +99,31 @@ static force_inline void *memalign_fast(size_t size, size_t align)
 /* A pointer that is not a slab object's has class 0, whose sheaf is always full. */
 static force_inline void free_fast(void *ptr)
 {
-	const uint8_t *class = map_class_byte((uintptr_t)ptr);
+	const uint8_t *class;
+	void *obj = ptr;
 
-	if (likely(class != NULL) && likely(percpu_push(__atomic_load_n(class, __ATOMIC_RELAXED), ptr, RSEQ_MM_CID)))
+	__asm__("" : "+r"(obj)); /* for the compiler another one: the look-up rotates the argument where it stands */
+	class = map_class_byte((uintptr_t)ptr);
+	if (likely(class != NULL) && likely(percpu_push(__atomic_load_n(class, __ATOMIC_RELAXED), obj, RSEQ_MM_CID)))
 		return;
-	free_slow(ptr);
+	free_slow(obj);
 }
 
 /* What malloc() would take for the size is what the block has; anything else is looked at. */
 static force_inline void free_sized_fast(void *ptr, size_t size)
 {
-	const uint8_t *byte = map_class_byte((uintptr_t)ptr);
+	const uint8_t *byte;
+	void *obj = ptr;
 	unsigned class;
 
+	__asm__("" : "+r"(obj)); /* as above */
+	byte = map_class_byte((uintptr_t)ptr);
 	if (likely(byte != NULL) && likely(size <= SMALL_MAX)) {
 		class = __atomic_load_n(byte, __ATOMIC_RELAXED);
-		if (likely(class == size_class(size)) && likely(percpu_push(class, ptr, RSEQ_MM_CID)))
+		if (likely(class == size_class(size)) && likely(percpu_push(class, obj, RSEQ_MM_CID)))
 			return;
 	}
-	free_sized_slow(ptr, size);
+	free_sized_slow(obj, size);
 }
 
 #endif

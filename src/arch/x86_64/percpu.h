@@ -87,18 +87,23 @@ static force_inline void add_local(_Atomic uint64_t *word, int64_t n)
 	    [areas] "i"(AREAS_OFFSET(index_offset)), [cs] "i"(RSEQ_CS), [index] "i"(index_offset), \
 	    [class] "r"((size_t) class)
 
+/*
+ * Where the top stands is calculated first (lea): Intel's CPUs since Ice Lake forward a store to a load at no cost, but not
+ * one whose address has an index. A pair of malloc and free takes a third less time for it (decision 0043).
+ */
 static force_inline void *percpu_pop(unsigned class, const int index_offset)
 {
 	uintptr_t tmp, area, top;
 	void *obj;
 
 	__asm__ volatile goto(RSEQ_DESCRIPTOR(empty) RSEQ_ENTER
-		     "movq (%[area], %[class], 8), %[top]\n\t" RSEQ_INJECT
+		     "leaq (%[area], %[class], 8), %[area]\n\t" RSEQ_INJECT
+		     "movq (%[area]), %[top]\n\t" RSEQ_INJECT
 		     "movq -8(%[top]), %[obj]\n\t" RSEQ_INJECT
 		     "testb $1, %b[obj]\n\t"
 		     "jne %l[empty]\n\t" RSEQ_INJECT
 		     "subq $8, %[top]\n\t" RSEQ_INJECT
-		     "movq %[top], (%[area], %[class], 8)\n\t"
+		     "movq %[top], (%[area])\n\t"
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top), [obj] "=&r"(obj)
 		     : RSEQ_INPUTS
@@ -113,22 +118,23 @@ empty:
 	return obj;
 }
 
+/* stosq: a store and the step behind it in one instruction. The direction flag is clear in every function (x86-64 psABI). */
 static force_inline bool percpu_push(unsigned class, void *obj, const int index_offset)
 {
 	uintptr_t tmp, area, top;
 
 	__asm__ volatile goto(RSEQ_DESCRIPTOR(full) RSEQ_ENTER
-		     "movq (%[area], %[class], 8), %[top]\n\t" RSEQ_INJECT
+		     "leaq (%[area], %[class], 8), %[area]\n\t" RSEQ_INJECT
+		     "movq (%[area]), %[top]\n\t" RSEQ_INJECT
 		     "testb $1, (%[top])\n\t"
 		     "jne %l[full]\n\t" RSEQ_INJECT
 		     "cmpq %[obj], -8(%[top])\n\t"
 		     "je %l[full]\n\t" RSEQ_INJECT
-		     "movq %[obj], (%[top])\n\t" RSEQ_INJECT
-		     "addq $8, %[top]\n\t" RSEQ_INJECT
-		     "movq %[top], (%[area], %[class], 8)\n\t"
+		     "stosq\n\t" RSEQ_INJECT
+		     "movq %[top], (%[area])\n\t"
 		     "2:"
-		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top)
-		     : RSEQ_INPUTS, [obj] "r"(obj)
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&D"(top)
+		     : RSEQ_INPUTS, [obj] "a"(obj)
 		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : full);
 	return true;
@@ -144,9 +150,10 @@ static force_inline bool percpu_cmpxchg(unsigned class, void **old, void **new,
 	__asm__ volatile goto(RSEQ_DESCRIPTOR(differs) RSEQ_ENTER
 		     "cmpq %[none], %[area]\n\t"
 		     "je %l[differs]\n\t" RSEQ_INJECT
-		     "cmpq %[old], (%[area], %[class], 8)\n\t"
+		     "leaq (%[area], %[class], 8), %[area]\n\t" RSEQ_INJECT
+		     "cmpq %[old], (%[area])\n\t"
 		     "jne %l[differs]\n\t" RSEQ_INJECT
-		     "movq %[new], (%[area], %[class], 8)\n\t"
+		     "movq %[new], (%[area])\n\t"
 		     "2:"
 		     : [tmp] "=&r"(tmp), [area] "=&r"(area)
 		     : RSEQ_INPUTS, [old] "r"(old), [new] "r"(new), [none] "r"(none)
