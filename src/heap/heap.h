@@ -150,14 +150,14 @@ static inline bool heap_has_room(const struct bslab_heap *h, size_t nr_pages)
 /* NULL where the stack is empty. */
 static force_inline void *heap_pop(struct bslab_heap *h, unsigned class)
 {
-	struct stack_entry *top = h->top[class];
+	struct stack_entry **slot = in_register(&h->top[class]), *top = *slot;
 	void *p = top[-1].block;
 
 	if (unlikely((uintptr_t)p & 1))
 		return NULL;
 	if (!p)
 		__builtin_unreachable(); /* so that callers test once */
-	h->top[class] = top - 1;
+	*slot = top - 1;
 	*top[-1].state = CHUNK_LIVE;
 	return p;
 }
@@ -165,13 +165,13 @@ static force_inline void *heap_pop(struct bslab_heap *h, unsigned class)
 /* A live block. False where the stack is full. */
 static force_inline bool heap_push(struct bslab_heap *h, unsigned class, void *block, uint8_t *state)
 {
-	struct stack_entry *top = h->top[class];
+	struct stack_entry **slot = in_register(&h->top[class]), *top = *slot;
 
 	if (unlikely((uintptr_t)top->block & 1))
 		return false;
 	*state = CHUNK_WAITING;
 	*top = (struct stack_entry){block, state};
-	h->top[class] = top + 1;
+	*slot = top + 1;
 	return true;
 }
 

@@ -76,7 +76,7 @@ static force_inline _Atomic page_desc_t *map_slot(uintptr_t addr)
 	base = bslab_hot.root[addr >> SECTION_SHIFT];
 	if (unlikely(!base))
 		return NULL;
-	slot = (_Atomic page_desc_t *)(base + (addr >> PAGE_SHIFT) * sizeof(page_desc_t));
+	slot = in_register((_Atomic page_desc_t *)(base + (addr >> PAGE_SHIFT) * sizeof(page_desc_t)));
 	if (!slot)
 		__builtin_unreachable(); /* so that callers test once */
 	return slot;
@@ -132,7 +132,7 @@ static force_inline void map_set_known(uintptr_t addr, page_desc_t desc)
 {
 	uintptr_t slot = bslab_hot.root[addr >> SECTION_SHIFT] + (addr >> PAGE_SHIFT) * sizeof(page_desc_t);
 
-	atomic_store_explicit((_Atomic page_desc_t *)slot, desc, memory_order_relaxed);
+	atomic_store_explicit((_Atomic page_desc_t *)in_register(slot), desc, memory_order_relaxed);
 }
 
 /* Of any length; its sections have to be there. */
