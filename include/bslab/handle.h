@@ -39,7 +39,7 @@
  * make no system call, and never wait for a compaction, which gives way instead. The others may not. fork: handles
  * work in the child, also of a threaded process.
  *
- * Cost: alloc, free, map and unmap are one compare-and-swap each, but map and unmap an addition where the process has one thread,
+ * Cost: alloc, free, map and unmap are one compare-and-swap each, but a store or an addition where the process has one thread,
  * and twenty to sixty instructions; once in some dozens of allocs
  * or frees some dozens of objects change hands between the thread and others, or the slabs, under a lock, and some 256 KiB may be moved
  * (below). Above 32 KiB, alloc and free take locks each time. A thread keeps up to 32 KiB, or two objects, of each size that it frees;

@@ -159,9 +159,19 @@ static force_inline uint64_t handle_of(uint32_t index, uint64_t info)
 
 /*
  * Where the process has one thread nobody but a signal handler comes between a look and a change, and all that a handler may do is
- * to map and to unmap. So there a map, or its end, is one instruction that adds, and needs no atomic operation. But a MOVING entry
+ * to map and to unmap. So there a map, or its end, is one instruction that adds, and needs no atomic operation; an alloc and a free
+ * are stores, for nobody maps what is not yet, or no more, the program's. But a MOVING entry
  * is then met by a handler that interrupts a compaction: it takes the way of many threads.
  */
+
+/* From CACHED to LIVE and back, as one step: false where another thread came in between. A handler may do neither. */
+static force_inline bool place_change(struct handle_entry *e, uint64_t place, uint64_t to, const int order)
+{
+	if (!lock_is_alone())
+		return likely(atomic_compare_exchange_strong_explicit(&e->place, &place, to, order, memory_order_relaxed));
+	atomic_store_explicit(&e->place, to, memory_order_relaxed);
+	return true;
+}
 
 /* A map more. */
 static force_inline bool place_map(struct handle_entry *e, uint64_t *place)

@@ -4,7 +4,7 @@
  * kmap_local_page(), zs_map_object()).
  *
  * 1. A thread keeps freed handles together with their objects, linked by their entries, for each class. So an alloc
- *    and a free are one compare-and-swap of the entry each, and no lock is taken. Once in some dozens of calls
+ *    and a free are one compare-and-swap of the entry each, or a store (4), and no lock is taken. Once in some dozens of calls
  *    it puts half of what it may keep by as a chain, or takes one that was put by (Linux: sheaves and barns; Bonwick 2001:
  *    magazines and the depot). Where there is none, or no room, objects come from the slabs, or go back to them.
  * 2. What is kept hinders no compaction: it takes the object and leaves the handle, and the thread gives it another
@@ -12,7 +12,7 @@
  * 3. What rests goes home: every 40 ms or more, a slow path takes the objects of chains whose head stands where it stood at the
  *    last look, in whatever thread, and empties depots that nobody visited.
  * 4. Map and unmap are one compare-and-swap each, take no lock, wait for nothing and call nothing. While the process has one
- *    thread they are one addition each (handle/entry.h).
+ *    thread they are one addition each, and an alloc and a free a store (handle/entry.h).
  */
 #ifndef BSLAB_HANDLE_FLOOR_H
 #define BSLAB_HANDLE_FLOOR_H
@@ -99,8 +99,7 @@ static force_inline uint64_t handle_alloc_kept(size_t size, uint32_t *stripped)
 	WRITE_ONCE(k->nr, (uint16_t)(k->nr - 1));
 	place = atomic_load_explicit(&e->place, memory_order_relaxed);
 	if (unlikely(place_state(place) != ENTRY_CACHED) ||
-	    unlikely(!atomic_compare_exchange_strong_explicit(&e->place, &place, place ^ (ENTRY_CACHED ^ ENTRY_LIVE),
-							      memory_order_acquire, memory_order_relaxed))) {
+	    unlikely(!place_change(e, place, place ^ (ENTRY_CACHED ^ ENTRY_LIVE), memory_order_acquire))) {
 		*stripped = index;
 		return 0;
 	}
@@ -133,8 +132,7 @@ static force_inline bool handle_free(uint64_t handle)
 		return false;
 	place = atomic_load_explicit(&e->place, memory_order_relaxed);
 	if (unlikely(!place_is_live(place) || place & PLACE_MAPS) ||
-	    unlikely(!atomic_compare_exchange_strong_explicit(&e->place, &place, (place & ~(uint64_t)PLACE_STATE) | ENTRY_CACHED,
-							      memory_order_release, memory_order_relaxed)))
+	    unlikely(!place_change(e, place, (place & ~(uint64_t)PLACE_STATE) | ENTRY_CACHED, memory_order_release)))
 		return false;
 	atomic_store_explicit(&e->info, info_renumbered(next, k->top), memory_order_relaxed);
 	atomic_signal_fence(memory_order_release);
