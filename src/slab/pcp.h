@@ -81,11 +81,17 @@ static force_inline int pcp_claim(uintptr_t addr)
 	_Atomic page_desc_t *slot = map_slot(addr);
 	page_desc_t d = likely(slot != NULL) ? atomic_load_explicit(slot, memory_order_acquire) : 0;
 	uint64_t rest = d - folio_desc(0, 1), nr_pages = rest >> 16 | rest << 48; /* large where it is not that of one reference */
+	int order;
 
 	if (nr_pages > 1u << PCP_MAX_ORDER || !(PCP_NR_PAGES >> nr_pages & 1) || addr & ((nr_pages << PAGE_SHIFT) - 1))
 		return -1;
 	atomic_store_explicit(slot, desc_of_number(nr_pages, PAGE_RUN_HOT), memory_order_relaxed);
-	return __builtin_ctzll(nr_pages);
+	order = (int)__builtin_ctzll(nr_pages);
+	if (likely(nr_pages == 1)) {
+		order = 0;
+		__asm__("" : "+r"(order)); /* guessed by the branch: the sheaf need not wait for the descriptor */
+	}
+	return order;
 }
 
 /* False where this CPU has no room at hand. */
