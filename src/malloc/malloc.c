@@ -160,14 +160,24 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 	return p;
 }
 
-/* The common case: a small block that still fits. False when there is more to see to. */
+/* A run that has as many pages as before, and no bytes behind its own to be looked at. */
+static force_inline bool run_stays(page_desc_t d, const void *ptr, size_t size)
+{
+	return d == desc_of_number(align_up(size, BSLAB_PAGE_SIZE) >> PAGE_SHIFT, PAGE_RUN) && size > SMALL_MAX &&
+	       size <= PAGEBLOCK_SIZE && likely((uintptr_t)ptr % BSLAB_PAGE_SIZE == 0) && likely(!bslab_options.hardened);
+}
+
+/* The common cases: a block that still fits. False when there is more to see to. */
 static force_inline bool realloc_stays(void *ptr, size_t size)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct slab *s = slab_of(d);
+	const struct kmem_cache *c;
 
-	return desc_class(d) && small_stays(s->cache->size, size) &&
-	       slab_check_object(s, (uintptr_t)ptr) == OBJECT_GOOD;
+	if (!desc_class(d))
+		return run_stays(d, ptr, size);
+	c = slab_cache(s);
+	return small_stays(c->size, size) && object_find(s, c, (uintptr_t)ptr) == OBJECT_GOOD;
 }
 
 static out_of_line void *realloc_slow(void *ptr, size_t size)

@@ -741,12 +741,7 @@ bool slab_is_sparse(const struct slab *s)
 
 enum object_fault slab_check_object(struct slab *s, uintptr_t addr)
 {
-	struct kmem_cache *c = s->cache;
-	unsigned index = object_index(c, addr - s->base);
-
-	if (!slab_starts_object(s, addr))
-		return OBJECT_INTERIOR;
-	return atomic_load(&s->free[index / 64]) >> (index % 64) & 1 ? OBJECT_FREE : OBJECT_GOOD;
+	return object_find(s, slab_cache(s), addr);
 }
 
 /* --- shrinking, reports, fork ----------------------------------------------------- */

@@ -192,14 +192,32 @@ static force_inline unsigned object_index(const struct kmem_cache *c, uintptr_t 
 	return (unsigned)((offset * c->reciprocal) >> RECIPROCAL_SHIFT);
 }
 
+static force_inline struct kmem_cache *slab_cache(struct slab *s)
+{
+	return atomic_load_explicit(&s->cache, memory_order_relaxed);
+}
+
+static force_inline bool object_starts(struct slab *s, const struct kmem_cache *c, unsigned index, uintptr_t addr)
+{
+	return index < atomic_load_explicit(&s->nr_objects, memory_order_relaxed) && s->base + (uintptr_t)index * c->size == addr;
+}
+
 /* Whether an address in the slab's pages is where an object starts. */
 static force_inline bool slab_starts_object(struct slab *s, uintptr_t addr)
 {
-	struct kmem_cache *c = s->cache;
+	const struct kmem_cache *c = slab_cache(s);
+
+	return object_starts(s, c, object_index(c, addr - s->base), addr);
+}
+
+/* slab_check_object(), inlined: c is the slab's. */
+static force_inline enum object_fault object_find(struct slab *s, const struct kmem_cache *c, uintptr_t addr)
+{
 	unsigned index = object_index(c, addr - s->base);
 
-	return index < atomic_load_explicit(&s->nr_objects, memory_order_relaxed) &&
-	       s->base + (uintptr_t)index * c->size == addr;
+	if (unlikely(!object_starts(s, c, index, addr)))
+		return OBJECT_INTERIOR;
+	return unlikely(atomic_load(&s->free[index / 64]) >> (index % 64) & 1) ? OBJECT_FREE : OBJECT_GOOD;
 }
 
 /* Frees the slabs that are wholly free; walks the partial list. */
