@@ -68,12 +68,40 @@ static inline void lock_rank_pop(enum lock_rank rank)
 }
 #endif
 
+/* Whether the process has one thread, as far as libc knows. */
+extern char __libc_single_threaded __attribute__((weak)); /* glibc 2.32 and later: <sys/single_threaded.h> */
+
+static force_inline bool lock_is_alone(void)
+{
+	return &__libc_single_threaded && __libc_single_threaded;
+}
+
+/*
+ * With one thread the word is only for signal handlers and for those that ask what is held: loads and stores. A handler that comes
+ * in between has dropped what it took when it returns. A thread is made while this one holds no lock, so who takes one alone
+ * drops it alone; but in the child of a fork, which drops what the parent took among others.
+ */
 static inline bool lock_try(struct lock *l)
 {
 	uint32_t free = 0;
 
-	return atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
-						       memory_order_relaxed);
+	if (!lock_is_alone())
+		return atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire, memory_order_relaxed);
+	if (unlikely(atomic_load_explicit(&l->word, memory_order_relaxed)))
+		return false;
+	atomic_store_explicit(&l->word, 1, memory_order_relaxed);
+	atomic_signal_fence(memory_order_seq_cst);
+	return true;
+}
+
+static inline void lock_clear(struct lock *l)
+{
+	if (lock_is_alone()) {
+		atomic_signal_fence(memory_order_seq_cst);
+		atomic_store_explicit(&l->word, 0, memory_order_relaxed);
+	} else if (unlikely(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)) {
+		lock_wake(l);
+	}
 }
 
 /*
@@ -103,22 +131,13 @@ static inline void lock_take(struct lock *l, enum lock_rank rank)
 static inline void lock_drop(struct lock *l, enum lock_rank rank)
 {
 	lock_rank_pop(rank);
-	if (unlikely(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2))
-		lock_wake(l);
+	lock_clear(l);
 	lock_count_down();
 }
 
 static inline bool lock_is_held(struct lock *l)
 {
 	return atomic_load_explicit(&l->word, memory_order_relaxed) != 0;
-}
-
-/* Whether the process has one thread, as far as libc knows. */
-extern char __libc_single_threaded __attribute__((weak)); /* glibc 2.32 and later: <sys/single_threaded.h> */
-
-static force_inline bool lock_is_alone(void)
-{
-	return &__libc_single_threaded && __libc_single_threaded;
 }
 
 /* Fork takes every lock of a kind at once, outermost kinds first: outside the ranks and the count. */
@@ -130,8 +149,7 @@ static inline void lock_take_nested(struct lock *l)
 
 static inline void lock_drop_nested(struct lock *l)
 {
-	if (unlikely(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2))
-		lock_wake(l);
+	lock_clear(l);
 }
 
 /* In the child of fork: the only thread left holds the lock or nobody does. */
