@@ -20,7 +20,9 @@
  * does nothing instead. docs/errors.md says which misuse is seen when.
  * No call changes errno when it succeeds; bslab_free never does.
  *
- * Threads: all calls may be made from any thread, and a block may be freed by any thread.
+ * Threads: all calls may be made from any thread, and a block may be freed by any thread. Here and in the other headers a thread
+ * is one that bslab's own libc made; one of clone() by hand, or of another libc in a namespace of dlmopen(), is unknown to it
+ * (<sys/single_threaded.h>), and may not call malloc while no other thread was ever made; nor under glibc's malloc.
  *
  * Signals: none of the calls may be made from a signal handler, as POSIX says of malloc. fork: all calls may be
  * made in the child of a threaded process, but for one that forks while another thread is within the first call of all. vfork: not in

@@ -31,7 +31,7 @@
  *   unmap without a map
  *   a map beyond 65,535
  *
- * Threads: all calls may be made from any thread that bslab's libc made (not by clone(), nor in a namespace of dlmopen()). A
+ * Threads: all calls may be made from any thread, as bslab/bslab.h has it. A
  * handle orders nothing between two threads that map it: they need a lock or the like, as for any memory. Freeing, or resizing, a handle while another thread maps it is a misuse as well, and told
  * where the calls happen to be in that order.
  *

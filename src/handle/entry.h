@@ -4,7 +4,7 @@
  * the two-level table is that of an xarray without its search).
  *
  * 1. place: where the object is, how often it is mapped, and the entry's state, in one word, so that each step of the
- *    protocol is one compare-and-swap of it:
+ *    protocol is one compare-and-swap of it (with one thread, less: below):
  *
  *        | address / 16 (44) | maps (16) | state (4) |
  *

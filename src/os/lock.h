@@ -79,7 +79,7 @@ static force_inline bool lock_is_alone(void)
 /*
  * With one thread the word is only for signal handlers and for those that ask what is held: loads and stores. A handler that comes
  * in between has dropped what it took when it returns. A thread is made while this one holds no lock, so who takes one alone
- * drops it alone; but in the child of a fork, which drops what the parent took among others.
+ * drops it alone.
  */
 static inline bool lock_try(struct lock *l)
 {
