@@ -69,12 +69,17 @@ static _Atomic int speech;
 /* It takes milliseconds. In the child of a fork nobody may be there to end it. */
 #define MAX_WAIT_MS 5000
 
-static void wait_for_speech(void)
+/* False when it did not end. (Once it has, the next one may have begun.) */
+static bool wait_for_speech(void)
 {
 	uint64_t start = os_coarse_clock_ms();
 
-	while (atomic_load(&speech) == SPEAKING && os_coarse_clock_ms() < start + MAX_WAIT_MS)
+	while (atomic_load(&speech) == SPEAKING) {
+		if (os_coarse_clock_ms() >= start + MAX_WAIT_MS)
+			return false;
 		os_yield();
+	}
+	return true;
 }
 
 /* The first is enough, unless a handler may go on from it. */
@@ -83,10 +88,7 @@ static bool may_speak(void)
 	int silent = SILENT;
 
 	while (!atomic_compare_exchange_strong(&speech, &silent, SPEAKING)) {
-		if (silent == SAID)
-			return false;
-		wait_for_speech();
-		if (atomic_load(&speech) == SPEAKING)
+		if (silent == SAID || !wait_for_speech())
 			return false;
 		silent = SILENT;
 	}
