@@ -6,8 +6,8 @@
  *   syscall.h  arch_syscall6(): a raw system call, -errno on failure, errno untouched
  *   percpu.h   arch_thread_pointer(), cpu_relax() and the three restartable
  *              sequences specified in arch/percpu.h;
- *              add_local(): adds to a word; no signal handler of the thread comes in between, but other threads
- *              may (Linux: local_add());
+ *              add_local(), add_local16(), or_local(), and_local(): change a word; no signal handler of the thread
+ *              comes in between, but other threads may (Linux: local_add());
  *              ARCH_RETURN_BELOW_CFA: how far below a frame's canonical address (the stack
  *              pointer before the call) its return address stands; 0 where that is not fixed;
  *              ARCH_DWARF_NR, ARCH_DWARF_SP, ARCH_DWARF_KEPT: how many registers the unwind

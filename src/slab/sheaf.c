@@ -8,6 +8,7 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/shared.h"
 #include "page/zone.h"
 #include "slab/hardened.h"
 #include "slab/typed.h"
@@ -161,7 +162,7 @@ static void count_bytes(const struct barn *b, const struct sheaf *s, bool in)
 {
 	size_t bytes = (size_t)s->nr * b->object_size;
 
-	atomic_fetch_add_explicit(&barns_bytes, in ? bytes : -bytes, memory_order_relaxed);
+	shared_add(&barns_bytes, in ? bytes : -bytes);
 }
 
 /* There may be something to empty again: see barn_has_rested(). */

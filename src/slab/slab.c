@@ -8,6 +8,7 @@
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/shared.h"
 #include "page/buddy.h"
 #include "page/guard.h"
 #include "page/limit.h"
@@ -400,7 +401,7 @@ static void take_lines(struct slab *s, unsigned nr_objects, unsigned max, struct
 		if (unlikely(cache_has_words(s->cache)))
 			objects_leave(s, w, mask);
 		if (mask)
-			atomic_fetch_and(&s->free[w], ~mask);
+			shared_and(&s->free[w], ~mask);
 		t->mask[w] |= mask;
 		t->n += (unsigned)__builtin_popcountll(mask);
 	}
@@ -417,7 +418,7 @@ static void take_bits(struct slab *s, unsigned max, struct taken *t)
 	if (nr_line_objects > 1 && max > 1)
 		take_lines(s, nr_line_objects, max, t);
 	take_lines(s, 1, max, t);
-	atomic_fetch_sub(&s->nr_free, (int16_t)t->n);
+	shared_add16(&s->nr_free, -(int)t->n);
 }
 
 /* By the share of objects that are free: slabs of a cache differ in size. */
@@ -508,7 +509,7 @@ void *slab_take_fuller(struct kmem_cache *c, const struct slab *than)
 	lock_drop(&c->lock, RANK_CACHE);
 	if (!best)
 		return NULL;
-	atomic_fetch_add_explicit(&c->nr_out, t.n, memory_order_relaxed);
+	shared_add(&c->nr_out, t.n);
 	put_pointers(c, &t, &obj);
 	return obj;
 }
@@ -542,7 +543,7 @@ unsigned slab_take(struct kmem_cache *c, void **out, unsigned n, unsigned pages_
 		put_pointers(c, &t, out + done);
 		done += t.n;
 	}
-	atomic_fetch_add_explicit(&c->nr_out, done, memory_order_relaxed);
+	shared_add(&c->nr_out, done);
 	return done;
 }
 
@@ -620,12 +621,12 @@ static void report_double_free(struct slab *s, unsigned word, uint64_t bits)
 /* How many were given: all but those that were free already. */
 static unsigned give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint64_t mask)
 {
-	uint64_t old = atomic_fetch_or(&s->free[word], mask);
+	uint64_t old = shared_or(&s->free[word], mask);
 	int n = __builtin_popcountll(mask & ~old), nr_free;
 
 	if (unlikely(old & mask))
 		report_double_free(s, word, old & mask);
-	nr_free = atomic_fetch_add(&s->nr_free, (int16_t)n) + n;
+	nr_free = shared_add16(&s->nr_free, n);
 	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) || nr_free == (int)slab_nr_objects(s))
 		slab_settle(c, s);
 	return (unsigned)n;
@@ -713,7 +714,7 @@ void slab_give(struct kmem_cache *c, void *const *objects, unsigned n)
 	for (i = 0; i < NR_GROUPS; i++)
 		if (groups[i].slab)
 			nr_given += give_bits(c, groups[i].slab, groups[i].word, groups[i].mask);
-	atomic_fetch_sub_explicit(&c->nr_out, nr_given, memory_order_relaxed);
+	shared_add(&c->nr_out, -(size_t)nr_given);
 }
 
 size_t cache_free_bytes(struct kmem_cache *c)

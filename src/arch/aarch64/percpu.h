@@ -54,6 +54,21 @@ static force_inline void add_local(_Atomic uint64_t *word, int64_t n)
 	atomic_fetch_add_explicit(word, (uint64_t)n, memory_order_relaxed);
 }
 
+static force_inline void add_local16(_Atomic int16_t *word, int16_t n)
+{
+	atomic_fetch_add_explicit(word, n, memory_order_relaxed);
+}
+
+static force_inline void or_local(_Atomic uint64_t *word, uint64_t mask)
+{
+	atomic_fetch_or_explicit(word, mask, memory_order_relaxed);
+}
+
+static force_inline void and_local(_Atomic uint64_t *word, uint64_t mask)
+{
+	atomic_fetch_and_explicit(word, mask, memory_order_relaxed);
+}
+
 /*
  * Labels as on x86-64. The signature is "brk #0x45e0". tbnz reaches 32 KiB, far enough within a function; were the
  * compiler to move a label's code to another section, the linker would say so.

@@ -56,6 +56,21 @@ static force_inline void add_local(_Atomic uint64_t *word, int64_t n)
 	__asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(n) : "memory", "cc");
 }
 
+static force_inline void add_local16(_Atomic int16_t *word, int16_t n)
+{
+	__asm__ volatile("addw %1, %0" : "+m"(*word) : "r"(n) : "memory", "cc");
+}
+
+static force_inline void or_local(_Atomic uint64_t *word, uint64_t mask)
+{
+	__asm__ volatile("orq %1, %0" : "+m"(*word) : "r"(mask) : "memory", "cc");
+}
+
+static force_inline void and_local(_Atomic uint64_t *word, uint64_t mask)
+{
+	__asm__ volatile("andq %1, %0" : "+m"(*word) : "r"(mask) : "memory", "cc");
+}
+
 /*
  * Labels inside the templates: 1 start, 2 just past the final store, 3 the
  * descriptor (struct rseq_cs), 4 abort handler. The kernel checks
