@@ -59,6 +59,12 @@ static void *compactor(void *unused)
 
 enum { NR_OWN = 600 };
 static unsigned nr_rounds = 60;
+#define MAX_ROUNDS 6000 /* where the compactor had no time before */
+
+static bool anything_moved(void)
+{
+	return READ_ONCE(compact_counts.nr_moved) > 0;
+}
 
 /* Each object has its handle in each word. */
 static void write_words(uint64_t h, size_t size)
@@ -89,7 +95,7 @@ static void *owner(void *arg)
 	uint64_t h[NR_OWN] = {0};
 	size_t size[NR_OWN];
 
-	for (round = 0; round < nr_rounds; round++) {
+	for (round = 0; round < nr_rounds || (round < MAX_ROUNDS && !anything_moved()); round++) {
 		for (i = 0; i < NR_OWN; i++)
 			if (!h[i]) {
 				size[i] = (size_t)rand_r(&seed) % (rand_r(&seed) % 50 ? 2000 : 70000);
