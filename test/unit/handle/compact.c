@@ -5,6 +5,7 @@
 
 #include "fake_os.h"
 #include "handle/compact.h"
+#include "handle/get.h"
 #include "handle/handle.h"
 #include "os/options.h"
 #include "page/compactable.h"
@@ -19,19 +20,6 @@ static void setup(void)
 }
 
 TestSuite(compact, .init = setup);
-
-static uint64_t get(size_t size)
-{
-	uint64_t h = size <= SMALL_MAX ? handle_alloc_fast(size) : 0;
-
-	return h ? h : handle_alloc_slow(size);
-}
-
-static void put(uint64_t h)
-{
-	if (!handle_free(h))
-		handle_free_slow(h);
-}
 
 /* A heap of objects that know their size and number; 0: a hole. */
 enum { N = 40000 };

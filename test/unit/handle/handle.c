@@ -7,6 +7,7 @@
 #include "alone.h"
 #include "fake_os.h"
 #include "handle/compact.h"
+#include "handle/get.h"
 #include "handle/handle.h"
 #include "os/bug.h"
 #include "os/options.h"
@@ -23,19 +24,6 @@ static void setup(void)
 }
 
 TestSuite(handle, .init = setup);
-
-static uint64_t get(size_t size)
-{
-	uint64_t h = size <= SMALL_MAX ? handle_alloc_fast(size) : 0;
-
-	return h ? h : handle_alloc_slow(size);
-}
-
-static void put(uint64_t h)
-{
-	if (!handle_free(h))
-		handle_free_slow(h);
-}
 
 static const size_t sizes[] = {0, 1, 8, 15, 16, 17, 100, 1000, 1024, 4096, 5000, 32767, 32768, 32769,
 			       100000, MIB, 2 * MIB, 2 * MIB + 1, 3 * MIB, 5 * MIB};

@@ -13,6 +13,7 @@
 
 #include "fake_os.h"
 #include "handle/compact.h"
+#include "handle/get.h"
 #include "handle/handle.h"
 #include "os/options.h"
 #include "page/compactable.h"
@@ -91,19 +92,6 @@ static void setup(void)
 }
 
 TestSuite(meanwhile, .init = setup);
-
-static uint64_t get(size_t size)
-{
-	uint64_t h = size <= SMALL_MAX ? handle_alloc_fast(size) : 0;
-
-	return h ? h : handle_alloc_slow(size);
-}
-
-static void put(uint64_t h)
-{
-	if (!handle_free(h))
-		handle_free_slow(h);
-}
 
 static uintptr_t where(uint64_t h)
 {

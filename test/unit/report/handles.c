@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "handle/compact.h"
+#include "handle/get.h"
 #include "handle/handle.h"
 #include "os/options.h"
 #include "page/compactable.h"
@@ -31,19 +32,6 @@ static void boot(void)
 }
 
 TestSuite(threads, .init = boot);
-
-static uint64_t get(size_t size)
-{
-	uint64_t h = size <= SMALL_MAX ? handle_alloc_fast(size) : 0;
-
-	return h ? h : handle_alloc_slow(size);
-}
-
-static void put(uint64_t h)
-{
-	if (!handle_free(h))
-		handle_free_slow(h);
-}
 
 static _Atomic bool stop;
 
