@@ -25,7 +25,7 @@ struct thread_state {
 	struct buddy *buddy; /* this thread's page source, NULL until it needs one */
 	uint32_t index;	     /* slot of a cache per thread; 0: none */
 	uint8_t exit_hooked; /* enum thread_life */
-	uint8_t nr_kept_frees; /* of runs that their CPU keeps; every TICK_EVENTS'th is not: slab/kept.h */
+	uint8_t nr_kept_frees; /* of runs that their CPU keeps; every KEPT_LOOK_FREES'th is not: slab/kept.h */
 	uint16_t nr_page_events; /* counted to look at the clock now and then */
 	const void *grown;	 /* where realloc() moved a block to last because it grew; only compared */
 	int64_t sample_near;	 /* epoch, and bytes to go until the profile's next sample; profile/sampler.h */

@@ -22,7 +22,7 @@
  * 4. A folio's run is taken and kept as malloc's are. Those of up to PCP_MAX_ORDER have sheaves of their
  *    own, slab/pcp.h, and others of no more pages go to the buddy's.
  *
- * 5. kept_free() leaves every TICK_EVENTS'th of a thread to the way past it, where the
+ * 5. kept_free() leaves every KEPT_LOOK_FREES'th of a thread to the way past it, where the
  *    clock is looked at and reports are written. The CPU looks for what rests then too,
  *    so one that does nothing but this is not idle.
  */
@@ -88,10 +88,13 @@ static force_inline void *kept_take_quick(size_t nr_pages)
 /* Looks for what rests; the next page event of this thread looks at the clock too. */
 void kept_look(void) __attribute__((visibility("hidden")));
 
+/* Frees of a thread between two looks: one costs as much as forty. */
+#define KEPT_LOOK_FREES 64
+
 /* Of one that was found to be such a run: counts it. */
 static force_inline bool kept_count_free(void)
 {
-	if (likely(++thread_state.nr_kept_frees % TICK_EVENTS))
+	if (likely(++thread_state.nr_kept_frees % KEPT_LOOK_FREES))
 		return true;
 	kept_look();
 	return false;

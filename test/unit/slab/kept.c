@@ -151,15 +151,15 @@ Test(kept, it_serves_other_sizes_too)
 	cr_assert_eq(nr_kept(), 48);
 }
 
-/* Frees of which every TICK_EVENTS'th is not quick, and looks at the clock. */
+/* Frees of which every KEPT_LOOK_FREES'th is not quick, and looks at the clock. */
 static void free_some(void **runs, unsigned n)
 {
 	for (unsigned i = 1; i <= n; i++) {
 		void *p = runs ? runs[i - 1] : get(16);
 		uint16_t before;
 
-		cr_assert_eq(quick_free(p), i % TICK_EVENTS != 0, "free %u", i);
-		if (i % TICK_EVENTS)
+		cr_assert_eq(quick_free(p), i % KEPT_LOOK_FREES != 0, "free %u", i);
+		if (i % KEPT_LOOK_FREES)
 			continue;
 		before = thread_state.nr_page_events;
 		run_free(p, 16);
@@ -170,12 +170,12 @@ static void free_some(void **runs, unsigned n)
 Test(kept, now_and_then_the_long_way_is_gone)
 {
 	begin();
-	free_some(NULL, 10 * TICK_EVENTS);
+	free_some(NULL, 10 * KEPT_LOOK_FREES);
 }
 
 static void *only_frees(void *runs)
 {
-	free_some(runs, 10 * TICK_EVENTS);
+	free_some(runs, 10 * KEPT_LOOK_FREES);
 	pages_thread_exit();
 	return NULL;
 }
@@ -183,11 +183,11 @@ static void *only_frees(void *runs)
 /* It has no buddy, so each free that drives another run out is an event of pages too. */
 Test(kept, nor_does_a_thread_that_only_frees_miss_it)
 {
-	void *runs[10 * TICK_EVENTS];
+	void *runs[10 * KEPT_LOOK_FREES];
 	pthread_t thread;
 
 	begin();
-	for (unsigned i = 0; i < 10 * TICK_EVENTS; i++)
+	for (unsigned i = 0; i < 10 * KEPT_LOOK_FREES; i++)
 		runs[i] = get(16);
 	cr_assert_eq(pthread_create(&thread, NULL, only_frees, runs), 0);
 	pthread_join(thread, NULL);
@@ -478,7 +478,7 @@ Test(kept, pairs_of_runs_are_looks_too)
 	cr_assert_gt(percpu_nr_cached(c->class), 0);
 	for (int look = 0; look < 4; look++) {
 		fake.clock_ms += 500;
-		for (unsigned i = 0; i < TICK_EVENTS; i++)
+		for (unsigned i = 0; i < KEPT_LOOK_FREES; i++)
 			put(get(16));
 		cr_assert_eq(a->looked_at_ms, fake.clock_ms);
 	}
