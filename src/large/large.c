@@ -148,7 +148,8 @@ static struct vm_area *hot_remove(unsigned i)
 
 	bslab_assert(lock_is_held(&large.lock));
 	if (a) {
-		memmove(&large.hot[i], &large.hot[i + 1], (NR_HOT - 1 - i) * sizeof a);
+		for (; i + 1 < NR_HOT; i++)
+			large.hot[i] = large.hot[i + 1];
 		large.hot[NR_HOT - 1] = NULL;
 		hot_count(large.nr_hot_pages - area_pages(a));
 	}
@@ -185,9 +186,11 @@ static void hot_release(bool all)
 static struct vm_area *hot_put(struct vm_area *a)
 {
 	struct vm_area *last = hot_remove(NR_HOT - 1);
+	unsigned i;
 
 	a->was_seen = false;
-	memmove(&large.hot[1], &large.hot[0], (NR_HOT - 1) * sizeof a);
+	for (i = NR_HOT - 1; i > 0; i--)
+		large.hot[i] = large.hot[i - 1];
 	large.hot[0] = a;
 	PROBE(large_keep, a->addr, a->size);
 	hot_count(large.nr_hot_pages + area_pages(a));
@@ -406,16 +409,26 @@ static void mapping_uncount(const struct vm_area *a)
 
 /* --- calls ------------------------------------------------------------------------ */
 
+static bool fits_zone(size_t size)
+{
+	return size < bslab_options.large_size && size <= GIB;
+}
+
+void *large_take_kept(size_t size)
+{
+	return READ_ONCE(large.nr_hot_pages) && fits_zone(size) ? hot_take(align_up(size, BSLAB_PAGE_SIZE), 1) : NULL;
+}
+
 void *large_alloc(size_t size, size_t align, bool *zeroed)
 {
 	struct vm_area *a;
-	bool fits_zone = size < bslab_options.large_size && size <= GIB && align <= PAGEBLOCK_SIZE;
+	bool of_zone = fits_zone(size) && align <= PAGEBLOCK_SIZE;
 	void *p;
 
 	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
-	if (fits_zone && (p = hot_take(size, align))) {
+	if (of_zone && (p = hot_take(size, align))) {
 		*zeroed = false;
 		return p;
 	}
@@ -425,7 +438,7 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if ((fits_zone && blocks_alloc(a, 0, zeroed)) || mapping_alloc(a, 0, zeroed))
+	if ((of_zone && blocks_alloc(a, 0, zeroed)) || mapping_alloc(a, 0, zeroed))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;

@@ -46,6 +46,8 @@ struct vm_area {
 
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
+/* One of those that are kept, warm, of more than a pageblock; else NULL. */
+void *large_take_kept(size_t size);
 /* The same of an explicit zone: pageblocks, never a mapping. pages_flags: page/buddy.h. */
 void *large_alloc_explicit(size_t size, size_t align, unsigned pages_flags, bool *zeroed);
 enum large_map_flags {

@@ -245,10 +245,18 @@ static void *take_kept(size_t size, size_t align)
 	return wants_run(size, align) ? kept_take(pages_of(size), BSLAB_PAGE_SIZE) : NULL;
 }
 
+/* A block of pageblocks that was freed not long ago, where no call is to be counted. */
+static force_inline void *take_kept_large(size_t size)
+{
+	return size > PAGEBLOCK_SIZE && likely(READ_ONCE(bslab_hot.kept_limit) != 0) ? large_take_kept(size) : NULL;
+}
+
 static out_of_line void *malloc_past_run(size_t size)
 {
 	void *obj = unlikely(percpu_mode() == INDEX_CPU_ID) ? take_kept(size, 1) : NULL;
 
+	if (!obj)
+		obj = take_kept_large(size);
 	return obj ? obj : malloc_rest(size);
 }
 
@@ -420,12 +428,25 @@ static out_of_line void free_rest(void *ptr)
 	reports_poll();
 }
 
+/* A large block of which nothing is known but its size, while no call is to be counted; else the rest. */
+static out_of_line void free_past_run(void *ptr)
+{
+	struct vm_area *a = large_block(map_lookup((uintptr_t)ptr), ptr);
+
+	if (!a || unlikely(a->sample != NULL) || unlikely(!READ_ONCE(bslab_hot.kept_limit))) {
+		free_rest(ptr);
+		return;
+	}
+	large_free(a);
+	reports_poll();
+}
+
 void free_slow(void *ptr)
 {
 	if (unlikely(bslab_options.hardened))
 		hardened_free(ptr);
 	else if (!was_kept(kept_free_quick(ptr)))
-		free_rest(ptr);
+		free_past_run(ptr);
 }
 
 /* --- what a pointer is ------------------------------------------------------------------- */

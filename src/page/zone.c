@@ -9,6 +9,7 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "os/place.h"
+#include "os/shared.h"
 
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
 #define PURGE_BATCH 64
@@ -631,7 +632,7 @@ void zone_next_window(size_t nr_recycled)
 {
 	uint64_t now = os_coarse_clock_ms();
 
-	nr_recycled += __atomic_exchange_n(&zone.nr_recycled_outside, 0, __ATOMIC_RELAXED);
+	nr_recycled += atomic_exchange_explicit(&zone.nr_recycled_outside, 0, memory_order_relaxed);
 	lock_take(&zone.lock, RANK_ZONE);
 	learn(nr_recycled, now);
 	lock_drop(&zone.lock, RANK_ZONE);
@@ -640,7 +641,7 @@ void zone_next_window(size_t nr_recycled)
 
 void zone_note_recycled(size_t nr_pages)
 {
-	__atomic_fetch_add(&zone.nr_recycled_outside, nr_pages, __ATOMIC_RELAXED);
+	shared_add(&zone.nr_recycled_outside, nr_pages);
 }
 
 void zone_set_dirty_floor(size_t size_bytes)

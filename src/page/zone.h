@@ -193,7 +193,7 @@ struct zone {
 	uint64_t window_at_ms;
 	size_t nr_purged;   /* pages purged and not yet asked for again, those of earlier windows fading */
 	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
-	size_t nr_recycled_outside; /* the same, of blocks that their users kept; atomic, not under the lock */
+	_Atomic size_t nr_recycled_outside; /* the same, of blocks that their users kept; not under the lock */
 	size_t nr_peak;	    /* the most blocks handed out */
 	struct zone_info count; /* what in it is kept as it changes; zone_snapshot() fills in the rest */
 };
