@@ -664,7 +664,9 @@ void *large_resize(struct vm_area *a, size_t size)
 		return NULL;
 	if (a->is_hugetlb)
 		return size <= a->size && size >= a->size / 2 ? (void *)a->addr : NULL;
-	size = align_up(size, BSLAB_PAGE_SIZE);
+	size = align_up(size, a->first ? BSLAB_PAGE_SIZE : os_page_size());
+	if (size == a->size)
+		return (void *)a->addr;
 	if (a->first && blocks_resize(a, size))
 		return (void *)a->addr;
 	/* The address may change and be given to another thread at once: no descriptor may be left behind. */

@@ -289,6 +289,31 @@ Test(large, mappings_grow_and_shrink_by_pages)
 	cr_assert_eq(fake_count(FAKE_GUARDED), 0);
 }
 
+static size_t calls(void)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < NR_FAKE_CALLS; i++)
+		n += fake.nr_calls[i];
+	return n;
+}
+
+/* Appended to by a few bytes at a time, a block asks the kernel for nothing until it needs a page more. */
+Test(large, a_resize_within_the_last_page_is_no_system_call)
+{
+	char *p = get(40 * MIB), *q = get(5 * MIB);
+	size_t before = calls();
+
+	for (size_t i = 1; i < BSLAB_PAGE_SIZE; i += 500) {
+		cr_assert_eq(large_resize(area_at(p), 40 * MIB - i), p);
+		cr_assert_eq(large_resize(area_at(q), 5 * MIB - i), q);
+	}
+	cr_assert_eq(calls(), before);
+	cr_assert_eq(area_at(p)->size, 40 * MIB);
+	cr_assert_eq(large_resize(area_at(p), 40 * MIB - BSLAB_PAGE_SIZE), p);
+	cr_assert_gt(calls(), before);
+}
+
 /* Every call of a resize refused in turn: the block is what it was, or what it should be. */
 static void resize_with_failures(size_t old_size, size_t new_size)
 {
@@ -380,6 +405,21 @@ Test(large, the_block_freed_last_comes_back)
 	cr_assert_eq(snapshot().nr_hot_pages, 0);
 	cr_assert_eq(zone().nr_allocs, nr_allocs, "the zone was not asked");
 	cr_assert_eq(snapshot().bytes, 5 * MIB + 4096);
+}
+
+Test(large, the_short_way_takes_only_what_is_kept)
+{
+	char *p = get(5 * MIB);
+
+	cr_assert_null(large_take_kept(5 * MIB));
+	large_free(area_at(p));
+	cr_assert_null(large_take_kept(4 * MIB), "of two pageblocks");
+	cr_assert_null(large_take_kept(SIZE_MAX));
+	cr_assert_eq(snapshot().nr_hot_pages, 6 * MIB >> PAGE_SHIFT);
+	cr_assert_eq(large_take_kept(5 * MIB + 1), p);
+	cr_assert_eq(area_at(p)->size, 5 * MIB + BSLAB_PAGE_SIZE);
+	cr_assert_null(large_take_kept(5 * MIB + 1));
+	cr_assert_eq(snapshot().nr_areas, 1);
 }
 
 /* Its dirty pages are the zone's again, not lost behind fresh ones. */

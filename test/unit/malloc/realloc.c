@@ -126,6 +126,34 @@ Test(realloc, own_mapping_grows_and_shrinks)
 	bslab_free(p);
 }
 
+/* A run that has no room left behind it moves into a mapping by its pages, and grows on there: back in a run it would be copied. */
+Test(realloc, a_run_that_moved_out_grows_without_a_copy)
+{
+	const char *conf = getenv("BSLAB_CONF");
+	size_t size = MIB, nr_mapped = bslab_mallinfo2().hblks;
+	unsigned char *p = bslab_malloc(size), *behind = bslab_malloc(size), *t;
+
+	if (p > behind) {
+		t = p;
+		p = behind;
+		behind = t;
+	}
+	fill(p, 0, size);
+	for (size_t more = 4 * KIB; more <= 100 * KIB; more += 4 * KIB) {
+		p = bslab_realloc(p, size + more);
+		cr_assert_not_null(p);
+	}
+	if (!conf || !strstr(conf, "hardened")) /* there it moves */
+		cr_assert_eq(bslab_mallinfo2().hblks, nr_mapped + 1);
+	expect_contents(p, size);
+	p = bslab_realloc(p, 100 * KIB);
+	cr_assert_not_null(p);
+	expect_contents(p, 100 * KIB);
+	cr_assert_eq(bslab_mallinfo2().hblks, nr_mapped);
+	bslab_free(p);
+	bslab_free(behind);
+}
+
 Test(realloc, null_is_malloc)
 {
 	unsigned char *p = bslab_realloc(NULL, 100);
