@@ -398,6 +398,15 @@ int os_purge(void *addr, size_t size)
 	return madvise(addr, size, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
+unsigned os_purge_ranges(const struct os_range *ranges, unsigned n)
+{
+	unsigned done = 0;
+
+	while (done < n && os_purge(ranges[done].addr, ranges[done].size) == 0)
+		done++;
+	return done;
+}
+
 int os_populate(void *addr, size_t size)
 {
 	WITH_TABLE;

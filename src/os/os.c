@@ -15,6 +15,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +33,12 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef PIDFD_SELF_PROCESS
+#define PIDFD_SELF_PROCESS (-10001)
 #endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -117,6 +124,36 @@ static int advise(void *addr, size_t size, int advice)
 int os_purge(void *addr, size_t size)
 {
 	return advise(addr, size, MADV_DONTNEED);
+}
+
+_Static_assert(sizeof(struct os_range) == sizeof(struct iovec) && offsetof(struct os_range, size) == offsetof(struct iovec, iov_len),
+	       "the kernel reads them as such");
+
+/* By one call: how many of the first ranges. */
+static unsigned purge_at_once(const struct os_range *ranges, unsigned n)
+{
+	long ret = SYS(SYS_process_madvise, PIDFD_SELF_PROCESS, ranges, n, MADV_DONTNEED, 0, 0);
+	unsigned done = 0;
+
+	while (done < n && ret >= (long)ranges[done].size)
+		ret -= (long)ranges[done++].size;
+	return done;
+}
+
+/*
+ * Whatever the call refuses, the old one decides: that range may be locked, or the call unknown (before 6.15), for other
+ * processes only (before 6.13), or filtered. Where the old one does what the new one refused, nobody asks again.
+ */
+unsigned os_purge_ranges(const struct os_range *ranges, unsigned n)
+{
+	static bool is_refused; /* atomic */
+	unsigned done = n > 1 && !READ_ONCE(is_refused) ? purge_at_once(ranges, n) : 0, at_once = done;
+
+	while (done < n && os_purge(ranges[done].addr, ranges[done].size) == 0)
+		done++;
+	if (n > 1 && done > at_once)
+		WRITE_ONCE(is_refused, true);
+	return done;
 }
 
 bool os_count_resident(const void *addr, size_t size, size_t *nr_resident)

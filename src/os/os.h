@@ -46,6 +46,15 @@ void os_file_punch(int fd, uint64_t offset, uint64_t size);
 /* Gives the pages back: they read as zero afterwards. */
 int os_purge(void *addr, size_t size);
 /*
+ * The same of several ranges, in order up to the first that is refused: how many were purged. From Linux 6.16 on one call gives
+ * them all back, and the other CPUs flush their TLBs once (process_madvise(2) of the process itself); else each takes its own.
+ */
+struct os_range {
+	void *addr;
+	size_t size;
+};
+unsigned os_purge_ranges(const struct os_range *ranges, unsigned n);
+/*
  * How many pages of a range of at most a pageblock are resident; false when the kernel does not say. A hint: pages that
  * were swapped out do not count, and are not zero.
  */

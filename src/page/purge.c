@@ -31,14 +31,14 @@ static unsigned min_purge_order(void)
 	return ilog2(os_page_size() >> PAGE_SHIFT);
 }
 
-/* Takes the dirty free page blocks from min_order on of one pageblock out of the lists. */
-static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct isolated *out, unsigned min_order)
+/* Takes up to max dirty free page blocks from min_order on of one pageblock out of the lists. */
+static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct isolated *out, unsigned max, unsigned min_order)
 {
 	unsigned n = 0, order, link, next;
 
 	buddy_count_free(b, -blk->nr_free, -blk->nr_dirty_free);
 	for (order = NR_ORDERS; order-- > min_order;)
-		for (link = blk->head[order]; link && n < PURGE_BATCH; link = next) {
+		for (link = blk->head[order]; link && n < max; link = next) {
 			next = pageblock_next_free(blk, link);
 			if (!pageblock_nr_dirty(blk, link - 1, 1u << order))
 				continue;
@@ -86,23 +86,48 @@ static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 	return NULL;
 }
 
-/* Purges what was isolated, if `try`, and gives it back to its owner, who may have changed meanwhile. */
-static bool purge_isolated(const struct isolated *i, bool try)
+/* As far as the nr_keep pages allow, from as many blocks as it takes to fill the batch: one system call gives them all back. */
+static unsigned isolate_batch(struct buddy *b, struct isolated *out, size_t nr_keep, unsigned min_order)
 {
-	uintptr_t start = pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT);
-	size_t size = BSLAB_PAGE_SIZE << i->order;
-	bool ok, whole;
-	struct buddy *b;
+	struct pageblock *blk;
+	unsigned n = 0;
 
-	if (try && i->is_huge)
-		os_split_huge((void *)start, size);
-	ok = try && os_purge((void *)start, size) == 0;
-	b = block_lock_owner(i->blk);
+	lock_take(&b->lock, RANK_BUDDY);
+	while (n < PURGE_BATCH && b->nr_dirty_free > nr_keep && (blk = find_dirty_block(b, min_order)))
+		n += isolate_block(b, blk, out + n, PURGE_BATCH - n, min_order);
+	lock_drop(&b->lock, RANK_BUDDY);
+	return n;
+}
 
-	if (try)
-		PROBE(purge, start, size, ok);
-	b->count.nr_purge_calls += try;
-	b->count.nr_purge_failures += try && !ok;
+static struct os_range range_of(const struct isolated *i)
+{
+	return (struct os_range){(void *)(pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT)), BSLAB_PAGE_SIZE << i->order};
+}
+
+/* How many of the first, and by that all that were tried but one. */
+static unsigned purge_batch(const struct isolated *batch, unsigned n)
+{
+	struct os_range ranges[PURGE_BATCH];
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		ranges[i] = range_of(&batch[i]);
+		if (batch[i].is_huge)
+			os_split_huge(ranges[i].addr, ranges[i].size);
+	}
+	return os_purge_ranges(ranges, n);
+}
+
+/* Gives it back to its owner, who may have changed meanwhile. */
+static void give_back(const struct isolated *i, bool was_tried, bool ok)
+{
+	struct buddy *b = block_lock_owner(i->blk);
+	bool whole;
+
+	if (was_tried)
+		PROBE(purge, pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT), BSLAB_PAGE_SIZE << i->order, ok);
+	b->count.nr_purge_calls += was_tried;
+	b->count.nr_purge_failures += was_tried && !ok;
 	if (ok)
 		pageblock_set_dirty(i->blk, i->index, 1u << i->order, false);
 	whole = block_free_pages(b, i->blk, i->index, 1u << i->order);
@@ -111,7 +136,6 @@ static bool purge_isolated(const struct isolated *i, bool try)
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (whole)
 		zone_free(i->blk, 1);
-	return ok;
 }
 
 static void purge_ended(struct buddy *b, size_t nr_keep, unsigned min_order, bool ok, bool cut_short)
@@ -134,24 +158,21 @@ static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, uns
 {
 	struct isolated batch[PURGE_BATCH];
 	size_t nr_purged = 0;
-	unsigned nr_batches, n, i;
+	unsigned nr_batches, nr_done, n, i;
 	bool ok = true;
 
 	lock_take(&b->lock, RANK_BUDDY);
 	b->purge_round++;
 	lock_drop(&b->lock, RANK_BUDDY);
 	for (nr_batches = 0; ok && nr_batches < max_batches; nr_batches++) {
-		struct pageblock *blk;
-
-		lock_take(&b->lock, RANK_BUDDY);
-		blk = b->nr_dirty_free > nr_keep ? find_dirty_block(b, min_order) : NULL;
-		n = blk ? isolate_block(b, blk, batch, min_order) : 0;
-		lock_drop(&b->lock, RANK_BUDDY);
+		n = isolate_batch(b, batch, nr_keep, min_order);
 		if (!n)
 			break;
+		nr_done = purge_batch(batch, n);
+		ok = nr_done == n;
 		for (i = 0; i < n; i++) {
-			ok = purge_isolated(&batch[i], ok);
-			nr_purged += ok ? 1u << batch[i].order : 0;
+			give_back(&batch[i], i <= nr_done, i < nr_done);
+			nr_purged += i < nr_done ? 1u << batch[i].order : 0;
 		}
 	}
 	purge_ended(b, nr_keep, min_order, ok, nr_batches == max_batches);

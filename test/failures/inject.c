@@ -42,6 +42,7 @@ static const struct {
 } calls[] = {
     {SYS_mmap, ENOMEM},	   {SYS_mprotect, ENOMEM}, {SYS_madvise, EAGAIN}, {SYS_mremap, ENOMEM},
     {SYS_futex, EINTR}, {SYS_prctl, ENOMEM},	   {SYS_membarrier, ENOMEM},
+    {SYS_process_madvise, ENOMEM},
 };
 enum { NR_CALLS = sizeof calls / sizeof *calls };
 

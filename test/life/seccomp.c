@@ -22,7 +22,7 @@ static const struct {
 } calls[] = {
     CALL(prctl),	  CALL(madvise), CALL(membarrier),    CALL(rseq),	   CALL(mremap),
     CALL(sched_getaffinity), CALL(getcpu),  CALL(clock_gettime), CALL(sched_yield), CALL(prlimit64),
-    CALL(mincore),
+    CALL(mincore),	  CALL(process_madvise),
 };
 
 static unsigned number_of(const char *name)

@@ -177,6 +177,40 @@ Test(os, commit_makes_usable)
 	cr_assert_eq(p[4096 + MIB], 1);
 }
 
+/* Locked memory is not given back: it is where a call of several ranges stops. */
+Test(os, purges_ranges_up_to_a_refusal)
+{
+	enum { N = 8, LOCKED = 5 };
+	char *p = os_reserve(4 * MIB, 2 * MIB, 0);
+	struct os_range ranges[N];
+
+	cr_assert_eq(os_commit(p, 2 * MIB), 0);
+	for (int i = 0; i < N; i++)
+		ranges[i] = (struct os_range){p + i * 8 * 4096, (size_t)(1 + i % 3) * 4096};
+	errno = 77;
+	for (int round = 0; round < 3; round++) { /* a refusal is not remembered as the call's */
+		memset(p, 1, 2 * MIB);
+		cr_assert_eq(os_purge_ranges(ranges, N), N);
+		for (int i = 0; i < N; i++) {
+			char *range = ranges[i].addr;
+
+			cr_assert(reads_as_zero(range, ranges[i].size));
+			cr_assert_eq(range[ranges[i].size], 1, "behind range %d", i);
+			memset(range, 1, ranges[i].size);
+		}
+		cr_assert_eq(os_purge_ranges(ranges, 0), 0);
+		cr_assert_eq(os_purge_ranges(ranges, 1), 1);
+		if (mlock(ranges[LOCKED].addr, 4096) != 0)
+			continue;
+		memset(p, 1, 2 * MIB);
+		cr_assert_eq(os_purge_ranges(ranges, N), LOCKED);
+		for (int i = 0; i < N; i++)
+			cr_assert_eq(*(char *)ranges[i].addr, i >= LOCKED, "range %d", i);
+		munlock(ranges[LOCKED].addr, 4096);
+	}
+	cr_assert_eq(errno, 77);
+}
+
 Test(os, refusals_leave_errno_alone)
 {
 	errno = 77;
