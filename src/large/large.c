@@ -486,7 +486,7 @@ void large_free(struct vm_area *a)
 	area_withdraw(a);
 	PROBE(large_unmap, a->addr, a->size);
 	mapping_uncount(a);
-	zone_note_unmapped(a->size >> PAGE_SHIFT);
+	(a->was_run ? zone_note_unmapped_run : zone_note_unmapped)(a->size >> PAGE_SHIFT);
 	if (os_unmap((void *)a->map_addr, a->map_size) != 0) {
 		/* max_map_count: the hole would need one mapping more. Give the pages back at least. */
 		os_purge((void *)a->map_addr, a->map_size);
@@ -649,6 +649,7 @@ void *large_adopt(void *addr, size_t old_size, size_t size)
 
 	if (!a)
 		return NULL;
+	a->was_run = true;
 	if (range_to_mapping(a, (uintptr_t)addr, old_size, size))
 		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);

@@ -37,6 +37,7 @@ struct vm_area {
 	unsigned nr_blocks;
 	bool is_explicit; /* of a zone that malloc does not take from */
 	bool is_hugetlb;  /* a mapping of explicit huge pages, which the kernel does not resize */
+	bool was_run;	  /* a mapping into which large_adopt() moved a run */
 	bool was_seen; /* by large_reap(): of a freed block that is kept; under the lock */
 	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
 	bool has_handle; /* the owner's: none of malloc's, whatever address it has just now */

@@ -526,8 +526,14 @@ void zone_note_unmapped(size_t nr_pages)
 		return;
 	lock_take(&zone.lock, RANK_ZONE);
 	WRITE_ONCE(zone.nr_purged, zone.nr_purged + nr_pages);
-	if (nr_pages <= PAGEBLOCK_PAGES) /* a run that was moved out: had it stayed, its block would have been in use */
-		zone.nr_peak = max_size(zone.nr_peak, zone.nr_used + 1);
+	lock_drop(&zone.lock, RANK_ZONE);
+}
+
+void zone_note_unmapped_run(size_t nr_pages)
+{
+	zone_note_unmapped(nr_pages);
+	lock_take(&zone.lock, RANK_ZONE);
+	zone.nr_peak = max_size(zone.nr_peak, zone.nr_used + 1);
 	lock_drop(&zone.lock, RANK_ZONE);
 }
 

@@ -88,6 +88,8 @@ size_t zone_nr_dirty(void);
 uint64_t zone_nr_given_back(void);
 /* Pages given back otherwise, and fresh pages handed out by the buddies: the zone learns from both. */
 void zone_note_unmapped(size_t nr_pages);
+/* The same of a run that had moved into a mapping: had it stayed, its block would have been in use. */
+void zone_note_unmapped_run(size_t nr_pages);
 void zone_note_fresh(size_t nr_pages);
 /* Pages that the process has shown to take back soon. */
 size_t zone_learned_pages(void);
