@@ -428,12 +428,12 @@ static out_of_line void free_rest(void *ptr)
 	reports_poll();
 }
 
-/* A large block of which nothing is known but its size, while no call is to be counted; else the rest. */
+/* A large block of which nothing is known but its size; else the rest. */
 static out_of_line void free_past_run(void *ptr)
 {
 	struct vm_area *a = large_block(map_lookup((uintptr_t)ptr), ptr);
 
-	if (!a || unlikely(a->sample != NULL) || unlikely(!READ_ONCE(bslab_hot.kept_limit))) {
+	if (!a || unlikely(a->sample != NULL)) {
 		free_rest(ptr);
 		return;
 	}
