@@ -20,6 +20,7 @@ import tempfile
 # Seen: at most 387, and 18 to 23. Other versions of gcc may have other functions.
 MAX_STRAY_BYTES = 1024  # functions that ran and stand elsewhere
 MAX_PAGES = 25  # 39 where functions stand in the order of the files
+MIN_FUNCTIONS = 50  # fewer: the library did nothing
 WINDOW = 64 << 10  # what Linux maps around a fault, unless it is told otherwise
 
 PTRACE_TRACEME, PTRACE_CONT, PTRACE_GETREGS, PTRACE_SETREGS, PTRACE_SYSCALL, PTRACE_SETOPTIONS = 0, 7, 12, 13, 24, 0x4200
@@ -91,7 +92,11 @@ class Process:
         """Until the next stop: its status; or None, when it has ended."""
         self.trace(request, number)
         status = os.waitpid(self.pid, 0)[1]
-        return status if os.WIFSTOPPED(status) else None
+        if os.WIFSTOPPED(status):
+            return status
+        if status:
+            sys.exit(f"FAIL: the process ended with status {status:#x}")
+        return None
 
     def code(self):
         for line in open(f"/proc/{self.pid}/maps"):
@@ -164,11 +169,14 @@ def main():
     with tempfile.TemporaryDirectory() as directory:  # a file that no other process has mapped
         copy = shutil.copy(library, directory)
         # The kernel may mark more of it as accessed, when it looks for memory to reclaim.
-        pages = min(Process(copy, command).pages_touched() for _ in range(3))
+        each = [Process(copy, command).pages_touched() for _ in range(3)]
+        pages = min(each)
     size = sum(function.size for function in strays)
     print(f"{len(ran)} functions ran, {len(strays)} of them, of {size} bytes, elsewhere; {pages} pages were touched")
     for function in strays:
         print(f"  elsewhere: {function.size:5} {function.name}")
+    if len(ran) < MIN_FUNCTIONS or not all(each):
+        sys.exit(f"FAIL: {len(ran)} functions, pages {each}: not measured")
     if size > MAX_STRAY_BYTES:
         sys.exit(f"FAIL: at most {MAX_STRAY_BYTES} bytes elsewhere: into preload/everyday.ld?")
     if pages > MAX_PAGES:

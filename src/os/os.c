@@ -37,8 +37,8 @@
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
 #endif
-#ifndef PIDFD_SELF_PROCESS
-#define PIDFD_SELF_PROCESS (-10001)
+#ifndef PIDFD_SELF_THREAD
+#define PIDFD_SELF_THREAD (-10000)
 #endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -132,7 +132,7 @@ _Static_assert(sizeof(struct os_range) == sizeof(struct iovec) && offsetof(struc
 /* By one call: how many of the first ranges. */
 static unsigned purge_at_once(const struct os_range *ranges, unsigned n)
 {
-	long ret = SYS(SYS_process_madvise, PIDFD_SELF_PROCESS, ranges, n, MADV_DONTNEED, 0, 0);
+	long ret = SYS(SYS_process_madvise, PIDFD_SELF_THREAD, ranges, n, MADV_DONTNEED, 0, 0);
 	unsigned done = 0;
 
 	while (done < n && ret >= (long)ranges[done].size)
@@ -142,16 +142,18 @@ static unsigned purge_at_once(const struct os_range *ranges, unsigned n)
 
 /*
  * Whatever the call refuses, the old one decides: that range may be locked, or the call unknown (before 6.15), for other
- * processes only (before 6.13), or filtered. Where the old one does what the new one refused, nobody asks again.
+ * processes only (before 6.13), or filtered. Where the old one does what the new one refused, nobody asks again. A kernel
+ * that does not tell the size of rseq's features is older (before 6.3), or valgrind, which complains of calls that it does not know.
  */
 unsigned os_purge_ranges(const struct os_range *ranges, unsigned n)
 {
 	static bool is_refused; /* atomic */
-	unsigned done = n > 1 && !READ_ONCE(is_refused) ? purge_at_once(ranges, n) : 0, at_once = done;
+	bool try = n > 1 && !READ_ONCE(is_refused) && os_rseq_feature_size();
+	unsigned done = try ? purge_at_once(ranges, n) : 0, at_once = done;
 
 	while (done < n && os_purge(ranges[done].addr, ranges[done].size) == 0)
 		done++;
-	if (n > 1 && done > at_once)
+	if (try && done > at_once)
 		WRITE_ONCE(is_refused, true);
 	return done;
 }

@@ -11,13 +11,15 @@
 
 /* Free page blocks isolated together for one round of purging. */
 #define PURGE_BATCH 32
+/* From so many pageblocks: each is looked for from the start of the lists, under the lock. */
+#define PURGE_BLOCKS 4
 /*
  * 64 KiB, the largest page of a machine: below that a system call costs more than the pages are worth, unless far too
  * many are dirty, or they are asked for.
  */
 #define MIN_AUTO_PURGE_ORDER 4
-/* Rounds of one purge by watermark: what a single free may cost. */
-#define MAX_AUTO_BATCHES 16
+/* Pageblocks that one purge by watermark looks for: what a single free may cost. */
+#define MAX_AUTO_BLOCKS 16
 
 struct isolated {
 	struct pageblock *blk;
@@ -86,16 +88,21 @@ static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 	return NULL;
 }
 
-/* As far as the nr_keep pages allow, from as many blocks as it takes to fill the batch: one system call gives them all back. */
-static unsigned isolate_batch(struct buddy *b, struct isolated *out, size_t nr_keep, unsigned min_order)
+/* As far as the nr_keep pages allow: one system call gives them all back. Counts the pageblocks that it looked for. */
+static unsigned isolate_batch(struct buddy *b, struct isolated *out, size_t nr_keep, unsigned min_order, unsigned *nr_blocks)
 {
 	struct pageblock *blk;
-	unsigned n = 0;
+	unsigned n = 0, i;
 
 	lock_take(&b->lock, RANK_BUDDY);
-	while (n < PURGE_BATCH && b->nr_dirty_free > nr_keep && (blk = find_dirty_block(b, min_order)))
+	for (i = 0; i < PURGE_BLOCKS && n < PURGE_BATCH && b->nr_dirty_free > nr_keep; i++) {
+		blk = find_dirty_block(b, min_order);
+		if (!blk)
+			break;
 		n += isolate_block(b, blk, out + n, PURGE_BATCH - n, min_order);
+	}
 	lock_drop(&b->lock, RANK_BUDDY);
+	*nr_blocks += i;
 	return n;
 }
 
@@ -154,18 +161,18 @@ static void purge_ended(struct buddy *b, size_t nr_keep, unsigned min_order, boo
 }
 
 /* Down to nr_keep dirty pages, in pieces of at least min_order. */
-static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, unsigned max_batches)
+static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, unsigned max_blocks)
 {
 	struct isolated batch[PURGE_BATCH];
 	size_t nr_purged = 0;
-	unsigned nr_batches, nr_done, n, i;
+	unsigned nr_blocks = 0, nr_done, n, i;
 	bool ok = true;
 
 	lock_take(&b->lock, RANK_BUDDY);
 	b->purge_round++;
 	lock_drop(&b->lock, RANK_BUDDY);
-	for (nr_batches = 0; ok && nr_batches < max_batches; nr_batches++) {
-		n = isolate_batch(b, batch, nr_keep, min_order);
+	while (ok && nr_blocks < max_blocks) {
+		n = isolate_batch(b, batch, nr_keep, min_order, &nr_blocks);
 		if (!n)
 			break;
 		nr_done = purge_batch(batch, n);
@@ -175,7 +182,7 @@ static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, uns
 			nr_purged += i < nr_done ? 1u << batch[i].order : 0;
 		}
 	}
-	purge_ended(b, nr_keep, min_order, ok, nr_batches == max_batches);
+	purge_ended(b, nr_keep, min_order, ok, nr_blocks >= max_blocks);
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
 	zone_note_unmapped(nr_purged);
 }
@@ -218,7 +225,7 @@ void purge_balance(struct buddy *b)
 		b->is_purging = true;
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (purge)
-		purge_buddy(b, high / 2, order, MAX_AUTO_BATCHES);
+		purge_buddy(b, high / 2, order, MAX_AUTO_BLOCKS);
 }
 
 void purge_all(struct buddy *b)

@@ -99,6 +99,13 @@ struct range {
 	uintptr_t from, to;
 };
 
+/* lld makes two segments of the code. */
+static void extend(struct range *r, uintptr_t from, uintptr_t to)
+{
+	r->from = r->to && r->from < from ? r->from : from;
+	r->to = r->to > to ? r->to : to;
+}
+
 static int find_code(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	struct range *r = arg;
@@ -110,7 +117,7 @@ static int find_code(struct dl_phdr_info *info, size_t size, void *arg)
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
 
 		if (p->p_type == PT_LOAD && p->p_flags & PF_X)
-			*r = (struct range){info->dlpi_addr + p->p_vaddr, info->dlpi_addr + p->p_vaddr + p->p_memsz};
+			extend(r, info->dlpi_addr + p->p_vaddr, info->dlpi_addr + p->p_vaddr + p->p_memsz);
 	}
 	return 1;
 }

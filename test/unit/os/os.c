@@ -211,6 +211,42 @@ Test(os, purges_ranges_up_to_a_refusal)
 	cr_assert_eq(errno, 77);
 }
 
+/* From here on: each test is a process. */
+static void refuse(unsigned call)
+{
+	struct sock_filter filter[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		cr_skip("no filters of system calls");
+}
+
+/* Where the kernel gives several ranges back by one call, that is the one taken: without madvise it still can. */
+Test(os, purges_ranges_by_one_call)
+{
+	struct os_range ranges[2];
+	char *p = os_reserve(4 * MIB, 2 * MIB, 0);
+
+	cr_assert_eq(os_commit(p, 2 * MIB), 0);
+	ranges[0] = (struct os_range){p, 4096};
+	ranges[1] = (struct os_range){p + 8192, 4096};
+	if (!os_rseq_feature_size() || syscall(440 /* process_madvise */, -10000 /* PIDFD_SELF_THREAD */, ranges, 2, MADV_DONTNEED, 0) != 8192)
+		cr_skip("a kernel before 6.15");
+	memset(p, 1, 2 * MIB);
+	refuse(SYS_madvise);
+	cr_assert_eq(os_purge(p + 4096, 4096), -EPERM);
+	cr_assert_eq(os_purge_ranges(ranges, 1), 0, "of one range by madvise");
+	cr_assert_eq(os_purge_ranges(ranges, 2), 2);
+	cr_assert(reads_as_zero(p, 4096) && reads_as_zero(p + 8192, 4096));
+	cr_assert_eq(p[4096], 1);
+}
+
 Test(os, refusals_leave_errno_alone)
 {
 	errno = 77;
@@ -423,21 +459,6 @@ Test(os, random_numbers_differ)
 
 /* --- numbers by chance ---------------------------------------------------------------------------------------- */
 
-static void refuse_getrandom(void)
-{
-	struct sock_filter filter[] = {
-	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getrandom, 0, 1),
-	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-
-	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-		cr_skip("no filters of system calls");
-}
-
 /* Each time another one, of which no bit is fixed, with the kernel's help and without. */
 static void expect_chance(void)
 {
@@ -456,6 +477,6 @@ static void expect_chance(void)
 Test(os, numbers_by_chance)
 {
 	expect_chance();
-	refuse_getrandom();
+	refuse(SYS_getrandom);
 	expect_chance();
 }

@@ -176,6 +176,37 @@ Test(buddy, refused_purge_keeps_pages_dirty_and_whole)
 	cr_assert_eq(zone().nr_used, 0);
 }
 
+/* Ranges of several pageblocks go at once: what stands before the refused one is given back, what stands behind it is not tried. */
+Test(buddy, a_batch_ends_at_a_refusal)
+{
+	enum { NR = 8, PAGES = 200 };
+	char *p[NR], *keep[NR];
+
+	for (int i = 0; i < NR; i++) {
+		p[i] = get(PAGES, MIGRATE_MOVABLE);
+		keep[i] = get(1, MIGRATE_MOVABLE);
+		memset(p[i], 1, PAGES * BSLAB_PAGE_SIZE);
+	}
+	for (int i = 0; i < NR; i++)
+		pages_free(p[i], PAGES);
+	cr_assert_eq(snapshot().nr_dirty_free, NR * PAGES);
+	fake_fail_at(1u << FAKE_PURGE, 6, false);
+	pages_purge();
+	cr_assert_eq(snapshot().count.nr_purge_calls, 6);
+	cr_assert_eq(snapshot().count.nr_purge_failures, 1);
+	cr_assert_gt(snapshot().count.nr_purged_pages, PAGES, "of more than one pageblock");
+	cr_assert_lt(snapshot().nr_dirty_free, (NR - 1) * PAGES);
+	cr_assert_gt(snapshot().nr_dirty_free, 0);
+	check();
+	pages_purge();
+	cr_assert_eq(snapshot().nr_dirty_free, 0);
+	cr_assert_eq(snapshot().count.nr_purge_failures, 1);
+	check();
+	for (int i = 0; i < NR; i++)
+		pages_free(keep[i], 1);
+	cr_assert_eq(zone().nr_used, 0);
+}
+
 Test(buddy, purges_in_pages_of_the_machine)
 {
 	char *p[8];
