@@ -456,7 +456,11 @@ int os_cpu(void)
 
 size_t os_rseq_feature_size(void)
 {
-	return getauxval(AT_RSEQ_FEATURE_SIZE);
+	int saved = errno; /* getauxval() sets it where the kernel tells nothing */
+	size_t size = getauxval(AT_RSEQ_FEATURE_SIZE);
+
+	errno = saved;
+	return size;
 }
 
 bool os_read_file(const char *path, char *text, size_t size)
