@@ -46,8 +46,9 @@ void os_file_punch(int fd, uint64_t offset, uint64_t size);
 /* Gives the pages back: they read as zero afterwards. */
 int os_purge(void *addr, size_t size);
 /*
- * The same of several ranges, in order up to the first that is refused: how many were purged. From Linux 6.16 on one call gives
- * them all back, and the other CPUs flush their TLBs once (process_madvise(2) of the process itself); else each takes its own.
+ * The same of several ranges, in order up to the first that is refused: how many were purged. From Linux 6.15 on one call gives
+ * them all back (process_madvise(2) of the process itself), and from 6.16 on the other CPUs flush their TLBs once; else each takes its
+ * own.
  */
 struct os_range {
 	void *addr;
