@@ -416,7 +416,7 @@ static bool fits_zone(size_t size)
 
 void *large_take_kept(size_t size)
 {
-	return READ_ONCE(large.nr_hot_pages) && fits_zone(size) ? hot_take(align_up(size, BSLAB_PAGE_SIZE), 1) : NULL;
+	return fits_zone(size) ? hot_take(align_up(size, BSLAB_PAGE_SIZE), 1) : NULL;
 }
 
 void *large_alloc(size_t size, size_t align, bool *zeroed)
