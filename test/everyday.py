@@ -158,6 +158,7 @@ def main():
     if len(arguments) < 2:
         sys.exit(__doc__)
     library, command = os.path.realpath(arguments[0]), arguments[1:]
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # what a process has on two CPUs depends on when it moves
     known = functions(library)
     ran = Process(library, command).functions_run(known)
     if option == "--list":
