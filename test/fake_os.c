@@ -684,6 +684,11 @@ uint64_t os_wall_clock_ns(void)
 	return os_coarse_clock_ms() * 1000000;
 }
 
+uint64_t os_clock_ns(void)
+{
+	return fake.clock_ns;
+}
+
 uint64_t os_clock_us(void)
 {
 	return __atomic_add_fetch(&fake.clock_us, fake.step_us, __ATOMIC_RELAXED);

@@ -63,6 +63,7 @@ struct fake_os {
 	size_t nr_coarse_looks; /* calls of os_coarse_clock_ms() */
 	int barrier_error;	/* of a membarrier that fails; 0: EPERM */
 	uint64_t clock_ms;	/* 0: that of the machine */
+	uint64_t clock_ns;	/* what os_clock_ns() says */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
 	size_t nr_resident;	/* what os_count_resident() says; SIZE_MAX: nothing */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "large/large.h"
+#include "large/area.h"
 
 #include <string.h>
 
 #include "base/probe.h"
 #include "boot/boot.h"
-#include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
 #include "os/place.h"
@@ -13,10 +12,7 @@
 #include "page/limit.h"
 #include "page/zonelist.h"
 
-struct large large reader_root(large);
-
-/* Between two looks for kept blocks that nobody took. */
-#define REST_MS 40
+struct large large;
 
 /* More than any address space has, and small enough to calculate with. */
 #define MAX_SIZE ((size_t)1 << (ADDRESS_BITS - 1))
@@ -32,33 +28,6 @@ static struct vm_area *area_get(void)
 	return a;
 }
 
-static void area_enter(struct vm_area *a)
-{
-	bslab_assert(lock_is_held(&large.lock));
-	list_add(&large.areas, &a->node);
-	large.info.nr_areas++;
-	large.info.nr_blocks += a->nr_blocks;
-	large.info.nr_block_allocs += a->first != NULL;
-	large.info.bytes += a->size;
-}
-
-static void area_leave(struct vm_area *a)
-{
-	bslab_assert(lock_is_held(&large.lock));
-	list_del(&large.areas, &a->node);
-	large.info.nr_areas--;
-	large.info.nr_blocks -= a->nr_blocks;
-	large.info.nr_block_frees += a->first != NULL;
-	large.info.bytes -= a->size;
-}
-
-/* Of a block in the list: after this, its address may be freed. */
-static void *area_describe(struct vm_area *a)
-{
-	map_set(a->addr, desc_of_pointer(a, PAGE_LARGE, 0));
-	return (void *)a->addr;
-}
-
 static void *area_publish(struct vm_area *a)
 {
 	lock_take(&large.lock, RANK_LARGE);
@@ -67,9 +36,8 @@ static void *area_publish(struct vm_area *a)
 	return area_describe(a);
 }
 
-static void area_withdraw(struct vm_area *a)
+static void area_delist(struct vm_area *a)
 {
-	map_set(a->addr, 0);
 	lock_take(&large.lock, RANK_LARGE);
 	area_leave(a);
 	lock_drop(&large.lock, RANK_LARGE);
@@ -77,14 +45,7 @@ static void area_withdraw(struct vm_area *a)
 
 /* --- pageblocks -------------------------------------------------------------- */
 
-/* size is at most MAX_SIZE, so the number fits. */
-static unsigned blocks_of(size_t size)
-{
-	return (unsigned)((size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT);
-}
-
-/* Pages below size are the user's from now on; those behind keep their state. */
-static void blocks_mark(struct vm_area *a, size_t from)
+void blocks_mark(struct vm_area *a, size_t from)
 {
 	size_t at;
 
@@ -111,15 +72,6 @@ static bool blocks_alloc(struct vm_area *a, unsigned pages_flags, bool *zeroed)
 	return true;
 }
 
-static void hot_release(bool all);
-
-static bool hot_is_too_much(void)
-{
-	size_t nr_hot = READ_ONCE(large.nr_hot_pages);
-
-	return nr_hot && zone_nr_dirty() + nr_hot > zone_high_pages();
-}
-
 static void blocks_free(struct pageblock *first, unsigned n)
 {
 	zone_free(first, n);
@@ -127,148 +79,6 @@ static void blocks_free(struct pageblock *first, unsigned n)
 		hot_release(true);
 	zone_balance();
 	pages_tick();
-}
-
-/* --- freed blocks that are kept -------------------------------------------------- */
-
-static size_t area_pages(const struct vm_area *a)
-{
-	return (size_t)a->nr_blocks << PAGEBLOCK_ORDER;
-}
-
-static void hot_count(size_t nr_pages)
-{
-	WRITE_ONCE(large.nr_hot_pages, nr_pages);
-	zone_note_kept(nr_pages);
-}
-
-static struct vm_area *hot_remove(unsigned i)
-{
-	struct vm_area *a = large.hot[i];
-
-	bslab_assert(lock_is_held(&large.lock));
-	if (a) {
-		for (; i + 1 < NR_HOT; i++)
-			large.hot[i] = large.hot[i + 1];
-		large.hot[NR_HOT - 1] = NULL;
-		hot_count(large.nr_hot_pages - area_pages(a));
-	}
-	return a;
-}
-
-static void area_give_up(struct vm_area *a)
-{
-	blocks_free(a->first, a->nr_blocks);
-	boot_pool_put(&vm_area_pool, a);
-}
-
-/* Those that the last look saw, or all; the others are seen now. */
-static void hot_release(bool all)
-{
-	struct vm_area *out[NR_HOT];
-	unsigned i, n = 0;
-
-	if (!READ_ONCE(large.nr_hot_pages))
-		return;
-	lock_take(&large.lock, RANK_LARGE);
-	for (i = NR_HOT; i-- > 0;) {
-		if (large.hot[i] && (all || large.hot[i]->was_seen))
-			out[n++] = hot_remove(i);
-		else if (large.hot[i])
-			large.hot[i]->was_seen = true;
-	}
-	lock_drop(&large.lock, RANK_LARGE);
-	while (n)
-		area_give_up(out[--n]);
-}
-
-/* The block that has to go for it, or NULL. */
-static struct vm_area *hot_put(struct vm_area *a)
-{
-	struct vm_area *last = hot_remove(NR_HOT - 1);
-	unsigned i;
-
-	a->was_seen = false;
-	for (i = NR_HOT - 1; i > 0; i--)
-		large.hot[i] = large.hot[i - 1];
-	large.hot[0] = a;
-	PROBE(large_keep, a->addr, a->size);
-	hot_count(large.nr_hot_pages + area_pages(a));
-	return last;
-}
-
-/* It is kept if the zone would not purge it, and malloc takes from that zone. */
-static void blocks_withdraw(struct vm_area *a)
-{
-	bool keep = !a->is_explicit && zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) <= zone_high_pages();
-	struct vm_area *out = a;
-
-	map_set(a->addr, 0);
-	lock_take(&large.lock, RANK_LARGE);
-	area_leave(a);
-	if (keep)
-		out = hot_put(a);
-	lock_drop(&large.lock, RANK_LARGE);
-	if (out)
-		area_give_up(out);
-	else
-		pages_tick();
-}
-
-/* One of as many pageblocks, in the list again. */
-static void *hot_take(size_t size, size_t align)
-{
-	struct vm_area *a = NULL;
-	size_t old_size = 0;
-	unsigned n, i;
-
-	if (!READ_ONCE(large.nr_hot_pages))
-		return NULL;
-	n = blocks_of(size);
-	lock_take(&large.lock, RANK_LARGE);
-	for (i = 0; i < NR_HOT && !a; i++)
-		if (large.hot[i] && large.hot[i]->nr_blocks == n)
-			a = hot_remove(i);
-	if (a) {
-		old_size = a->size;
-		a->size = size;
-		a->align = align;
-		area_enter(a);
-	}
-	lock_drop(&large.lock, RANK_LARGE);
-	if (!a)
-		return NULL;
-	PROBE(large_reuse, a->addr, size);
-	if (size > old_size)
-		blocks_mark(a, old_size);
-	zone_note_recycled(area_pages(a));
-	pages_tick();
-	return area_describe(a);
-}
-
-void large_reap(uint64_t now_ms)
-{
-	static uint64_t reaped_at_ms; /* atomic */
-
-	if (hot_is_too_much())
-		hot_release(true);
-	if ((int64_t)(now_ms - READ_ONCE(reaped_at_ms)) < REST_MS) /* or the other way round: others may have read the clock later */
-		return;
-	WRITE_ONCE(reaped_at_ms, now_ms);
-	hot_release(false);
-}
-
-void large_tick(void)
-{
-	if (likely(!READ_ONCE(large.nr_hot_pages)))
-		return;
-	pages_tick();
-	large_reap(os_coarse_clock_ms());
-}
-
-void large_drain(void)
-{
-	hot_release(true);
 }
 
 /* --- own mappings -------------------------------------------------------------- */
@@ -327,9 +137,7 @@ static void count_mapping(struct vm_area *a)
 {
 	PROBE(large_map, a->addr, a->size);
 	lock_take(&large.lock, RANK_LARGE);
-	large.info.nr_mapped++;
 	large.info.nr_maps++;
-	large.info.mapped_bytes += a->size;
 	lock_drop(&large.lock, RANK_LARGE);
 	limit_note_mapped(0, a->size >> PAGE_SHIFT);
 }
@@ -399,11 +207,7 @@ static bool mapping_alloc(struct vm_area *a, unsigned flags, bool *zeroed)
 
 static void mapping_uncount(const struct vm_area *a)
 {
-	lock_take(&large.lock, RANK_LARGE);
-	large.info.nr_mapped--;
-	large.info.nr_unmaps++;
-	large.info.mapped_bytes -= a->size;
-	lock_drop(&large.lock, RANK_LARGE);
+	count(&large.info.nr_unmaps);
 	limit_note_mapped(a->size >> PAGE_SHIFT, 0);
 }
 
@@ -416,7 +220,15 @@ static bool fits_zone(size_t size)
 
 void *large_take_kept(size_t size)
 {
-	return fits_zone(size) ? hot_take(align_up(size, BSLAB_PAGE_SIZE), 1) : NULL;
+	return size <= MAX_SIZE ? hot_take(align_up(size, BSLAB_PAGE_SIZE), 1, fits_zone(size)) : NULL;
+}
+
+/* A fresh mapping of malloc's. Where addresses are limited none is left behind. */
+static void mapping_note_fresh(struct vm_area *a)
+{
+	a->may_stay = !bslab_options.hardened && os_address_space_limit() == SIZE_MAX;
+	if (a->may_stay)
+		hot_note_owned(a);
 }
 
 void *large_alloc(size_t size, size_t align, bool *zeroed)
@@ -428,7 +240,7 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
 	size = align_up(size, BSLAB_PAGE_SIZE);
-	if (of_zone && (p = hot_take(size, align))) {
+	if (of_zone && (p = hot_take(size, align, true))) {
 		*zeroed = false;
 		return p;
 	}
@@ -438,8 +250,12 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if ((of_zone && blocks_alloc(a, 0, zeroed)) || mapping_alloc(a, 0, zeroed))
+	if (of_zone && blocks_alloc(a, 0, zeroed))
 		return area_publish(a);
+	if (mapping_alloc(a, 0, zeroed)) {
+		mapping_note_fresh(a);
+		return area_publish(a);
+	}
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
 }
@@ -477,13 +293,8 @@ void *large_map(size_t size, size_t align, unsigned flags, bool *zeroed)
 	return NULL;
 }
 
-void large_free(struct vm_area *a)
+static void mapping_release(struct vm_area *a)
 {
-	if (a->first) {
-		blocks_withdraw(a);
-		return;
-	}
-	area_withdraw(a);
 	PROBE(large_unmap, a->addr, a->size);
 	mapping_uncount(a);
 	(a->was_run ? zone_note_unmapped_run : zone_note_unmapped)(a->size >> PAGE_SHIFT);
@@ -492,7 +303,28 @@ void large_free(struct vm_area *a)
 		os_purge((void *)a->map_addr, a->map_size);
 		count(&large.info.nr_unmap_failures);
 	}
+}
+
+void area_release(struct vm_area *a)
+{
+	if (a->first)
+		blocks_free(a->first, a->nr_blocks);
+	else
+		mapping_release(a);
 	boot_pool_put(&vm_area_pool, a);
+}
+
+void large_free(struct vm_area *a)
+{
+	bool keep = hot_admits(a);
+
+	map_set(a->addr, 0);
+	if (keep) {
+		hot_keep(a);
+	} else {
+		area_delist(a);
+		area_release(a);
+	}
 }
 
 bool large_free_sealed(struct vm_area *a, uintptr_t *addr, size_t *size)
@@ -503,7 +335,8 @@ bool large_free_sealed(struct vm_area *a, uintptr_t *addr, size_t *size)
 	}
 	*addr = a->map_addr;
 	*size = a->map_size;
-	area_withdraw(a);
+	map_set(a->addr, 0);
+	area_delist(a);
 	mapping_uncount(a);
 	zone_note_unmapped(a->size >> PAGE_SHIFT);
 	boot_pool_put(&vm_area_pool, a);
@@ -612,14 +445,14 @@ static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_s
 	if (a->first) { /* a published block of pageblocks; else a run, which is published later */
 		large.info.bytes += size - a->size;
 		large.info.nr_blocks -= a->nr_blocks;
+		large.info.nr_mapped++;
+		large.info.mapped_bytes += size;
 	}
 	a->first = NULL;
 	a->nr_blocks = 0;
 	a->size = size;
 	mapping_set(a, map, map_size, 0);
-	large.info.nr_mapped++;
 	large.info.nr_moves++;
-	large.info.mapped_bytes += size;
 	lock_drop(&large.lock, RANK_LARGE);
 	limit_note_mapped(0, size >> PAGE_SHIFT);
 	guards_set(a, true);
@@ -672,6 +505,7 @@ void *large_resize(struct vm_area *a, size_t size)
 		return (void *)a->addr;
 	/* The address may change and be given to another thread at once: no descriptor may be left behind. */
 	map_set(old_addr, 0);
+	a->may_stay = false; /* where page tables move, time says nothing */
 	ok = a->first ? blocks_to_mapping(a, size) : mapping_resize(a, size);
 	map_set(a->addr, desc_of_pointer(a, PAGE_LARGE, 0));
 	return ok ? (void *)a->addr : NULL;

@@ -18,6 +18,12 @@
  *    watermark, which counts them, and the second look that finds them there: calls
  *    that deal with runs, and slow paths of small objects, look every 40 ms.
  *
+ * 5. A mapping that is freed is kept among these as long as each owner had it for a fraction of a
+ *    microsecond, and all together for some. To make one and take it away costs 3 to 8 us, which is much for such
+ *    owners alone; and in so short a time more than half a MiB cannot have become
+ *    resident, nor can an owner have protected, locked or advised it. It is malloc's to take, not calloc's, for it
+ *    may not read as zero; none is kept where addresses are limited or charged for.
+ *
  * The descriptor of the first page leads to the struct vm_area; the others are 0.
  * A vm_area is owned by whoever owns the block; its list by the large lock.
  */
@@ -39,15 +45,18 @@ struct vm_area {
 	bool is_hugetlb;  /* a mapping of explicit huge pages, which the kernel does not resize */
 	bool was_run;	  /* a mapping into which large_adopt() moved a run */
 	bool was_seen; /* by large_reap(): of a freed block that is kept; under the lock */
+	bool may_stay; /* a mapping of malloc's of which time tells what may be resident */
 	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
 	bool has_handle; /* the owner's: none of malloc's, whatever address it has just now */
 	uintptr_t map_addr; /* the mapping, guards included */
 	size_t map_size;
+	uint64_t owned_at_ns; /* by this owner */
+	size_t touched;	      /* bytes at most, of owners before */
 };
 
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
-/* One of those that are kept, warm, of more than a pageblock; else NULL. */
+/* One of those that are kept, of more than a pageblock, not zero; else NULL. */
 void *large_take_kept(size_t size);
 /* The same of an explicit zone: pageblocks, never a mapping. pages_flags: page/buddy.h. */
 void *large_alloc_explicit(size_t size, size_t align, unsigned pages_flags, bool *zeroed);
@@ -99,6 +108,8 @@ struct large_info {
 	size_t nr_mapped, mapped_bytes; /* of their own */
 	size_t nr_blocks;		/* pageblocks of the others */
 	size_t nr_hot_pages;		/* of freed ones that are kept: in use to the zone */
+	size_t kept_mapped_bytes;	/* of freed mappings that are kept */
+	size_t nr_kept_touched;		/* pages of these that may be resident */
 	/* Since the start: */
 	uint64_t nr_maps, nr_unmaps, nr_remaps, nr_moves; /* nr_moves: out of a region, into a mapping */
 	uint64_t nr_map_failures, nr_unmap_failures;
@@ -113,7 +124,8 @@ struct large {
 	struct lock lock; /* RANK_LARGE: all of this */
 	struct list areas;
 	struct vm_area *hot[NR_HOT]; /* the one freed last first */
-	size_t nr_hot_pages;	     /* read without the lock as a hint */
+	unsigned nr_hot;	     /* read without the lock as a hint */
+	size_t nr_hot_pages;	     /* of pageblocks; the same */
 	struct large_info info;
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "os/os.h"
+#include "os/touch.h"
 
 /* The most that one question covers; what is resident is decided on for each such piece. */
 #define PIECE_SIZE PAGEBLOCK_SIZE
@@ -19,11 +20,13 @@
 #define SIZE_STEP (64 * KIB)
 
 /*
- * Of blocks of one size: how many are written without a question, and how many the next time, as a power of two. Hints:
- * threads may miss each other's.
+ * Of blocks of one size: how many are written without a question, and how many the next time, as a power of two; which one
+ * was given back last, and when. Hints: threads may miss each other's, or mix them up.
  */
 static struct skip {
 	uint16_t nr, shift;
+	const void *block; /* NULL: none */
+	uint64_t at_ns;
 } skips[(PIECE_SIZE - MIN_KERNEL_CLEAR) / SIZE_STEP + 1];
 
 /* NULL for what is larger than a piece: there the question costs next to nothing, and a wrong guess most. */
@@ -41,9 +44,19 @@ static bool asks(struct skip *s)
 	return n == 0;
 }
 
-static void note(struct skip *s, bool was_sparse)
+/* Nobody had the block for long since it was given back. */
+static bool is_untouched(struct skip *s, const void *block, size_t size)
+{
+	return s && READ_ONCE(s->block) == block && touched_at_most(READ_ONCE(s->at_ns), os_clock_ns()) <= size / SPARSE_SHARE;
+}
+
+static void note(struct skip *s, const void *block, bool was_sparse)
 {
 	uint16_t shift = READ_ONCE(s->shift);
+
+	WRITE_ONCE(s->block, was_sparse ? block : NULL);
+	if (was_sparse)
+		WRITE_ONCE(s->at_ns, os_clock_ns());
 
 	WRITE_ONCE(s->nr, (uint16_t)(was_sparse ? 0 : 1u << shift));
 	WRITE_ONCE(s->shift, (uint16_t)(was_sparse ? 0 : min_size(shift + 1u, MAX_SKIP_SHIFT)));
@@ -79,7 +92,7 @@ void block_clear(void *block, size_t size)
 {
 	char *p = block, *end = p + size, *first, *last;
 	struct skip *s = size < MIN_KERNEL_CLEAR ? NULL : skip_of(size);
-	bool was_sparse;
+	bool is_sparse, was_sparse;
 
 	if (size < MIN_KERNEL_CLEAR || !asks(s)) {
 		memset(p, 0, size);
@@ -88,8 +101,9 @@ void block_clear(void *block, size_t size)
 	first = (char *)align_up((uintptr_t)p, os_page_size());
 	last = (char *)align_down((uintptr_t)end, os_page_size());
 	memset(p, 0, (size_t)(first - p));
-	was_sparse = clear_pages(first, last);
+	is_sparse = is_untouched(s, block, size);
+	was_sparse = (is_sparse && os_purge(first, (size_t)(last - first)) == 0) || clear_pages(first, last);
 	memset(last, 0, (size_t)(end - last));
 	if (s)
-		note(s, was_sparse);
+		note(s, block, was_sparse);
 }

@@ -7,8 +7,9 @@
  * others, each of them dearer than clearing 40. So where the kernel says that at
  * most a 16th is resident, it is asked for zero pages instead: two system calls
  * for each 2 MiB. Where the answer was that writing is right, the next blocks of this
- * size are written without a question, more of them each time. Of blocks above
- * 2 MiB it is always asked: there the question takes a tenth of the writing at most.
+ * size are written without a question, more of them each time. Nor is there one where the
+ * block was given back so short a time ago that hardly any of it can have been used since (os/touch.h).
+ * Of blocks above 2 MiB it is always asked: there the question takes a tenth of the writing at most.
  */
 #ifndef BSLAB_CLEAR_H
 #define BSLAB_CLEAR_H

@@ -92,7 +92,7 @@ struct bslab_mallinfo bslab_mallinfo2(void)
 	m.hblks = r->large.nr_mapped;
 	m.hblkhd = r->large.mapped_bytes;
 	m.uordblks = r->used - r->large.mapped_bytes;
-	m.fordblks = r->free;
+	m.fordblks = r->free - min_size(r->free, r->large.kept_mapped_bytes); /* of the arena */
 	m.keepcost = r->dirty_free;
 	snapshot_drop(r);
 	return m;

@@ -492,14 +492,19 @@ uint64_t os_coarse_clock_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-uint64_t os_clock_us(void)
+uint64_t os_clock_ns(void)
 {
 	struct timespec now = {0};
 	int saved = errno;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	errno = saved;
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t os_clock_us(void)
+{
+	return os_clock_ns() / 1000;
 }
 
 uint64_t os_wall_clock_ns(void)

@@ -120,6 +120,8 @@ size_t os_rseq_feature_size(void);
 uint64_t os_coarse_clock_ms(void);
 /* Microseconds, for spans. */
 uint64_t os_clock_us(void);
+/* The same in nanoseconds; 0 where a filter refuses the clock. */
+uint64_t os_clock_ns(void);
 /* Nanoseconds since 1970. */
 uint64_t os_wall_clock_ns(void);
 /* A number that differs from process to process (AT_RANDOM). */

@@ -40,13 +40,13 @@ static void derive_sums(struct heap_report *r)
 	r->run_used = (minus(buddy_pages, r->slab_pages + r->handle_pages + r->guards.nr_guards + r->guards.nr_waiting) << PAGE_SHIFT) +
 		      r->cma - r->cma_free;
 	r->used = r->small_used + r->handle_used + r->run_used + r->large.bytes;
-	r->committed = (r->zone.nr_committed << PAGEBLOCK_SHIFT) + r->large.mapped_bytes;
-	r->reserved = (r->zone.nr_reserved << PAGEBLOCK_SHIFT) + r->large.mapped_bytes;
+	r->committed = (r->zone.nr_committed << PAGEBLOCK_SHIFT) + r->large.mapped_bytes + r->large.kept_mapped_bytes;
+	r->reserved = (r->zone.nr_reserved << PAGEBLOCK_SHIFT) + r->large.mapped_bytes + r->large.kept_mapped_bytes;
 	r->free = minus(r->committed, r->used);
 	r->slack += minus(r->large.nr_blocks << PAGEBLOCK_SHIFT, large_in_blocks);
 	r->slack += r->guards.nr_guards << PAGE_SHIFT;
 	r->dirty_free = (r->pages.nr_dirty_free + r->pages.nr_cma_dirty + r->guards.nr_waiting_dirty + r->pages.nr_hot +
-			 r->percpu.nr_kept_pages + r->large.nr_hot_pages +
+			 r->percpu.nr_kept_pages + r->large.nr_hot_pages + r->large.nr_kept_touched +
 			 r->zone.nr_dirty_pages) << PAGE_SHIFT;
 	r->clean_free = minus(r->free, r->small_free + r->slack + r->dirty_free);
 	r->huge = r->pages.nr_huge_blocks << PAGEBLOCK_SHIFT;

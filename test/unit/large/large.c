@@ -8,6 +8,7 @@
 #include "map/pageblock.h"
 #include "os/options.h"
 #include "page/buddy.h"
+#include "page/limit.h"
 #include "page/zone.h"
 #include "region/region.h"
 
@@ -587,6 +588,202 @@ Test(large, random_sizes)
 			held[i].size = size;
 		}
 	}
+}
+
+/* --- mappings that are kept ------------------------------------------------------------------------ */
+
+static const struct fake_file charges_what_is_used[] = {{"/proc/sys/vm/overcommit_memory", "0\n"}, {NULL, NULL}};
+static const struct fake_file charges_addresses[] = {{"/proc/sys/vm/overcommit_memory", "2\n"}, {NULL, NULL}};
+
+static void setup_mappings(void)
+{
+	setup();
+	fake.files = charges_what_is_used;
+	fake.clock_ns = 1000;
+}
+
+TestSuite(large_mappings, .init = setup_mappings);
+
+/* Of 40 MiB, freed after so many nanoseconds. */
+static char *freed_after(uint64_t ns)
+{
+	char *p = get(40 * MIB);
+
+	fake.clock_ns += ns;
+	large_free(area_at(p));
+	return p;
+}
+
+static size_t kept(void)
+{
+	return snapshot().kept_mapped_bytes;
+}
+
+Test(large_mappings, one_had_for_a_moment_is_kept)
+{
+	char *p = freed_after(150);
+
+	cr_assert_eq(kept(), 40 * MIB);
+	cr_assert_eq(snapshot().mapped_bytes, 0);
+	cr_assert_eq(snapshot().nr_mapped, 0);
+	cr_assert_eq(snapshot().nr_areas, 0);
+	cr_assert_eq(snapshot().nr_hot_pages, 0);
+	cr_assert_eq(snapshot().nr_kept_touched, 2, "4800 bytes at most");
+	cr_assert_null(large_of(map_lookup((uintptr_t)p)));
+	cr_assert_null(large_take_kept(40 * MIB + 1));
+	cr_assert_null(large_take_kept(20 * MIB));
+	cr_assert_eq(large_take_kept(40 * MIB - 1), p);
+	cr_assert_eq(area_at(p)->size, 40 * MIB);
+	cr_assert_eq(snapshot().mapped_bytes, 40 * MIB);
+	cr_assert_eq(kept(), 0);
+	cr_assert_eq(snapshot().nr_kept_touched, 0);
+	cr_assert_eq(snapshot().nr_unmaps, 0);
+	cr_assert_eq(fake_page(p - BSLAB_PAGE_SIZE), FAKE_GUARDED);
+	cr_assert_eq(fake_page(p + 40 * MIB), FAKE_GUARDED);
+	large_free(area_at(p));
+	cr_assert_eq(kept(), 40 * MIB);
+}
+
+/* Longer than a call that changes a mapping takes. */
+Test(large_mappings, one_that_may_have_been_changed_is_not)
+{
+	char *p = freed_after(151);
+
+	cr_assert_eq(kept(), 0);
+	cr_assert_eq(snapshot().nr_unmaps, 1);
+	cr_assert_eq(fake_page(p), FAKE_FREE);
+}
+
+/* 16384 ns at 32 bytes each are 512 KiB. */
+Test(large_mappings, one_that_may_have_been_filled_by_and_by_is_not)
+{
+	char *p = freed_after(128);
+	unsigned n;
+
+	for (n = 1; kept(); n++) {
+		fake.clock_ns += 1000000; /* nobody's time */
+		cr_assert_eq(large_take_kept(40 * MIB), p);
+		fake.clock_ns += 128;
+		large_free(area_at(p));
+	}
+	cr_assert_eq(n, 16384 / 128 + 1);
+	cr_assert_eq(snapshot().nr_unmaps, 1);
+	cr_assert_eq(snapshot().nr_kept_touched, 0);
+}
+
+Test(large_mappings, a_clock_that_goes_back_keeps_nothing)
+{
+	freed_after((uint64_t)-1);
+	cr_assert_eq(kept(), 0);
+	cr_assert_eq(snapshot().nr_unmaps, 1);
+}
+
+/* calloc comes this way, and so does what wants an alignment. */
+Test(large_mappings, what_must_be_zero_is_mapped_anew)
+{
+	char *p = freed_after(0), *q;
+
+	*p = 1;
+	q = get(40 * MIB);
+	cr_assert(zeroed);
+	cr_assert_eq(*q, 0);
+	cr_assert_eq(kept(), 0, "the other has gone");
+	cr_assert_eq(snapshot().nr_unmaps, 1);
+}
+
+Test(large_mappings, the_two_freed_last)
+{
+	char *p[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		p[i] = get((40 + i) * MIB);
+	for (unsigned i = 0; i < 3; i++)
+		large_free(area_at(p[i]));
+	cr_assert_eq(kept(), 83 * MIB);
+	cr_assert_eq(fake_page(p[0]), FAKE_FREE);
+	cr_assert_null(large_take_kept(40 * MIB));
+	cr_assert_eq(large_take_kept(41 * MIB), p[1]);
+	cr_assert_eq(large_take_kept(42 * MIB), p[2]);
+}
+
+Test(large_mappings, one_that_rests_goes)
+{
+	fake.clock_ms = 1000;
+	freed_after(0);
+	large_tick();
+	cr_assert_eq(kept(), 40 * MIB);
+	fake.clock_ms += 100;
+	large_tick();
+	cr_assert_eq(kept(), 0);
+	freed_after(0);
+	large_drain();
+	cr_assert_eq(kept(), 0);
+	cr_assert_eq(snapshot().nr_unmaps, 2);
+}
+
+/* What is known of its pages is known of those that the kernel gave it one by one. */
+Test(large_mappings, not_where_pages_have_moved)
+{
+	char *p = large_resize(area_at(get(40 * MIB)), 48 * MIB);
+
+	large_free(area_at(p));
+	cr_assert_eq(kept(), 0);
+	p = get(4 * MIB);
+	get(4 * MIB);
+	p = large_resize(area_at(p), 48 * MIB);
+	cr_assert_null(area_at(p)->first);
+	large_free(area_at(p));
+	cr_assert_eq(kept(), 0);
+	large_free(area_at(large_map(40 * MIB, BSLAB_PAGE_SIZE, LARGE_GUARD, &zeroed)));
+	cr_assert_eq(kept(), 0);
+}
+
+Test(large_mappings, not_where_addresses_are_limited)
+{
+	fake.address_space_limit = 64 * GIB;
+	freed_after(0);
+	cr_assert_eq(kept(), 0);
+}
+
+Test(large_mappings, not_where_addresses_are_charged_for)
+{
+	fake.files = charges_addresses;
+	freed_after(0);
+	cr_assert_eq(kept(), 0);
+}
+
+Test(large_mappings, not_where_that_is_not_known)
+{
+	fake.files = NULL;
+	freed_after(0);
+	cr_assert_eq(kept(), 0);
+}
+
+Test(large_mappings, not_where_blocks_are_mappings_to_trap)
+{
+	bslab_options.hardened = true;
+	freed_after(0);
+	cr_assert_eq(kept(), 0);
+}
+
+Test(large_mappings, not_near_a_limit)
+{
+	limit_set(0, 60 * MIB);
+	freed_after(0);
+	cr_assert_eq(kept(), 40 * MIB);
+	large_drain();
+	limit_set(40 * MIB, 0);
+	freed_after(0);
+	cr_assert_eq(kept(), 0);
+}
+
+Test(large_mappings, one_that_cannot_be_unmapped)
+{
+	freed_after(0);
+	fake_fail_at(1u << FAKE_UNMAP, 1, false);
+	large_drain();
+	cr_assert_eq(snapshot().nr_unmap_failures, 1);
+	cr_assert_eq(kept(), 0);
 }
 
 /* --- explicit huge pages ------------------------------------------------------------------------- */

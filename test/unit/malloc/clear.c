@@ -5,6 +5,7 @@
 #include "fake_os.h"
 #include "malloc/clear.h"
 #include "os/os.h"
+#include "os/touch.h"
 
 #define SIZE (5 * MIB)
 
@@ -117,4 +118,48 @@ Test(clear, each_size_has_its_own_history)
 	cr_assert(clears_by_kernel(0, PAGEBLOCK_SIZE));
 	cr_assert_not(clears_by_kernel(0, MIB));
 	cr_assert(clears_by_kernel(0, MIB + 64 * KIB));
+}
+
+/* 512 KiB, a 16th, 32 bytes a nanosecond: 1024 ns. */
+Test(clear, no_question_a_moment_after_it_was_given_back)
+{
+	fake.clock_ns = 5000;
+	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+	fake.nr_resident = SIZE_MAX - 1; /* what the answer would be */
+	for (int i = 0; i < 3; i++) {
+		fake.clock_ns += 1024;
+		cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+	}
+	fake.clock_ns += 1025;
+	cr_assert_not(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+	cr_assert_not(clears_by_kernel(0, MIN_KERNEL_CLEAR), "written meanwhile: nothing is known of it");
+}
+
+Test(clear, of_another_block_nothing_is_known)
+{
+	fake.clock_ns = 5000;
+	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+	fake.nr_resident = SIZE_MAX - 1;
+	cr_assert_not(clears_by_kernel(PAGEBLOCK_SIZE, MIN_KERNEL_CLEAR));
+	fake.nr_resident = 0;
+	cr_assert(clears_by_kernel(0, SIZE));
+	fake.nr_resident = SIZE_MAX - 1;
+	cr_assert_not(clears_by_kernel(0, SIZE), "above a piece it is asked each time");
+}
+
+Test(clear, a_refusal_a_moment_later_writes)
+{
+	fake.clock_ns = 5000;
+	cr_assert(clears_by_kernel(0, MIN_KERNEL_CLEAR));
+	fake_fail_at(1u << FAKE_PURGE, 1, true);
+	clears_by_kernel(0, MIN_KERNEL_CLEAR);
+}
+
+Test(clear, time_bounds_what_can_have_been_touched)
+{
+	cr_assert_eq(touched_at_most(1000, 1000), 0);
+	cr_assert_eq(touched_at_most(1000, 1010), 320);
+	cr_assert_eq(touched_at_most(1000, 999), SIZE_MAX, "the clock went back");
+	cr_assert_eq(touched_at_most(0, 0), SIZE_MAX, "there is none");
+	cr_assert_eq(touched_at_most(1, UINT64_MAX), SIZE_MAX);
 }

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of large/ share: the list of live blocks, and freed ones that are kept.
+ */
+#ifndef BSLAB_LARGE_AREA_H
+#define BSLAB_LARGE_AREA_H
+
+#include "large/large.h"
+#include "os/bug.h"
+
+extern struct large large reader_root(large);
+
+static inline void area_enter(struct vm_area *a)
+{
+	bslab_assert(lock_is_held(&large.lock));
+	list_add(&large.areas, &a->node);
+	large.info.nr_areas++;
+	large.info.nr_blocks += a->nr_blocks;
+	large.info.nr_block_allocs += a->first != NULL;
+	large.info.nr_mapped += a->first == NULL;
+	large.info.mapped_bytes += a->first ? 0 : a->size;
+	large.info.bytes += a->size;
+}
+
+static inline void area_leave(struct vm_area *a)
+{
+	bslab_assert(lock_is_held(&large.lock));
+	list_del(&large.areas, &a->node);
+	large.info.nr_areas--;
+	large.info.nr_blocks -= a->nr_blocks;
+	large.info.nr_block_frees += a->first != NULL;
+	large.info.nr_mapped -= a->first == NULL;
+	large.info.mapped_bytes -= a->first ? 0 : a->size;
+	large.info.bytes -= a->size;
+}
+
+/* Of a block in the list: after this, its address may be freed. */
+static inline void *area_describe(struct vm_area *a)
+{
+	map_set(a->addr, desc_of_pointer(a, PAGE_LARGE, 0));
+	return (void *)a->addr;
+}
+
+/* size: of a block there is, so the number fits. */
+static inline unsigned blocks_of(size_t size)
+{
+	return (unsigned)((size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT);
+}
+
+/* Pages below the block's size are the user's from now on, those from `from` on are new; those behind keep their state. */
+void blocks_mark(struct vm_area *a, size_t from);
+/* Of a block that is in no list: its memory goes to the zone or the kernel. */
+void area_release(struct vm_area *a);
+
+/* --- large/hot.c: 4 of large.h ------------------------------------------------------------------- */
+
+/* Whether a block that is freed may be kept. */
+bool hot_admits(struct vm_area *a);
+/* Frees it so. Its descriptor is 0 already. */
+void hot_keep(struct vm_area *a);
+/* One of the same kind and as many pageblocks, or of that size; live again. size is in whole pages. */
+void *hot_take(size_t size, size_t align, bool of_zone);
+/* Those that the last look saw, or all; the others are seen now. */
+void hot_release(bool all);
+/* More than the zone's watermark allows? */
+bool hot_is_too_much(void);
+/* Of a mapping that is its owner's from now on. */
+void hot_note_owned(struct vm_area *a);
+
+#endif
