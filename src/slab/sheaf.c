@@ -285,7 +285,7 @@ static struct sheaf *refill(struct kmem_cache *c, struct sheaf *s, unsigned page
 		return NULL;
 	n = (s->capacity + 1u) / 2;
 	if (is_one_way(s->run))
-		n = (unsigned)min_size(n, one_way_capacity(c));
+		n = (unsigned)min_size(max_size(n, min_size(s->capacity, BSLAB_PAGE_SIZE / c->size)), one_way_capacity(c));
 	n = (unsigned)min_size(align_up(n, c->line_objects), s->capacity);
 	s->nr = (uint16_t)slab_take(c, s->slot, n, pages_flags);
 	if (unlikely(bslab_options.hardened))

@@ -364,6 +364,8 @@ static uint64_t lowest_bits(uint64_t word, unsigned n)
 {
 	uint64_t rest = word;
 
+	if (n >= 64)
+		return word;
 	while (n-- && rest)
 		rest &= rest - 1;
 	return word & ~rest;
@@ -476,16 +478,30 @@ static bool take_from_partial(struct kmem_cache *c, unsigned max, struct taken *
 	return true;
 }
 
-/* Fills out[] from its end, so that the lowest address comes last. */
+/* The lowest bits of a word that are set without a gap; n of them, from `first` on. The word is not 0. */
+static unsigned lowest_row(uint64_t word, unsigned *first)
+{
+	uint64_t rest = ~(word >> (*first = (unsigned)__builtin_ctzll(word)));
+
+	return rest ? (unsigned)__builtin_ctzll(rest) : 64;
+}
+
+/* Fills out[] from its end, so that the lowest address comes last. Objects of a new slab stand in a row. */
 static void put_pointers(const struct kmem_cache *c, const struct taken *t, void **out)
 {
-	unsigned w, i = t->n;
+	void **slot = out + t->n;
+	unsigned w, first, n;
 
 	for (w = 0; w < t->nr_words; w++) {
 		uint64_t mask = t->mask[w];
 
-		for (; mask; mask &= mask - 1)
-			out[--i] = (void *)(t->base + (w * 64u + (unsigned)__builtin_ctzll(mask)) * (uintptr_t)c->size);
+		for (; mask; mask &= mask + (1ull << first)) { /* carries beyond the row */
+			uintptr_t at;
+
+			n = lowest_row(mask, &first);
+			for (at = t->base + (w * 64u + first) * (uintptr_t)c->size; n; n--, at += c->size)
+				*--slot = (void *)at;
+		}
 	}
 }
 
@@ -632,41 +648,39 @@ static unsigned give_bits(struct kmem_cache *c, struct slab *s, unsigned word, u
 	return (unsigned)n;
 }
 
-/* Groups being collected, found by a hash of slab and word; a clash flushes the older one. */
+/* Groups being collected, found by a hash of slab and word; a clash flushes the older one. Those of one slab do not clash. */
 #define NR_GROUPS 32
+_Static_assert(MAX_SLAB_WORDS <= NR_GROUPS, "the groups of a slab");
 
-struct group {
-	struct slab *slab;
-	unsigned word;
-	uint64_t mask;
+struct groups {
+	uint32_t used; /* a bit each; the others are not initialized */
+	struct group {
+		struct slab *slab;
+		unsigned word;
+		uint64_t mask;
+	} group[NR_GROUPS];
 };
-
-static struct group *group_of(struct group *groups, struct slab *s, unsigned word)
-{
-	return &groups[((uintptr_t)s / 16 + word) % NR_GROUPS];
-}
+_Static_assert(NR_GROUPS == 8 * sizeof(uint32_t), "a bit each");
 
 static bool is_hardened_object(page_desc_t d, const struct kmem_cache *c)
 {
 	return desc_is_hardened(d) && slab_of(d)->cache == c;
 }
 
-/* How many were given to make room for it. */
-static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s, unsigned index)
+/* The group of a slab's word; *nr_given rises by what had to make room for it. */
+static struct group *group_get(struct kmem_cache *c, struct groups *groups, struct slab *s, unsigned word, unsigned *nr_given)
 {
-	uint64_t bit = 1ull << (index % 64);
-	unsigned nr_given = 0;
+	unsigned i = (unsigned)((uintptr_t)s / 16 + word) % NR_GROUPS;
+	struct group *g = &groups->group[i];
 
-	if (g->slab && (g->slab != s || g->word != index / 64)) {
-		nr_given = give_bits(c, g->slab, g->word, g->mask);
-		g->slab = NULL;
+	if (groups->used >> i & 1) {
+		if (g->slab == s && g->word == word)
+			return g;
+		*nr_given += give_bits(c, g->slab, g->word, g->mask);
 	}
-	if (!g->slab)
-		*g = (struct group){s, index / 64, 0};
-	if (unlikely(g->mask & bit))
-		bug_caller("double free of %p", (void *)(s->base + (uintptr_t)index * c->size));
-	g->mask |= bit;
-	return nr_given;
+	groups->used |= 1u << i;
+	*g = (struct group){s, word, 0};
+	return g;
 }
 
 /*
@@ -676,44 +690,70 @@ static unsigned group_add(struct kmem_cache *c, struct group *g, struct slab *s,
 #define HEADER_AHEAD 4
 #define DESC_AHEAD (2 * HEADER_AHEAD)
 
-static void prefetch_ahead(void *const *objects, unsigned i, unsigned n)
+static void prefetch_ahead(void *const *objects, unsigned n)
 {
-	if (i + DESC_AHEAD < n)
-		__builtin_prefetch(map_slot((uintptr_t)objects[i + DESC_AHEAD]));
-	if (i + HEADER_AHEAD < n)
-		__builtin_prefetch(slab_of(map_lookup((uintptr_t)objects[i + HEADER_AHEAD])), 1);
+	if (DESC_AHEAD < n)
+		__builtin_prefetch(map_slot((uintptr_t)objects[DESC_AHEAD]));
+	if (HEADER_AHEAD < n)
+		__builtin_prefetch(slab_of(map_lookup((uintptr_t)objects[HEADER_AHEAD])), 1);
+}
+
+/*
+ * Collects objects as long as they are of this slab, which needs a look at the first alone: as long as that waits in a
+ * group, the slab stays. How many they are.
+ */
+static unsigned collect(struct kmem_cache *c, struct groups *groups, struct slab *s, void *const *objects, unsigned n, unsigned *nr_given)
+{
+	uintptr_t base = s->base, size = (uintptr_t)slab_nr_objects(s) * c->size, offset;
+	struct group *g = NULL;
+	unsigned i;
+
+	for (i = 0; i < n && (offset = (uintptr_t)objects[i] - base) < size; i++) {
+		unsigned index = object_index(c, offset);
+		uint64_t bit = 1ull << (index % 64);
+
+		if (unlikely((uintptr_t)index * c->size != offset))
+			break;
+		if (!g || g->word != index / 64)
+			g = group_get(c, groups, s, index / 64, nr_given);
+		if (unlikely(g->mask & bit))
+			bug_caller("double free of %p", objects[i]);
+		g->mask |= bit;
+	}
+	return i;
 }
 
 void slab_give(struct kmem_cache *c, void *const *objects, unsigned n)
 {
-	struct group groups[NR_GROUPS] = {0};
-	unsigned i, index, nr_given = 0;
+	unsigned i, nr_collected, nr_given = 0;
+	struct groups groups;
 
 	if (unlikely(is_pcp_cache(c->class))) {
 		pcp_give(c, objects, n);
 		return;
 	}
-	for (i = 0; i < n; i++) {
-		uintptr_t addr = (uintptr_t)objects[i];
-		page_desc_t d = map_lookup(addr);
-		struct slab *s = slab_of(d);
+	groups.used = 0;
+	for (i = 0; i < n; i += nr_collected) {
+		page_desc_t d = map_lookup((uintptr_t)objects[i]);
 
-		prefetch_ahead(objects, i, n);
+		prefetch_ahead(objects + i, n - i);
 		if (unlikely(desc_cache(d) != c->class) && !is_hardened_object(d, c)) {
 			/* Its slab was given back with it: it was free before. */
 			bug_caller("double free of %p", objects[i]);
+			nr_collected = 1;
 			continue;
 		}
-		index = object_index(c, addr - s->base);
-		if (unlikely(index >= slab_nr_objects(s) || s->base + (uintptr_t)index * c->size != addr)) {
+		nr_collected = collect(c, &groups, slab_of(d), objects + i, n - i, &nr_given);
+		if (unlikely(!nr_collected)) {
 			bug_caller("invalid free of %p: not the start of an object", objects[i]);
-			continue;
+			nr_collected = 1;
 		}
-		nr_given += group_add(c, group_of(groups, s, index / 64), s, index);
 	}
-	for (i = 0; i < NR_GROUPS; i++)
-		if (groups[i].slab)
-			nr_given += give_bits(c, groups[i].slab, groups[i].word, groups[i].mask);
+	for (; groups.used; groups.used &= groups.used - 1) {
+		const struct group *g = &groups.group[__builtin_ctz(groups.used)];
+
+		nr_given += give_bits(c, g->slab, g->word, g->mask);
+	}
 	shared_add(&c->nr_out, -(size_t)nr_given);
 }
 
