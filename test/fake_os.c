@@ -323,6 +323,8 @@ void *os_map(size_t size)
 	p = find_range(align_up(size, fake.page_size), fake.page_size, 0);
 	if (p)
 		set_range(p, align_up(size, fake.page_size), FAKE_COMMITTED);
+	if (fake.mapped)
+		fake.mapped();
 	return p;
 }
 
@@ -687,6 +689,26 @@ uint64_t os_wall_clock_ns(void)
 uint64_t os_clock_ns(void)
 {
 	return fake.clock_ns;
+}
+
+uint64_t os_counter(void)
+{
+	return fake.counter;
+}
+
+uint64_t os_counter_span(uint64_t since, uint64_t now)
+{
+	return now - since;
+}
+
+bool os_has_counter(void)
+{
+	return fake.counter != 0;
+}
+
+size_t os_data_limit(void)
+{
+	return fake.data_limit ? fake.data_limit : SIZE_MAX;
 }
 
 uint64_t os_clock_us(void)

@@ -52,6 +52,7 @@ struct fake_os {
 	bool has_policy;	/* os_has_node_policy() */
 	void (*node_asked)(void); /* called by os_node() */
 	void (*has_locked)(void); /* called by os_lock() when it is done */
+	void (*mapped)(void);	/* called by os_map() when it is done */
 	void (*file_asked)(void); /* called by os_read_file() */
 	size_t nr_prefers;	/* calls of os_prefer_node() */
 	size_t nr_elsewhere;	/* so many times os_is_on_node() says no */
@@ -64,6 +65,8 @@ struct fake_os {
 	int barrier_error;	/* of a membarrier that fails; 0: EPERM */
 	uint64_t clock_ms;	/* 0: that of the machine */
 	uint64_t clock_ns;	/* what os_clock_ns() says */
+	uint64_t counter;	/* the same of os_counter(); 0: there is none */
+	size_t data_limit;	/* 0: none */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */
 	size_t nr_resident;	/* what os_count_resident() says; SIZE_MAX: nothing */

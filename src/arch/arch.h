@@ -4,6 +4,9 @@
  * the same contract:
  *
  *   syscall.h  arch_syscall6(): a raw system call, -errno on failure, errno untouched
+ *   counter.h  arch_counter(): what a counter of the CPU's says that never stands still, or goes by
+ *              another's wish; arch_counter_span(): what lies between two of these, in units of
+ *              a nanosecond at most, rounded up
  *   percpu.h   arch_thread_pointer(), cpu_relax() and the three restartable
  *              sequences specified in arch/percpu.h;
  *              add_local(), add_local16(), or_local(), and_local(): change a word; no signal handler of the thread
@@ -18,9 +21,11 @@
 #define BSLAB_ARCH_H
 
 #if defined(__x86_64__)
+#include "arch/x86_64/counter.h"
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/syscall.h"
 #elif defined(__aarch64__)
+#include "arch/aarch64/counter.h"
 #include "arch/aarch64/percpu.h"
 #include "arch/aarch64/syscall.h"
 #else

@@ -64,7 +64,8 @@ void *hot_take(size_t size, size_t align, bool of_zone);
 void hot_release(bool all);
 /* More than the zone's watermark allows? */
 bool hot_is_too_much(void);
-/* Of a mapping that is its owner's from now on. */
-void hot_note_owned(struct vm_area *a);
+/* Before a mapping of malloc's is made, and when it was. */
+uint64_t hot_look(void);
+void hot_note_fresh(struct vm_area *a, uint64_t since);
 
 #endif

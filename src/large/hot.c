@@ -13,39 +13,48 @@
 
 /* --- mappings that cannot have been filled: 5 of large.h ----------------------------------------------- */
 
-/* Of a kept mapping, going by the time that its owners had it: they had it for 16 us at most, all together. */
-#define MAX_TOUCHED (512 * KIB)
+/* Of a kept mapping, going by the time that its owners had it: by os_counter_span() 33 us at most, all together. */
+#define MAX_TOUCHED MIB
 /*
- * One owner, who then has not changed it by a call either, as mprotect(), mlock() and madvise() do: what enters the kernel
- * and takes the mappings for writing takes 200 ns at least, 500 where one is split.
+ * One owner, who then has not changed it by a call either, as mprotect(), mlock() and madvise() do, which would be the next one's too: what
+ * enters the kernel and takes the mappings for writing takes 180 ns at least, 450 where one is split.
  */
 #define MAX_OWNED_NS 150
 
-/* Whether addresses that nobody uses are free of charge: not by vm.overcommit_memory=2. Where that cannot be read, no. */
-static bool addresses_are_free(void)
+/* Whether the kernel is asked to charge for addresses that nobody uses (vm.overcommit_memory). Where that cannot be read, yes. */
+static bool addresses_are_charged_for(void)
 {
 	static enum { UNKNOWN, FREE, CHARGED } are; /* atomic */
 	char text[8];
 
 	if (READ_ONCE(are) == UNKNOWN)
 		WRITE_ONCE(are, os_read_file("/proc/sys/vm/overcommit_memory", text, sizeof text) && text[0] != '2' ? FREE : CHARGED);
-	return READ_ONCE(are) == FREE;
+	return READ_ONCE(are) == CHARGED;
 }
 
-void hot_note_owned(struct vm_area *a)
+uint64_t hot_look(void)
 {
-	a->owned_at_ns = os_clock_ns();
+	return os_has_counter() ? os_counter() : 0;
+}
+
+/* mlockall() makes all of it resident while it is made. */
+void hot_note_fresh(struct vm_area *a, uint64_t since)
+{
+	a->may_stay = since && touched_at_most(os_counter_span(since, os_counter())) <= MAX_TOUCHED && !bslab_options.hardened &&
+		      os_address_space_limit() == SIZE_MAX && os_data_limit() == SIZE_MAX && !addresses_are_charged_for();
+	if (a->may_stay)
+		a->owned_at = os_counter();
 }
 
 static bool mapping_may_stay(struct vm_area *a)
 {
-	size_t touched;
+	uint64_t span;
 
 	if (!a->may_stay)
 		return false;
-	touched = touched_at_most(a->owned_at_ns, os_clock_ns());
-	a->may_stay = touched <= MAX_OWNED_NS * TOUCH_RATE && touched <= MAX_TOUCHED - a->touched && addresses_are_free();
-	a->touched += touched;
+	span = os_counter_span(a->owned_at, os_counter());
+	a->may_stay = span <= MAX_OWNED_NS && touched_at_most(span) <= MAX_TOUCHED - a->touched;
+	a->touched += touched_at_most(span);
 	return a->may_stay;
 }
 
@@ -72,7 +81,7 @@ bool hot_is_too_much(void)
 bool hot_admits(struct vm_area *a)
 {
 	if (!a->first)
-		return mapping_may_stay(a) && limit_is_far();
+		return mapping_may_stay(a) && !limit_is_hard() && limit_is_far();
 	return !a->is_explicit && zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) <= zone_high_pages();
 }
 
@@ -172,6 +181,8 @@ void *hot_take(size_t size, size_t align, bool of_zone)
 
 	if (!any_is_kept())
 		return NULL;
+	if (!of_zone)
+		size = align_up(size, os_page_size());
 	lock_take(&large.lock, RANK_LARGE);
 	a = hot_find(size, of_zone);
 	if (a) {
@@ -185,7 +196,7 @@ void *hot_take(size_t size, size_t align, bool of_zone)
 		return NULL;
 	PROBE(large_reuse, a->addr, size);
 	if (!a->first) {
-		hot_note_owned(a);
+		a->owned_at = os_counter();
 	} else {
 		if (size > old_size)
 			blocks_mark(a, old_size);

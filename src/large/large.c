@@ -223,18 +223,11 @@ void *large_take_kept(size_t size)
 	return size <= MAX_SIZE ? hot_take(align_up(size, BSLAB_PAGE_SIZE), 1, fits_zone(size)) : NULL;
 }
 
-/* A fresh mapping of malloc's. Where addresses are limited none is left behind. */
-static void mapping_note_fresh(struct vm_area *a)
-{
-	a->may_stay = !bslab_options.hardened && os_address_space_limit() == SIZE_MAX;
-	if (a->may_stay)
-		hot_note_owned(a);
-}
-
 void *large_alloc(size_t size, size_t align, bool *zeroed)
 {
-	struct vm_area *a;
 	bool of_zone = fits_zone(size) && align <= PAGEBLOCK_SIZE;
+	struct vm_area *a;
+	uint64_t since;
 	void *p;
 
 	if (size > MAX_SIZE || align > MAX_SIZE)
@@ -252,8 +245,9 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 	a->align = align;
 	if (of_zone && blocks_alloc(a, 0, zeroed))
 		return area_publish(a);
+	since = hot_look();
 	if (mapping_alloc(a, 0, zeroed)) {
-		mapping_note_fresh(a);
+		hot_note_fresh(a, since);
 		return area_publish(a);
 	}
 	boot_pool_put(&vm_area_pool, a);

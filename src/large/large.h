@@ -20,9 +20,9 @@
  *
  * 5. A mapping that is freed is kept among these as long as each owner had it for a fraction of a
  *    microsecond, and all together for some. To make one and take it away costs 3 to 8 us, which is much for such
- *    owners alone; and in so short a time more than half a MiB cannot have become
+ *    owners alone; and in so short a time more than a MiB cannot have become
  *    resident, nor can an owner have protected, locked or advised it. It is malloc's to take, not calloc's, for it
- *    may not read as zero; none is kept where addresses are limited or charged for.
+ *    may not read as zero; none is kept where addresses are limited or charged for, or the heap is.
  *
  * The descriptor of the first page leads to the struct vm_area; the others are 0.
  * A vm_area is owned by whoever owns the block; its list by the large lock.
@@ -50,7 +50,7 @@ struct vm_area {
 	bool has_handle; /* the owner's: none of malloc's, whatever address it has just now */
 	uintptr_t map_addr; /* the mapping, guards included */
 	size_t map_size;
-	uint64_t owned_at_ns; /* by this owner */
+	uint64_t owned_at; /* by this owner, by os_counter() */
 	size_t touched;	      /* bytes at most, of owners before */
 };
 

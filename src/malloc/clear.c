@@ -44,10 +44,16 @@ static bool asks(struct skip *s)
 	return n == 0;
 }
 
-/* Nobody had the block for long since it was given back. */
+/* Nobody had the block for long since it was given back. A clock that stands still says nothing. */
 static bool is_untouched(struct skip *s, const void *block, size_t size)
 {
-	return s && READ_ONCE(s->block) == block && touched_at_most(READ_ONCE(s->at_ns), os_clock_ns()) <= size / SPARSE_SHARE;
+	uint64_t at, now;
+
+	if (!s || READ_ONCE(s->block) != block)
+		return false;
+	at = READ_ONCE(s->at_ns);
+	now = os_clock_ns();
+	return now > at && touched_at_most(now - at) <= size / SPARSE_SHARE;
 }
 
 static void note(struct skip *s, const void *block, bool was_sparse)

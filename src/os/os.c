@@ -375,13 +375,23 @@ unsigned os_nr_cpus_allowed(void)
 	return n ? n : 1;
 }
 
-size_t os_address_space_limit(void)
+static size_t limit_of(int resource)
 {
 	struct rlimit limit;
 
-	if (SYS(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit, 0, 0) != 0)
+	if (SYS(SYS_prlimit64, 0, resource, NULL, &limit, 0, 0) != 0)
 		return SIZE_MAX;
 	return limit.rlim_cur == RLIM_INFINITY ? SIZE_MAX : (size_t)limit.rlim_cur;
+}
+
+size_t os_address_space_limit(void)
+{
+	return limit_of(RLIMIT_AS);
+}
+
+size_t os_data_limit(void)
+{
+	return limit_of(RLIMIT_DATA);
 }
 
 /* Set by the dynamic loader before anything else: points at argc. NULL-tested, since a static program may lack it. */
@@ -505,6 +515,27 @@ uint64_t os_clock_ns(void)
 uint64_t os_clock_us(void)
 {
 	return os_clock_ns() / 1000;
+}
+
+uint64_t os_counter(void)
+{
+	return arch_counter();
+}
+
+uint64_t os_counter_span(uint64_t since, uint64_t now)
+{
+	return arch_counter_span(since, now);
+}
+
+bool os_has_counter(void)
+{
+#ifdef __x86_64__
+	int mode;
+
+	return SYS(SYS_prctl, PR_GET_TSC, &mode, 0, 0, 0, 0) == 0 && mode == PR_TSC_ENABLE;
+#else
+	return true;
+#endif
 }
 
 uint64_t os_wall_clock_ns(void)

@@ -101,6 +101,8 @@ unsigned os_nr_cpus(void);
 unsigned os_nr_cpus_allowed(void);
 /* RLIMIT_AS in bytes, SIZE_MAX when unlimited. */
 size_t os_address_space_limit(void);
+/* RLIMIT_DATA, which private mappings count towards; the same. */
+size_t os_data_limit(void);
 /* The start of a file as a string; false when it cannot be read. */
 bool os_read_file(const char *path, char *text, size_t size);
 /* The value of an environment variable, NULL when unset or in a set-uid program; works before libc is ready. */
@@ -122,6 +124,13 @@ uint64_t os_coarse_clock_ms(void);
 uint64_t os_clock_us(void);
 /* The same in nanoseconds; 0 where a filter refuses the clock. */
 uint64_t os_clock_ns(void);
+/*
+ * A look at a counter of the CPU's, and what lies between two looks, in nanoseconds rounded up, perhaps as much as five times that. No
+ * library or setting puts another clock in its place. Only where os_has_counter().
+ */
+uint64_t os_counter(void);
+uint64_t os_counter_span(uint64_t since, uint64_t now);
+bool os_has_counter(void);
 /* Nanoseconds since 1970. */
 uint64_t os_wall_clock_ns(void);
 /* A number that differs from process to process (AT_RANDOM). */

@@ -13,14 +13,11 @@
 /* Bytes a nanosecond that a CPU can make resident; seen: 2 to 8 by pages of 4 KiB, up to 16 by huge ones. Several are not reckoned with. */
 #define TOUCH_RATE 32
 
-/* By os_clock_ns(). Where the clock does not tell, all there is. */
-static inline size_t touched_at_most(uint64_t since_ns, uint64_t now_ns)
+static inline size_t touched_at_most(uint64_t span_ns)
 {
 	size_t bytes;
 
-	if (!now_ns || now_ns < since_ns || __builtin_mul_overflow(now_ns - since_ns, TOUCH_RATE, &bytes))
-		return SIZE_MAX;
-	return bytes;
+	return __builtin_mul_overflow(span_ns, TOUCH_RATE, &bytes) ? SIZE_MAX : bytes;
 }
 
 #endif

@@ -113,6 +113,11 @@ bool limit_is_far(void)
 	return (!hard || total <= hard) && !is_near(total, soft);
 }
 
+bool limit_is_hard(void)
+{
+	return load(&limits.hard) != 0;
+}
+
 bool limit_allows(size_t nr_pages)
 {
 	size_t nr_used = nr_blocks_used(), hard = load(&limits.hard), soft, total;

@@ -28,6 +28,8 @@ void limit_set(size_t soft_size, size_t hard_size);
 bool limit_allows(size_t nr_pages);
 /* Below the hard limit, and not near a soft one. Asks for nothing. */
 bool limit_is_far(void);
+/* Whether there is a hard one. */
+bool limit_is_hard(void);
 /* Mappings of large blocks come, grow, shrink and go. */
 void limit_note_mapped(size_t nr_old_pages, size_t nr_new_pages);
 /* True, for one caller, when it is time for a reclaim; tell when it is done. */

@@ -599,7 +599,7 @@ static void setup_mappings(void)
 {
 	setup();
 	fake.files = charges_what_is_used;
-	fake.clock_ns = 1000;
+	fake.counter = 1000;
 }
 
 TestSuite(large_mappings, .init = setup_mappings);
@@ -609,7 +609,7 @@ static char *freed_after(uint64_t ns)
 {
 	char *p = get(40 * MIB);
 
-	fake.clock_ns += ns;
+	fake.counter += ns;
 	large_free(area_at(p));
 	return p;
 }
@@ -654,28 +654,62 @@ Test(large_mappings, one_that_may_have_been_changed_is_not)
 	cr_assert_eq(fake_page(p), FAKE_FREE);
 }
 
-/* 16384 ns at 32 bytes each are 512 KiB. */
+/* 32768 ns at 32 bytes each are 1 MiB. */
 Test(large_mappings, one_that_may_have_been_filled_by_and_by_is_not)
 {
 	char *p = freed_after(128);
 	unsigned n;
 
 	for (n = 1; kept(); n++) {
-		fake.clock_ns += 1000000; /* nobody's time */
+		fake.counter += 1000000; /* nobody's time */
 		cr_assert_eq(large_take_kept(40 * MIB), p);
-		fake.clock_ns += 128;
+		fake.counter += 128;
 		large_free(area_at(p));
 	}
-	cr_assert_eq(n, 16384 / 128 + 1);
+	cr_assert_eq(n, 32768 / 128 + 1);
 	cr_assert_eq(snapshot().nr_unmaps, 1);
 	cr_assert_eq(snapshot().nr_kept_touched, 0);
 }
 
-Test(large_mappings, a_clock_that_goes_back_keeps_nothing)
+Test(large_mappings, a_counter_that_goes_back_keeps_nothing)
 {
 	freed_after((uint64_t)-1);
 	cr_assert_eq(kept(), 0);
 	cr_assert_eq(snapshot().nr_unmaps, 1);
+}
+
+Test(large_mappings, not_where_there_is_no_counter)
+{
+	fake.counter = 0;
+	freed_after(0);
+	cr_assert_eq(kept(), 0);
+}
+
+static void populate_meanwhile(void)
+{
+	fake.counter += 32769;
+}
+
+/* As under mlockall(MCL_FUTURE). */
+Test(large_mappings, not_where_it_took_long_to_make)
+{
+	fake.mapped = populate_meanwhile;
+	freed_after(0);
+	cr_assert_eq(kept(), 0);
+	fake.mapped = NULL;
+	freed_after(0);
+	cr_assert_eq(kept(), 40 * MIB);
+}
+
+Test(large_mappings, of_larger_pages)
+{
+	char *p;
+
+	fake.page_size = 64 * KIB;
+	p = get(40 * MIB + 4096);
+	large_free(area_at(p));
+	cr_assert_eq(kept(), 40 * MIB + 64 * KIB);
+	cr_assert_eq(large_take_kept(40 * MIB + 4096), p);
 }
 
 /* calloc comes this way, and so does what wants an alignment. */
@@ -745,6 +779,13 @@ Test(large_mappings, not_where_addresses_are_limited)
 	cr_assert_eq(kept(), 0);
 }
 
+Test(large_mappings, not_where_private_memory_is_limited)
+{
+	fake.data_limit = 64 * GIB;
+	freed_after(0);
+	cr_assert_eq(kept(), 0);
+}
+
 Test(large_mappings, not_where_addresses_are_charged_for)
 {
 	fake.files = charges_addresses;
@@ -766,9 +807,17 @@ Test(large_mappings, not_where_blocks_are_mappings_to_trap)
 	cr_assert_eq(kept(), 0);
 }
 
-Test(large_mappings, not_near_a_limit)
+/* Which counts them in full: requests that may not wait would be refused for the sake of addresses. */
+Test(large_mappings, not_where_the_heap_has_a_hard_limit)
 {
-	limit_set(0, 60 * MIB);
+	limit_set(0, GIB);
+	freed_after(0);
+	cr_assert_eq(kept(), 0);
+}
+
+Test(large_mappings, not_near_a_soft_limit)
+{
+	limit_set(80 * MIB, 0);
 	freed_after(0);
 	cr_assert_eq(kept(), 40 * MIB);
 	large_drain();

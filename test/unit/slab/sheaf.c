@@ -103,6 +103,26 @@ Test(sheaf, exchanging_an_empty_one_takes_from_the_barn_first)
 	cr_assert_eq(nr_out(), out, "the slabs gave objects while the barn had some");
 }
 
+/* Who only takes gets up to a page of objects at a time, and at most an eighth of what is out. */
+Test(sheaf, one_way_brings_a_page_of_objects)
+{
+	struct sheaf *s = NULL;
+	unsigned most = 0;
+
+	for (int i = 0; i < 100; i++) {
+		size_t out = nr_out();
+
+		s = barn_exchange_empty(c, s, &visits, 0);
+		cr_assert_not_null(s);
+		most = s->nr > most ? s->nr : most; /* less where a slab ends */
+		if (i > 5)
+			cr_assert(s->nr <= out / 8 || s->nr <= c->line_objects || s->nr <= 2, "%u of %zu", s->nr, out);
+		s->nr = 0; /* they are in use */
+	}
+	cr_assert_gt(nr_out(), 8 * BSLAB_PAGE_SIZE / 64);
+	cr_assert_eq(most, s->capacity < BSLAB_PAGE_SIZE / 64 ? s->capacity : BSLAB_PAGE_SIZE / 64);
+}
+
 Test(sheaf, the_barn_is_bounded)
 {
 	static struct sheaf *s[500];

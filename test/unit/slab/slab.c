@@ -289,6 +289,53 @@ Test(slab, inside_an_object, .init = warn)
 	expect_line("invalid free", inside, ": not the start of an object");
 }
 
+/* Wherever in a row of one slab it stands: the others go home, and the row goes on behind it. */
+Test(slab, a_bad_pointer_among_good_ones, .init = warn)
+{
+	struct kmem_cache *c = cache_of(size_class(64));
+
+	for (unsigned at = 0; at < 9; at += 4) {
+		void *row[9];
+
+		take_all(c, objects, 8);
+		memcpy(row, objects, at * sizeof *row);
+		memcpy(row + at + 1, objects + at, (8 - at) * sizeof *row);
+		row[at] = (char *)objects[3] + 16;
+		fake.text[0] = '\0';
+		slab_give(c, row, 9);
+		expect_line("invalid free", row[at], ": not the start of an object");
+		cache_shrink(c);
+		cr_assert_eq(snapshot(c->class).nr_slabs, 0, "not all came home");
+
+		take_all(c, objects, 8);
+		memcpy(row, objects, at * sizeof *row);
+		memcpy(row + at + 1, objects + at, (8 - at) * sizeof *row);
+		row[at] = objects[3]; /* before the other one, or behind it */
+		fake.text[0] = '\0';
+		slab_give(c, row, 9);
+		cr_assert(strstr(fake.text, "double free"));
+		cache_shrink(c);
+		cr_assert_eq(snapshot(c->class).nr_slabs, 0, "not all came home, or one of them twice");
+	}
+}
+
+/* Objects of many slabs in turn, more than there are groups. */
+Test(slab, rows_of_many_slabs)
+{
+	struct kmem_cache *c = cache_of(size_class(64));
+	unsigned n = grow(c, 6000), k = 0;
+	void **turns = malloc(n * sizeof *turns);
+
+	for (unsigned first = 0; first < 97; first++)
+		for (unsigned i = first; i < n; i += 97)
+			turns[k++] = objects[i];
+	cr_assert_eq(k, n);
+	slab_give(c, turns, n);
+	cache_shrink(c);
+	cr_assert_eq(snapshot(c->class).nr_slabs, 0);
+	free(turns);
+}
+
 Test(slab, behind_the_last_object, .init = warn)
 {
 	struct kmem_cache *c = cache_of(size_class(1100));
