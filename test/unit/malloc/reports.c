@@ -199,7 +199,7 @@ Test(reports, large_blocks_had_for_a_moment_are_not_mapped_each_time)
 {
 	for (int i = 0; pairs_map_anew(); i++)
 		if (i == 100)
-			cr_skip_test("limits, an option, or a CPU or a build too slow");
+			cr_skip("limits, an option, or a CPU or a build too slow");
 	cr_assert_eq(value_of(report_of("meminfo", "text"), "Large:"), 0);
 	bslab_malloc_trim(0);
 	cr_assert_lt(value_of(report_of("meminfo", "text"), "MemTotal:"), 300 * KIB, "none is left");
