@@ -65,7 +65,7 @@ struct fake_os {
 	int barrier_error;	/* of a membarrier that fails; 0: EPERM */
 	uint64_t clock_ms;	/* 0: that of the machine */
 	uint64_t clock_ns;	/* what os_clock_ns() says */
-	uint64_t counter;	/* the same of os_counter(); 0: there is none */
+	uint64_t counter;	/* the same of os_counter() */
 	size_t data_limit;	/* 0: none */
 	uint64_t clock_us, step_us; /* os_clock_us() goes on by a step at each call */
 	const struct fake_file *files; /* what os_read_file() finds; the last has no path */

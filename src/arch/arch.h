@@ -4,9 +4,10 @@
  * the same contract:
  *
  *   syscall.h  arch_syscall6(): a raw system call, -errno on failure, errno untouched
- *   counter.h  arch_counter(): what a counter of the CPU's says that never stands still, or goes by
- *              another's wish; arch_counter_span(): what lies between two of these, in units of
- *              a nanosecond at most, rounded up
+ *   counter.h  arch_counter(): what a counter of the CPU's says while the CPU is at work;
+ *              arch_counter_span(): nanoseconds between two of these, rounded up, perhaps to several
+ *              times as many; the longest span where it went back;
+ *              ARCH_SPAN_BELOW_CALL: one in which no call can have changed a mapping
  *   percpu.h   arch_thread_pointer(), cpu_relax() and the three restartable
  *              sequences specified in arch/percpu.h;
  *              add_local(), add_local16(), or_local(), and_local(): change a word; no signal handler of the thread

@@ -64,8 +64,7 @@ void *hot_take(size_t size, size_t align, bool of_zone);
 void hot_release(bool all);
 /* More than the zone's watermark allows? */
 bool hot_is_too_much(void);
-/* Before a mapping of malloc's is made, and when it was. */
-uint64_t hot_look(void);
+/* Of a fresh mapping that hot_take() may find; since: os_counter() before it was made. */
 void hot_note_fresh(struct vm_area *a, uint64_t since);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "arch/arch.h"
 #include "base/probe.h"
 #include "large/area.h"
 #include "os/options.h"
@@ -13,13 +14,12 @@
 
 /* --- mappings that cannot have been filled: 5 of large.h ----------------------------------------------- */
 
-/* Of a kept mapping, going by the time that its owners had it: by os_counter_span() 33 us at most, all together. */
-#define MAX_TOUCHED MIB
 /*
- * One owner, who then has not changed it by a call either, as mprotect(), mlock() and madvise() do, which would be the next one's too: what
- * enters the kernel and takes the mappings for writing takes 180 ns at least, 450 where one is split.
+ * Of a kept mapping, going by the time that its owners had it, by os_counter_span(): 33 us at most, all together. One of them
+ * had it for less than a call takes (180 ns at least, 450 where a mapping is split), so it has not changed it by mprotect(),
+ * mlock() or madvise() either, which would be the next one's too.
  */
-#define MAX_OWNED_NS 150
+#define MAX_TOUCHED MIB
 
 /* Whether the kernel is asked to charge for addresses that nobody uses (vm.overcommit_memory). Where that cannot be read, yes. */
 static bool addresses_are_charged_for(void)
@@ -32,16 +32,11 @@ static bool addresses_are_charged_for(void)
 	return READ_ONCE(are) == CHARGED;
 }
 
-uint64_t hot_look(void)
-{
-	return os_has_counter() ? os_counter() : 0;
-}
-
 /* mlockall() makes all of it resident while it is made. */
 void hot_note_fresh(struct vm_area *a, uint64_t since)
 {
-	a->may_stay = since && touched_at_most(os_counter_span(since, os_counter())) <= MAX_TOUCHED && !bslab_options.hardened &&
-		      os_address_space_limit() == SIZE_MAX && os_data_limit() == SIZE_MAX && !addresses_are_charged_for();
+	a->may_stay = touched_at_most(os_counter_span(since, os_counter())) < a->size && !bslab_options.hardened && !limit_is_hard() &&
+		      !addresses_are_charged_for() && os_address_space_limit() == SIZE_MAX && os_data_limit() == SIZE_MAX;
 	if (a->may_stay)
 		a->owned_at = os_counter();
 }
@@ -53,8 +48,9 @@ static bool mapping_may_stay(struct vm_area *a)
 	if (!a->may_stay)
 		return false;
 	span = os_counter_span(a->owned_at, os_counter());
-	a->may_stay = span <= MAX_OWNED_NS && touched_at_most(span) <= MAX_TOUCHED - a->touched;
-	a->touched += touched_at_most(span);
+	a->may_stay = span <= ARCH_SPAN_BELOW_CALL && touched_at_most(span) <= MAX_TOUCHED - a->touched;
+	if (a->may_stay)
+		a->touched += touched_at_most(span);
 	return a->may_stay;
 }
 
@@ -81,7 +77,7 @@ bool hot_is_too_much(void)
 bool hot_admits(struct vm_area *a)
 {
 	if (!a->first)
-		return mapping_may_stay(a) && !limit_is_hard() && limit_is_far();
+		return mapping_may_stay(a) && limit_is_far();
 	return !a->is_explicit && zone_nr_dirty() + READ_ONCE(large.nr_hot_pages) + area_pages(a) <= zone_high_pages();
 }
 
@@ -195,14 +191,14 @@ void *hot_take(size_t size, size_t align, bool of_zone)
 	if (!a)
 		return NULL;
 	PROBE(large_reuse, a->addr, size);
-	if (!a->first) {
-		a->owned_at = os_counter();
-	} else {
+	if (a->first) {
 		if (size > old_size)
 			blocks_mark(a, old_size);
 		zone_note_recycled(area_pages(a));
 	}
 	pages_tick();
+	if (!a->first)
+		a->owned_at = os_counter();
 	return area_describe(a);
 }
 

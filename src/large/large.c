@@ -245,10 +245,12 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 	a->align = align;
 	if (of_zone && blocks_alloc(a, 0, zeroed))
 		return area_publish(a);
-	since = hot_look();
+	since = os_counter();
 	if (mapping_alloc(a, 0, zeroed)) {
-		hot_note_fresh(a, since);
-		return area_publish(a);
+		p = area_publish(a);
+		if (!fits_zone(size))
+			hot_note_fresh(a, since);
+		return p;
 	}
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;

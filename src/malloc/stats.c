@@ -11,6 +11,7 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "page/limit.h"
+#include "large/large.h"
 #include "slab/percpu.h"
 
 int bslab_malloc_trim(size_t pad)
@@ -104,8 +105,10 @@ int bslab_set_limits(size_t soft, size_t hard)
 		return EINVAL;
 	process_boot();
 	limit_set(soft, hard);
-	if (hard)
+	if (hard) {
 		percpu_find_reach();
+		large_drain(); /* a mapping that is kept counts in full */
+	}
 	return 0;
 }
 

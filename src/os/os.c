@@ -527,17 +527,6 @@ uint64_t os_counter_span(uint64_t since, uint64_t now)
 	return arch_counter_span(since, now);
 }
 
-bool os_has_counter(void)
-{
-#ifdef __x86_64__
-	int mode;
-
-	return SYS(SYS_prctl, PR_GET_TSC, &mode, 0, 0, 0, 0) == 0 && mode == PR_TSC_ENABLE;
-#else
-	return true;
-#endif
-}
-
 uint64_t os_wall_clock_ns(void)
 {
 	struct timespec now = {0};

@@ -125,12 +125,11 @@ uint64_t os_clock_us(void);
 /* The same in nanoseconds; 0 where a filter refuses the clock. */
 uint64_t os_clock_ns(void);
 /*
- * A look at a counter of the CPU's, and what lies between two looks, in nanoseconds rounded up, perhaps as much as five times that. No
- * library or setting puts another clock in its place. Only where os_has_counter().
+ * A look at a counter of the CPU's, and what lies between two looks: nanoseconds, rounded up, perhaps to several times as many. No
+ * library puts another clock in its place.
  */
 uint64_t os_counter(void);
 uint64_t os_counter_span(uint64_t since, uint64_t now);
-bool os_has_counter(void);
 /* Nanoseconds since 1970. */
 uint64_t os_wall_clock_ns(void);
 /* A number that differs from process to process (AT_RANDOM). */

@@ -26,8 +26,8 @@
  * 4. One way. A CPU that runs over more than ONE_WAY times in a row frees what others
  *    allocate and has no use for it: it gets small sheaves and keeps little. One that
  *    runs out so gets at most an eighth of the class's objects that are out of their
- *    slabs at a time; within that half a sheaf, or a page of objects if the sheaf
- *    holds as many, for it brings none back. Nor do visits of such a row, in either
+ *    slabs at a time; within that a whole sheaf up to a page of objects, or half of
+ *    one, for it brings none back. Nor do visits of such a row, in either
  *    direction, make sheaves grow.
  *
  * 5. Decline. Once more of a class is free in its slabs than is out, objects in

@@ -481,8 +481,10 @@ static bool take_from_partial(struct kmem_cache *c, unsigned max, struct taken *
 /* The lowest bits of a word that are set without a gap; n of them, from `first` on. The word is not 0. */
 static unsigned lowest_row(uint64_t word, unsigned *first)
 {
-	uint64_t rest = ~(word >> (*first = (unsigned)__builtin_ctzll(word)));
+	uint64_t rest;
 
+	*first = (unsigned)__builtin_ctzll(word);
+	rest = ~(word >> *first);
 	return rest ? (unsigned)__builtin_ctzll(rest) : 64;
 }
 
@@ -685,7 +687,7 @@ static struct group *group_get(struct kmem_cache *c, struct groups *groups, stru
 
 /*
  * Objects that were freed in random order are of as many slabs, and each is found behind two loads that miss the cache:
- * its descriptor's, then its header's. They are asked for some objects ahead.
+ * its descriptor's, then its header's. They are asked for some objects ahead; behind a long row nothing was.
  */
 #define HEADER_AHEAD 4
 #define DESC_AHEAD (2 * HEADER_AHEAD)

@@ -4,6 +4,8 @@
 
 #include "base/base.h"
 
+#define ARCH_SPAN_BELOW_CALL 75
+
 /* The virtual counter of the generic timer, of 1 MHz to 1 GHz. */
 static inline uint64_t arch_counter(void)
 {
@@ -19,7 +21,9 @@ static inline uint64_t arch_counter_span(uint64_t since, uint64_t now)
 	uint64_t rate, ns;
 
 	__asm__("mrs %0, cntfrq_el0" : "=r"(rate));
-	return rate && !__builtin_mul_overflow(now - since + 1, 1000000000, &ns) ? ns / rate : UINT64_MAX;
+	if (!rate || now < since || __builtin_mul_overflow(now - since + 1, 1000000000, &ns))
+		return UINT64_MAX;
+	return ns / rate + 1;
 }
 
 #endif

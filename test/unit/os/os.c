@@ -178,6 +178,17 @@ Test(os, commit_makes_usable)
 }
 
 /* Locked memory is not given back: it is where a call of several ranges stops. */
+Test(os, the_counter_goes_on)
+{
+	uint64_t since = os_counter(), span;
+
+	usleep(2000);
+	span = os_counter_span(since, os_counter());
+	cr_assert_geq(span, 2000000, "%lu", span);
+	cr_assert_lt(span, UINT64_MAX);
+	cr_assert_eq(os_counter_span(5, 4), UINT64_MAX, "it went back");
+}
+
 Test(os, purges_ranges_up_to_a_refusal)
 {
 	enum { N = 8, LOCKED = 5 };

@@ -331,6 +331,7 @@ Test(slab, rows_of_many_slabs)
 			turns[k++] = objects[i];
 	cr_assert_eq(k, n);
 	slab_give(c, turns, n);
+	cr_assert_eq(c->nr_out, 0);
 	cache_shrink(c);
 	cr_assert_eq(snapshot(c->class).nr_slabs, 0);
 	free(turns);
