@@ -67,6 +67,7 @@ void pageblock_init_free(struct pageblock *b)
 	bslab_assert(b->orders == 0);
 	b->nr_free = PAGEBLOCK_PAGES;
 	b->nr_dirty_free = (uint16_t)pageblock_nr_dirty(b, 0, PAGEBLOCK_PAGES);
+	b->dirty_orders = b->nr_dirty_free ? NR_ORDERS : 0;
 	link_free(b, 0, PAGEBLOCK_ORDER);
 }
 
@@ -150,6 +151,8 @@ static void free_order(struct pageblock *b, unsigned index, unsigned order)
 		order++;
 	}
 	link_free(b, index, order);
+	if (order >= b->dirty_orders && b->nr_dirty_free && pageblock_nr_dirty(b, index, 1u << order))
+		b->dirty_orders = (uint8_t)(order + 1);
 }
 
 void pageblock_free(struct pageblock *b, unsigned index, unsigned nr_pages)
@@ -239,9 +242,23 @@ unsigned pageblock_next_free(const struct pageblock *b, unsigned link)
 	return read_links(b, link - 1, &l) ? l.next : 0;
 }
 
+bool pageblock_has_dirty(struct pageblock *b, unsigned min_order)
+{
+	unsigned order, link;
+
+	while (b->dirty_orders > min_order) {
+		order = b->dirty_orders - 1u;
+		for (link = b->nr_dirty_free ? b->head[order] : 0; link; link = pageblock_next_free(b, link))
+			if (pageblock_nr_dirty(b, link - 1, 1u << order))
+				return true;
+		b->dirty_orders = (uint8_t)order;
+	}
+	return false;
+}
+
 bool pageblock_is_valid(const struct pageblock *b)
 {
-	unsigned order, link, prev, nr_free = 0, nr_dirty = 0;
+	unsigned order, link, prev, nr_free = 0, nr_dirty = 0, nr;
 	struct free_links l;
 
 	for (order = 0; order < NR_ORDERS; order++) {
@@ -252,7 +269,10 @@ bool pageblock_is_valid(const struct pageblock *b)
 			    ((link - 1) & ((1u << order) - 1)))
 				return false;
 			nr_free += 1u << order;
-			nr_dirty += pageblock_nr_dirty(b, link - 1, 1u << order);
+			nr = pageblock_nr_dirty(b, link - 1, 1u << order);
+			if (nr && order >= b->dirty_orders)
+				return false;
+			nr_dirty += nr;
 		}
 	}
 	return nr_free == b->nr_free && nr_dirty == b->nr_dirty_free;

@@ -54,6 +54,7 @@ struct pageblock {
 	struct hlist_node node;	      /* in owner->area[migratetype][fullness][max order] */
 	_Atomic(struct buddy *) owner; /* read without lock; changes only under the old owner's lock */
 	struct region *region;	      /* constant once the block is present */
+	struct hlist_node purge_node; /* in owner->purgeable[listed_purge - 1][fullness] */
 	uint32_t number;	      /* address >> PAGEBLOCK_SHIFT, constant */
 	uint8_t state;		      /* enum pageblock_state */
 	uint8_t migratetype;
@@ -61,7 +62,8 @@ struct pageblock {
 	uint16_t nr_free;
 	uint16_t nr_dirty_free; /* free pages that may be non-zero */
 	uint16_t orders;
-	uint16_t purge_round; /* the owner's, in which it was last looked at */
+	uint8_t dirty_orders; /* every free page block with a page that may be non-zero is of an order below this */
+	uint8_t listed_purge; /* the list that purge_node is on, 0: none */
 	uint16_t nr_splits, nr_merges; /* since the owner last added them to its own */
 	uint16_t nr_unused; /* of the dirty pages: made resident by huge_populate(), and nobody had them yet */
 	uint8_t is_huge; /* one huge page, as far as bslab knows: made so, and nothing of it was given back since */
@@ -139,6 +141,8 @@ void pageblock_set_dirty(struct pageblock *b, unsigned index, unsigned nr_pages,
 
 /* Walks the free page blocks of an order: 0 ends. Pass b->head[order] first. */
 unsigned pageblock_next_free(const struct pageblock *b, unsigned link);
+/* Whether a free page block of at least min_order has dirty pages. Lowers dirty_orders to what it finds. */
+bool pageblock_has_dirty(struct pageblock *b, unsigned min_order);
 /* Checks the invariants above; for tests and debug builds. */
 bool pageblock_is_valid(const struct pageblock *b);
 

@@ -10,6 +10,18 @@ struct buddy compactable; /* owns what can be moved by us */
 
 /* --- lists of one buddy, under its lock ----------------------------------- */
 
+/* 0: it is on none. */
+static unsigned purge_list_of(const struct pageblock *blk)
+{
+	unsigned list = 0;
+
+	if (!blk->nr_dirty_free)
+		return 0;
+	while (blk->dirty_orders <= purge_list_order(list))
+		list++;
+	return list + 1;
+}
+
 void block_list(struct buddy *b, struct pageblock *blk)
 {
 	unsigned order = pageblock_max_order(blk), fullness = blk->nr_free / (PAGEBLOCK_PAGES / 8);
@@ -19,6 +31,9 @@ void block_list(struct buddy *b, struct pageblock *blk)
 	blk->listed_order = (uint8_t)order;
 	blk->listed_fullness = (uint8_t)fullness;
 	hlist_add(&b->area[blk->migratetype][fullness][order], &blk->node);
+	blk->listed_purge = (uint8_t)purge_list_of(blk);
+	if (blk->listed_purge)
+		hlist_add(&b->purgeable[blk->listed_purge - 1][fullness], &blk->purge_node);
 	b->orders[blk->migratetype][fullness] |= (uint16_t)(1u << order);
 }
 
@@ -29,6 +44,8 @@ void block_unlist(struct buddy *b, struct pageblock *blk)
 	if (unlikely(blk->is_isolated))
 		return;
 	hlist_del(&blk->node);
+	if (blk->listed_purge)
+		hlist_del(&blk->purge_node);
 	if (!b->area[type][fullness][order].first)
 		b->orders[type][fullness] &= (uint16_t) ~(1u << order);
 }
@@ -37,7 +54,7 @@ void block_relist(struct buddy *b, struct pageblock *blk, bool was_listed)
 {
 	if (was_listed) {
 		if (blk->nr_free && blk->listed_order == pageblock_max_order(blk) &&
-		    blk->listed_fullness == blk->nr_free / (PAGEBLOCK_PAGES / 8))
+		    blk->listed_fullness == blk->nr_free / (PAGEBLOCK_PAGES / 8) && blk->listed_purge == purge_list_of(blk))
 			return;
 		block_unlist(b, blk);
 	}

@@ -14,6 +14,12 @@ extern struct buddies threads reader_root(buddies);
 extern struct buddy highatomic reader_root(highatomic); /* owns the reserve */
 extern struct buddy compactable; /* page/compactable.h */
 
+/* Pieces of at least this order may be found on the list; those of the last on any. */
+static inline unsigned purge_list_order(unsigned list)
+{
+	return 2 * (NR_PURGE_LISTS - 1 - list);
+}
+
 void block_list(struct buddy *b, struct pageblock *blk);
 void block_unlist(struct buddy *b, struct pageblock *blk);
 /* Call after free pages changed; was_listed: it had free pages before. */

@@ -49,6 +49,9 @@
 #define MIN_GROUPED_BLOCKS 32
 #define NR_FULLNESS 9 /* nr_free * 8 / 512: 0 has fewer than 64 free pages, 8 is wholly free */
 
+/* By the largest free page block that may be dirty: of 16 pages at least, of 4, of one. */
+#define NR_PURGE_LISTS 3
+
 /* Since the start. Only 64-bit counters: they are added up as an array. */
 struct buddy_counters {
 	uint64_t nr_allocs, nr_frees, nr_remote_frees; /* calls; remote: into a block of another thread's buddy */
@@ -94,11 +97,11 @@ struct buddy {
 	bool is_purging;      /* a thread gives dirty pages back by watermark */
 	uint8_t purge_order;  /* of the smallest pieces of a purge that has not come to its end */
 	uint8_t retry_order;  /* of the smallest pieces of the last purge that fell short */
-	uint16_t purge_round; /* see find_dirty_block() */
 	size_t retry_at; /* dirty free pages from which another purge is worth trying, after one that fell short */
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */
 	struct hlist area[NR_MIGRATETYPES][NR_FULLNESS][NR_ORDERS];
+	struct hlist purgeable[NR_PURGE_LISTS][NR_FULLNESS]; /* those with dirty free pages: page/purge.h */
 	/* Under its own: */
 	struct hot_runs hot;
 };

@@ -11,7 +11,7 @@
 
 /* Free page blocks isolated together for one round of purging. */
 #define PURGE_BATCH 32
-/* From so many pageblocks: each is looked for from the start of the lists, under the lock. */
+/* From so many pageblocks: each is looked for under the lock. */
 #define PURGE_BLOCKS 4
 /*
  * 64 KiB, the largest page of a machine: below that a system call costs more than the pages are worth, unless far too
@@ -53,38 +53,25 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 	return n;
 }
 
-static bool has_dirty_order(const struct pageblock *blk, unsigned min_order)
-{
-	unsigned order, link;
-
-	for (order = NR_ORDERS; blk->nr_dirty_free && order-- > min_order;)
-		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link))
-			if (pageblock_nr_dirty(blk, link - 1, 1u << order))
-				return true;
-	return false;
-}
-
 /*
- * A block not looked at in this round that has dirty pieces of at least min_order; the emptiest first: their pages come
- * back in the largest pieces.
+ * A block with dirty pieces of at least min_order; the emptiest first: their pages come back in the largest pieces. A block
+ * that stands where it no longer belongs, since its pieces were taken, moves on: each once for what was freed there.
  */
 static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 {
-	unsigned f, t, o;
-	struct hlist_node *n;
+	struct hlist_node *n, *next;
+	unsigned list, f;
 
-	for (f = NR_FULLNESS; f-- > 0;)
-		for (t = 0; t < MIGRATE_HIGHATOMIC; t++)
-			for (o = NR_ORDERS; b->orders[t][f] && o-- > min_order;)
-				for (n = b->area[t][f][o].first; n; n = n->next) {
-					struct pageblock *blk = container_of(n, struct pageblock, node);
+	for (list = 0; list < NR_PURGE_LISTS && (!list || purge_list_order(list - 1) > min_order); list++)
+		for (f = NR_FULLNESS; f-- > 0;)
+			for (n = b->purgeable[list][f].first; n; n = next) {
+				struct pageblock *blk = container_of(n, struct pageblock, purge_node);
 
-					if (blk->purge_round == b->purge_round)
-						continue;
-					if (has_dirty_order(blk, min_order))
-						return blk;
-					blk->purge_round = b->purge_round;
-				}
+				next = n->next;
+				if (pageblock_has_dirty(blk, min_order))
+					return blk;
+				block_relist(b, blk, true);
+			}
 	return NULL;
 }
 
@@ -168,9 +155,6 @@ static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, uns
 	unsigned nr_blocks = 0, nr_done, n, i;
 	bool ok = true;
 
-	lock_take(&b->lock, RANK_BUDDY);
-	b->purge_round++;
-	lock_drop(&b->lock, RANK_BUDDY);
 	while (ok && nr_blocks < max_blocks) {
 		n = isolate_batch(b, batch, nr_keep, min_order, &nr_blocks);
 		if (!n)

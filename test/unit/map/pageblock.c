@@ -142,6 +142,24 @@ static void purge_one(void)
 	}
 }
 
+static bool model_has_dirty(unsigned min_order)
+{
+	for (unsigned order = min_order; order < NR_ORDERS; order++)
+		for (unsigned link = b->head[order]; link; link = pageblock_next_free(b, link))
+			for (unsigned i = 0; i < 1u << order; i++)
+				if (dirty[link - 1 + i])
+					return true;
+	return false;
+}
+
+static void try_has_dirty(unsigned min_order)
+{
+	bool has = model_has_dirty(min_order);
+
+	cr_assert_eq(pageblock_has_dirty(b, min_order), has, "order %u", min_order);
+	cr_assert_eq(b->dirty_orders > min_order, has);
+}
+
 static void play(unsigned seed, unsigned nr_steps, unsigned max_pages)
 {
 	srand(seed);
@@ -156,6 +174,8 @@ static void play(unsigned seed, unsigned nr_steps, unsigned max_pages)
 			shrink(run, rand() % 3 ? 0 : (unsigned)rand() % runs[run].nr_pages);
 		if (rand() % 16 == 0)
 			purge_one();
+		if (rand() % 16 == 0)
+			try_has_dirty((unsigned)rand() % NR_ORDERS);
 		check();
 	}
 	for (unsigned run = 1; run <= MAX_RUNS; run++)

@@ -9,6 +9,7 @@
 #include "map/map.h"
 #include "os/options.h"
 #include "os/thread.h"
+#include "page/blocks.h"
 #include "page/buddy.h"
 #include "page/zone.h"
 #include "page/every_block.h"
@@ -48,6 +49,13 @@ static void check_block(struct pageblock *b, void *arg)
 		return;
 	cr_assert(pageblock_is_valid(b));
 	cr_assert_neq(b->nr_free, PAGEBLOCK_PAGES, "a whole free block stays in its buddy");
+	if (b->nr_free) {
+		unsigned list = b->listed_purge;
+
+		cr_assert_eq(!list, !b->nr_dirty_free);
+		cr_assert(!list || b->dirty_orders > purge_list_order(list - 1));
+		cr_assert(list < 2 || b->dirty_orders <= purge_list_order(list - 2));
+	}
 	sums[0] += b->nr_free;
 	sums[1] += b->nr_dirty_free;
 	sums[2]++;
@@ -239,6 +247,53 @@ Test(buddy, pieces_are_given_back_when_there_are_far_too_many)
 	cr_assert_gt(snapshot().count.nr_purged_pages, 0);
 	/* What fell short is not tried again at each free. */
 	cr_assert_leq(fake.nr_calls[FAKE_PURGE], NR / 2);
+	check();
+}
+
+static void count_listed(struct pageblock *b, void *arg)
+{
+	unsigned *n = arg;
+
+	if (b->state == PAGEBLOCK_BUDDY && b->nr_free)
+		n[b->listed_purge]++;
+}
+
+/* Of many blocks with pieces that are not worth a system call, a purge looks at those that have others. */
+Test(buddy, a_purge_does_not_meet_what_is_not_worth_it)
+{
+	enum { BLOCKS = 8, NR = BLOCKS * PAGEBLOCK_PAGES };
+	static char *p[NR];
+	char *run;
+	unsigned n[NR_PURGE_LISTS + 1] = {0};
+
+	for (int i = 0; i < NR; i++)
+		p[i] = get(1, MIGRATE_UNMOVABLE);
+	run = get(64, MIGRATE_UNMOVABLE);
+	for (int i = 0; i < NR; i += 2)
+		pages_free(p[i], 1);
+	for_each_block(count_listed, n);
+	cr_assert_eq(n[3], BLOCKS, "%u blocks with single pages", n[3]);
+	cr_assert_eq(n[0], 1, "the clean rest of the run's");
+	pages_free(p[1], 1);
+	for (int i = 5; i < 8; i += 2)
+		pages_free(p[i], 1);
+	memset(n, 0, sizeof n);
+	for_each_block(count_listed, n);
+	cr_assert_eq(n[2], 1, "%u blocks with pieces of 4 pages", n[2]);
+	cr_assert_eq(n[1], 0);
+	for (int i = 8; i < 32; i++)
+		if (i % 2)
+			pages_free(p[i], 1);
+	memset(n, 0, sizeof n);
+	for_each_block(count_listed, n);
+	cr_assert_eq(n[1], 1, "%u blocks with pieces of 16 pages", n[1]);
+	cr_assert_eq(pages_alloc(16, 4, MIGRATE_UNMOVABLE, 0, &zeroed), p[16]);
+	check();
+	pages_free(run, 64);
+	cr_assert_eq(pages_purge(), NR / 2 - 1);
+	memset(n, 0, sizeof n);
+	for_each_block(count_listed, n);
+	cr_assert_eq(n[1] + n[2] + n[3], 0);
 	check();
 }
 
