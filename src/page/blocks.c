@@ -17,7 +17,7 @@ static unsigned purge_list_of(const struct pageblock *blk)
 
 	if (!blk->nr_dirty_free)
 		return 0;
-	while (blk->dirty_orders <= purge_list_order(list))
+	while (list < NR_PURGE_LISTS - 1 && blk->dirty_orders <= purge_list_order(list))
 		list++;
 	return list + 1;
 }
