@@ -14,7 +14,7 @@
  *
  * Invariants: nr_free = sum over orders of 2^order * length of that list;
  * nr_dirty_free = number of free pages whose dirty bit is set; bit o of orders is set exactly when head[o] is not 0; a page whose dirty bit
- * is clear reads as zero.
+ * is clear reads as zero; a free page block with a page whose dirty bit is set is of an order below dirty_orders.
  */
 #ifndef BSLAB_PAGEBLOCK_H
 #define BSLAB_PAGEBLOCK_H
@@ -62,7 +62,7 @@ struct pageblock {
 	uint16_t nr_free;
 	uint16_t nr_dirty_free; /* free pages that may be non-zero */
 	uint16_t orders;
-	uint8_t dirty_orders; /* every free page block with a page that may be non-zero is of an order below this */
+	uint8_t dirty_orders; /* of free page blocks with dirty pages: all are of orders below; may be too high, pageblock_has_dirty() */
 	uint8_t listed_purge; /* the list that purge_node is on, 0: none */
 	uint16_t nr_splits, nr_merges; /* since the owner last added them to its own */
 	uint16_t nr_unused; /* of the dirty pages: made resident by huge_populate(), and nobody had them yet */

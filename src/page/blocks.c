@@ -17,9 +17,23 @@ static unsigned purge_list_of(const struct pageblock *blk)
 
 	if (!blk->nr_dirty_free)
 		return 0;
+	bslab_assert(blk->dirty_orders);
 	while (list < NR_PURGE_LISTS - 1 && blk->dirty_orders <= purge_list_order(list))
 		list++;
 	return list + 1;
+}
+
+static void purge_list(struct buddy *b, struct pageblock *blk)
+{
+	blk->listed_purge = (uint8_t)purge_list_of(blk);
+	if (blk->listed_purge)
+		hlist_add(&b->purgeable[blk->listed_purge - 1][blk->listed_fullness], &blk->purge_node);
+}
+
+static void purge_unlist(struct pageblock *blk)
+{
+	if (blk->listed_purge)
+		hlist_del(&blk->purge_node);
 }
 
 void block_list(struct buddy *b, struct pageblock *blk)
@@ -31,9 +45,7 @@ void block_list(struct buddy *b, struct pageblock *blk)
 	blk->listed_order = (uint8_t)order;
 	blk->listed_fullness = (uint8_t)fullness;
 	hlist_add(&b->area[blk->migratetype][fullness][order], &blk->node);
-	blk->listed_purge = (uint8_t)purge_list_of(blk);
-	if (blk->listed_purge)
-		hlist_add(&b->purgeable[blk->listed_purge - 1][fullness], &blk->purge_node);
+	purge_list(b, blk);
 	b->orders[blk->migratetype][fullness] |= (uint16_t)(1u << order);
 }
 
@@ -44,8 +56,7 @@ void block_unlist(struct buddy *b, struct pageblock *blk)
 	if (unlikely(blk->is_isolated))
 		return;
 	hlist_del(&blk->node);
-	if (blk->listed_purge)
-		hlist_del(&blk->purge_node);
+	purge_unlist(blk);
 	if (!b->area[type][fullness][order].first)
 		b->orders[type][fullness] &= (uint16_t) ~(1u << order);
 }
@@ -54,8 +65,13 @@ void block_relist(struct buddy *b, struct pageblock *blk, bool was_listed)
 {
 	if (was_listed) {
 		if (blk->nr_free && blk->listed_order == pageblock_max_order(blk) &&
-		    blk->listed_fullness == blk->nr_free / (PAGEBLOCK_PAGES / 8) && blk->listed_purge == purge_list_of(blk))
+		    blk->listed_fullness == blk->nr_free / (PAGEBLOCK_PAGES / 8)) {
+			if (blk->listed_purge != purge_list_of(blk) && !blk->is_isolated) {
+				purge_unlist(blk);
+				purge_list(b, blk);
+			}
 			return;
+		}
 		block_unlist(b, blk);
 	}
 	if (blk->nr_free)

@@ -35,6 +35,9 @@
  * 6. A zone that requests name has a buddy of its own, made at the first of them, whose blocks are all of this zone. It
  *    is no thread's: nobody shares it, adopts from it or steals from it.
  *
+ * 7. What may be given back is found without a search: blocks with dirty free pages also stand in lists by the largest
+ *    piece that may have some, and by fullness (docs/decisions/0049-blocks-with-something-to-give-back.md).
+ *
  * Lock order: a buddy's lock is inside the thread lock and outside the zone's.
  * Two buddies are locked together only by adoption, under the thread lock.
  */
@@ -101,7 +104,7 @@ struct buddy {
 	struct buddy_counters count;
 	uint16_t orders[NR_MIGRATETYPES][NR_FULLNESS]; /* bit o: area[t][f][o] is not empty */
 	struct hlist area[NR_MIGRATETYPES][NR_FULLNESS][NR_ORDERS];
-	struct hlist purgeable[NR_PURGE_LISTS][NR_FULLNESS]; /* those with dirty free pages: page/purge.h */
+	struct hlist purgeable[NR_PURGE_LISTS][NR_FULLNESS]; /* the same blocks, those with dirty free pages: 7 above */
 	/* Under its own: */
 	struct hot_runs hot;
 };

@@ -11,7 +11,7 @@
 
 /* Free page blocks isolated together for one round of purging. */
 #define PURGE_BATCH 32
-/* From so many pageblocks: each is looked for under the lock. */
+/* From so many pageblocks: all in one stretch under the lock. */
 #define PURGE_BLOCKS 4
 /*
  * 64 KiB, the largest page of a machine: below that a system call costs more than the pages are worth, unless far too
@@ -54,8 +54,9 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 }
 
 /*
- * A block with dirty pieces of at least min_order; the emptiest first: their pages come back in the largest pieces. A block
- * that stands where it no longer belongs, since its pieces were taken, moves on: each once for what was freed there.
+ * A block with dirty pieces of at least min_order; of those on one list the emptiest first: their pages come back in the
+ * largest pieces. A block that stands where it no longer belongs, since its pieces were taken, moves to the list where it
+ * does: each once for what was freed there.
  */
 static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 {
@@ -184,10 +185,10 @@ static unsigned auto_purge_order(size_t nr_dirty, size_t high)
 	return order > min_purge_order() ? order : min_purge_order();
 }
 
-/* A huge page goes whole, and by the zone. */
+/* A huge page goes whole, and by the zone; the reserve is there to be resident. */
 static bool keeps_pages(const struct buddy *b)
 {
-	return b->is_zones && zone_type_of(b->zone) == ZONE_HUGE;
+	return b == &highatomic || (b->is_zones && zone_type_of(b->zone) == ZONE_HUGE);
 }
 
 void purge_balance(struct buddy *b)

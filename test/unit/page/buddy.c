@@ -59,12 +59,30 @@ static void check_block(struct pageblock *b, void *arg)
 	sums[0] += b->nr_free;
 	sums[1] += b->nr_dirty_free;
 	sums[2]++;
+	sums[3] += b->nr_free && b->listed_purge && !b->is_isolated;
+}
+
+static size_t nr_purgeable(const struct buddy *b)
+{
+	size_t n = 0;
+
+	for (unsigned list = 0; list < NR_PURGE_LISTS; list++)
+		for (unsigned f = 0; f < NR_FULLNESS; f++)
+			for (const struct hlist_node *node = b->purgeable[list][f].first; node; node = node->next) {
+				const struct pageblock *blk = container_of(node, struct pageblock, purge_node);
+
+				cr_assert_eq(blk->listed_purge, list + 1);
+				cr_assert_eq(blk->listed_fullness, f);
+				n++;
+			}
+	return n;
 }
 
 static void check(void)
 {
 	struct pages_info i = snapshot();
-	size_t sums[3] = {0}, listed = 0;
+	size_t sums[4] = {0}, listed = 0, nr_listed = nr_purgeable(&highatomic);
+	struct buddy *b;
 
 	for_each_block(check_block, sums);
 	for (unsigned t = 0; t < NR_MIGRATETYPES; t++)
@@ -73,6 +91,9 @@ static void check(void)
 	cr_assert_eq(i.nr_free, sums[0]);
 	cr_assert_eq(i.nr_dirty_free, sums[1]);
 	cr_assert_eq(i.nr_blocks, sums[2]);
+	for_each_buddy(b)
+		nr_listed += nr_purgeable(b);
+	cr_assert_eq(nr_listed, sums[3]);
 	cr_assert_eq(i.nr_free, listed, "%zu free pages, %zu in lists", i.nr_free, listed);
 	cr_assert_eq(zone().nr_committed, zone().nr_used + zone().nr_free);
 }
@@ -258,8 +279,8 @@ static void count_listed(struct pageblock *b, void *arg)
 		n[b->listed_purge]++;
 }
 
-/* Of many blocks with pieces that are not worth a system call, a purge looks at those that have others. */
-Test(buddy, a_purge_does_not_meet_what_is_not_worth_it)
+/* Blocks are listed by the largest piece that a purge may take: single pages, four, sixteen. */
+Test(buddy, blocks_are_listed_by_what_may_be_given_back)
 {
 	enum { BLOCKS = 8, NR = BLOCKS * PAGEBLOCK_PAGES };
 	static char *p[NR];
@@ -294,6 +315,24 @@ Test(buddy, a_purge_does_not_meet_what_is_not_worth_it)
 	memset(n, 0, sizeof n);
 	for_each_block(count_listed, n);
 	cr_assert_eq(n[1] + n[2] + n[3], 0);
+	check();
+}
+
+Test(buddy, the_emptiest_block_is_given_back_first)
+{
+	enum { FULLER = 64, EMPTIER = 192 };
+	char *p[2];
+
+	for (int i = 0; i < 2; i++) {
+		p[i] = get(i ? EMPTIER : FULLER, MIGRATE_MOVABLE);
+		for (unsigned n = i ? EMPTIER : FULLER; n < PAGEBLOCK_PAGES; n++)
+			get(1, MIGRATE_MOVABLE);
+	}
+	pages_free(p[1], EMPTIER);
+	cr_assert_eq(snapshot().nr_dirty_free, EMPTIER);
+	bslab_options.dirty_size = FULLER * BSLAB_PAGE_SIZE;
+	pages_free(p[0], FULLER);
+	cr_assert_eq(snapshot().nr_dirty_free, FULLER);
 	check();
 }
 
@@ -420,6 +459,30 @@ Test(buddy, the_reserve_is_for_the_last_resort)
 	cr_assert_not_null(pages_alloc(1, 0, MIGRATE_MOVABLE, PAGES_HIGHATOMIC, &zeroed));
 	pages_free(p, 1);
 	cr_assert_eq(type_of(p), MIGRATE_HIGHATOMIC, "the reserve was given away");
+}
+
+/* Also on a machine of larger pages, of which a piece cannot be given back without its neighbours. */
+Test(buddy, the_reserve_stays_resident)
+{
+	enum { NR = 2 * PAGEBLOCK_PAGES };
+	static char *p[NR];
+
+	fake.page_size = 16 * KIB;
+	bslab_options.dirty_size = 64 * BSLAB_PAGE_SIZE;
+	cr_assert_eq(pages_reserve_highatomic(2), 2);
+	fake_fail_at(FAKE_ALL & ~(1u << FAKE_PURGE), 1, true);
+	while (get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE))
+		;
+	while (get(1, MIGRATE_MOVABLE))
+		;
+	for (int i = 0; i < NR; i++)
+		p[i] = pages_alloc(1, 0, MIGRATE_MOVABLE, PAGES_HIGHATOMIC, &zeroed);
+	cr_assert_not_null(p[NR - 1]);
+	for (int i = 0; i < NR; i += 2)
+		pages_free(p[i], 1);
+	for (int i = 1; i < NR; i += 2)
+		pages_free(p[i], 1);
+	cr_assert_eq(fake.nr_calls[FAKE_PURGE], 0, "%zu purges of the reserve", (size_t)fake.nr_calls[FAKE_PURGE]);
 }
 
 Test(buddy, a_reserve_that_cannot_be_populated_is_not_taken)
