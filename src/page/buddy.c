@@ -191,13 +191,16 @@ static void buddy_add(struct buddy *b)
 	__atomic_store_n(&threads.all, b, __ATOMIC_RELEASE); /* read without the lock by reports and purges */
 }
 
-/* Under the thread lock. */
-static struct buddy *buddy_create(void)
+/* Under the thread lock. Others meet it as soon as it is added. */
+static struct buddy *buddy_create(bool is_zones, unsigned zone)
 {
 	struct buddy *b = boot_alloc(sizeof *b, 64);
 
-	if (b)
-		buddy_add(b);
+	if (!b)
+		return NULL;
+	b->is_zones = is_zones;
+	b->zone = (uint8_t)zone;
+	buddy_add(b);
 	return b;
 }
 
@@ -209,7 +212,7 @@ static bool is_apart(const struct buddy *b)
 
 static struct buddy *create_for_threads(void)
 {
-	struct buddy *b = buddy_create();
+	struct buddy *b = buddy_create(false, 0);
 
 	WRITE_ONCE(threads.nr_buddies, threads.nr_buddies + (b != NULL));
 	return b;
@@ -558,9 +561,8 @@ static struct buddy *zone_buddy(unsigned zone)
 		return b;
 	lock_take(&threads.lock, RANK_THREAD);
 	b = zone_buddies[zone];
-	if (!b && (b = buddy_create())) {
-		b->is_zones = true;
-		WRITE_ONCE(b->zone, (uint8_t)zone);
+	if (!b) {
+		b = buddy_create(true, zone);
 		__atomic_store_n(&zone_buddies[zone], b, __ATOMIC_RELEASE);
 	}
 	lock_drop(&threads.lock, RANK_THREAD);

@@ -35,8 +35,8 @@
  * 6. A zone that requests name has a buddy of its own, made at the first of them, whose blocks are all of this zone. It
  *    is no thread's: nobody shares it, adopts from it or steals from it.
  *
- * 7. What may be given back is found without a search: blocks with dirty free pages also stand in lists by the largest
- *    piece that may have some, and by fullness (docs/decisions/0049-blocks-with-something-to-give-back.md).
+ * 7. What may be given back is found without a search of all blocks: those with dirty free pages also stand in lists by
+ *    the largest piece that may have some, and by fullness (docs/decisions/0049-blocks-with-something-to-give-back.md).
  *
  * Lock order: a buddy's lock is inside the thread lock and outside the zone's.
  * Two buddies are locked together only by adoption, under the thread lock.

@@ -56,7 +56,7 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 /*
  * A block with dirty pieces of at least min_order; of those on one list the emptiest first: their pages come back in the
  * largest pieces. A block that stands where it no longer belongs, since its pieces were taken, moves to the list where it
- * does: each once for what was freed there.
+ * does: each once for what was freed there (where pages are of 8 or 32 KiB, whose orders no list begins at, each time).
  */
 static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 {
