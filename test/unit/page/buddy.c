@@ -9,10 +9,10 @@
 #include "map/map.h"
 #include "os/options.h"
 #include "os/thread.h"
-#include "page/blocks.h"
 #include "page/buddy.h"
 #include "page/zone.h"
 #include "page/every_block.h"
+#include "page/purge_lists.h"
 
 static void setup(void)
 {
@@ -49,40 +49,15 @@ static void check_block(struct pageblock *b, void *arg)
 		return;
 	cr_assert(pageblock_is_valid(b));
 	cr_assert_neq(b->nr_free, PAGEBLOCK_PAGES, "a whole free block stays in its buddy");
-	if (b->nr_free) {
-		unsigned list = b->listed_purge;
-
-		cr_assert_eq(!list, !b->nr_dirty_free);
-		cr_assert(!list || b->dirty_orders > purge_list_order(list - 1));
-		cr_assert(list < 2 || b->dirty_orders <= purge_list_order(list - 2));
-	}
 	sums[0] += b->nr_free;
 	sums[1] += b->nr_dirty_free;
 	sums[2]++;
-	sums[3] += b->nr_free && b->listed_purge && !b->is_isolated;
-}
-
-static size_t nr_purgeable(const struct buddy *b)
-{
-	size_t n = 0;
-
-	for (unsigned list = 0; list < NR_PURGE_LISTS; list++)
-		for (unsigned f = 0; f < NR_FULLNESS; f++)
-			for (const struct hlist_node *node = b->purgeable[list][f].first; node; node = node->next) {
-				const struct pageblock *blk = container_of(node, struct pageblock, purge_node);
-
-				cr_assert_eq(blk->listed_purge, list + 1);
-				cr_assert_eq(blk->listed_fullness, f);
-				n++;
-			}
-	return n;
 }
 
 static void check(void)
 {
 	struct pages_info i = snapshot();
-	size_t sums[4] = {0}, listed = 0, nr_listed = nr_purgeable(&highatomic);
-	struct buddy *b;
+	size_t sums[3] = {0}, listed = 0;
 
 	for_each_block(check_block, sums);
 	for (unsigned t = 0; t < NR_MIGRATETYPES; t++)
@@ -91,11 +66,9 @@ static void check(void)
 	cr_assert_eq(i.nr_free, sums[0]);
 	cr_assert_eq(i.nr_dirty_free, sums[1]);
 	cr_assert_eq(i.nr_blocks, sums[2]);
-	for_each_buddy(b)
-		nr_listed += nr_purgeable(b);
-	cr_assert_eq(nr_listed, sums[3]);
 	cr_assert_eq(i.nr_free, listed, "%zu free pages, %zu in lists", i.nr_free, listed);
 	cr_assert_eq(zone().nr_committed, zone().nr_used + zone().nr_free);
+	check_purge_lists();
 }
 
 static void *get(unsigned nr_pages, enum migratetype type)

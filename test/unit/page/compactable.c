@@ -9,6 +9,7 @@
 #include "os/thread.h"
 #include "page/every_block.h"
 #include "page/compactable.h"
+#include "page/purge_lists.h"
 #include "page/zone.h"
 
 static void setup(void)
@@ -43,6 +44,12 @@ static void check_block(struct pageblock *b, void *unused)
 	(void)unused;
 	if (b->state == PAGEBLOCK_BUDDY)
 		cr_assert(pageblock_is_valid(b));
+}
+
+static void check(void)
+{
+	for_each_block(check_block, NULL);
+	check_purge_lists();
 }
 
 Test(compactable, nothing_else_stands_in_its_blocks)
@@ -96,7 +103,7 @@ Test(compactable, packs_into_the_fullest)
 	cr_assert_eq(compactable_nr_pages(), 3 * PAGEBLOCK_PAGES);
 	p[2] = pages_alloc_compactable(10, false);
 	cr_assert_eq(block_of(p[2]), block_of(p[1]), "the one with 28 pages left is the fullest");
-	for_each_block(check_block, NULL);
+	check();
 }
 
 Test(compactable, isolated_serves_nobody_and_takes_frees)
@@ -107,12 +114,14 @@ Test(compactable, isolated_serves_nobody_and_takes_frees)
 	r = get(50);
 	cr_assert_neq(block_of(r), block_of(p));
 	pages_free(q, 100);
-	for_each_block(check_block, NULL);
+	check();
+	pages_purge();
+	check();
 	cr_assert_null(pages_alloc_compactable(500, false));
 	cr_assert(compactable_putback(block_of(p)));
 	cr_assert_not(compactable_putback(block_of(p)), "it is not isolated any more");
 	cr_assert_eq(block_of(pages_alloc_compactable(256, false)), block_of(p));
-	for_each_block(check_block, NULL);
+	check();
 }
 
 Test(compactable, isolated_without_free_pages)
@@ -121,9 +130,11 @@ Test(compactable, isolated_without_free_pages)
 
 	cr_assert(compactable_isolate(block_of(p)));
 	pages_free(p, 100);
+	check();
 	q = get(50);
 	cr_assert_neq(block_of(q), block_of(p));
 	cr_assert(compactable_putback(block_of(p)));
+	check();
 	pages_free(q, 50);
 	cr_assert_eq(block_of(pages_alloc_compactable(64, false)), block_of(p));
 }
