@@ -108,9 +108,11 @@ Test(compactable, packs_into_the_fullest)
 
 Test(compactable, isolated_serves_nobody_and_takes_frees)
 {
-	void *p = get(200), *q = get(100), *r;
+	void *p = get(200), *q = get(100), *one = get(1), *r;
 
 	cr_assert(compactable_isolate(block_of(p)));
+	pages_free(one, 1); /* as full as before, and its first dirty page */
+	check();
 	r = get(50);
 	cr_assert_neq(block_of(r), block_of(p));
 	pages_free(q, 100);
