@@ -34,11 +34,19 @@
  *      area->top[class] = new              // final store
  *      return true
  *
+ *    percpu_take(cell, key):        percpu_put(cell, key, value):      (the area of sentinels has a key, of nothing)
+ *      area = hot->area[index]       area = hot->area[index]
+ *      if (cell.key != key)          if (cell.key != 0) return false
+ *        return NULL                 cell.value = value               (not visible while there is no key)
+ *      value = cell.value            cell.key = key                   // final store
+ *      cell.key = 0  // final store  return true
+ *      return value
+ *
  * 4. A thread that is preempted, migrated or gets a signal between the first
  *    load of the index and the final store is resumed at the abort handler,
  *    which takes the way of failure (tools/testing/selftests/rseq in Linux;
  *    rseq(2) of librseq). Before the final store nothing is visible: top[0] is
- *    a slot above the top. So each of the three may fail for no reason but bad
+ *    a slot above the top. So each of them may fail for no reason but bad
  *    luck. Callers try a few times and then do without: a debugger that steps
  *    through a sequence makes it fail each time, and must not hang it.
  */
@@ -47,7 +55,16 @@
 
 #include "base/hot.h"
 
-struct percpu_area; /* slab/percpu.h: begins with top[] */
+struct percpu_area; /* slab/percpu.h: begins with top[], and has a cell */
+
+/*
+ * One thing that a CPU keeps, and what it is asked for by. They are two words so that what is put, which is what the next
+ * take returns, waits for nothing that is looked up by it: the key is only compared.
+ */
+struct percpu_cell {
+	void *value;   /* where there is a key; never NULL */
+	uintptr_t key; /* 0: there is nothing */
+};
 
 /* Offsets in the kernel's struct rseq (include/uapi/linux/rseq.h). */
 #define RSEQ_CPU_ID 4

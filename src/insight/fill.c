@@ -78,8 +78,8 @@ static bool fill_area(void *arg, int slot, const struct percpu_area *area)
 		cpu = &info->cpu[info->nr_listed++];
 		cpu->index = (unsigned)slot - (info->mode == INDEX_CPU_ID);
 	}
-	if (kept_nr_pages(area->run) <= MAX_HOT_PAGES)
-		info->nr_kept_pages += kept_nr_pages(area->run);
+	if (kept_nr_pages(area) <= MAX_HOT_PAGES)
+		info->nr_kept_pages += kept_nr_pages(area);
 	else
 		fill->heap->nr_doubts++;
 	for (class = 1; class < NR_CACHES; class++) {

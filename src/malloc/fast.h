@@ -18,14 +18,16 @@
  * src/malloc/slow.c. Entry points leave for these by jumps, after which nothing of them is left on the stack: the
  * profile finds the caller so.
  */
-void *malloc_slow(size_t size) __attribute__((visibility("hidden")));
+void *malloc_slow(size_t size) __attribute__((visibility("hidden"))); /* of SMALL_MAX at most */
+void *malloc_pages(size_t size) __attribute__((visibility("hidden"))); /* of more */
 void *malloc_rest(size_t size) __attribute__((visibility("hidden"))); /* not counted yet */
 void *malloc_counted(size_t size) __attribute__((visibility("hidden"))); /* by the profile, or for guarding */
 void *calloc_slow(size_t size) __attribute__((visibility("hidden")));
 void *calloc_counted(size_t size) __attribute__((visibility("hidden")));
 void *memalign_slow(size_t size, size_t align) __attribute__((visibility("hidden")));
 int posix_memalign_slow(void **ptr, size_t size, size_t align) __attribute__((visibility("hidden")));
-void free_slow(void *ptr) __attribute__((visibility("hidden")));
+void free_slow(void *ptr, const uint8_t *class) __attribute__((visibility("hidden"))); /* class: the byte in the page's descriptor */
+void free_foreign(void *ptr) __attribute__((visibility("hidden")));			 /* there is none */
 /* malloc_medium() and memalign_fast() for all but the hottest callers: each copy of a sequence is relocated at start. */
 void *malloc_medium_shared(size_t size) __attribute__((visibility("hidden")));
 void *memalign_fast_shared(size_t size, size_t align) __attribute__((visibility("hidden")));
@@ -81,8 +83,12 @@ static force_inline void *malloc_fast(size_t size)
 {
 	void *obj;
 
-	if (unlikely(size >= bslab_hot.small_limit) && !malloc_passes(size))
-		return malloc_slow(size);
+	if (unlikely(size >= bslab_hot.small_limit)) {
+		if (likely(size > SMALL_MAX))
+			return malloc_pages(size);
+		if (!malloc_passes(size))
+			return malloc_slow(size);
+	}
 	obj = malloc_small(size);
 	return likely(obj != NULL) ? obj : malloc_counted(size);
 }
@@ -99,14 +105,16 @@ static force_inline void *memalign_fast(size_t size, size_t align)
 /* A pointer that is not a slab object's has class 0, whose sheaf is always full. */
 static force_inline void free_fast(void *ptr)
 {
-	const uint8_t *class;
+	uintptr_t rotated, base;
 	void *obj = ptr;
 
 	__asm__("" : "+r"(obj)); /* for the compiler another one: the look-up rotates the argument where it stands */
-	class = map_class_byte((uintptr_t)ptr);
-	if (likely(class != NULL) && likely(percpu_push(__atomic_load_n(class, __ATOMIC_RELAXED), obj, RSEQ_MM_CID)))
-		return;
-	free_slow(obj);
+	rotated = map_rotate((uintptr_t)ptr);
+	base = map_base(rotated);
+	if (unlikely(!base))
+		free_foreign(obj);
+	else if (unlikely(!percpu_push(__atomic_load_n(map_byte(base, map_page(rotated)), __ATOMIC_RELAXED), obj, RSEQ_MM_CID)))
+		free_slow(obj, map_byte(base, (uintptr_t)obj >> PAGE_SHIFT)); /* by what is in a register still */
 }
 
 /* What malloc() would take for the size is what the block has; anything else is looked at. */

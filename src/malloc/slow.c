@@ -240,9 +240,16 @@ static bool wants_run(size_t size, size_t align)
 	return size > SMALL_MAX && size <= PAGEBLOCK_SIZE && align <= BSLAB_PAGE_SIZE;
 }
 
+static out_of_line void *take_by_mm_cid(size_t size)
+{
+	return kept_take_quick(pages_of(size));
+}
+
 static void *take_kept(size_t size, size_t align)
 {
-	return wants_run(size, align) ? kept_take(pages_of(size), BSLAB_PAGE_SIZE) : NULL;
+	if (!wants_run(size, align))
+		return NULL;
+	return likely(percpu_mode() != INDEX_CPU_ID) ? take_by_mm_cid(size) : kept_take(pages_of(size), BSLAB_PAGE_SIZE);
 }
 
 /* A block of pageblocks that was freed not long ago, where no call is to be counted. */
@@ -253,7 +260,7 @@ static force_inline void *take_kept_large(size_t size)
 
 static out_of_line void *malloc_past_run(size_t size)
 {
-	void *obj = unlikely(percpu_mode() == INDEX_CPU_ID) ? take_kept(size, 1) : NULL;
+	void *obj = unlikely(percpu_mode() == INDEX_CPU_ID) ? take_kept(size, 1) : NULL; /* by mm_cid it was tried */
 
 	if (!obj)
 		obj = take_kept_large(size);
@@ -262,12 +269,14 @@ static out_of_line void *malloc_past_run(size_t size)
 
 void *malloc_slow(size_t size)
 {
-	void *run;
+	return bslab_options.hardened ? hardened_malloc(size) : malloc_rest(size);
+}
 
-	if (size <= SMALL_MAX)
-		return bslab_options.hardened ? hardened_malloc(size) : malloc_rest(size);
-	run = wants_run(size, 1) ? kept_take_quick(pages_of(size)) : NULL;
-	return run ? run : malloc_past_run(size);
+void *malloc_pages(size_t size)
+{
+	void *run = kept_take_quick(((size - 1) >> PAGE_SHIFT) + 1); /* no size is so large that this wraps */
+
+	return likely(run != NULL) ? run : malloc_past_run(size);
 }
 
 void *malloc_medium_shared(size_t size)
@@ -318,17 +327,25 @@ void *memalign_by(size_t size, size_t align, struct caller by)
 	return alloc_slow(&(struct alloc_request){.size = size, .align = align, .asked = size, .by = by}, &zeroed);
 }
 
-int posix_memalign_slow(void **ptr, size_t size, size_t align)
+static out_of_line int posix_memalign_by(void **ptr, size_t size, size_t align, struct caller by)
 {
 	int saved = errno;
-	void *p = take_kept(size, align);
+	void *p = memalign_by(size, align, by);
 
-	if (!p)
-		p = memalign_by(size, align, CALLER());
 	if (unlikely(!p)) {
 		errno = saved;
 		return ENOMEM;
 	}
+	*ptr = p;
+	return 0;
+}
+
+int posix_memalign_slow(void **ptr, size_t size, size_t align)
+{
+	void *p = take_kept(size, align);
+
+	if (unlikely(!p))
+		return posix_memalign_by(ptr, size, align, CALLER());
 	*ptr = p;
 	return 0;
 }
@@ -441,12 +458,29 @@ static out_of_line void free_past_run(void *ptr)
 	reports_poll();
 }
 
-void free_slow(void *ptr)
+void free_foreign(void *ptr)
 {
 	if (unlikely(bslab_options.hardened))
 		hardened_free(ptr);
-	else if (!was_kept(kept_free_quick(ptr)))
+	else
 		free_past_run(ptr);
+}
+
+static out_of_line void free_displacing(void *run, page_desc_t live)
+{
+	if (!was_kept(kept_put_slow(run, live)))
+		free_past_run(run);
+}
+
+void free_slow(void *ptr, const uint8_t *class)
+{
+	_Atomic page_desc_t *slot = (_Atomic page_desc_t *)(uintptr_t)class;
+	page_desc_t d = atomic_load_explicit(slot, memory_order_relaxed);
+
+	if (unlikely(!kept_may_put(ptr, d))) /* in the hardened mode nothing is a run */
+		free_foreign(ptr);
+	else if (unlikely(!kept_put_quick(ptr, d, slot)))
+		free_displacing(ptr, d);
 }
 
 /* --- what a pointer is ------------------------------------------------------------------- */

@@ -87,20 +87,36 @@ static force_inline _Atomic page_desc_t *map_slot(uintptr_t addr)
  * three bits, 0 in the address of any object, above the section's number, so that one comparison tells addresses that
  * are too high and pointers that are not even aligned.
  */
-static force_inline const uint8_t *map_class_byte(uintptr_t addr)
+static force_inline uintptr_t map_rotate(uintptr_t addr)
 {
-	uintptr_t rotated = addr >> 3 | addr << 61, base;
-	const uint8_t *byte;
+	return addr >> 3 | addr << 61;
+}
 
-	if (unlikely(rotated >> (SECTION_SHIFT - 3) >= NR_SECTIONS))
-		return NULL;
-	base = bslab_hot.root[rotated >> (SECTION_SHIFT - 3)];
-	if (unlikely(!base))
-		return NULL;
-	byte = (const uint8_t *)(base + (rotated >> (PAGE_SHIFT - 3)) * sizeof(page_desc_t));
+/* Of the section; 0: none. */
+static force_inline uintptr_t map_base(uintptr_t rotated)
+{
+	return likely(rotated >> (SECTION_SHIFT - 3) < NR_SECTIONS) ? bslab_hot.root[rotated >> (SECTION_SHIFT - 3)] : 0;
+}
+
+static force_inline uintptr_t map_page(uintptr_t rotated)
+{
+	return rotated >> (PAGE_SHIFT - 3);
+}
+
+static force_inline const uint8_t *map_byte(uintptr_t base, uintptr_t page)
+{
+	const uint8_t *byte = (const uint8_t *)(base + page * sizeof(page_desc_t));
+
 	if (!byte)
 		__builtin_unreachable(); /* so that callers test once */
 	return byte;
+}
+
+static force_inline const uint8_t *map_class_byte(uintptr_t addr)
+{
+	uintptr_t rotated = map_rotate(addr), base = map_base(rotated);
+
+	return likely(base) ? map_byte(base, map_page(rotated)) : NULL;
 }
 
 /* The same for a typed cache's free(): class and type in one load, to be compared with desc_tag(). */

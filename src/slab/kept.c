@@ -4,14 +4,43 @@
 #include "page/folio.h"
 #include "page/runs.h"
 
-static bool swap(void **old, void **new)
+static bool put(void *run, size_t nr_pages)
 {
-	return percpu_swap_top(KEPT_RUN, old, new);
+	return percpu_mode() == INDEX_CPU_ID ? percpu_put(KEPT_RUN, nr_pages, run, RSEQ_CPU_ID)
+					     : percpu_put(KEPT_RUN, nr_pages, run, RSEQ_MM_CID);
+}
+
+static void *take(size_t nr_pages)
+{
+	return kept_address(percpu_mode() == INDEX_CPU_ID ? percpu_take(KEPT_RUN, nr_pages, RSEQ_CPU_ID)
+							  : percpu_take(KEPT_RUN, nr_pages, RSEQ_MM_CID));
+}
+
+/* What this CPU has, of whatever number of pages, or NULL. */
+static void *take_any(size_t *nr_pages)
+{
+	const struct percpu_area *a = percpu_here();
+
+	*nr_pages = a && a != &none_area ? kept_nr_pages(a) : 0;
+	return *nr_pages ? take(*nr_pages) : NULL;
 }
 
 void *kept_take(size_t nr_pages, size_t align)
 {
-	return percpu_mode() != INDEX_THREAD ? kept_take_from(nr_pages, align, true) : NULL;
+	void *run;
+
+	if (percpu_mode() == INDEX_THREAD || nr_pages > READ_ONCE(bslab_hot.kept_limit) ||
+	    (uintptr_t)kept_address(READ_ONCE(percpu_here()->run.value)) & (align - 1))
+		return NULL;
+	run = take(nr_pages);
+	if (!run)
+		return NULL;
+	if (unlikely((uintptr_t)run & (align - 1))) { /* another one meanwhile */
+		run_free(run, (unsigned)nr_pages);
+		return NULL;
+	}
+	map_set((uintptr_t)run, desc_of_number(nr_pages, PAGE_RUN));
+	return run;
 }
 
 void kept_look(void)
@@ -20,9 +49,43 @@ void kept_look(void)
 	percpu_look();
 }
 
+/*
+ * This CPU keeps another one, which goes to the buddy's; or it has no area yet, or the sequence was interrupted: then it is
+ * as if the run had not come here.
+ */
+enum kept_free kept_put_slow(void *run, page_desc_t live)
+{
+	size_t nr_others;
+	void *other = take_any(&nr_others);
+
+	if (other) {
+		run_free(other, (unsigned)nr_others);
+		if (likely(put(run, (size_t)desc_number(map_lookup((uintptr_t)run)))))
+			return KEPT_BY_A_LOCK;
+	}
+	percpu_current_top(KEPT_VALUE); /* where there was no area, the next one finds one */
+	map_set((uintptr_t)run, live);
+	return KEPT_NOT;
+}
+
+static enum kept_free mark_and_put(void *run, page_desc_t live, size_t nr_pages)
+{
+	map_set((uintptr_t)run, desc_of_number(nr_pages, PAGE_RUN_HOT));
+	return likely(put(run, nr_pages)) ? KEPT_ALONE : kept_put_slow(run, live);
+}
+
+/* Whether a run of so many pages may be kept now; counts it then. */
+static bool may_put(const void *run, size_t nr_pages)
+{
+	return nr_pages <= READ_ONCE(bslab_hot.kept_limit) && (uintptr_t)run % BSLAB_PAGE_SIZE == 0 && kept_count_free();
+}
+
 enum kept_free kept_free(void *ptr)
 {
-	return percpu_reach() != INDEX_THREAD ? kept_free_to(ptr, true) : KEPT_NOT;
+	page_desc_t d = percpu_reach() != INDEX_THREAD ? map_lookup((uintptr_t)ptr) : 0;
+	size_t nr_pages = (size_t)desc_number(d);
+
+	return d == desc_of_number(nr_pages, PAGE_RUN) && may_put(ptr, nr_pages) ? mark_and_put(ptr, d, nr_pages) : KEPT_NOT;
 }
 
 enum kept_free kept_free_folio(void *head)
@@ -32,65 +95,68 @@ enum kept_free kept_free_folio(void *head)
 
 	if (nr_pages <= 1u << PCP_MAX_ORDER) /* it would drive out a larger one, which malloc may want */
 		return KEPT_NOT;
-	if (d != folio_desc((unsigned)nr_pages, 1) || nr_pages > READ_ONCE(bslab_hot.kept_limit) || (uintptr_t)head % BSLAB_PAGE_SIZE ||
-	    !kept_count_free())
+	if (d != folio_desc((unsigned)nr_pages, 1) || !may_put(head, nr_pages))
 		return KEPT_NOT;
 	atomic_thread_fence(memory_order_acquire); /* what others wrote who put theirs */
-	return kept_put(head, nr_pages, true);
-}
-
-enum kept_free kept_displace(void **word)
-{
-	run_free(kept_address(word), (unsigned)kept_nr_pages(word));
-	return KEPT_BY_A_LOCK;
-}
-
-/* This CPU has no area yet, or the word changed meanwhile: the next one finds an area. */
-enum kept_free kept_free_first(void *addr, size_t nr_pages)
-{
-	percpu_current_top(KEPT_RUN);
-	run_free(addr, (unsigned)nr_pages);
-	return KEPT_BY_A_LOCK;
+	return mark_and_put(head, d, nr_pages);
 }
 
 void kept_yield(size_t nr_pages)
 {
-	void **word = READ_ONCE(percpu_here()->run);
+	const struct percpu_area *a = percpu_here();
+	size_t nr_kept;
+	void *run;
 
-	if (word && kept_nr_pages(word) >= nr_pages && swap(word, NULL))
-		kept_displace(word);
+	if (!a || kept_nr_pages(a) < nr_pages)
+		return;
+	run = take_any(&nr_kept);
+	if (run)
+		run_free(run, (unsigned)nr_kept);
 }
 
-void kept_send_home(void **word)
+void *kept_remove(struct percpu_area *a, size_t *nr_pages)
 {
-	pages_free(kept_address(word), (unsigned)kept_nr_pages(word));
+	*nr_pages = kept_nr_pages(a);
+	WRITE_ONCE(a->run.key, 0);
+	return *nr_pages ? kept_address(a->run.value) : NULL;
 }
 
+void kept_send_home(void *run, size_t nr_pages)
+{
+	pages_free(run, (unsigned)nr_pages);
+}
+
+/* What comes between is another run of that many pages at most, whose look it is then. */
 void kept_reap(struct percpu_area *a)
 {
-	void **word = READ_ONCE(a->run);
+	size_t nr_pages = kept_nr_pages(a);
+	void *value = READ_ONCE(a->run.value), *run;
 
-	if (!word)
+	if (!nr_pages)
 		return;
-	if (!((uintptr_t)word & KEPT_WAS_SEEN))
-		swap(word, (void **)((uintptr_t)word | KEPT_WAS_SEEN));
-	else if (swap(word, NULL))
-		kept_send_home(word);
+	if (!((uintptr_t)value & KEPT_WAS_SEEN)) {
+		percpu_swap_top(KEPT_VALUE, value, (void **)((uintptr_t)value | KEPT_WAS_SEEN));
+		return;
+	}
+	run = take(nr_pages);
+	if (run)
+		kept_send_home(run, nr_pages);
 }
 
 void kept_empty(struct percpu_area *a)
 {
-	void **word = a->run;
+	size_t nr_pages;
+	void *run = kept_remove(a, &nr_pages);
 
-	WRITE_ONCE(a->run, NULL);
-	if (word)
-		kept_send_home(word);
+	if (run)
+		kept_send_home(run, nr_pages);
 }
 
 void kept_drain_own(void)
 {
-	void **word = READ_ONCE(percpu_here()->run);
+	size_t nr_pages;
+	void *run = take_any(&nr_pages);
 
-	if (word && swap(word, NULL))
-		kept_send_home(word);
+	if (run)
+		kept_send_home(run, nr_pages);
 }

@@ -116,6 +116,7 @@ void percpu_boot(void)
 	if (percpu.mode != INDEX_THREAD)
 		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
 	area_init(&none_area, FIRST_TYPED);
+	none_area.run.key = UINTPTR_MAX; /* no run's, so nothing is put here */
 	for (i = 0; i < percpu.nr_slots; i++)
 		bslab_hot.area[i] = &none_area;
 	__atomic_store_n(&percpu.reach, percpu.mode, __ATOMIC_RELEASE); /* last: threads that come meanwhile go by it */
@@ -225,20 +226,18 @@ static struct sheaf *orphan_sheaf(unsigned class)
 }
 
 /* A run out of one, or NULL: no CPU would look at it. One at a time, since pages are freed past the lock. */
-static void **orphan_run(void)
+static void *orphan_run(size_t *nr_pages)
 {
 	struct percpu_area *a;
-	void **word = NULL;
+	void *run = NULL;
 
 	if (likely(!READ_ONCE(percpu.orphans)))
 		return NULL;
 	lock_take(&percpu.lock, RANK_THREAD);
-	for (a = percpu.orphans; a && !word; a = a->next_orphan) {
-		word = a->run;
-		WRITE_ONCE(a->run, NULL);
-	}
+	for (a = percpu.orphans; a && !run; a = a->next_orphan)
+		run = kept_remove(a, nr_pages);
 	lock_drop(&percpu.lock, RANK_THREAD);
-	return word;
+	return run;
 }
 
 /* --- what rests goes home --------------------------------------------------------------------- */
@@ -292,8 +291,9 @@ static void reap_freed(struct percpu_area *a, struct kmem_cache *c)
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
 static void reap(struct percpu_area *a, uint64_t now)
 {
+	size_t nr_pages;
 	unsigned class;
-	void **word;
+	void *run;
 
 	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
@@ -317,8 +317,8 @@ static void reap(struct percpu_area *a, uint64_t now)
 	}
 	typed_bury();
 	kept_reap(a);
-	while (unlikely((word = orphan_run()) != NULL))
-		kept_send_home(word);
+	while (unlikely((run = orphan_run(&nr_pages)) != NULL))
+		kept_send_home(run, nr_pages);
 	runs_reap(now);
 	large_reap(now);
 }
@@ -735,7 +735,7 @@ static size_t nr_below(void **top)
 
 static size_t area_bytes(struct percpu_area *a)
 {
-	size_t bytes = (size_t)kept_nr_pages(READ_ONCE(a->run)) << PAGE_SHIFT;
+	size_t bytes = kept_nr_pages(a) << PAGE_SHIFT;
 	unsigned class;
 
 	for (class = 1; class < caches_end(); class++) {
@@ -816,7 +816,7 @@ static void snapshot_area(struct percpu_area *a, struct percpu_info *info, struc
 {
 	unsigned class, nr, capacity;
 
-	info->nr_kept_pages += kept_nr_pages(READ_ONCE(a->run));
+	info->nr_kept_pages += kept_nr_pages(a);
 	for (class = 1; class < caches_end(); class++) {
 		snapshot_sheaf(READ_ONCE(a->top[class]), &nr, &capacity);
 		if (is_pcp_cache(class)) {

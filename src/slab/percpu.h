@@ -48,7 +48,7 @@
 
 struct percpu_area {
 	void **top[NR_CACHES];
-	void **run; /* the page run freed last: slab/kept.h */
+	struct percpu_cell run; /* the page run freed last: slab/kept.h */
 	uint16_t seen[NR_CACHES]; /* bits of the top at the last look for sheaves that rest */
 	uint64_t looked_at_ms;
 	uint32_t nr_visits; /* of slow paths, since the last look at the clock */
@@ -66,8 +66,10 @@ struct percpu_area {
 #define FREED_TOPS (sizeof(struct percpu_area) / sizeof(void **))
 #define FREED_SEEN (FREED_TOPS + NR_CLASSES) /* what seen[] is of top[] */
 
-/* The sequences reach it as one more class. */
-#define KEPT_RUN (offsetof(struct percpu_area, run) / sizeof(void **))
+
+/* The cell that its sequences work on, and its value as one more class. */
+#define KEPT_RUN offsetof(struct percpu_area, run)
+#define KEPT_VALUE (offsetof(struct percpu_area, run.value) / sizeof(void **))
 
 static inline void ***area_top(struct percpu_area *a, unsigned index)
 {

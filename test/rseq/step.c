@@ -13,10 +13,10 @@
  *      signal    with a signal, whose handler must find the program at the abort handler
  *      malloc    the same, and the handler takes and frees objects of this very cache
  *    It must come to the sequence's abort handler, and all of its memory must be as it was before the sequence: but
- *    for a slot above the top, which push() writes before it commits, and what the kernel writes. (Not compared: what
- *    the handler's malloc did.) The round then goes to its end, which finds lost and doubled objects.
+ *    for a slot above the top, which push() writes before it commits, a value without a key, which put() does, and what
+ *    the kernel writes. (Not compared: what the handler's malloc did.) The round then goes to its end, which finds lost and doubled objects.
  * 4. Just past the last instruction the same stop changes nothing: the sequence is whole, and nothing but its top, and
- *    push()'s slot, differs from before.
+ *    push()'s slot or put()'s value, differs from before.
  *
  * Where the library does not go by rseq (index=thread), an interrupted sequence goes on at the next instruction instead,
  * and to its end.
@@ -38,6 +38,8 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "slab/percpu.h"
 
 #ifndef PTRACE_GET_RSEQ_CONFIGURATION
 #define PTRACE_GET_RSEQ_CONFIGURATION 0x420f
@@ -468,14 +470,14 @@ static bool map_sequence(struct sequence *s)
 
 /* --- interruptions ------------------------------------------------------------------------------------ */
 
-/* The value is what the registers say, and it went to where they point: push()'s slot. */
+/* The value is what the registers say, and it went to where they point: push()'s slot, or what put() has no key for yet. */
 static bool is_slot(const struct user_regs_struct *r, uint64_t at, uint64_t value)
 {
 	const unsigned long long *reg = (const unsigned long long *)r;
 	bool points = false, has = false;
 
 	for (unsigned i = 0; i < sizeof *r / sizeof *reg; i++) {
-		points |= reg[i] == at || reg[i] == at + 8;
+		points |= reg[i] == at || reg[i] == at + 8 || reg[i] + KEPT_VALUE * sizeof(void *) == at;
 		has |= reg[i] == value;
 	}
 	return points && has;

@@ -92,9 +92,13 @@ static force_inline void and_local(_Atomic uint64_t *word, uint64_t mask)
 	RSEQ_INJECT                                                                                \
 	"ldr %[area], [%[areas], %[tmp], lsl 3]\n\t"                                               \
 	RSEQ_INJECT
-#define RSEQ_INPUTS                                                                                \
+#define RSEQ_BASE_INPUTS                                                                           \
 	[areas] "r"((char *)&bslab_hot + AREAS_OFFSET(index_offset)), [rseq] "r"(arch_thread_pointer() + RSEQ_OFFSET(index_offset)),    \
-	    [cs] "i"(RSEQ_CS), [index] "i"(index_offset), [class] "r"((size_t) class)
+	    [cs] "i"(RSEQ_CS), [index] "i"(index_offset)
+#define RSEQ_INPUTS RSEQ_BASE_INPUTS, [class] "r"((size_t) class)
+#define RSEQ_CELL_INPUTS                                                                           \
+	RSEQ_BASE_INPUTS, [key] "r"(key), [value_at] "i"(cell + offsetof(struct percpu_cell, value)),  \
+	    [key_at] "i"(cell + offsetof(struct percpu_cell, key))
 
 static force_inline void *percpu_pop(unsigned class, const int index_offset)
 {
@@ -165,8 +169,53 @@ differs:
 	return false;
 }
 
+static force_inline void *percpu_take(const size_t cell, uintptr_t key, const int index_offset)
+{
+	uintptr_t tmp, area;
+	void *value;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(differs) RSEQ_ENTER
+		     "ldr %[tmp], [%[area], %[key_at]]\n\t" RSEQ_INJECT
+		     "cmp %[tmp], %[key]\n\t"
+		     "b.ne %l[differs]\n\t" RSEQ_INJECT
+		     "ldr %[value], [%[area], %[value_at]]\n\t" RSEQ_INJECT
+		     "str xzr, [%[area], %[key_at]]\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [value] "=&r"(value)
+		     : RSEQ_CELL_INPUTS
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
+		     : differs);
+	if (!value)
+		__builtin_unreachable();
+	return value;
+differs:
+	__asm__ volatile("" : "=r"(value) : "0"(NULL)); /* as in percpu_pop() */
+	return value;
+}
+
+static force_inline bool percpu_put(const size_t cell, uintptr_t key, void *value, const int index_offset)
+{
+	uintptr_t tmp, area;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(taken) RSEQ_ENTER
+		     "ldr %[tmp], [%[area], %[key_at]]\n\t" RSEQ_INJECT
+		     "cbnz %[tmp], %l[taken]\n\t" RSEQ_INJECT
+		     "str %[value], [%[area], %[value_at]]\n\t" RSEQ_INJECT
+		     "str %[key], [%[area], %[key_at]]\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area)
+		     : RSEQ_CELL_INPUTS, [value] "r"(value)
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
+		     : taken);
+	return true;
+taken:
+	return false;
+}
+
 #undef RSEQ_DESCRIPTOR
 #undef RSEQ_ENTER
+#undef RSEQ_BASE_INPUTS
 #undef RSEQ_INPUTS
+#undef RSEQ_CELL_INPUTS
 
 #endif

@@ -97,10 +97,13 @@ static force_inline void and_local(_Atomic uint64_t *word, uint64_t mask)
 	RSEQ_INJECT                                                                                \
 	"movq %c[areas](%[hot], %[tmp], 8), %[area]\n\t"                                           \
 	RSEQ_INJECT
-#define RSEQ_INPUTS                                                                                \
+#define RSEQ_BASE_INPUTS                                                                           \
 	[hot] "r"(&bslab_hot), [rseq] "r"(RSEQ_OFFSET(index_offset)),                                  \
-	    [areas] "i"(AREAS_OFFSET(index_offset)), [cs] "i"(RSEQ_CS), [index] "i"(index_offset), \
-	    [class] "r"((size_t) class)
+	    [areas] "i"(AREAS_OFFSET(index_offset)), [cs] "i"(RSEQ_CS), [index] "i"(index_offset)
+#define RSEQ_INPUTS RSEQ_BASE_INPUTS, [class] "r"((size_t) class)
+#define RSEQ_CELL_INPUTS                                                                           \
+	RSEQ_BASE_INPUTS, [key] "r"(key), [value_at] "i"(cell + offsetof(struct percpu_cell, value)),  \
+	    [key_at] "i"(cell + offsetof(struct percpu_cell, key))
 
 /*
  * Where the top stands is calculated first (lea): Intel's CPUs since Ice Lake forward a store to a load at no cost, but not
@@ -179,8 +182,52 @@ differs:
 	return false;
 }
 
+static force_inline void *percpu_take(const size_t cell, uintptr_t key, const int index_offset)
+{
+	uintptr_t tmp, area;
+	void *value;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(differs) RSEQ_ENTER
+		     "cmpq %[key], %c[key_at](%[area])\n\t"
+		     "jne %l[differs]\n\t" RSEQ_INJECT
+		     "movq %c[value_at](%[area]), %[value]\n\t" RSEQ_INJECT
+		     "movq $0, %c[key_at](%[area])\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [value] "=&r"(value)
+		     : RSEQ_CELL_INPUTS
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
+		     : differs);
+	if (!value)
+		__builtin_unreachable(); /* so that callers test once */
+	return value;
+differs:
+	__asm__ volatile("" : "=r"(value) : "0"(NULL)); /* as in percpu_pop() */
+	return value;
+}
+
+static force_inline bool percpu_put(const size_t cell, uintptr_t key, void *value, const int index_offset)
+{
+	uintptr_t tmp, area;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(taken) RSEQ_ENTER
+		     "cmpq $0, %c[key_at](%[area])\n\t"
+		     "jne %l[taken]\n\t" RSEQ_INJECT
+		     "movq %[value], %c[value_at](%[area])\n\t" RSEQ_INJECT
+		     "movq %[key], %c[key_at](%[area])\n\t"
+		     "2:"
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area)
+		     : RSEQ_CELL_INPUTS, [value] "r"(value)
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
+		     : taken);
+	return true;
+taken:
+	return false;
+}
+
 #undef RSEQ_DESCRIPTOR
 #undef RSEQ_ENTER
+#undef RSEQ_BASE_INPUTS
 #undef RSEQ_INPUTS
+#undef RSEQ_CELL_INPUTS
 
 #endif

@@ -29,7 +29,12 @@ TestSuite(kept, .init = setup);
 /* The paths of malloc/slow.c. */
 static bool quick_free(void *p)
 {
-	return percpu_mode() == INDEX_CPU_ID ? kept_free(p) : kept_free_quick(p);
+	_Atomic page_desc_t *slot = map_slot((uintptr_t)p);
+	page_desc_t d = slot ? *slot : 0;
+
+	if (percpu_mode() == INDEX_CPU_ID)
+		return kept_free(p);
+	return kept_may_put(p, d) && (kept_put_quick(p, d, slot) || kept_put_slow(p, d));
 }
 
 static void *take(size_t nr_pages)
@@ -76,7 +81,7 @@ static void begin(void)
 {
 	if (bslab_options.check || percpu_mode() == INDEX_THREAD)
 		cr_skip("nothing is kept");
-	percpu_current_top(KEPT_RUN);
+	percpu_current_top(KEPT_VALUE);
 	thread_state.nr_kept_frees = 0;
 }
 
@@ -322,7 +327,7 @@ Test(kept, none_in_mode_thread)
 	if (percpu_mode() != INDEX_THREAD)
 		cr_skip("runs are kept");
 	cr_assert_not(kept_free(p));
-	cr_assert_not(kept_free_quick(p));
+	cr_assert_not(quick_free(p));
 	cr_assert_null(kept_take(16, BSLAB_PAGE_SIZE));
 	cr_assert_null(kept_take_quick(16));
 }
@@ -398,7 +403,7 @@ static void leave_to_another_cpu(void)
 static void look_later(void)
 {
 	fake.clock_ms += 500;
-	percpu_current_top(KEPT_RUN);
+	percpu_current_top(KEPT_VALUE);
 	percpu_look();
 }
 
@@ -413,7 +418,7 @@ static void in_child(bool (*is_right)(void))
 	fake.clock_ms = 1000;
 	put(p);
 	leave_to_another_cpu();
-	percpu_current_top(KEPT_RUN);
+	percpu_current_top(KEPT_VALUE);
 	put(q);
 	percpu_fork_prepare();
 	pid = fork();
