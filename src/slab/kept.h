@@ -5,10 +5,10 @@
  *
  * 1. A cell of the CPU's area has its address, and as the key its number of pages.
  *    It is put and taken by one sequence each (arch/percpu.h), so a buffer that is
- *    taken and freed in turn costs no lock and no
- *    atomic operation. Decision 0050 says why there are two words. The run that another one drives out goes to those that the
- *    buddy keeps (page/runs.h), and so does one that is large enough for a request
- *    of another size, of malloc's or of the calls for pages (kept_yield()).
+ *    taken and freed in turn costs no lock and no atomic operation. The run that
+ *    another one drives out goes to those that the buddy keeps (page/runs.h), and so
+ *    does one that is large enough for a request of another size, of malloc's or of
+ *    the calls for pages (kept_yield()).
  *
  * 2. Its head's descriptor is PAGE_RUN_HOT, written before it is put: whoever takes
  *    the run may write it from then on. So a second free is told.

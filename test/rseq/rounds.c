@@ -207,8 +207,10 @@ static void typed_round(void)
 static void run_round(void)
 {
 	for (unsigned i = 0; i < NR_EACH; i++) {
-		uint64_t *run = malloc(RUN_SIZE), *other = malloc(RUN_SIZE);
+		uint64_t *run = i % 2 ? memalign(SIZE, RUN_SIZE) : malloc(RUN_SIZE), *other = malloc(RUN_SIZE);
 
+		if (!run || !other)
+			fail("no memory");
 		run[0] = 1;
 		other[0] = 2;
 		run[RUN_SIZE / sizeof *run - 1] = other[RUN_SIZE / sizeof *run - 1] = 3;
