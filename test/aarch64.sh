@@ -48,7 +48,7 @@ for type in Release Debug; do
 		-DCMAKE_C_COMPILER=$cross-gcc >"$dir.log" 2>&1 && cmake --build "$dir" >>"$dir.log" 2>&1 ||
 		{ tail -n 40 "$dir.log"; exit 1; }
 	[ $type = Debug ] || run "$type fastpath" env OBJDUMP=$cross-objdump "$root/test/fastpath.sh" $lib.so
-	for program in stress/stress.c life/order.c life/operators.cc life/fork.c life/spawn.c; do
+	for program in stress/stress.c life/order.c life/operators.cc life/fork.c life/spawn.c life/moved.c; do
 		name=$(basename "${program%.*}") args=()
 		compile "$dir/$name" $program
 		[ $name != stress ] || args=(--seconds "$seconds")

@@ -110,12 +110,6 @@ void *os_remap(void *addr, size_t old_size, size_t new_size)
 	return map_result(SYS(SYS_mremap, addr, old_size, new_size, MREMAP_MAYMOVE, 0, 0));
 }
 
-void *os_move_pages(void *addr, size_t size)
-{
-	return map_result(
-	    SYS(SYS_mremap, addr, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0));
-}
-
 static int advise(void *addr, size_t size, int advice)
 {
 	return (int)SYS(SYS_madvise, addr, size, advice, 0, 0, 0);
@@ -227,15 +221,40 @@ static enum answer markers_work(void)
 	return answer;
 }
 
-/* What was found out first counts. */
-static bool has_markers(void)
+static void *move_pages(void *addr, size_t size)
 {
-	static _Atomic int known = UNKNOWN;
-	int k = atomic_load_explicit(&known, memory_order_relaxed), unknown = UNKNOWN;
+	return map_result(SYS(SYS_mremap, addr, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0));
+}
+
+/* qemu-user takes what stays behind for unmapped: it says that it purged it, and leaves it as it is. */
+static enum answer moved_from_can_be_purged(void)
+{
+	size_t size = os_page_size();
+	volatile char *page = os_map(size);
+	enum answer answer = UNKNOWN;
+	void *moved;
+
+	if (!page)
+		return UNKNOWN;
+	*page = 1;
+	moved = move_pages((void *)page, size);
+	if (moved) {
+		*page = 1;
+		answer = advise((void *)page, size, MADV_DONTNEED) == 0 && *page ? NO : YES;
+		os_unmap(moved, size);
+	}
+	os_unmap((void *)page, size);
+	return answer;
+}
+
+/* What was found out first counts. */
+static bool finds(_Atomic int *known, enum answer (*find_out)(void))
+{
+	int k = atomic_load_explicit(known, memory_order_relaxed), unknown = UNKNOWN;
 
 	if (unlikely(k == UNKNOWN)) {
-		k = markers_work();
-		if (k != UNKNOWN && !atomic_compare_exchange_strong(&known, &unknown, k))
+		k = find_out();
+		if (k != UNKNOWN && !atomic_compare_exchange_strong(known, &unknown, k))
 			k = unknown;
 	}
 	return k == YES;
@@ -243,7 +262,16 @@ static bool has_markers(void)
 
 int os_guard_light(void *addr, size_t size)
 {
-	return has_markers() ? advise(addr, size, MADV_GUARD_INSTALL) : -EINVAL;
+	static _Atomic int known = UNKNOWN;
+
+	return finds(&known, markers_work) ? advise(addr, size, MADV_GUARD_INSTALL) : -EINVAL;
+}
+
+void *os_move_pages(void *addr, size_t size)
+{
+	static _Atomic int known = UNKNOWN;
+
+	return finds(&known, moved_from_can_be_purged) ? move_pages(addr, size) : NULL;
 }
 
 int os_open_guard(void *addr, size_t size, enum guard_kind kind)

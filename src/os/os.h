@@ -27,7 +27,10 @@ void *os_map_accounted(size_t size);
 int os_unmap(void *addr, size_t size);
 /* Grows or shrinks a whole mapping, moving it if it must. NULL when refused: the old one is then as it was. */
 void *os_remap(void *addr, size_t old_size, size_t new_size);
-/* Moves pages to a place of the kernel's choice and leaves zero pages behind (MREMAP_DONTUNMAP). NULL when refused. */
+/*
+ * Moves pages to a place of the kernel's choice and leaves zero pages behind (MREMAP_DONTUNMAP). NULL when refused, and where
+ * those could not be purged later.
+ */
 void *os_move_pages(void *addr, size_t size);
 
 /*

@@ -322,6 +322,8 @@ Test(os, moved_pages_leave_zeros)
 	cr_assert_eq(q[0], 7);
 	cr_assert_eq(q[16 * 4096 - 1], 7);
 	p[0] = 1; /* still mapped */
+	cr_assert_eq(os_purge(p, 16 * 4096), 0);
+	cr_assert(reads_as_zero(p, 16 * 4096));
 }
 
 Test(os, guard_traps, .signal = SIGSEGV)
