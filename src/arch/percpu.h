@@ -47,7 +47,7 @@
  *    which takes the way of failure (tools/testing/selftests/rseq in Linux;
  *    rseq(2) of librseq). Before the final store nothing is visible: top[0] is
  *    a slot above the top. So each of them may fail for no reason but bad
- *    luck. Callers try a few times and then do without: a debugger that steps
+ *    luck. Callers try a few times (a cell, once) and then do without: a debugger that steps
  *    through a sequence makes it fail each time, and must not hang it.
  */
 #ifndef BSLAB_ARCH_PERCPU_H

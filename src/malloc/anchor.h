@@ -112,7 +112,7 @@ struct anchor {
 	M(handle_cache, nr_slab_creates) M(handle_cache, nr_flushes)                               \
 	M(handle_slab, base) M(handle_slab, nr_pages) M(handle_slab, free) M(handle_slab, owner)   \
 	S(handle_thread) M(handle_thread, kept) S(handle_kept) M(handle_kept, nr) M(handle_threads, all) S(compact_counts) \
-	S(percpu_area) M(percpu_area, top) M(percpu_area, next_orphan)
+	S(percpu_area) M(percpu_area, top) M(percpu_area, run) M(percpu_area, next_orphan) S(percpu_cell) M(percpu_cell, key)
 
 /* Each number has a place of its own, so that two that change places change the sum. */
 #define LAYOUT_S_PLACE(s) LAYOUT_##s,

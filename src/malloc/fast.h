@@ -27,7 +27,7 @@ void *calloc_counted(size_t size) __attribute__((visibility("hidden")));
 void *memalign_slow(size_t size, size_t align) __attribute__((visibility("hidden")));
 int posix_memalign_slow(void **ptr, size_t size, size_t align) __attribute__((visibility("hidden")));
 void free_slow(void *ptr, const uint8_t *class) __attribute__((visibility("hidden"))); /* class: the byte in the page's descriptor */
-void free_foreign(void *ptr) __attribute__((visibility("hidden")));			 /* there is none */
+void free_foreign(void *ptr) __attribute__((visibility("hidden"))); /* there is none */
 /* malloc_medium() and memalign_fast() for all but the hottest callers: each copy of a sequence is relocated at start. */
 void *malloc_medium_shared(size_t size) __attribute__((visibility("hidden")));
 void *memalign_fast_shared(size_t size, size_t align) __attribute__((visibility("hidden")));

@@ -240,7 +240,7 @@ static bool wants_run(size_t size, size_t align)
 	return size > SMALL_MAX && size <= PAGEBLOCK_SIZE && align <= BSLAB_PAGE_SIZE;
 }
 
-static out_of_line void *take_by_mm_cid(size_t size)
+static out_of_line void *take_quick(size_t size)
 {
 	return kept_take_quick(pages_of(size));
 }
@@ -249,7 +249,7 @@ static void *take_kept(size_t size, size_t align)
 {
 	if (!wants_run(size, align))
 		return NULL;
-	return likely(percpu_mode() != INDEX_CPU_ID) ? take_by_mm_cid(size) : kept_take(pages_of(size), BSLAB_PAGE_SIZE);
+	return likely(percpu_mode() != INDEX_CPU_ID) ? take_quick(size) : kept_take(pages_of(size), BSLAB_PAGE_SIZE);
 }
 
 /* A block of pageblocks that was freed not long ago, where no call is to be counted. */
@@ -260,8 +260,10 @@ static force_inline void *take_kept_large(size_t size)
 
 static out_of_line void *malloc_past_run(size_t size)
 {
-	void *obj = unlikely(percpu_mode() == INDEX_CPU_ID) ? take_kept(size, 1) : NULL; /* by mm_cid it was tried */
+	void *obj = NULL;
 
+	if (unlikely(percpu_mode() == INDEX_CPU_ID) && wants_run(size, 1)) /* by any other it was tried */
+		obj = kept_take(pages_of(size), BSLAB_PAGE_SIZE);
 	if (!obj)
 		obj = take_kept_large(size);
 	return obj ? obj : malloc_rest(size);
@@ -466,10 +468,10 @@ void free_foreign(void *ptr)
 		free_past_run(ptr);
 }
 
-static out_of_line void free_displacing(void *run, page_desc_t live)
+static out_of_line void free_displacing(void *run, size_t nr_pages)
 {
-	if (!was_kept(kept_put_slow(run, live)))
-		free_past_run(run);
+	kept_put_slow(run, nr_pages);
+	reports_poll();
 }
 
 void free_slow(void *ptr, const uint8_t *class)
@@ -480,7 +482,7 @@ void free_slow(void *ptr, const uint8_t *class)
 	if (unlikely(!kept_may_put(ptr, d))) /* in the hardened mode nothing is a run */
 		free_foreign(ptr);
 	else if (unlikely(!kept_put_quick(ptr, d, slot)))
-		free_displacing(ptr, d);
+		free_displacing(ptr, (size_t)desc_number(d));
 }
 
 /* --- what a pointer is ------------------------------------------------------------------- */

@@ -221,9 +221,9 @@ static enum answer markers_work(void)
 	return answer;
 }
 
-static void *move_pages(void *addr, size_t size)
+static long move_pages(void *addr, size_t size)
 {
-	return map_result(SYS(SYS_mremap, addr, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0));
+	return SYS(SYS_mremap, addr, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0);
 }
 
 /* qemu-user takes what stays behind for unmapped: it says that it purged it, and leaves it as it is. */
@@ -231,17 +231,19 @@ static enum answer moved_from_can_be_purged(void)
 {
 	size_t size = os_page_size();
 	volatile char *page = os_map(size);
-	enum answer answer = UNKNOWN;
-	void *moved;
+	enum answer answer;
+	long moved;
 
 	if (!page)
 		return UNKNOWN;
 	*page = 1;
 	moved = move_pages((void *)page, size);
-	if (moved) {
+	if (map_result(moved)) {
 		*page = 1;
 		answer = advise((void *)page, size, MADV_DONTNEED) == 0 && *page ? NO : YES;
-		os_unmap(moved, size);
+		os_unmap((void *)moved, size);
+	} else {
+		answer = moved == -ENOMEM ? UNKNOWN : NO; /* Linux before 5.7, a filter */
 	}
 	os_unmap((void *)page, size);
 	return answer;
@@ -271,7 +273,7 @@ void *os_move_pages(void *addr, size_t size)
 {
 	static _Atomic int known = UNKNOWN;
 
-	return finds(&known, moved_from_can_be_purged) ? move_pages(addr, size) : NULL;
+	return finds(&known, moved_from_can_be_purged) ? map_result(move_pages(addr, size)) : NULL;
 }
 
 int os_open_guard(void *addr, size_t size, enum guard_kind kind)

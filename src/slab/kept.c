@@ -21,7 +21,7 @@ static void *take_any(size_t *nr_pages)
 {
 	const struct percpu_area *a = percpu_here();
 
-	*nr_pages = a && a != &none_area ? kept_nr_pages(a) : 0;
+	*nr_pages = a != &none_area ? kept_nr_pages(a) : 0;
 	return *nr_pages ? take(*nr_pages) : NULL;
 }
 
@@ -50,28 +50,29 @@ void kept_look(void)
 }
 
 /*
- * This CPU keeps another one, which goes to the buddy's; or it has no area yet, or the sequence was interrupted: then it is
- * as if the run had not come here.
+ * This CPU keeps another one, which goes to the buddy's; or it has no area yet, and the next run finds one; or the sequence
+ * was interrupted.
  */
-enum kept_free kept_put_slow(void *run, page_desc_t live)
+void kept_put_slow(void *run, size_t nr_pages)
 {
 	size_t nr_others;
 	void *other = take_any(&nr_others);
 
-	if (other) {
+	if (other)
 		run_free(other, (unsigned)nr_others);
-		if (likely(put(run, (size_t)desc_number(map_lookup((uintptr_t)run)))))
-			return KEPT_BY_A_LOCK;
-	}
-	percpu_current_top(KEPT_VALUE); /* where there was no area, the next one finds one */
-	map_set((uintptr_t)run, live);
-	return KEPT_NOT;
+	else
+		percpu_current_top(KEPT_VALUE);
+	if (!other || unlikely(!put(run, nr_pages)))
+		run_free(run, (unsigned)nr_pages);
 }
 
-static enum kept_free mark_and_put(void *run, page_desc_t live, size_t nr_pages)
+static enum kept_free mark_and_put(void *run, size_t nr_pages)
 {
 	map_set((uintptr_t)run, desc_of_number(nr_pages, PAGE_RUN_HOT));
-	return likely(put(run, nr_pages)) ? KEPT_ALONE : kept_put_slow(run, live);
+	if (likely(put(run, nr_pages)))
+		return KEPT_ALONE;
+	kept_put_slow(run, nr_pages);
+	return KEPT_BY_A_LOCK;
 }
 
 /* Whether a run of so many pages may be kept now; counts it then. */
@@ -85,7 +86,7 @@ enum kept_free kept_free(void *ptr)
 	page_desc_t d = percpu_reach() != INDEX_THREAD ? map_lookup((uintptr_t)ptr) : 0;
 	size_t nr_pages = (size_t)desc_number(d);
 
-	return d == desc_of_number(nr_pages, PAGE_RUN) && may_put(ptr, nr_pages) ? mark_and_put(ptr, d, nr_pages) : KEPT_NOT;
+	return d == desc_of_number(nr_pages, PAGE_RUN) && may_put(ptr, nr_pages) ? mark_and_put(ptr, nr_pages) : KEPT_NOT;
 }
 
 enum kept_free kept_free_folio(void *head)
@@ -98,23 +99,19 @@ enum kept_free kept_free_folio(void *head)
 	if (d != folio_desc((unsigned)nr_pages, 1) || !may_put(head, nr_pages))
 		return KEPT_NOT;
 	atomic_thread_fence(memory_order_acquire); /* what others wrote who put theirs */
-	return mark_and_put(head, d, nr_pages);
+	return mark_and_put(head, nr_pages);
 }
 
 void kept_yield(size_t nr_pages)
 {
-	const struct percpu_area *a = percpu_here();
 	size_t nr_kept;
-	void *run;
+	void *run = kept_nr_pages(percpu_here()) >= nr_pages ? take_any(&nr_kept) : NULL;
 
-	if (!a || kept_nr_pages(a) < nr_pages)
-		return;
-	run = take_any(&nr_kept);
 	if (run)
 		run_free(run, (unsigned)nr_kept);
 }
 
-void *kept_remove(struct percpu_area *a, size_t *nr_pages)
+void *kept_detach(struct percpu_area *a, size_t *nr_pages)
 {
 	*nr_pages = kept_nr_pages(a);
 	WRITE_ONCE(a->run.key, 0);
@@ -146,7 +143,7 @@ void kept_reap(struct percpu_area *a)
 void kept_empty(struct percpu_area *a)
 {
 	size_t nr_pages;
-	void *run = kept_remove(a, &nr_pages);
+	void *run = kept_detach(a, &nr_pages);
 
 	if (run)
 		kept_send_home(run, nr_pages);

@@ -24,7 +24,7 @@
  *
  * 5. Every KEPT_LOOK_FREES'th of a thread's frees that may be kept goes the way past it, where the
  *    clock is looked at and reports are written. The CPU looks for what rests then too,
- *    so one that does nothing but this is not idle.
+ *    so one that does nothing but this is not idle, if it does it so many times a second.
  */
 #ifndef BSLAB_KEPT_H
 #define BSLAB_KEPT_H
@@ -69,6 +69,7 @@ void kept_look(void) __attribute__((visibility("hidden")));
 
 /* Frees of a thread between two looks: one costs as much as forty. Where nr_kept_frees wraps. */
 #define KEPT_LOOK_FREES (UINT8_MAX + 1)
+_Static_assert(sizeof((struct thread_state *)0)->nr_kept_frees == sizeof(uint8_t), "it wraps");
 
 /* Of one that was found to be such a run: counts it. */
 static force_inline bool kept_count_free(void)
@@ -99,8 +100,8 @@ enum kept_free {
 	KEPT_BY_A_LOCK, /* a run went to the buddy's: a report may have become due meanwhile */
 };
 
-/* The rest of a free that has marked the run and could not put it. live: the descriptor before. */
-enum kept_free kept_put_slow(void *run, page_desc_t live) __attribute__((visibility("hidden")));
+/* The rest of a free that has marked the run and could not put it; by a lock. */
+void kept_put_slow(void *run, size_t nr_pages) __attribute__((visibility("hidden")));
 
 /* free() of a run, whatever the index. */
 enum kept_free kept_free(void *ptr) __attribute__((visibility("hidden")));
@@ -116,7 +117,7 @@ static inline size_t kept_nr_pages(const struct percpu_area *a)
 	return READ_ONCE(a->run.key);
 }
 /* Of an area that nobody works on: what it had, of so many pages, or NULL. */
-void *kept_remove(struct percpu_area *a, size_t *nr_pages);
+void *kept_detach(struct percpu_area *a, size_t *nr_pages);
 void kept_send_home(void *run, size_t nr_pages);
 /* Of this CPU's area: sends home the run that the last look saw. */
 void kept_reap(struct percpu_area *a);

@@ -235,7 +235,7 @@ static void *orphan_run(size_t *nr_pages)
 		return NULL;
 	lock_take(&percpu.lock, RANK_THREAD);
 	for (a = percpu.orphans; a && !run; a = a->next_orphan)
-		run = kept_remove(a, nr_pages);
+		run = kept_detach(a, nr_pages);
 	lock_drop(&percpu.lock, RANK_THREAD);
 	return run;
 }

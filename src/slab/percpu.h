@@ -66,7 +66,6 @@ struct percpu_area {
 #define FREED_TOPS (sizeof(struct percpu_area) / sizeof(void **))
 #define FREED_SEEN (FREED_TOPS + NR_CLASSES) /* what seen[] is of top[] */
 
-
 /* The cell that its sequences work on, and its value as one more class. */
 #define KEPT_RUN offsetof(struct percpu_area, run)
 #define KEPT_VALUE (offsetof(struct percpu_area, run.value) / sizeof(void **))

@@ -34,7 +34,7 @@ static bool quick_free(void *p)
 
 	if (percpu_mode() == INDEX_CPU_ID)
 		return kept_free(p);
-	return kept_may_put(p, d) && (kept_put_quick(p, d, slot) || kept_put_slow(p, d));
+	return kept_may_put(p, d) && (kept_put_quick(p, d, slot) || (kept_put_slow(p, desc_number(d)), true));
 }
 
 static void *take(size_t nr_pages)
@@ -379,6 +379,7 @@ static void hammer(void *drain)
 	runs_drain();
 	cr_assert_eq(nr_kept(), 0);
 	cr_assert_eq(pages().nr_blocks, 0, "%zu blocks have pages in use", pages().nr_blocks);
+	cr_assert(none_area.run.key == UINTPTR_MAX && !none_area.run.value, "the area that all share was written");
 }
 
 Test(kept, threads)
