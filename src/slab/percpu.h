@@ -56,7 +56,7 @@ struct percpu_area {
 	uint8_t nr_strays[NR_CACHES]; /* see 6; since the last that got a sheaf */
 	struct barn_visits visits[NR_CACHES];
 	struct percpu_area *next_orphan;
-	unsigned slot; /* it was detached from; under the lock of slab/percpu.c */
+	unsigned slot; /* it was detached from; under percpu.lock */
 };
 
 /*

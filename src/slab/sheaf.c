@@ -434,6 +434,13 @@ void barn_put(struct kmem_cache *c, struct sheaf *s)
 	}
 }
 
+void sheaf_empty(struct kmem_cache *c, struct sheaf *s)
+{
+	slab_give(c, s->slot, s->nr);
+	s->nr = 0;
+	barn_put(c, s);
+}
+
 bool barn_has_rested(struct kmem_cache *c, uint64_t now_ms, uint64_t rest_ms)
 {
 	struct barn *b = &c->barn;

@@ -120,6 +120,8 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struc
 struct sheaf *barn_get_empty(struct kmem_cache *c, struct barn_visits *v);
 /* Takes a sheaf that nobody works on, in whatever state. */
 void barn_put(struct kmem_cache *c, struct sheaf *s);
+/* The same, once its objects are home. */
+void sheaf_empty(struct kmem_cache *c, struct sheaf *s);
 /*
  * True once when nobody came to the barn for `rest_ms`. To be asked now and then, by whatever CPU; `now_ms` is not 0.
  */

@@ -2,8 +2,8 @@
  * Draining another CPU's area: the area's pointer replaced, a barrier, then the area emptied; reattached when the
  * barrier fails.
  *
- * Mirrors src/slab/percpu.c: percpu_drain(), areas_detach(), areas_reattach(), area_empty(), area_create(), area_get();
- * the sequences are those of src/arch/percpu.h, here in two steps, since another CPU's drainer does not interrupt
+ * Mirrors src/slab/drain.c: percpu_drain(), areas_detach(), areas_reattach(), area_empty(); src/slab/area.c:
+ * area_create(), area_get(); the sequences are those of src/arch/percpu.h, here in two steps, since another CPU's drainer does not interrupt
  * them: load the area's pointer and the top; commit. In between, whatever else runs on the same CPU, and the barrier,
  * restart the sequence. The reasoning is 4 at the head of percpu.h and "Emptying another CPU's cache" in docs/rseq.md.
  *

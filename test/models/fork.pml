@@ -1,7 +1,7 @@
 /*
  * fork: all locks in order, and what the child makes of the caches of threads that it does not have.
  *
- * Mirrors src/malloc/process.c: fork_prepare(), fork_done(); the fork functions of each floor; src/slab/percpu.c:
+ * Mirrors src/malloc/process.c: fork_prepare(), fork_done(); the fork functions of each floor; src/slab/area.c:
  * percpu_fork_done(), orphan_sheaf(), area_get(), drain_orphans(); and of each path that holds two locks at once the
  * order in which it takes them (docs/locking.md, "Order" and "fork").
  *
