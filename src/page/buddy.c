@@ -2,20 +2,18 @@
 #include "page/buddy.h"
 
 #include "base/probe.h"
-#include "boot/boot.h"
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/nodes.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "page/blocks.h"
-#include "page/huge.h"
+#include "page/buddies.h"
 #include "page/compactable.h"
+#include "page/huge.h"
 #include "page/purge.h"
 #include "page/zonelist.h"
 
-#define BUDDIES_PER_CPU 4
-#define MIN_BUDDIES 8
 /* Other threads' buddies that are looked at for warm pages, and the dirty pages that they have to have. */
 #define MAX_OTHERS 8
 #define MIN_SPARE_PAGES 32
@@ -170,193 +168,7 @@ static struct pageblock *steal_find(struct buddy *b, enum migratetype type, unsi
 	return blk;
 }
 
-/* --- which buddy ----------------------------------------------------------- */
-
-static unsigned max_buddies(void)
-{
-	static unsigned max;
-
-	if (!max) {
-		unsigned n = os_nr_cpus_allowed() * BUDDIES_PER_CPU;
-
-		max = n < MIN_BUDDIES ? MIN_BUDDIES : n;
-	}
-	return max;
-}
-
-static void buddy_add(struct buddy *b)
-{
-	b->purge_order = NR_ORDERS;
-	b->next = threads.all;
-	__atomic_store_n(&threads.all, b, __ATOMIC_RELEASE); /* read without the lock by reports and purges */
-}
-
-/* Under the thread lock. Others meet it as soon as it is added. */
-static struct buddy *buddy_create(bool is_zones, unsigned zone)
-{
-	struct buddy *b = boot_alloc(sizeof *b, 64);
-
-	if (!b)
-		return NULL;
-	b->is_zones = is_zones;
-	b->zone = (uint8_t)zone;
-	buddy_add(b);
-	return b;
-}
-
-/* Of no thread's: not for those that come, nor for adoption. */
-static bool is_apart(const struct buddy *b)
-{
-	return b->is_zones || b == &compactable;
-}
-
-static struct buddy *create_for_threads(void)
-{
-	struct buddy *b = buddy_create(false, 0);
-
-	WRITE_ONCE(threads.nr_buddies, threads.nr_buddies + (b != NULL));
-	return b;
-}
-
-/* From b on, the first that is for threads. */
-static struct buddy *first_of_threads(struct buddy *b)
-{
-	while (b && is_apart(b))
-		b = b->next;
-	return b;
-}
-
-static struct buddy *orphan_pop(void)
-{
-	struct buddy *b = threads.orphans;
-
-	if (b) {
-		WRITE_ONCE(threads.orphans, b->next_orphan);
-	}
-	return b;
-}
-
-static struct buddy *buddy_share(void)
-{
-	struct buddy *b = first_of_threads(threads.next_shared);
-
-	if (!b)
-		b = first_of_threads(threads.all);
-	if (b)
-		threads.next_shared = b->next;
-	return b;
-}
-
-static void count_adoption(struct buddy *to, const struct buddy *from)
-{
-	PROBE(buddy_adopt, to, from, from->nr_free);
-	to->count.nr_adoptions++;
-}
-
-static struct buddy *buddy_attach(void)
-{
-	struct buddy *b;
-
-	lock_take(&threads.lock, RANK_THREAD);
-	if (thread_state.exit_hooked == THREAD_ENDED) {
-		/* The last calls of a thread that nobody will tell us about again: a guest of any buddy. */
-		b = first_of_threads(threads.all);
-		if (!b)
-			b = create_for_threads();
-		lock_drop(&threads.lock, RANK_THREAD);
-		return b;
-	}
-	b = orphan_pop();
-	if (b)
-		count_adoption(b, b);
-	else if (threads.nr_buddies < max_buddies())
-		b = create_for_threads();
-	if (!b)
-		b = buddy_share();
-	if (b)
-		b->nr_users++;
-	lock_drop(&threads.lock, RANK_THREAD);
-	thread_state.buddy = b;
-	return b;
-}
-
-static struct buddy *buddy_self(void)
-{
-	return likely(thread_state.buddy != NULL) ? thread_state.buddy : buddy_attach();
-}
-
-void pages_thread_exit(void)
-{
-	struct buddy *b = thread_state.buddy;
-
-	if (!b)
-		return;
-	thread_state.buddy = NULL;
-	lock_take(&threads.lock, RANK_THREAD);
-	if (--b->nr_users == 0) {
-		b->next_orphan = threads.orphans;
-		WRITE_ONCE(threads.orphans, b);
-	}
-	lock_drop(&threads.lock, RANK_THREAD);
-}
-
-/* Moves every block of one buddy to another. Both locks and the thread lock are held. */
-static void blocks_move(struct buddy *to, struct buddy *from)
-{
-	unsigned t, f, o;
-
-	count_adoption(to, from);
-	for (t = 0; t < NR_MIGRATETYPES; t++)
-		for (f = 0; f < NR_FULLNESS; f++)
-			for (o = 0; o < NR_ORDERS; o++)
-				while (from->area[t][f][o].first) {
-					struct pageblock *blk = container_of(from->area[t][f][o].first,
-									     struct pageblock, node);
-
-					block_unlist(from, blk);
-					block_set_owner(blk, to);
-					block_list(to, blk);
-					WRITE_ONCE(from->nr_blocks, from->nr_blocks - 1);
-					WRITE_ONCE(to->nr_blocks, to->nr_blocks + 1);
-				}
-	WRITE_ONCE(to->nr_free, to->nr_free + from->nr_free);
-	WRITE_ONCE(to->nr_dirty_free, to->nr_dirty_free + from->nr_dirty_free);
-	WRITE_ONCE(from->nr_free, 0);
-	WRITE_ONCE(from->nr_dirty_free, 0);
-}
-
-/*
- * Takes over the blocks with free pages of one orphan. Blocks without any stay
- * with it: the first page freed to one of them makes the orphan worth adopting
- * again, so it stays on the list.
- */
-static bool adopt_orphan(struct buddy *b)
-{
-	struct buddy *o;
-	bool found = false;
-
-	if (!READ_ONCE(threads.orphans))
-		return false;
-	lock_take(&threads.lock, RANK_THREAD);
-	for (o = threads.orphans; o && !found; o = o->next_orphan) {
-		/* A thread that has ended may be the guest of an orphan. */
-		if (o == b || !READ_ONCE(o->nr_free))
-			continue;
-		lock_take(&o->lock, RANK_BUDDY);
-		lock_take(&b->lock, RANK_BUDDY_ADOPTER);
-		found = o->nr_free != 0;
-		blocks_move(b, o);
-		lock_drop(&b->lock, RANK_BUDDY_ADOPTER);
-		lock_drop(&o->lock, RANK_BUDDY);
-	}
-	lock_drop(&threads.lock, RANK_THREAD);
-	return found;
-}
-
-struct buddy *buddy_first(void)
-{
-	return __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE);
-}
+/* --- counts ----------------------------------------------------------------- */
 
 void pages_count_free(size_t *nr_free, size_t *nr_dirty_free)
 {
@@ -430,7 +242,7 @@ static struct pageblock *find_warm_first(struct buddy *b, const struct request *
 /* Of threads that get their blocks from the same node; where there are several, one without blocks does not know its own yet. */
 static bool may_give(const struct buddy *b, const struct buddy *to)
 {
-	return b != to && !is_apart(b) && READ_ONCE(b->nr_dirty_free) >= MIN_SPARE_PAGES &&
+	return b != to && !buddy_is_apart(b) && READ_ONCE(b->nr_dirty_free) >= MIN_SPARE_PAGES &&
 	       READ_ONCE(b->zone) == READ_ONCE(to->zone) && (nodes_nr() == 1 || READ_ONCE(to->nr_blocks));
 }
 
@@ -530,7 +342,7 @@ static void *alloc_from_anyone(const struct request *q)
 
 	lock_take(&threads.lock, RANK_THREAD);
 	for (b = threads.all; b && !p; b = b->next)
-		p = is_apart(b) ? NULL : alloc_steal(b, q);
+		p = buddy_is_apart(b) ? NULL : alloc_steal(b, q);
 	lock_drop(&threads.lock, RANK_THREAD);
 	return p;
 }
@@ -624,7 +436,7 @@ static void *alloc_from_threads(const struct request *q)
 		return NULL;
 	if (b && !p) {
 		PROBE(pgalloc_slow, q->nr_pages, q->type, q->flags);
-		if (adopt_orphan(b))
+		if (buddy_adopt_orphan(b))
 			p = alloc_own(b, q);
 		if (!p)
 			p = alloc_new_block(b, q);
@@ -813,111 +625,4 @@ unsigned pages_reserve_highatomic(unsigned nr_blocks)
 		lock_drop(&highatomic.lock, RANK_BUDDY);
 	}
 	return highatomic.nr_blocks;
-}
-
-/* --- reports and fork -------------------------------------------------------- */
-
-static void snapshot_counters(struct buddy *b, struct pages_info *info)
-{
-	const uint64_t *from = (const uint64_t *)&b->count;
-	uint64_t *to = (uint64_t *)&info->count;
-	size_t i;
-
-	lock_take(&b->lock, RANK_BUDDY);
-	info->nr_hot += READ_ONCE(b->hot.nr_pages);
-	for (i = 0; i < sizeof b->count / sizeof *from; i++)
-		to[i] += READ_ONCE(from[i]); /* one of them is counted without the lock */
-	lock_drop(&b->lock, RANK_BUDDY);
-}
-
-/* Under the owner's lock: at most a pageblock's free pieces are walked. */
-static void snapshot_block(const struct pageblock *blk, struct zone_row *row, struct pages_info *info)
-{
-	unsigned t = blk->migratetype, order, link;
-
-	info->nr_huge_blocks += blk->is_huge;
-	pages_info_add(info, row, blk);
-	for (order = 0; order < NR_ORDERS; order++)
-		for (link = blk->head[order]; link; link = pageblock_next_free(blk, link)) {
-			/* The reserve was made resident, and is clean until it is used. */
-			pages_info_add_free(info, row, t, order,
-					    t == MIGRATE_HIGHATOMIC ||
-						    (blk->nr_dirty_free && pageblock_nr_dirty(blk, link - 1, 1u << order)));
-		}
-}
-
-/* Of a block that no buddy owns, which may become anything while we look. */
-static looks_at_others void snapshot_other(const struct pageblock *blk, struct zone_row *row, struct pages_info *info)
-{
-	pages_info_add_other(info, row, READ_ONCE(blk->state), READ_ONCE(blk->nr_free), READ_ONCE(blk->nr_dirty_free));
-	info->nr_huge_blocks += READ_ONCE(blk->is_huge);
-}
-
-void pages_snapshot(struct pages_info *info)
-{
-	struct zone_walk walk = {0};
-	struct pageblock *blk;
-	struct buddy *b;
-
-	*info = (struct pages_info){0};
-	zone_rows_take(&info->zones);
-	for_each_buddy(b) {
-		info->nr_buddies++;
-		snapshot_counters(b, info);
-	}
-	snapshot_counters(&highatomic, info);
-	while ((blk = zone_walk_next(&walk))) {
-		struct zone_row *row = zone_row(&info->zones, walk.region->zone);
-
-		b = block_lock_owner(blk);
-		if (!b) {
-			snapshot_other(blk, row, info);
-			continue;
-		}
-		snapshot_block(blk, row, info);
-		lock_drop(&b->lock, RANK_BUDDY);
-	}
-	info->nr_reserve_free = info->types.free_pages[MIGRATE_HIGHATOMIC];
-}
-
-void pages_fork_prepare(void)
-{
-	struct buddy *b;
-
-	lock_take_nested(&threads.lock);
-	/* All buddies at once: nobody else ever holds two without the thread lock. */
-	for (b = threads.all; b; b = b->next) {
-		lock_take_nested(&b->hot.lock);
-		lock_take_nested(&b->lock);
-	}
-	lock_take_nested(&highatomic.lock);
-}
-
-void pages_fork_done(bool child)
-{
-	struct buddy *b;
-
-	if (child) {
-		/* Only the forking thread is left: the other threads' buddies are orphans. */
-		lock_reset(&highatomic.lock);
-		threads.orphans = NULL;
-		for (b = threads.all; b; b = b->next) {
-			lock_reset(&b->lock);
-			lock_reset(&b->hot.lock);
-			b->is_purging = false;
-			b->nr_users = b == thread_state.buddy;
-			if (!b->nr_users && !is_apart(b)) {
-				b->next_orphan = threads.orphans;
-				threads.orphans = b;
-			}
-		}
-		lock_reset(&threads.lock);
-		return;
-	}
-	lock_drop_nested(&highatomic.lock);
-	for (b = threads.all; b; b = b->next) {
-		lock_drop_nested(&b->lock);
-		lock_drop_nested(&b->hot.lock);
-	}
-	lock_drop_nested(&threads.lock);
 }

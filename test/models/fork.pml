@@ -78,7 +78,7 @@ proctype thread()
 		:: one(LARGE)		/* area_publish() */
 		:: two(THREADS, META)	/* buddy_attach(): buddy_create() */
 		:: two(THREADS, BUDDY2) /* alloc_from_anyone(), one after the other */
-		:: lock(THREADS);	/* adopt_orphan() */
+		:: lock(THREADS);	/* buddy_adopt() */
 		   two(BUDDY, BUDDY2);
 		   unlock(THREADS)
 		:: one(BUDDY)		/* free_pages() */

@@ -1,8 +1,8 @@
 /*
  * Remote frees of pages, threads that end, and adoption of what they leave.
  *
- * Mirrors src/page/buddy.c: owner_lock(), free_pages(), free_locked(), block_enter(), block_leave(), alloc_own(),
- * alloc_new_block(), alloc_from_anyone(), purge_isolated(), adopt_orphan(), blocks_move(), buddy_attach(),
+ * Mirrors src/page/buddy.c, blocks.c and buddies.c: owner_lock(), free_pages(), free_locked(), block_enter(), block_leave(), alloc_own(),
+ * alloc_new_block(), alloc_from_anyone(), purge_isolated(), buddy_adopt(), blocks_move(), buddy_attach(),
  * orphan_pop(), pages_thread_exit(); the reasoning is 2, 3 and the lock order at the head of buddy.h, and "adopter" in
  * docs/locking.md. What one lock guards is one step, unless another lock is taken inside it.
  *
@@ -106,7 +106,7 @@ inline alloc_new_block(b, page)
 	blk = 0
 }
 
-/* adopt_orphan() */
+/* buddy_adopt() */
 inline adopt(b)
 {
 	if
