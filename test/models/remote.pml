@@ -1,9 +1,9 @@
 /*
  * Remote frees of pages, threads that end, and adoption of what they leave.
  *
- * Mirrors src/page/buddy.c, blocks.c and buddies.c: owner_lock(), free_pages(), free_locked(), block_enter(), block_leave(), alloc_own(),
- * alloc_new_block(), alloc_from_anyone(), purge_isolated(), buddy_adopt(), blocks_move(), buddy_attach(),
- * orphan_pop(), pages_thread_exit(); the reasoning is 2, 3 and the lock order at the head of buddy.h, and "adopter" in
+ * Mirrors src/page/buddy.c, blocks.c and buddies.c: owner_lock(), free_pages(), free_locked(), block_enter(),
+ * block_leave(), alloc_own(), alloc_new_block(), alloc_from_anyone(), purge_isolated(), buddy_adopt(), blocks_move(),
+ * buddy_attach(), orphan_pop(), pages_thread_exit(); the reasoning is 2, 3 and the lock order at the head of buddy.h, and "adopter" in
  * docs/locking.md. What one lock guards is one step, unless another lock is taken inside it.
  *
  * Bounds: two buddies, two pageblocks of two pages, two threads that take a page, end, and take another as a guest of
