@@ -4,13 +4,14 @@
 #include "page/folio.h"
 #include "page/runs.h"
 
-static bool put(void *run, size_t nr_pages)
+/* Not inlined, these two: each copy of a sequence is relocated at start. */
+static out_of_line bool put(void *run, size_t nr_pages)
 {
 	return percpu_mode() == INDEX_CPU_ID ? percpu_put(KEPT_RUN, nr_pages, run, RSEQ_CPU_ID)
 					     : percpu_put(KEPT_RUN, nr_pages, run, RSEQ_MM_CID);
 }
 
-static void *take(size_t nr_pages)
+static out_of_line void *take(size_t nr_pages)
 {
 	return kept_address(percpu_mode() == INDEX_CPU_ID ? percpu_take(KEPT_RUN, nr_pages, RSEQ_CPU_ID)
 							  : percpu_take(KEPT_RUN, nr_pages, RSEQ_MM_CID));
