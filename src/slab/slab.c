@@ -15,7 +15,6 @@
 #include "slab/geometry.h"
 #include "slab/hardened.h"
 #include "slab/pcp.h"
-#include "slab/sheaf.h"
 #include "slab/typed.h"
 
 static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
