@@ -6,17 +6,25 @@
 
 enum {
     BM_MAX_FAMILIES = 64,
+    BM_MAX_ARG_SETS = 1024,
     BM_MAX_CASES = 512,
     BM_MAX_REPETITIONS = 1000,
     BM_NAME_SIZE = 160
 };
+
+/* Kept in a list, so that the table of families is small: what is registered
+   differs by the allocator, and all of it counts in the process's peak RSS. */
+typedef struct bm_args {
+    int64_t values[BM_MAX_ARGS];
+    struct bm_args *next;
+} bm_args;
 
 struct bm_family {
     const char *name;
     bm_function *function;
     const char *const *arg_names;
     int arg_sets, arg_count;
-    int64_t args[32][BM_MAX_ARGS];
+    bm_args *first_args, *last_args;
     int thread_sets;
     int threads[8];
     bool real_time;

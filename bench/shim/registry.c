@@ -8,6 +8,8 @@
 
 static bm_family families[BM_MAX_FAMILIES];
 static int family_count;
+static bm_args arg_sets[BM_MAX_ARG_SETS];
+static int arg_set_count;
 
 static void require(bool condition, const char *what)
 {
@@ -28,11 +30,14 @@ bm_family *bm_register(const char *name, bm_function *function)
 
 bm_family *bm_add_args(bm_family *family, int count, const int64_t *values)
 {
-    int capacity = (int)(sizeof family->args / sizeof family->args[0]);
-
-    require(family->arg_sets < capacity && count <= BM_MAX_ARGS, "arguments");
-    memcpy(family->args[family->arg_sets++], values,
-           (size_t)count * sizeof *values);
+    require(arg_set_count < BM_MAX_ARG_SETS && count <= BM_MAX_ARGS,
+            "arguments");
+    bm_args *set = &arg_sets[arg_set_count++];
+    memcpy(set->values, values, (size_t)count * sizeof *values);
+    *(family->first_args ? &family->last_args->next : &family->first_args) =
+        set;
+    family->last_args = set;
+    family->arg_sets++;
     family->arg_count = count;
     return family;
 }
@@ -108,13 +113,22 @@ static void name_case(bm_case *bench)
     }
 }
 
+static const int64_t *args_of(const bm_family *family, int index)
+{
+    const bm_args *set = family->first_args;
+
+    while (index-- > 0)
+        set = set->next;
+    return set ? set->values : NULL;
+}
+
 static bm_case make_case(int family_index, int arg_set, int thread_set)
 {
     const bm_family *family = &families[family_index];
     int thread_sets = family->thread_sets > 0 ? family->thread_sets : 1;
     bm_case bench = {
         .family = family,
-        .args = family->args[arg_set],
+        .args = args_of(family, arg_set),
         .threads = family->thread_sets > 0 ? family->threads[thread_set] : 1,
         .family_index = family_index,
         .per_family_index = arg_set * thread_sets + thread_set,
