@@ -621,6 +621,10 @@ int os_barrier_rseq(void)
 	return syscall(SYS_membarrier, 1 << 7, 0, 0) == 0 ? 0 : -errno;
 }
 
+void os_prepare_barrier_rseq(void)
+{
+}
+
 int os_cpu(void)
 {
 	if (fake.cpu)

@@ -487,6 +487,12 @@ int os_barrier_rseq(void)
 	return barrier(MEMBARRIER_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_RSEQ);
 }
 
+void os_prepare_barrier_rseq(void)
+{
+	if (os_is_single_threaded())
+		SYS(SYS_membarrier, MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0, 0, 0, 0);
+}
+
 int os_cpu(void)
 {
 	unsigned cpu;

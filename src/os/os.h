@@ -112,10 +112,12 @@ bool os_read_file(const char *path, char *text, size_t size);
 const char *os_env(const char *name);
 /* Whether os_barrier() is to be had. Registers where the process has one thread: with more, that takes 10 ms and more. */
 bool os_has_barrier(void);
-/* Rounds of membarrier: registers once. 0 when every thread's stores before are seen, and its loads behind are yet to come. */
+/* Rounds of membarrier: registers once, unless that is done. 0 when every thread's stores before are seen, and its loads behind are yet to come. */
 int os_barrier(void);
 /* The same. 0 when every thread's running restartable sequence has been restarted. */
 int os_barrier_rseq(void);
+/* Registers for it now where the process has one thread. Later the first round would take 5 to 10 ms (the kernel's synchronize_rcu()). */
+void os_prepare_barrier_rseq(void);
 /* The CPU this thread runs on by getcpu(2), or -1. */
 int os_cpu(void);
 /* As libc knows it: threads that were made behind its back do not count. False where it does not say. */

@@ -80,8 +80,10 @@ void percpu_boot(void)
 		bslab_hot.rseq_offset = __rseq_offset;
 	if (percpu.mode == INDEX_CPU_ID)
 		bslab_hot.rseq_offset_cpu = __rseq_offset;
-	if (percpu.mode != INDEX_THREAD)
+	if (percpu.mode != INDEX_THREAD) {
 		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
+		os_prepare_barrier_rseq();
+	}
 	area_init(&none_area, FIRST_TYPED);
 	none_area.run.key = UINTPTR_MAX; /* no run's, so nothing is put here */
 	for (i = 0; i < percpu.nr_slots; i++)
