@@ -42,7 +42,7 @@ static struct pageblock *block_find(struct buddy *b, enum migratetype type, unsi
 /* How far a search for warm pages goes before fresh ones are taken. */
 #define MAX_WARM_SEARCH 16
 
-/* A block of the type in which the order fits and some free pages are dirty; the fullest of those looked at. */
+/* A block of the type in which the order fits, with pieces that are as large and may be dirty; the fullest of those looked at. */
 static struct pageblock *block_find_warm(struct buddy *b, enum migratetype type, unsigned order, int *nr_looks)
 {
 	unsigned f, orders;
@@ -53,7 +53,7 @@ static struct pageblock *block_find_warm(struct buddy *b, enum migratetype type,
 			for (n = b->area[type][f][__builtin_ctz(orders)].first; n; n = n->next) {
 				struct pageblock *blk = container_of(n, struct pageblock, node);
 
-				if (blk->nr_dirty_free >> order)
+				if (blk->nr_dirty_free >> order && blk->dirty_orders > order)
 					return blk;
 				if (--*nr_looks == 0)
 					return NULL;
@@ -281,20 +281,16 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 
 	lock_take(&b->lock, RANK_BUDDY);
 	blk = find_warm_first(b, q, &zone_is_warmer);
-	if (zone_is_warmer) {
-		lock_drop(&b->lock, RANK_BUDDY);
-		return NULL;
-	}
 	if (!blk && !b->is_zones && READ_ONCE(threads.nr_buddies) > 1) {
 		lock_drop(&b->lock, RANK_BUDDY);
 		p = alloc_warm_of_others(b, q);
-		if (p)
+		if (p || zone_is_warmer)
 			return p;
 		lock_take(&b->lock, RANK_BUDDY);
 	}
-	if (!blk)
+	if (!blk && !zone_is_warmer)
 		blk = block_find(b, q->type, order);
-	if (!blk)
+	if (!blk && !zone_is_warmer)
 		blk = fallback_find(b, q->type, order);
 	if (blk)
 		p = block_take(b, blk, q);

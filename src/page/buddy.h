@@ -19,9 +19,9 @@
  *    some dozen stores, never across a system call.
  *
  * 4. Warm pages come before fresh ones: of the first blocks that fit, one with
- *    dirty free pages; then a dirty block of the zone; then warm pages of another
- *    thread's buddy that has some to spare and is of the same node, so that a
- *    thread that grows does not fault beside one that has shrunk; then the fullest.
+ *    dirty free pages; then warm pages of another thread's buddy that has some to
+ *    spare and is of the same node, so that a thread that grows does not fault
+ *    beside one that has shrunk; then a dirty block of the zone; then the fullest.
  *
  * 5. When no block of the type fits (Linux: fallbacks[][], try_to_claim_block()):
  *      a. a buddy of few blocks takes from another type's block: grouping pays

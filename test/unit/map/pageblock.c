@@ -243,6 +243,25 @@ Test(pageblock, dirty_bits_across_words)
 	cr_assert_eq(pageblock_nr_dirty(b, 0, PAGEBLOCK_PAGES), 511);
 }
 
+/* Behind others of its order, which are not. */
+Test(pageblock, warm_pages_are_looked_for)
+{
+	enum { N = 16 };
+	unsigned nr_dirty, i;
+
+	for (i = 0; i < PAGEBLOCK_PAGES; i += N)
+		cr_assert_eq(pageblock_alloc(b, N, 0, &nr_dirty), i);
+	pageblock_free(b, 2 * N, N);
+	for (i = 4 * N; i <= 12 * N; i += 2 * N) {
+		pageblock_set_dirty(b, i, N, false);
+		pageblock_free(b, i, N);
+	}
+	cr_assert_eq(pageblock_alloc(b, N - 1, 0, &nr_dirty), 2 * N);
+	cr_assert_eq(nr_dirty, N - 1);
+	cr_assert_geq(pageblock_alloc(b, N, 0, &nr_dirty), 4 * N);
+	cr_assert_eq(nr_dirty, 0);
+}
+
 Test(pageblock, walk_meets_every_free_page_block_of_an_order)
 {
 	unsigned nr_dirty, n = 0, link;

@@ -553,6 +553,18 @@ Test(buddy, warm_pages_of_others_come_before_fresh_ones)
 	cr_assert_eq(zone().nr_used, 0);
 }
 
+Test(buddy, nor_does_a_dirty_block_of_the_zone)
+{
+	void *whole = get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE), *kept = leave_warm(100), *p;
+
+	pages_free(whole, PAGEBLOCK_PAGES);
+	cr_assert_eq(zone().nr_dirty_pages, PAGEBLOCK_PAGES);
+	p = in_thread(get_ten_and_exit, NULL);
+	cr_assert_eq(map_pageblock((uintptr_t)p), map_pageblock((uintptr_t)kept));
+	cr_assert_eq(snapshot().nr_blocks, 1);
+	check();
+}
+
 Test(buddy, but_not_the_last_few)
 {
 	leave_warm(20);
