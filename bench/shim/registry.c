@@ -34,8 +34,10 @@ bm_family *bm_add_args(bm_family *family, int count, const int64_t *values)
             "arguments");
     bm_args *set = &arg_sets[arg_set_count++];
     memcpy(set->values, values, (size_t)count * sizeof *values);
-    *(family->first_args ? &family->last_args->next : &family->first_args) =
-        set;
+    if (family->first_args)
+        family->last_args->next = set;
+    else
+        family->first_args = set;
     family->last_args = set;
     family->arg_sets++;
     family->arg_count = count;

@@ -103,21 +103,23 @@ static unsigned take_dirty(struct pageblock *b, unsigned index, unsigned nr_page
 	return nr_dirty;
 }
 
-/* Free page blocks that are looked at for warm ones. */
-#define MAX_LOOKS 16
+/* Free page blocks of an order that are looked at for warm ones. */
+#define MAX_LOOKS 8
 
 /*
- * Of the free page blocks of each fitting order, the smallest that is warm, as far as the looks go, or else the smallest:
- * a page that was touched before costs nothing, a fresh one a fault.
+ * Of the first free page blocks of each fitting order, one of the smallest that are warm, or else the smallest: a page that
+ * was touched before costs nothing, a fresh one a fault.
  */
 static unsigned choose_free(const struct pageblock *b, unsigned nr_pages, unsigned fitting)
 {
-	unsigned orders = b->nr_dirty_free ? fitting & ((1u << b->dirty_orders) - 1) : 0, nr_looks = MAX_LOOKS, link;
+	unsigned orders = b->nr_dirty_free * 2 >= nr_pages ? fitting & ((1u << b->dirty_orders) - 1) : 0, link, i;
 
-	for (; orders; orders &= orders - 1)
-		for (link = b->head[__builtin_ctz(orders)]; link && nr_looks; link = pageblock_next_free(b, link), nr_looks--)
+	for (; orders; orders &= orders - 1) {
+		link = b->head[__builtin_ctz(orders)];
+		for (i = 0; link && i < MAX_LOOKS; i++, link = pageblock_next_free(b, link))
 			if (pageblock_nr_dirty(b, link - 1, nr_pages) * 2 >= nr_pages)
 				return link - 1;
+	}
 	return b->head[__builtin_ctz(fitting)] - 1u;
 }
 

@@ -110,13 +110,13 @@ size_t os_data_limit(void);
 bool os_read_file(const char *path, char *text, size_t size);
 /* The value of an environment variable, NULL when unset or in a set-uid program; works before libc is ready. */
 const char *os_env(const char *name);
-/* Whether os_barrier() is to be had. Registers where the process has one thread: with more, that takes 10 ms and more. */
+/* Whether os_barrier() is to be had. Registers where the process has one thread: with more, that takes milliseconds. */
 bool os_has_barrier(void);
-/* Rounds of membarrier: registers once, unless that is done. 0 when every thread's stores before are seen, and its loads behind are yet to come. */
+/* Rounds of membarrier: registers unless that is done. 0 when every thread's stores before are seen, and its loads behind are yet to come. */
 int os_barrier(void);
 /* The same. 0 when every thread's running restartable sequence has been restarted. */
 int os_barrier_rseq(void);
-/* Registers for it now where the process has one thread. Later the first round would take 5 to 10 ms (the kernel's synchronize_rcu()). */
+/* Registers for it now where the process has one thread. Later the first round would take milliseconds (the kernel's synchronize_rcu()). */
 void os_prepare_barrier_rseq(void);
 /* The CPU this thread runs on by getcpu(2), or -1. */
 int os_cpu(void);

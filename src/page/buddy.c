@@ -42,7 +42,22 @@ static struct pageblock *block_find(struct buddy *b, enum migratetype type, unsi
 /* How far a search for warm pages goes before fresh ones are taken. */
 #define MAX_WARM_SEARCH 16
 
-/* A block of the type in which the order fits, with pieces that are as large and may be dirty; the fullest of those looked at. */
+/* Of pieces from 64 KiB on a block has few enough to look at them all. */
+#define MIN_EXACT_ORDER 4
+
+/* Of this order, which fits. A guess for the small ones: dirty_orders may be too high. */
+static bool has_warm_piece(struct buddy *b, struct pageblock *blk, unsigned order)
+{
+	bool yes = blk->nr_dirty_free >> order && blk->dirty_orders > order;
+
+	if (!yes || order < MIN_EXACT_ORDER)
+		return yes;
+	yes = pageblock_has_dirty(blk, order);
+	block_relist(b, blk, true); /* by dirty_orders: in the lists of purges alone */
+	return yes;
+}
+
+/* A block of the type in which the order fits, in a piece that has dirty pages; the fullest of those looked at. */
 static struct pageblock *block_find_warm(struct buddy *b, enum migratetype type, unsigned order, int *nr_looks)
 {
 	unsigned f, orders;
@@ -53,7 +68,7 @@ static struct pageblock *block_find_warm(struct buddy *b, enum migratetype type,
 			for (n = b->area[type][f][__builtin_ctz(orders)].first; n; n = n->next) {
 				struct pageblock *blk = container_of(n, struct pageblock, node);
 
-				if (blk->nr_dirty_free >> order && blk->dirty_orders > order)
+				if (has_warm_piece(b, blk, order))
 					return blk;
 				if (--*nr_looks == 0)
 					return NULL;
@@ -91,12 +106,17 @@ static unsigned block_use(struct pageblock *blk, unsigned nr_dirty)
 	return n;
 }
 
-/* Of a block in which the request's order fits. */
+/* Of a block in which the request's order fits. Where warm pieces may fit, what the largest of them has. */
 static unsigned nr_to_take(const struct pageblock *blk, const struct request *q)
 {
+	unsigned order;
+
 	if (!q->nr_got)
 		return q->nr_pages;
-	*q->nr_got = (unsigned)min_size(q->nr_pages, 1u << pageblock_max_order(blk));
+	order = pageblock_max_order(blk);
+	if (blk->nr_dirty_free && blk->dirty_orders > q->align_order && blk->dirty_orders <= order)
+		order = blk->dirty_orders - 1u;
+	*q->nr_got = (unsigned)min_size(q->nr_pages, 1u << order);
 	return *q->nr_got;
 }
 
@@ -222,8 +242,8 @@ void pages_tick(void)
 
 /* --- allocation ------------------------------------------------------------ */
 
-/* Warm pages in a block of the type, or in any block while the buddy is small; NULL where the zone has warmer. */
-static struct pageblock *find_warm_first(struct buddy *b, const struct request *q, bool *zone_is_warmer)
+/* Warm pages in a block of the type, or in any block while the buddy is small. */
+static struct pageblock *find_warm(struct buddy *b, const struct request *q)
 {
 	unsigned order = request_order(q), t;
 	int nr_looks = MAX_WARM_SEARCH;
@@ -235,39 +255,53 @@ static struct pageblock *find_warm_first(struct buddy *b, const struct request *
 			for (t = 0; t < 2 && !blk && nr_looks; t++)
 				blk = block_find_warm(b, fallbacks[q->type][t], order, &nr_looks);
 	}
-	*zone_is_warmer = !blk && !b->is_zones && zone_has_dirty_in(b->zone);
 	return blk;
 }
 
-/* Of threads that get their blocks from the same node; where there are several, one without blocks does not know its own yet. */
-static bool may_give(const struct buddy *b, const struct buddy *to)
+static bool zone_is_warmer(const struct buddy *b)
 {
-	return b != to && !buddy_is_apart(b) && READ_ONCE(b->nr_dirty_free) >= MIN_SPARE_PAGES &&
+	return !b->is_zones && zone_has_dirty_in(b->zone);
+}
+
+/* Not for what is speculative, nor for a whole block, which no thread's buddy has free. */
+static bool asks_others(const struct buddy *own, const struct request *q)
+{
+	return !own->is_zones && !(q->flags & PAGES_OWN) && request_order(q) < PAGEBLOCK_ORDER && READ_ONCE(threads.nr_buddies) > 1;
+}
+
+/* Of threads that get their blocks from the same node; where there are several, one without blocks does not know its own yet. */
+static bool may_give(const struct buddy *b, const struct buddy *to, const struct request *q)
+{
+	return b != to && READ_ONCE(b->nr_dirty_free) >= max_size(MIN_SPARE_PAGES, at_least(q)) &&
 	       READ_ONCE(b->zone) == READ_ONCE(to->zone) && (nodes_nr() == 1 || READ_ONCE(to->nr_blocks));
 }
 
-/* See 4 in buddy.h: a lock that is nearly always free, instead of a fault. */
+static struct buddy *buddy_behind(const struct buddy *b)
+{
+	return b->next ? b->next : buddy_first();
+}
+
+/* See 4 in buddy.h: a lock that is nearly always free, instead of a fault, or of cutting up a whole block. */
 static void *alloc_warm_of_others(struct buddy *own, const struct request *q)
 {
-	struct buddy *b = READ_ONCE(own->next_other), *next;
-	unsigned i, n = READ_ONCE(threads.nr_buddies);
+	struct buddy *first = READ_ONCE(own->next_other), *b;
+	unsigned nr_looks = MAX_OTHERS;
 	struct pageblock *blk;
-	bool zone_is_warmer;
 	void *p = NULL;
 
-	for (i = 0; i < n && i < MAX_OTHERS && !p; i++, b = next) {
-		b = b ? b : buddy_first();
-		next = b->next;
-		if (!may_give(b, own))
+	b = first = first ? first : buddy_first();
+	do {
+		if (buddy_is_apart(b))
+			continue;
+		nr_looks--;
+		if (!may_give(b, own, q))
 			continue;
 		lock_take(&b->lock, RANK_BUDDY);
-		blk = find_warm_first(b, q, &zone_is_warmer);
+		blk = find_warm(b, q);
 		if (blk)
 			p = block_take(b, blk, q);
 		lock_drop(&b->lock, RANK_BUDDY);
-		if (p)
-			next = b;
-	}
+	} while (!p && nr_looks && (b = buddy_behind(b)) != first);
 	WRITE_ONCE(own->next_other, b);
 	return p;
 }
@@ -276,22 +310,22 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 {
 	unsigned order = request_order(q);
 	struct pageblock *blk;
-	bool zone_is_warmer;
 	void *p = NULL;
 
 	lock_take(&b->lock, RANK_BUDDY);
-	blk = find_warm_first(b, q, &zone_is_warmer);
-	if (!blk && !b->is_zones && READ_ONCE(threads.nr_buddies) > 1) {
+	blk = find_warm(b, q);
+	if (!blk && asks_others(b, q)) {
 		lock_drop(&b->lock, RANK_BUDDY);
 		p = alloc_warm_of_others(b, q);
-		if (p || zone_is_warmer)
+		if (p)
 			return p;
 		lock_take(&b->lock, RANK_BUDDY);
 	}
-	if (!blk && !zone_is_warmer)
+	if (!blk && !zone_is_warmer(b)) {
 		blk = block_find(b, q->type, order);
-	if (!blk && !zone_is_warmer)
-		blk = fallback_find(b, q->type, order);
+		if (!blk)
+			blk = fallback_find(b, q->type, order);
+	}
 	if (blk)
 		p = block_take(b, blk, q);
 	lock_drop(&b->lock, RANK_BUDDY);

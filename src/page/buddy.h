@@ -18,8 +18,8 @@
  *    at once, and nothing waits for a thread that sleeps. The lock is held for
  *    some dozen stores, never across a system call.
  *
- * 4. Warm pages come before fresh ones: of the first blocks that fit, one with
- *    dirty free pages; then warm pages of another thread's buddy that has some to
+ * 4. Warm pages come before fresh ones: of the first blocks that fit, one whose
+ *    dirty pieces may be as large; then warm pages of another thread's buddy that has some to
  *    spare and is of the same node, so that a thread that grows does not fault
  *    beside one that has shrunk; then a dirty block of the zone; then the fullest.
  *

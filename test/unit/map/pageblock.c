@@ -262,6 +262,22 @@ Test(pageblock, warm_pages_are_looked_for)
 	cr_assert_eq(nr_dirty, 0);
 }
 
+Test(pageblock, and_among_larger_ones)
+{
+	enum { N = 16 };
+	unsigned nr_dirty, i;
+
+	for (i = 0; i < PAGEBLOCK_PAGES; i += N)
+		pageblock_alloc(b, N, 0, &nr_dirty);
+	pageblock_free(b, 0, 2 * N);
+	for (i = 4 * N; i < PAGEBLOCK_PAGES; i += 2 * N) {
+		pageblock_set_dirty(b, i, N, false);
+		pageblock_free(b, i, N);
+	}
+	cr_assert_eq(pageblock_alloc(b, N, 0, &nr_dirty), 0);
+	cr_assert_eq(nr_dirty, N);
+}
+
 Test(pageblock, walk_meets_every_free_page_block_of_an_order)
 {
 	unsigned nr_dirty, n = 0, link;

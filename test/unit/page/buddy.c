@@ -553,7 +553,7 @@ Test(buddy, warm_pages_of_others_come_before_fresh_ones)
 	cr_assert_eq(zone().nr_used, 0);
 }
 
-Test(buddy, nor_does_a_dirty_block_of_the_zone)
+Test(buddy, and_before_a_dirty_block_of_the_zone)
 {
 	void *whole = get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE), *kept = leave_warm(100), *p;
 
@@ -562,6 +562,28 @@ Test(buddy, nor_does_a_dirty_block_of_the_zone)
 	p = in_thread(get_ten_and_exit, NULL);
 	cr_assert_eq(map_pageblock((uintptr_t)p), map_pageblock((uintptr_t)kept));
 	cr_assert_eq(snapshot().nr_blocks, 1);
+	check();
+}
+
+/* Small warm pieces beside a large one that is not: no place for what the zone has warm pages for. */
+Test(buddy, warm_pages_of_the_zone_come_before_a_clean_piece)
+{
+	enum { N = 256 };
+	void *whole = get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE), *half = get(N, MIGRATE_MOVABLE), *page[N], *p;
+	uint64_t nr_fresh;
+
+	for (int i = 0; i < N; i++)
+		page[i] = get(1, MIGRATE_MOVABLE);
+	cr_assert_eq(snapshot().nr_blocks, 2);
+	pages_free(half, N);
+	pages_purge();
+	for (int i = 0; i < N; i += 2)
+		pages_free(page[i], 1);
+	pages_free(whole, PAGEBLOCK_PAGES);
+	nr_fresh = snapshot().count.nr_fresh_pages;
+	p = get(100, MIGRATE_MOVABLE);
+	cr_assert_eq(snapshot().count.nr_fresh_pages, nr_fresh);
+	cr_assert_neq(map_pageblock((uintptr_t)p), map_pageblock((uintptr_t)page[1]));
 	check();
 }
 
