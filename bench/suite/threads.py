@@ -67,6 +67,14 @@ def bursts():
                       "threads allocate a burst each, exchange parts of it, and free them")
 
 
+def swings():
+    for threads in (2, 8):
+        rounds = [amount // threads for amount in (16, 200, 1600)]
+        yield Program(f"swing/{threads}", "threads-swing", [threads], rounds,
+                      "threads replace blocks of up to 2 MiB, exchange some, and free all, again and again (after mstress, "
+                      "mimalloc-bench)")
+
+
 def short_lives():
     yield Program("short/8", "threads-short", [8], (2_000, 15_000, 60_000),
                   "threads come and go by the thousand and leave objects to others (after Larson's generations)")
@@ -90,5 +98,5 @@ def sleepers():
 
 
 def workloads():
-    groups = (pipelines, servers, false_sharing, bursts, short_lives, churns, sleepers)
+    groups = (pipelines, servers, false_sharing, bursts, swings, short_lives, churns, sleepers)
     return [workload for group in groups for workload in group()]
