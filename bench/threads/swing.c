@@ -10,7 +10,7 @@
  */
 #include "common.h"
 
-enum { SLOTS = 1000, STEPS = 4000, SHARED = 256, LEAST = 16, PAGE = 4096, MAX_SWINGERS = 64 };
+enum { SLOTS = 1000, STEPS = 4000, SHARED = 256, LEAST = 16, MOST = 2 << 20, PAGE = 4096, MAX_SWINGERS = 64 };
 
 typedef struct block {
     size_t size;
@@ -44,7 +44,7 @@ static size_t draw_block(uint64_t *seed)
     return low + (((draw & UINT32_MAX) * low) >> 32);
 }
 
-/* Stamped at both ends as in common.h, and written to in each page. */
+/* Its size at the head and a stamp at the end, and written to in each page. */
 static block *make_block(size_t size)
 {
     block *made = malloc(size);
@@ -62,7 +62,8 @@ static void drop_block(block *old)
 {
     if (!old)
         return;
-    if (*last_word(old, old->size) != ((uintptr_t)old ^ old->size))
+    if (old->size < LEAST || old->size >= MOST ||
+        *last_word(old, old->size) != ((uintptr_t)old ^ old->size))
         die(OVERWRITTEN, "an object was overwritten: the allocator gave its memory out twice");
     free(old);
 }

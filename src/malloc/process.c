@@ -119,11 +119,15 @@ static cold_path void boot_once(void)
 {
 	int state = NOT_BOOTED;
 	struct held_signals held;
+	bool is_first;
 
 	os_hold_signals(&held);
-	if (atomic_compare_exchange_strong(&boot_state, &state, BOOTING))
+	is_first = atomic_compare_exchange_strong(&boot_state, &state, BOOTING);
+	if (is_first)
 		boot();
 	os_release_signals(&held);
+	if (is_first)
+		percpu_prepare_drains(); /* not within: a filter may answer a system call by a signal */
 	/* Two threads can only meet here when libc made them without malloc. */
 	while (atomic_load(&boot_state) != BOOTED)
 		os_yield();

@@ -106,34 +106,33 @@ static unsigned take_dirty(struct pageblock *b, unsigned index, unsigned nr_page
 /* Free page blocks of an order that are looked at for warm ones. */
 #define MAX_LOOKS 8
 
-/*
- * Of the first free page blocks of each fitting order, one of the smallest that are warm, or else the smallest: a page that
- * was touched before costs nothing, a fresh one a fault.
- */
-static unsigned choose_free(const struct pageblock *b, unsigned nr_pages, unsigned fitting)
+int pageblock_find_warm(const struct pageblock *b, unsigned nr_pages, unsigned order)
 {
-	unsigned orders = b->nr_dirty_free * 2 >= nr_pages ? fitting & ((1u << b->dirty_orders) - 1) : 0, link, i;
+	unsigned warm = b->nr_dirty_free * 2 >= nr_pages ? (1u << b->dirty_orders) - 1 : 0, link, i;
+	unsigned orders = b->orders & warm & ~((1u << order) - 1);
 
 	for (; orders; orders &= orders - 1) {
 		link = b->head[__builtin_ctz(orders)];
 		for (i = 0; link && i < MAX_LOOKS; i++, link = pageblock_next_free(b, link))
 			if (pageblock_nr_dirty(b, link - 1, nr_pages) * 2 >= nr_pages)
-				return link - 1;
+				return (int)link - 1;
 	}
-	return b->head[__builtin_ctz(fitting)] - 1u;
+	return -1;
 }
 
 int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty)
 {
 	unsigned order = order_of(nr_pages), fitting, index;
 	struct free_links l;
+	int warm;
 
 	if (order < align_order)
 		order = align_order;
 	fitting = b->orders & ~((1u << order) - 1);
 	if (!fitting)
 		return -1;
-	index = choose_free(b, nr_pages, fitting);
+	warm = pageblock_find_warm(b, nr_pages, order);
+	index = warm >= 0 ? (unsigned)warm : b->head[__builtin_ctz(fitting)] - 1u;
 	read_links(b, index, &l);
 	unlink_free(b, index, l);
 	link_range(b, index + nr_pages, index + (1u << l.order));

@@ -120,7 +120,12 @@ void pageblock_init_free(struct pageblock *b);
 void pageblock_fini_free(struct pageblock *b);
 
 /*
- * Takes nr_pages aligned to 2^align_order pages, dirty ones if it can: the index of the first, or -1. The rest of
+ * Of the first few free page blocks of each order from this one on, one of the smallest whose first nr_pages are warm, half of
+ * them at least: its index, or -1. A page that was touched before costs nothing, a fresh one a fault.
+ */
+int pageblock_find_warm(const struct pageblock *b, unsigned nr_pages, unsigned order);
+/*
+ * Takes nr_pages aligned to 2^align_order pages, warm ones if it finds them: the index of the first, or -1. The rest of
  * the block that was split goes back to the lists. *nr_dirty is how many of the pages may be non-zero; all are marked dirty.
  */
 int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty);

@@ -14,7 +14,7 @@
 #include "page/purge.h"
 #include "page/zonelist.h"
 
-/* Other threads' buddies that are looked at for warm pages, and the dirty pages that they have to have. */
+/* Buddies of threads that are looked at for warm pages, one's own among them, and the dirty pages that they have to have. */
 #define MAX_OTHERS 8
 #define MIN_SPARE_PAGES 32
 
@@ -57,7 +57,7 @@ static bool has_warm_piece(struct buddy *b, struct pageblock *blk, unsigned orde
 	return yes;
 }
 
-/* A block of the type in which the order fits, in a piece that has dirty pages; the fullest of those looked at. */
+/* A block of the type in which the order fits, in a piece that may have dirty pages; the fullest of those looked at. */
 static struct pageblock *block_find_warm(struct buddy *b, enum migratetype type, unsigned order, int *nr_looks)
 {
 	unsigned f, orders;
@@ -106,16 +106,17 @@ static unsigned block_use(struct pageblock *blk, unsigned nr_dirty)
 	return n;
 }
 
-/* Of a block in which the request's order fits. Where warm pieces may fit, what the largest of them has. */
+/* Of a block in which the request's order fits: what the largest piece has, of the warm ones if one fits. */
 static unsigned nr_to_take(const struct pageblock *blk, const struct request *q)
 {
-	unsigned order;
+	unsigned max = pageblock_max_order(blk), order = max;
 
 	if (!q->nr_got)
 		return q->nr_pages;
-	order = pageblock_max_order(blk);
-	if (blk->nr_dirty_free && blk->dirty_orders > q->align_order && blk->dirty_orders <= order)
-		order = blk->dirty_orders - 1u;
+	while (order > q->align_order && pageblock_find_warm(blk, (unsigned)min_size(q->nr_pages, 1u << order), order) < 0)
+		order--;
+	if (order == q->align_order && pageblock_find_warm(blk, 1u << order, order) < 0)
+		order = max;
 	*q->nr_got = (unsigned)min_size(q->nr_pages, 1u << order);
 	return *q->nr_got;
 }
@@ -263,10 +264,13 @@ static bool zone_is_warmer(const struct buddy *b)
 	return !b->is_zones && zone_has_dirty_in(b->zone);
 }
 
-/* Not for what is speculative, nor for a whole block, which no thread's buddy has free. */
+/*
+ * Not for a whole block, which no thread's buddy has free, nor before the zone for pages in advance, which it has together.
+ */
 static bool asks_others(const struct buddy *own, const struct request *q)
 {
-	return !own->is_zones && !(q->flags & PAGES_OWN) && request_order(q) < PAGEBLOCK_ORDER && READ_ONCE(threads.nr_buddies) > 1;
+	return !own->is_zones && !(q->flags & PAGES_OWN) && request_order(q) < PAGEBLOCK_ORDER && READ_ONCE(threads.nr_buddies) > 1 &&
+	       !(q->nr_got && zone_is_warmer(own));
 }
 
 /* Of threads that get their blocks from the same node; where there are several, one without blocks does not know its own yet. */
@@ -298,11 +302,11 @@ static void *alloc_warm_of_others(struct buddy *own, const struct request *q)
 			continue;
 		lock_take(&b->lock, RANK_BUDDY);
 		blk = find_warm(b, q);
-		if (blk)
+		if (blk && pageblock_find_warm(blk, at_least(q), request_order(q)) >= 0)
 			p = block_take(b, blk, q);
 		lock_drop(&b->lock, RANK_BUDDY);
 	} while (!p && nr_looks && (b = buddy_behind(b)) != first);
-	WRITE_ONCE(own->next_other, b);
+	WRITE_ONCE(own->next_other, p ? b : buddy_behind(b));
 	return p;
 }
 

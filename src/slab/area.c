@@ -80,15 +80,19 @@ void percpu_boot(void)
 		bslab_hot.rseq_offset = __rseq_offset;
 	if (percpu.mode == INDEX_CPU_ID)
 		bslab_hot.rseq_offset_cpu = __rseq_offset;
-	if (percpu.mode != INDEX_THREAD) {
+	if (percpu.mode != INDEX_THREAD)
 		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
-		os_prepare_barrier_rseq();
-	}
 	area_init(&none_area, FIRST_TYPED);
 	none_area.run.key = UINTPTR_MAX; /* no run's, so nothing is put here */
 	for (i = 0; i < percpu.nr_slots; i++)
 		bslab_hot.area[i] = &none_area;
 	__atomic_store_n(&percpu.reach, percpu.mode, __ATOMIC_RELEASE); /* last: threads that come meanwhile go by it */
+}
+
+void percpu_prepare_drains(void)
+{
+	if (percpu_mode() != INDEX_THREAD)
+		os_prepare_barrier_rseq();
 }
 
 void percpu_add_cache(unsigned number)

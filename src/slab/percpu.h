@@ -99,6 +99,8 @@ extern struct percpu percpu reader_root(percpu);
 
 /* Chooses the index mode; after this the slow paths work. */
 void percpu_boot(void);
+/* Behind it, once: what drains need of the kernel, while that takes nothing. A system call. */
+void percpu_prepare_drains(void);
 static inline enum index_mode percpu_mode(void)
 {
 	return READ_ONCE(percpu.mode);

@@ -811,6 +811,42 @@ Test(buddy, some_pages_are_those_of_a_piece)
 	check();
 }
 
+/* Though a larger piece is there, which is not. */
+Test(buddy, some_pages_come_from_a_warm_piece)
+{
+	char *all = get(PAGEBLOCK_PAGES, MIGRATE_MOVABLE);
+	unsigned nr = 16;
+	bool zeroed;
+
+	pages_free(all, 64);
+	pages_purge();
+	pages_free(all + 128 * BSLAB_PAGE_SIZE, 8);
+	cr_assert_eq(pages_alloc_some(&nr, 0, MIGRATE_MOVABLE, 0, &zeroed), all + 128 * BSLAB_PAGE_SIZE);
+	cr_assert_eq(nr, 8);
+	cr_assert_not(zeroed);
+	check();
+}
+
+static void *get_some(void *flags)
+{
+	unsigned nr = 16;
+	bool zeroed;
+
+	return pages_alloc_some(&nr, 0, MIGRATE_MOVABLE, *(const unsigned *)flags, &zeroed);
+}
+
+/* Nor are others asked for what is taken in advance, but for the first. */
+Test(buddy, some_pages_of_others)
+{
+	static const unsigned own = PAGES_OWN, any;
+	void *kept = leave_warm(100), *p;
+
+	cr_assert_null(in_thread(get_some, (void *)&own));
+	p = in_thread(get_some, (void *)&any);
+	cr_assert_eq(map_pageblock((uintptr_t)p), map_pageblock((uintptr_t)kept));
+	check();
+}
+
 /* Nor does it come to others' pages, and the reserve, who has none of its own because there is no memory for a buddy. */
 Test(buddy, without_a_buddy_no_pages_are_its_own)
 {
