@@ -250,7 +250,7 @@ Test(pageblock, warm_pages_are_looked_for)
 	unsigned nr_dirty, i;
 
 	for (i = 0; i < PAGEBLOCK_PAGES; i += N)
-		cr_assert_eq(pageblock_alloc(b, N, 0, &nr_dirty), i);
+		cr_assert_eq((unsigned)pageblock_alloc(b, N, 0, &nr_dirty), i);
 	pageblock_free(b, 2 * N, N);
 	for (i = 4 * N; i <= 12 * N; i += 2 * N) {
 		pageblock_set_dirty(b, i, N, false);
