@@ -109,16 +109,16 @@ static unsigned block_use(struct pageblock *blk, unsigned nr_dirty)
 /* Of a block in which the request's order fits: what the largest piece has, of the warm ones if one fits. */
 static unsigned nr_to_take(const struct pageblock *blk, const struct request *q)
 {
-	unsigned max = pageblock_max_order(blk), order = max;
+	unsigned max = pageblock_max_order(blk), order, n;
 
 	if (!q->nr_got)
 		return q->nr_pages;
-	while (order > q->align_order && pageblock_find_warm(blk, (unsigned)min_size(q->nr_pages, 1u << order), order) < 0)
-		order--;
-	if (order == q->align_order && pageblock_find_warm(blk, 1u << order, order) < 0)
-		order = max;
-	*q->nr_got = (unsigned)min_size(q->nr_pages, 1u << order);
-	return *q->nr_got;
+	for (order = max + 1; order-- > q->align_order;) {
+		n = (unsigned)min_size(q->nr_pages, 1u << order);
+		if (pageblock_find_warm(blk, n, order) >= 0)
+			return *q->nr_got = n;
+	}
+	return *q->nr_got = (unsigned)min_size(q->nr_pages, 1u << max);
 }
 
 static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q)

@@ -16,12 +16,14 @@
  *
  * 3. Any thread frees to the block's owner, under the owner's lock: pages merge
  *    at once, and nothing waits for a thread that sleeps. The lock is held for
- *    some dozen stores, never across a system call.
+ *    some dozen stores, or a search of bounded length (MAX_WARM_SEARCH), never
+ *    across a system call.
  *
- * 4. Warm pages come before fresh ones: of the first blocks that fit, one whose
- *    dirty pieces may be as large; then warm pages of another thread's buddy that has some to
- *    spare and is of the same node, so that a thread that grows does not fault
- *    beside one that has shrunk; then a dirty block of the zone; then the fullest.
+ * 4. Warm pages come before fresh ones: of the first blocks that fit, one with
+ *    a piece as large that may be dirty; then warm pages of another thread's buddy
+ *    that has some to spare and is of the same node, so that a thread that grows
+ *    does not fault beside one that has shrunk; then a dirty block of the zone;
+ *    then the fullest.
  *
  * 5. When no block of the type fits (Linux: fallbacks[][], try_to_claim_block()):
  *      a. a buddy of few blocks takes from another type's block: grouping pays
