@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/bits.h"
 #include "base/probe.h"
 #include "map/map.h"
 #include "os/bug.h"
@@ -21,48 +22,14 @@ struct zone zone reader_root(zone);
 
 /* --- bits --------------------------------------------------------------- */
 
-static void bits_change(uint64_t *bits, unsigned from, unsigned n, bool set)
-{
-	unsigned i;
-
-	for (i = from; i < from + n; i++) {
-		if (set)
-			bits[i / 64] |= 1ull << (i % 64);
-		else
-			bits[i / 64] &= ~(1ull << (i % 64));
-	}
-}
-
-static bool bit_is_set(const uint64_t *bits, unsigned i)
-{
-	return bits[i / 64] >> (i % 64) & 1;
-}
-
-/* The first index >= from whose bit is `set`, or end. */
-static unsigned bits_next(const uint64_t *bits, unsigned from, unsigned end, bool set)
-{
-	while (from < end) {
-		uint64_t word = (set ? bits[from / 64] : ~bits[from / 64]) >> (from % 64);
-
-		if (word) {
-			from += (unsigned)__builtin_ctzll(word);
-			return from < end ? from : end;
-		}
-		from = (from | 63) + 1;
-	}
-	return end;
-}
-
 /* The first run of n set bits, or -1. */
-static int bits_find_run(const uint64_t *bits, unsigned end, unsigned n)
+static int bits_find_run(const uint64_t *bits, unsigned nr, unsigned n)
 {
-	unsigned i = bits_next(bits, 0, end, true), stop;
+	unsigned from, end = 0;
 
-	for (; i < end; i = bits_next(bits, stop, end, true)) {
-		stop = bits_next(bits, i, end, false);
-		if (stop - i >= n)
-			return (int)i;
-	}
+	while (bits_next_row(bits, nr, &from, &end))
+		if (end - from >= n)
+			return (int)from;
 	return -1;
 }
 
