@@ -6,6 +6,7 @@
  */
 #include "map/pageblock.h"
 
+#include "base/bits.h"
 #include "os/bug.h"
 
 static _Atomic page_desc_t *slot_of(const struct pageblock *b, unsigned index)
@@ -68,6 +69,8 @@ void pageblock_init_free(struct pageblock *b)
 	b->nr_free = PAGEBLOCK_PAGES;
 	b->nr_dirty_free = (uint16_t)pageblock_nr_dirty(b, 0, PAGEBLOCK_PAGES);
 	b->dirty_orders = b->nr_dirty_free ? NR_ORDERS : 0;
+	b->warm_row = b->nr_dirty_free;
+	bits_change(b->free, 0, PAGEBLOCK_PAGES, true);
 	link_free(b, 0, PAGEBLOCK_ORDER);
 }
 
@@ -75,6 +78,7 @@ void pageblock_fini_free(struct pageblock *b)
 {
 	bslab_assert(b->nr_free == PAGEBLOCK_PAGES && b->orders == 1u << PAGEBLOCK_ORDER);
 	unlink_free(b, 0, (struct free_links){PAGEBLOCK_ORDER, 0, 0});
+	bits_change(b->free, 0, PAGEBLOCK_PAGES, false);
 	b->nr_free = b->nr_dirty_free = 0;
 }
 
@@ -92,10 +96,32 @@ static void link_range(struct pageblock *b, unsigned index, unsigned end)
 	}
 }
 
-static unsigned take_dirty(struct pageblock *b, unsigned index, unsigned nr_pages)
+/* The head of the free page block that a page is in. */
+static unsigned free_head(const struct pageblock *b, unsigned index, struct free_links *l)
 {
-	unsigned nr_dirty = pageblock_nr_dirty(b, index, nr_pages);
+	unsigned order = 0, head = index;
 
+	while (!read_links(b, head, l) || l->order < order) {
+		order++;
+		head = index & ~((1u << order) - 1);
+	}
+	return head;
+}
+
+/* Takes free pages; how many were dirty. */
+static unsigned take_row(struct pageblock *b, unsigned index, unsigned nr_pages)
+{
+	unsigned nr_dirty = pageblock_nr_dirty(b, index, nr_pages), end = index + nr_pages, head, i;
+	struct free_links l;
+
+	head = free_head(b, index, &l);
+	for (i = head; i < end; i += 1u << l.order) {
+		read_links(b, i, &l);
+		unlink_free(b, i, l);
+	}
+	link_range(b, head, index);
+	link_range(b, end, i);
+	bits_change(b->free, index, nr_pages, false);
 	if (nr_dirty != nr_pages)
 		pageblock_set_dirty(b, index, nr_pages, true);
 	b->nr_free -= (uint16_t)nr_pages;
@@ -120,24 +146,63 @@ int pageblock_find_warm(const struct pageblock *b, unsigned nr_pages, unsigned o
 	return -1;
 }
 
+static void warm_bits(const struct pageblock *b, uint64_t warm[PAGEBLOCK_PAGES / 64])
+{
+	unsigned w;
+
+	for (w = 0; w < PAGEBLOCK_PAGES / 64; w++)
+		warm[w] = b->free[w] & b->dirty[w];
+}
+
+int pageblock_find_row(struct pageblock *b, unsigned nr_pages)
+{
+	unsigned from, end = 0, best = PAGEBLOCK_PAGES + 1, longest = 0;
+	uint64_t warm[PAGEBLOCK_PAGES / 64];
+	int found = -1;
+
+	if (b->warm_row < nr_pages)
+		return -1;
+	warm_bits(b, warm);
+	while (bits_next_row(warm, PAGEBLOCK_PAGES, &from, &end)) {
+		longest = end - from > longest ? end - from : longest;
+		if (end - from >= nr_pages && end - from < best) {
+			best = end - from;
+			found = (int)from;
+		}
+	}
+	b->warm_row = (uint16_t)longest;
+	return found;
+}
+
+/* What comes free lengthens the rows of warm pages at both sides of it. */
+static void raise_warm_row(struct pageblock *b, unsigned index, unsigned end)
+{
+	uint64_t warm[PAGEBLOCK_PAGES / 64];
+	unsigned row;
+
+	warm_bits(b, warm);
+	row = bits_next(warm, end, PAGEBLOCK_PAGES, false) - bits_row_start(warm, index);
+	if (b->warm_row < row)
+		b->warm_row = (uint16_t)row;
+}
+
 int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty)
 {
-	unsigned order = order_of(nr_pages), fitting, index;
-	struct free_links l;
-	int warm;
+	unsigned order = order_of(nr_pages), fitting;
+	int index = -1;
 
+	if (!align_order && nr_pages >= MIN_ROW_PAGES)
+		index = pageblock_find_row(b, nr_pages);
 	if (order < align_order)
 		order = align_order;
 	fitting = b->orders & ~((1u << order) - 1);
-	if (!fitting)
-		return -1;
-	warm = pageblock_find_warm(b, nr_pages, order);
-	index = warm >= 0 ? (unsigned)warm : b->head[__builtin_ctz(fitting)] - 1u;
-	read_links(b, index, &l);
-	unlink_free(b, index, l);
-	link_range(b, index + nr_pages, index + (1u << l.order));
-	*nr_dirty = take_dirty(b, index, nr_pages);
-	return (int)index;
+	if (index < 0)
+		index = pageblock_find_warm(b, nr_pages, order);
+	if (index < 0 && fitting)
+		index = b->head[__builtin_ctz(fitting)] - 1;
+	if (index >= 0)
+		*nr_dirty = take_row(b, (unsigned)index, nr_pages);
+	return index;
 }
 
 static void free_order(struct pageblock *b, unsigned index, unsigned order)
@@ -165,6 +230,8 @@ void pageblock_free(struct pageblock *b, unsigned index, unsigned nr_pages)
 	map_set_range(pageblock_address(b) + ((size_t)index << PAGE_SHIFT), nr_pages, 0);
 	b->nr_free += (uint16_t)nr_pages;
 	b->nr_dirty_free += (uint16_t)pageblock_nr_dirty(b, index, nr_pages);
+	bits_change(b->free, index, nr_pages, true);
+	raise_warm_row(b, index, end);
 	while (index < end) {
 		unsigned order = ilog2(end - index);
 
@@ -177,21 +244,11 @@ void pageblock_free(struct pageblock *b, unsigned index, unsigned nr_pages)
 
 bool pageblock_extend(struct pageblock *b, unsigned index, unsigned nr_pages, unsigned *nr_dirty)
 {
-	unsigned end = index + nr_pages, i;
-	struct free_links l;
+	unsigned end = index + nr_pages;
 
-	if (end > PAGEBLOCK_PAGES)
+	if (end > PAGEBLOCK_PAGES || bits_next(b->free, index, end, false) < end)
 		return false;
-	/* A free page block that holds the first page starts there, since the page before is in use; so do the next. */
-	for (i = index; i < end; i += 1u << l.order)
-		if (!read_links(b, i, &l))
-			return false;
-	for (i = index; i < end; i += 1u << l.order) {
-		read_links(b, i, &l);
-		unlink_free(b, i, l);
-	}
-	link_range(b, end, i);
-	*nr_dirty = take_dirty(b, index, nr_pages);
+	*nr_dirty = take_row(b, index, nr_pages);
 	return true;
 }
 
@@ -202,17 +259,9 @@ void pageblock_isolate(struct pageblock *b, unsigned index, unsigned order)
 	read_links(b, index, &l);
 	bslab_assert(l.order == order);
 	unlink_free(b, index, l);
+	bits_change(b->free, index, 1u << order, false);
 	b->nr_free -= (uint16_t)(1u << order);
 	b->nr_dirty_free -= (uint16_t)pageblock_nr_dirty(b, index, 1u << order);
-}
-
-/* The bits of word w that belong to [index, end). */
-static uint64_t word_mask(unsigned w, unsigned index, unsigned end)
-{
-	unsigned from = index > w * 64 ? index - w * 64 : 0, to = end < w * 64 + 64 ? end - w * 64 : 64;
-	uint64_t mask = to == 64 ? ~0ull : (1ull << to) - 1;
-
-	return mask & ~0ull << from;
 }
 
 unsigned pageblock_nr_dirty(const struct pageblock *b, unsigned index, unsigned nr_pages)
@@ -220,22 +269,15 @@ unsigned pageblock_nr_dirty(const struct pageblock *b, unsigned index, unsigned 
 	unsigned end = index + nr_pages, w, n = 0;
 
 	for (w = index / 64; w * 64 < end; w++)
-		n += (unsigned)__builtin_popcountll(b->dirty[w] & word_mask(w, index, end));
+		n += (unsigned)__builtin_popcountll(b->dirty[w] & bits_mask(w, index, end));
 	return n;
 }
 
 void pageblock_set_dirty(struct pageblock *b, unsigned index, unsigned nr_pages, bool dirty)
 {
-	unsigned end = index + nr_pages, w;
-
 	if (!dirty)
 		b->is_huge = false;
-	for (w = index / 64; w * 64 < end; w++) {
-		if (dirty)
-			b->dirty[w] |= word_mask(w, index, end);
-		else
-			b->dirty[w] &= ~word_mask(w, index, end);
-	}
+	bits_change(b->dirty, index, nr_pages, dirty);
 }
 
 unsigned pageblock_next_free(const struct pageblock *b, unsigned link)
@@ -259,9 +301,19 @@ bool pageblock_has_dirty(struct pageblock *b, unsigned min_order)
 	return false;
 }
 
+static unsigned longest_row(const uint64_t *bits)
+{
+	unsigned from, end = 0, longest = 0;
+
+	while (bits_next_row(bits, PAGEBLOCK_PAGES, &from, &end))
+		longest = end - from > longest ? end - from : longest;
+	return longest;
+}
+
 bool pageblock_is_valid(const struct pageblock *b)
 {
 	unsigned order, link, prev, nr_free = 0, nr_dirty = 0, nr;
+	uint64_t warm[PAGEBLOCK_PAGES / 64];
 	struct free_links l;
 
 	for (order = 0; order < NR_ORDERS; order++) {
@@ -269,7 +321,8 @@ bool pageblock_is_valid(const struct pageblock *b)
 			return false;
 		for (prev = 0, link = b->head[order]; link; prev = link, link = l.next) {
 			if (!read_links(b, link - 1, &l) || l.order != order || l.prev != prev ||
-			    ((link - 1) & ((1u << order) - 1)))
+			    ((link - 1) & ((1u << order) - 1)) ||
+			    bits_next(b->free, link - 1, link - 1 + (1u << order), false) < link - 1 + (1u << order))
 				return false;
 			nr_free += 1u << order;
 			nr = pageblock_nr_dirty(b, link - 1, 1u << order);
@@ -278,5 +331,8 @@ bool pageblock_is_valid(const struct pageblock *b)
 			nr_dirty += nr;
 		}
 	}
-	return nr_free == b->nr_free && nr_dirty == b->nr_dirty_free;
+	for (nr = 0, order = 0; order < PAGEBLOCK_PAGES / 64; order++)
+		nr += (unsigned)__builtin_popcountll(b->free[order]);
+	warm_bits(b, warm);
+	return nr_free == b->nr_free && nr == nr_free && nr_dirty == b->nr_dirty_free && longest_row(warm) <= b->warm_row;
 }

@@ -14,7 +14,8 @@
  *
  * Invariants: nr_free = sum over orders of 2^order * length of that list;
  * nr_dirty_free = number of free pages whose dirty bit is set; bit o of orders is set exactly when head[o] is not 0; a page whose dirty bit
- * is clear reads as zero; a free page block with a page whose dirty bit is set is of an order below dirty_orders.
+ * is clear reads as zero; a free page block with a page whose dirty bit is set is of an order below dirty_orders; the bit of
+ * a page in free is set exactly when it is in such a list; no row of free dirty pages is longer than warm_row.
  */
 #ifndef BSLAB_PAGEBLOCK_H
 #define BSLAB_PAGEBLOCK_H
@@ -72,7 +73,9 @@ struct pageblock {
 	uint8_t is_isolated; /* on no list: no page of it is handed out while its objects are moved away; page/compactable.h */
 	uint16_t compact_round; /* in which it was put back; the compactor's, src/handle/compact.c */
 	_Atomic uint32_t object_bytes; /* of objects with handles; relaxed */
+	uint16_t warm_row; /* may be too high: pageblock_find_row() */
 	uint64_t dirty[PAGEBLOCK_PAGES / 64];
+	uint64_t free[PAGEBLOCK_PAGES / 64];
 };
 
 /* What one entry of the map's root leads to. */
@@ -124,9 +127,17 @@ void pageblock_fini_free(struct pageblock *b);
  * them at least: its index, or -1. A page that was touched before costs nothing, a fresh one a fault.
  */
 int pageblock_find_warm(const struct pageblock *b, unsigned nr_pages, unsigned order);
+
+/* From so many pages on a request need not begin where a free page block does: smaller ones keep to the pieces that others want. */
+#define MIN_ROW_PAGES 17
+/*
+ * The first of the shortest row of free pages, all dirty, that nr_pages fit in, across free page blocks: or -1. Lowers warm_row to
+ * what it finds.
+ */
+int pageblock_find_row(struct pageblock *b, unsigned nr_pages);
 /*
  * Takes nr_pages aligned to 2^align_order pages, warm ones if it finds them: the index of the first, or -1. The rest of
- * the block that was split goes back to the lists. *nr_dirty is how many of the pages may be non-zero; all are marked dirty.
+ * the blocks that were split goes back to the lists. *nr_dirty is how many of the pages may be non-zero; all are marked dirty.
  */
 int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty);
 /* Takes a free page block that the walk below found. */

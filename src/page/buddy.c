@@ -10,10 +10,13 @@
 #include "page/blocks.h"
 #include "page/buddies.h"
 #include "page/compactable.h"
+#include "page/find.h"
 #include "page/huge.h"
 #include "page/purge.h"
 #include "page/zonelist.h"
 
+/* How far a search for warm pages goes before fresh ones are taken: blocks, of rows and of pieces. */
+#define MAX_WARM_SEARCH 16
 /* Buddies of threads that are looked at for warm pages, one's own among them, and the dirty pages that they have to have. */
 #define MAX_OTHERS 8
 #define MIN_SPARE_PAGES 32
@@ -24,57 +27,6 @@ static const enum migratetype fallbacks[MIGRATE_HIGHATOMIC][2] = {
     [MIGRATE_RECLAIMABLE] = {MIGRATE_UNMOVABLE, MIGRATE_MOVABLE},
     [MIGRATE_MOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE},
 };
-
-/* The fullest block of the type in which the order fits. */
-static struct pageblock *block_find(struct buddy *b, enum migratetype type, unsigned order)
-{
-	unsigned f;
-
-	for (f = 0; f < NR_FULLNESS; f++) {
-		unsigned fitting = b->orders[type][f] & ~((1u << order) - 1);
-
-		if (fitting)
-			return container_of(b->area[type][f][__builtin_ctz(fitting)].first, struct pageblock, node);
-	}
-	return NULL;
-}
-
-/* How far a search for warm pages goes before fresh ones are taken. */
-#define MAX_WARM_SEARCH 16
-
-/* Of pieces from 64 KiB on a block has few enough to look at them all. */
-#define MIN_EXACT_ORDER 4
-
-/* Of this order, which fits. A guess for the small ones: dirty_orders may be too high. */
-static bool has_warm_piece(struct buddy *b, struct pageblock *blk, unsigned order)
-{
-	bool yes = blk->nr_dirty_free >> order && blk->dirty_orders > order;
-
-	if (!yes || order < MIN_EXACT_ORDER)
-		return yes;
-	yes = pageblock_has_dirty(blk, order);
-	block_relist(b, blk, true); /* by dirty_orders: in the lists of purges alone */
-	return yes;
-}
-
-/* A block of the type in which the order fits, in a piece that may have dirty pages; the fullest of those looked at. */
-static struct pageblock *block_find_warm(struct buddy *b, enum migratetype type, unsigned order, int *nr_looks)
-{
-	unsigned f, orders;
-	struct hlist_node *n;
-
-	for (f = 0; f < NR_FULLNESS; f++)
-		for (orders = b->orders[type][f] & ~((1u << order) - 1); orders; orders &= orders - 1)
-			for (n = b->area[type][f][__builtin_ctz(orders)].first; n; n = n->next) {
-				struct pageblock *blk = container_of(n, struct pageblock, node);
-
-				if (has_warm_piece(b, blk, order))
-					return blk;
-				if (--*nr_looks == 0)
-					return NULL;
-			}
-	return NULL;
-}
 
 struct request {
 	unsigned nr_pages, align_order;
@@ -165,7 +117,7 @@ static struct pageblock *fallback_find(struct buddy *b, enum migratetype type, u
 	unsigned i;
 
 	for (i = 0; i < 2; i++) {
-		blk = block_find(b, fallbacks[type][i], fitting);
+		blk = buddy_find(b, fallbacks[type][i], fitting);
 		if (!blk || (!small && blk->nr_free < PAGEBLOCK_PAGES / 2))
 			continue;
 		if (small)
@@ -183,7 +135,7 @@ static struct pageblock *steal_find(struct buddy *b, enum migratetype type, unsi
 	unsigned t;
 
 	for (t = 0; t < MIGRATE_HIGHATOMIC && !blk; t++)
-		blk = block_find(b, t ? fallbacks[type][t - 1] : type, order);
+		blk = buddy_find(b, t ? fallbacks[type][t - 1] : type, order);
 	if (blk)
 		count_steal(b, blk, type);
 	return blk;
@@ -243,20 +195,42 @@ void pages_tick(void)
 
 /* --- allocation ------------------------------------------------------------ */
 
-/* Warm pages in a block of the type, or in any block while the buddy is small. */
+static bool takes_rows(const struct request *q)
+{
+	return !q->align_order && at_least(q) >= MIN_ROW_PAGES;
+}
+
+typedef struct pageblock *find_in_type(struct buddy *b, enum migratetype type, unsigned n, int *nr_looks);
+
+/* In a block of the type, or in any block while the buddy is small. */
+static struct pageblock *find_in_types(struct buddy *b, enum migratetype type, find_in_type *find, unsigned n)
+{
+	int nr_looks = MAX_WARM_SEARCH;
+	struct pageblock *blk = find(b, type, n, &nr_looks);
+	unsigned t;
+
+	if (b->nr_blocks < MIN_GROUPED_BLOCKS)
+		for (t = 0; t < 2 && !blk && nr_looks; t++)
+			blk = find(b, fallbacks[type][t], n, &nr_looks);
+	return blk;
+}
+
 static struct pageblock *find_warm(struct buddy *b, const struct request *q)
 {
-	unsigned order = request_order(q), t;
-	int nr_looks = MAX_WARM_SEARCH;
 	struct pageblock *blk = NULL;
 
-	if (b->nr_dirty_free >= at_least(q)) {
-		blk = block_find_warm(b, q->type, order, &nr_looks);
-		if (b->nr_blocks < MIN_GROUPED_BLOCKS)
-			for (t = 0; t < 2 && !blk && nr_looks; t++)
-				blk = block_find_warm(b, fallbacks[q->type][t], order, &nr_looks);
-	}
-	return blk;
+	if (b->nr_dirty_free < at_least(q))
+		return NULL;
+	if (takes_rows(q))
+		blk = find_in_types(b, q->type, buddy_find_row, at_least(q));
+	return blk ? blk : find_in_types(b, q->type, buddy_find_warm, request_order(q));
+}
+
+/* Without a guess. */
+static bool has_warm(struct pageblock *blk, const struct request *q)
+{
+	return (takes_rows(q) && pageblock_find_row(blk, at_least(q)) >= 0) ||
+	       pageblock_find_warm(blk, at_least(q), request_order(q)) >= 0;
 }
 
 static bool zone_is_warmer(const struct buddy *b)
@@ -269,7 +243,7 @@ static bool zone_is_warmer(const struct buddy *b)
  */
 static bool asks_others(const struct buddy *own, const struct request *q)
 {
-	return !own->is_zones && !(q->flags & PAGES_OWN) && request_order(q) < PAGEBLOCK_ORDER && READ_ONCE(threads.nr_buddies) > 1 &&
+	return !own->is_zones && !(q->flags & PAGES_OWN) && at_least(q) < PAGEBLOCK_PAGES && READ_ONCE(threads.nr_buddies) > 1 &&
 	       !(q->nr_got && zone_is_warmer(own));
 }
 
@@ -302,7 +276,7 @@ static void *alloc_warm_of_others(struct buddy *own, const struct request *q)
 			continue;
 		lock_take(&b->lock, RANK_BUDDY);
 		blk = find_warm(b, q);
-		if (blk && pageblock_find_warm(blk, at_least(q), request_order(q)) >= 0)
+		if (blk && has_warm(blk, q))
 			p = block_take(b, blk, q);
 		lock_drop(&b->lock, RANK_BUDDY);
 	} while (!p && nr_looks && (b = buddy_behind(b)) != first);
@@ -326,7 +300,7 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 		lock_take(&b->lock, RANK_BUDDY);
 	}
 	if (!blk && !zone_is_warmer(b)) {
-		blk = block_find(b, q->type, order);
+		blk = buddy_find(b, q->type, order);
 		if (!blk)
 			blk = fallback_find(b, q->type, order);
 	}
@@ -387,7 +361,7 @@ static void *alloc_reserve(const struct request *q)
 	void *p = NULL;
 
 	lock_take(&highatomic.lock, RANK_BUDDY);
-	blk = block_find(&highatomic, MIGRATE_HIGHATOMIC, request_order(q));
+	blk = buddy_find(&highatomic, MIGRATE_HIGHATOMIC, request_order(q));
 	if (blk)
 		p = block_take(&highatomic, blk, q);
 	lock_drop(&highatomic.lock, RANK_BUDDY);
@@ -525,7 +499,7 @@ static void *alloc_packed(const struct request *q)
 	void *p = NULL;
 
 	lock_take(&compactable.lock, RANK_BUDDY);
-	blk = block_find(&compactable, q->type, request_order(q));
+	blk = buddy_find(&compactable, q->type, request_order(q));
 	if (blk)
 		p = block_take(&compactable, blk, q);
 	lock_drop(&compactable.lock, RANK_BUDDY);

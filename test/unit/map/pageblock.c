@@ -63,6 +63,16 @@ static bool model_fits(unsigned order)
 	return false;
 }
 
+/* Is there a row of free pages, all dirty, of that many? */
+static bool model_has_row(unsigned nr_pages)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < PAGEBLOCK_PAGES && n < nr_pages; i++)
+		n = !owner[i] && dirty[i] ? n + 1 : 0;
+	return n == nr_pages;
+}
+
 static void take(unsigned run, unsigned index, unsigned nr_pages, unsigned nr_dirty)
 {
 	unsigned n = 0;
@@ -78,14 +88,16 @@ static void take(unsigned run, unsigned index, unsigned nr_pages, unsigned nr_di
 
 static void try_alloc(unsigned run, unsigned nr_pages, unsigned align_order)
 {
+	bool has_row = !align_order && nr_pages >= MIN_ROW_PAGES && model_has_row(nr_pages);
 	unsigned order = order_of(nr_pages), nr_dirty;
 	int index = pageblock_alloc(b, nr_pages, align_order, &nr_dirty);
 
 	if (order < align_order)
 		order = align_order;
-	cr_assert_eq(index >= 0, model_fits(order), "order %u", order);
+	cr_assert_eq(index >= 0, has_row || model_fits(order), "order %u", order);
 	if (index < 0)
 		return;
+	cr_assert(!has_row || nr_dirty == nr_pages);
 	cr_assert_eq((unsigned)index % (1u << align_order), 0);
 	take(run, (unsigned)index, nr_pages, nr_dirty);
 	map_set_range(BLOCK_ADDRESS + ((uintptr_t)index << PAGE_SHIFT), nr_pages, desc_of_number(1, PAGE_RUN_BODY));
@@ -160,6 +172,16 @@ static void try_has_dirty(unsigned min_order)
 	cr_assert_eq(b->dirty_orders > min_order, has);
 }
 
+static void try_find_row(unsigned nr_pages)
+{
+	int index = pageblock_find_row(b, nr_pages);
+
+	cr_assert_eq(index >= 0, model_has_row(nr_pages), "%u pages", nr_pages);
+	if (index >= 0)
+		cr_assert(!index || owner[index - 1] || !dirty[index - 1], "a row of %u has a page before %d", nr_pages, index);
+	cr_assert(!b->warm_row || !model_has_row(b->warm_row + 1u));
+}
+
 static void play(unsigned seed, unsigned nr_steps, unsigned max_pages)
 {
 	srand(seed);
@@ -176,6 +198,8 @@ static void play(unsigned seed, unsigned nr_steps, unsigned max_pages)
 			purge_one();
 		if (rand() % 16 == 0)
 			try_has_dirty((unsigned)rand() % NR_ORDERS);
+		if (rand() % 16 == 0)
+			try_find_row(n);
 		check();
 	}
 	for (unsigned run = 1; run <= MAX_RUNS; run++)
@@ -276,6 +300,38 @@ Test(pageblock, and_among_larger_ones)
 	}
 	cr_assert_eq(pageblock_alloc(b, N, 0, &nr_dirty), 0);
 	cr_assert_eq(nr_dirty, N);
+}
+
+/* The shortest that will do, where no free page block of the order is. */
+Test(pageblock, a_row_of_warm_pages_begins_anywhere)
+{
+	enum { N = 16 };
+	unsigned nr_dirty, i;
+
+	for (i = 0; i < PAGEBLOCK_PAGES; i += N)
+		pageblock_alloc(b, N, 0, &nr_dirty);
+	pageblock_free(b, 7 * N, 5 * N);
+	pageblock_free(b, 3 * N, 3 * N);
+	cr_assert_eq(pageblock_find_row(b, 5 * N + 1), -1);
+	cr_assert_eq(b->warm_row, 5 * N);
+	cr_assert_eq(pageblock_alloc(b, 3 * N - 1, 0, &nr_dirty), 3 * N);
+	cr_assert_eq(nr_dirty, 3 * N - 1);
+	cr_assert_eq(pageblock_alloc(b, 5 * N, 0, &nr_dirty), 7 * N);
+	cr_assert_eq(pageblock_alloc(b, N, 0, &nr_dirty), -1);
+	cr_assert(pageblock_is_valid(b));
+}
+
+Test(pageblock, a_clean_page_ends_a_row)
+{
+	enum { N = 40 };
+	unsigned nr_dirty;
+
+	cr_assert_eq(pageblock_alloc(b, PAGEBLOCK_PAGES, 0, &nr_dirty), 0);
+	pageblock_set_dirty(b, 100, 1, false);
+	pageblock_free(b, 100 - N + 1, 2 * N);
+	cr_assert_eq(pageblock_find_row(b, N + 1), -1);
+	cr_assert_eq(pageblock_find_row(b, N), 101);
+	cr_assert_eq(pageblock_find_row(b, N - 1), 100 - N + 1);
 }
 
 Test(pageblock, walk_meets_every_free_page_block_of_an_order)

@@ -587,6 +587,26 @@ Test(buddy, warm_pages_of_the_zone_come_before_a_clean_piece)
 	check();
 }
 
+/* More than half a pageblock, and not where a free page block of that order could begin. */
+Test(buddy, a_large_run_is_taken_from_a_row_of_warm_pages)
+{
+	enum { N = 300 };
+	void *low = get(64, MIGRATE_MOVABLE), *gone = get(N, MIGRATE_MOVABLE), *again;
+	uint64_t nr_fresh;
+
+	(void)low;
+	pages_free(get(PAGEBLOCK_PAGES - N, MIGRATE_MOVABLE), PAGEBLOCK_PAGES - N);
+	get(1, MIGRATE_MOVABLE);
+	nr_fresh = snapshot().count.nr_fresh_pages;
+	cr_assert_eq(snapshot().nr_blocks, 2);
+	pages_free(gone, N);
+	again = get(N - 10, MIGRATE_MOVABLE);
+	cr_assert_eq(snapshot().count.nr_fresh_pages, nr_fresh);
+	cr_assert_eq(snapshot().nr_blocks, 2);
+	pages_free(again, N - 10);
+	check();
+}
+
 Test(buddy, but_not_the_last_few)
 {
 	leave_warm(20);
