@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap/device.h"
 
+#include "base/bits.h"
 #include "heap/pool.h"
 #include "large/large.h"
 #include "map/map.h"
@@ -28,7 +29,8 @@ static void disclaim(struct pageblock *b)
 {
 	unsigned order;
 
-	b->nr_free = b->nr_dirty_free = b->orders = 0;
+	b->nr_free = b->nr_dirty_free = b->orders = b->warm_row = 0;
+	bits_change(b->free, 0, PAGEBLOCK_PAGES, false);
 	for (order = 0; order < NR_ORDERS; order++)
 		b->head[order] = 0;
 	pageblock_set_dirty(b, 0, PAGEBLOCK_PAGES, false);

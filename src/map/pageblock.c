@@ -82,7 +82,7 @@ void pageblock_fini_free(struct pageblock *b)
 	b->nr_free = b->nr_dirty_free = 0;
 }
 
-/* Links [index, end) as the largest aligned blocks that fit, without looking for merges: its neighbours are in use. */
+/* Links [index, end) as the largest aligned blocks that fit, without looking for merges: what it was cut off is in use. */
 static void link_range(struct pageblock *b, unsigned index, unsigned end)
 {
 	while (index < end) {
@@ -97,12 +97,14 @@ static void link_range(struct pageblock *b, unsigned index, unsigned end)
 }
 
 /* The head of the free page block that a page is in. */
-static unsigned free_head(const struct pageblock *b, unsigned index, struct free_links *l)
+static unsigned free_head(const struct pageblock *b, unsigned index)
 {
 	unsigned order = 0, head = index;
+	struct free_links l;
 
-	while (!read_links(b, head, l) || l->order < order) {
+	while (!read_links(b, head, &l) || l.order < order) {
 		order++;
+		bslab_assert(order < NR_ORDERS);
 		head = index & ~((1u << order) - 1);
 	}
 	return head;
@@ -111,10 +113,9 @@ static unsigned free_head(const struct pageblock *b, unsigned index, struct free
 /* Takes free pages; how many were dirty. */
 static unsigned take_row(struct pageblock *b, unsigned index, unsigned nr_pages)
 {
-	unsigned nr_dirty = pageblock_nr_dirty(b, index, nr_pages), end = index + nr_pages, head, i;
+	unsigned nr_dirty = pageblock_nr_dirty(b, index, nr_pages), end = index + nr_pages, head = free_head(b, index), i;
 	struct free_links l;
 
-	head = free_head(b, index, &l);
 	for (i = head; i < end; i += 1u << l.order) {
 		read_links(b, i, &l);
 		unlink_free(b, i, l);
@@ -174,7 +175,33 @@ int pageblock_find_row(struct pageblock *b, unsigned nr_pages)
 	return found;
 }
 
-/* What comes free lengthens the rows of warm pages at both sides of it. */
+int pageblock_alloc_row(struct pageblock *b, unsigned nr_pages)
+{
+	int index = pageblock_find_row(b, nr_pages);
+
+	if (index >= 0)
+		take_row(b, (unsigned)index, nr_pages);
+	return index;
+}
+
+int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty)
+{
+	unsigned order = order_of(nr_pages), fitting;
+	int index;
+
+	if (order < align_order)
+		order = align_order;
+	fitting = b->orders & ~((1u << order) - 1);
+	if (!fitting)
+		return -1;
+	index = pageblock_find_warm(b, nr_pages, order);
+	if (index < 0)
+		index = b->head[__builtin_ctz(fitting)] - 1;
+	*nr_dirty = take_row(b, (unsigned)index, nr_pages);
+	return index;
+}
+
+/* What comes free, dirty in part at least, lengthens the rows of warm pages at both sides of it. */
 static void raise_warm_row(struct pageblock *b, unsigned index, unsigned end)
 {
 	uint64_t warm[PAGEBLOCK_PAGES / 64];
@@ -182,27 +209,10 @@ static void raise_warm_row(struct pageblock *b, unsigned index, unsigned end)
 
 	warm_bits(b, warm);
 	row = bits_next(warm, end, PAGEBLOCK_PAGES, false) - bits_row_start(warm, index);
+	if (row > b->nr_dirty_free)
+		row = b->nr_dirty_free;
 	if (b->warm_row < row)
 		b->warm_row = (uint16_t)row;
-}
-
-int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty)
-{
-	unsigned order = order_of(nr_pages), fitting;
-	int index = -1;
-
-	if (!align_order && nr_pages >= MIN_ROW_PAGES)
-		index = pageblock_find_row(b, nr_pages);
-	if (order < align_order)
-		order = align_order;
-	fitting = b->orders & ~((1u << order) - 1);
-	if (index < 0)
-		index = pageblock_find_warm(b, nr_pages, order);
-	if (index < 0 && fitting)
-		index = b->head[__builtin_ctz(fitting)] - 1;
-	if (index >= 0)
-		*nr_dirty = take_row(b, (unsigned)index, nr_pages);
-	return index;
 }
 
 static void free_order(struct pageblock *b, unsigned index, unsigned order)
@@ -225,13 +235,14 @@ static void free_order(struct pageblock *b, unsigned index, unsigned order)
 
 void pageblock_free(struct pageblock *b, unsigned index, unsigned nr_pages)
 {
-	unsigned end = index + nr_pages;
+	unsigned end = index + nr_pages, nr_dirty = pageblock_nr_dirty(b, index, nr_pages);
 
 	map_set_range(pageblock_address(b) + ((size_t)index << PAGE_SHIFT), nr_pages, 0);
 	b->nr_free += (uint16_t)nr_pages;
-	b->nr_dirty_free += (uint16_t)pageblock_nr_dirty(b, index, nr_pages);
+	b->nr_dirty_free += (uint16_t)nr_dirty;
 	bits_change(b->free, index, nr_pages, true);
-	raise_warm_row(b, index, end);
+	if (nr_dirty && b->warm_row < b->nr_dirty_free)
+		raise_warm_row(b, index, end);
 	while (index < end) {
 		unsigned order = ilog2(end - index);
 
@@ -310,19 +321,29 @@ static unsigned longest_row(const uint64_t *bits)
 	return longest;
 }
 
+static bool bits_are_valid(const struct pageblock *b)
+{
+	unsigned w, n = 0;
+	uint64_t warm[PAGEBLOCK_PAGES / 64];
+
+	for (w = 0; w < PAGEBLOCK_PAGES / 64; w++)
+		n += (unsigned)__builtin_popcountll(b->free[w]);
+	warm_bits(b, warm);
+	return n == b->nr_free && longest_row(warm) <= b->warm_row;
+}
+
 bool pageblock_is_valid(const struct pageblock *b)
 {
-	unsigned order, link, prev, nr_free = 0, nr_dirty = 0, nr;
-	uint64_t warm[PAGEBLOCK_PAGES / 64];
+	unsigned order, link, prev, nr_free = 0, nr_dirty = 0, nr, end;
 	struct free_links l;
 
 	for (order = 0; order < NR_ORDERS; order++) {
 		if (!b->head[order] != !(b->orders & 1u << order))
 			return false;
 		for (prev = 0, link = b->head[order]; link; prev = link, link = l.next) {
+			end = link - 1 + (1u << order);
 			if (!read_links(b, link - 1, &l) || l.order != order || l.prev != prev ||
-			    ((link - 1) & ((1u << order) - 1)) ||
-			    bits_next(b->free, link - 1, link - 1 + (1u << order), false) < link - 1 + (1u << order))
+			    ((link - 1) & ((1u << order) - 1)) || bits_next(b->free, link - 1, end, false) < end)
 				return false;
 			nr_free += 1u << order;
 			nr = pageblock_nr_dirty(b, link - 1, 1u << order);
@@ -331,8 +352,5 @@ bool pageblock_is_valid(const struct pageblock *b)
 			nr_dirty += nr;
 		}
 	}
-	for (nr = 0, order = 0; order < PAGEBLOCK_PAGES / 64; order++)
-		nr += (unsigned)__builtin_popcountll(b->free[order]);
-	warm_bits(b, warm);
-	return nr_free == b->nr_free && nr == nr_free && nr_dirty == b->nr_dirty_free && longest_row(warm) <= b->warm_row;
+	return nr_free == b->nr_free && nr_dirty == b->nr_dirty_free && bits_are_valid(b);
 }

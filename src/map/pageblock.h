@@ -128,16 +128,16 @@ void pageblock_fini_free(struct pageblock *b);
  */
 int pageblock_find_warm(const struct pageblock *b, unsigned nr_pages, unsigned order);
 
-/* From so many pages on a request need not begin where a free page block does: smaller ones keep to the pieces that others want. */
-#define MIN_ROW_PAGES 17
 /*
- * The first of the shortest row of free pages, all dirty, that nr_pages fit in, across free page blocks: or -1. Lowers warm_row to
+ * The first of the shortest row of free pages, all dirty, that nr_pages fit in, across free page blocks: or -1. Sets warm_row to
  * what it finds.
  */
 int pageblock_find_row(struct pageblock *b, unsigned nr_pages);
+/* Takes the first pages of such a row, all dirty: its index, or -1. The rest of the free page blocks goes back to the lists. */
+int pageblock_alloc_row(struct pageblock *b, unsigned nr_pages);
 /*
  * Takes nr_pages aligned to 2^align_order pages, warm ones if it finds them: the index of the first, or -1. The rest of
- * the blocks that were split goes back to the lists. *nr_dirty is how many of the pages may be non-zero; all are marked dirty.
+ * the block that was split goes back to the lists. *nr_dirty is how many of the pages may be non-zero; all are marked dirty.
  */
 int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty);
 /* Takes a free page block that the walk below found. */

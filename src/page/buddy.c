@@ -15,8 +15,10 @@
 #include "page/purge.h"
 #include "page/zonelist.h"
 
-/* How far a search for warm pages goes before fresh ones are taken: blocks, of rows and of pieces. */
+/* How far a search for warm pages goes before fresh ones are taken: so many blocks for rows, and for pieces. */
 #define MAX_WARM_SEARCH 16
+/* From so many pages on a run may begin anywhere: smaller ones would cut up the pieces that slabs want. */
+#define MIN_ROW_PAGES 17
 /* Buddies of threads that are looked at for warm pages, one's own among them, and the dirty pages that they have to have. */
 #define MAX_OTHERS 8
 #define MIN_SPARE_PAGES 32
@@ -49,6 +51,12 @@ static unsigned request_order(const struct request *q)
 	return order > q->align_order ? order : q->align_order;
 }
 
+/* Wherever it begins; not within a page of the machine, where those are larger. */
+static bool takes_rows(const struct request *q)
+{
+	return !q->align_order && !q->nr_got && q->nr_pages >= MIN_ROW_PAGES && os_page_size() == BSLAB_PAGE_SIZE;
+}
+
 /* Of so many dirty pages that are handed out: how many are used for the first time. */
 static unsigned block_use(struct pageblock *blk, unsigned nr_dirty)
 {
@@ -75,9 +83,13 @@ static unsigned nr_to_take(const struct pageblock *blk, const struct request *q)
 
 static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q)
 {
-	unsigned nr_dirty, nr_pages = nr_to_take(blk, q);
-	int index = pageblock_alloc(blk, nr_pages, q->align_order, &nr_dirty);
+	int index = takes_rows(q) ? pageblock_alloc_row(blk, q->nr_pages) : -1;
+	unsigned nr_pages = q->nr_pages, nr_dirty = nr_pages;
 
+	if (index < 0) {
+		nr_pages = nr_to_take(blk, q);
+		index = pageblock_alloc(blk, nr_pages, q->align_order, &nr_dirty);
+	}
 	bslab_assert(index >= 0 && lock_is_held(&b->lock) && blk->state == PAGEBLOCK_BUDDY);
 	bslab_assert(pageblock_is_valid(blk));
 	block_relist(b, blk, true);
@@ -195,11 +207,6 @@ void pages_tick(void)
 
 /* --- allocation ------------------------------------------------------------ */
 
-static bool takes_rows(const struct request *q)
-{
-	return !q->align_order && at_least(q) >= MIN_ROW_PAGES;
-}
-
 typedef struct pageblock *find_in_type(struct buddy *b, enum migratetype type, unsigned n, int *nr_looks);
 
 /* In a block of the type, or in any block while the buddy is small. */
@@ -222,14 +229,14 @@ static struct pageblock *find_warm(struct buddy *b, const struct request *q)
 	if (b->nr_dirty_free < at_least(q))
 		return NULL;
 	if (takes_rows(q))
-		blk = find_in_types(b, q->type, buddy_find_row, at_least(q));
+		blk = find_in_types(b, q->type, buddy_find_row, q->nr_pages);
 	return blk ? blk : find_in_types(b, q->type, buddy_find_warm, request_order(q));
 }
 
 /* Without a guess. */
 static bool has_warm(struct pageblock *blk, const struct request *q)
 {
-	return (takes_rows(q) && pageblock_find_row(blk, at_least(q)) >= 0) ||
+	return (takes_rows(q) && pageblock_find_row(blk, q->nr_pages) >= 0) ||
 	       pageblock_find_warm(blk, at_least(q), request_order(q)) >= 0;
 }
 
@@ -243,7 +250,9 @@ static bool zone_is_warmer(const struct buddy *b)
  */
 static bool asks_others(const struct buddy *own, const struct request *q)
 {
-	return !own->is_zones && !(q->flags & PAGES_OWN) && at_least(q) < PAGEBLOCK_PAGES && READ_ONCE(threads.nr_buddies) > 1 &&
+	bool needs_block = takes_rows(q) ? q->nr_pages == PAGEBLOCK_PAGES : request_order(q) == PAGEBLOCK_ORDER;
+
+	return !own->is_zones && !(q->flags & PAGES_OWN) && !needs_block && READ_ONCE(threads.nr_buddies) > 1 &&
 	       !(q->nr_got && zone_is_warmer(own));
 }
 

@@ -20,7 +20,7 @@
  *    across a system call.
  *
  * 4. Warm pages come before fresh ones: of the first blocks that fit, one with
- *    a row of dirty pages, for runs of MIN_ROW_PAGES on, wherever it begins, or
+ *    a row of dirty pages, for runs of 17 pages on, wherever it begins, or
  *    with a piece as large that may be dirty; then warm pages of another thread's buddy
  *    that has some to spare and is of the same node, so that a thread that grows
  *    does not fault beside one that has shrunk; then a dirty block of the zone;

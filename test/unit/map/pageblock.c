@@ -63,14 +63,21 @@ static bool model_fits(unsigned order)
 	return false;
 }
 
-/* Is there a row of free pages, all dirty, of that many? */
-static bool model_has_row(unsigned nr_pages)
+/* The length of the shortest row of free pages, all dirty, of at least nr_pages; 0: there is none. */
+static unsigned model_shortest_row(unsigned nr_pages)
 {
-	unsigned n = 0;
+	unsigned n = 0, best = 0;
 
-	for (unsigned i = 0; i < PAGEBLOCK_PAGES && n < nr_pages; i++)
-		n = !owner[i] && dirty[i] ? n + 1 : 0;
-	return n == nr_pages;
+	for (unsigned i = 0; i <= PAGEBLOCK_PAGES; i++) {
+		if (i < PAGEBLOCK_PAGES && !owner[i] && dirty[i]) {
+			n++;
+			continue;
+		}
+		if (n >= nr_pages && (!best || n < best))
+			best = n;
+		n = 0;
+	}
+	return best;
 }
 
 static void take(unsigned run, unsigned index, unsigned nr_pages, unsigned nr_dirty)
@@ -86,23 +93,36 @@ static void take(unsigned run, unsigned index, unsigned nr_pages, unsigned nr_di
 	cr_assert_eq(nr_dirty, n);
 }
 
+static void enter(unsigned run, unsigned index, unsigned nr_pages, unsigned nr_dirty)
+{
+	take(run, index, nr_pages, nr_dirty);
+	map_set_range(BLOCK_ADDRESS + ((uintptr_t)index << PAGE_SHIFT), nr_pages, desc_of_number(1, PAGE_RUN_BODY));
+	runs[run].index = index;
+	runs[run].nr_pages = nr_pages;
+}
+
 static void try_alloc(unsigned run, unsigned nr_pages, unsigned align_order)
 {
-	bool has_row = !align_order && nr_pages >= MIN_ROW_PAGES && model_has_row(nr_pages);
 	unsigned order = order_of(nr_pages), nr_dirty;
 	int index = pageblock_alloc(b, nr_pages, align_order, &nr_dirty);
 
 	if (order < align_order)
 		order = align_order;
-	cr_assert_eq(index >= 0, has_row || model_fits(order), "order %u", order);
+	cr_assert_eq(index >= 0, model_fits(order), "order %u", order);
 	if (index < 0)
 		return;
-	cr_assert(!has_row || nr_dirty == nr_pages);
 	cr_assert_eq((unsigned)index % (1u << align_order), 0);
-	take(run, (unsigned)index, nr_pages, nr_dirty);
-	map_set_range(BLOCK_ADDRESS + ((uintptr_t)index << PAGE_SHIFT), nr_pages, desc_of_number(1, PAGE_RUN_BODY));
-	runs[run].index = (unsigned)index;
-	runs[run].nr_pages = nr_pages;
+	enter(run, (unsigned)index, nr_pages, nr_dirty);
+}
+
+static void try_alloc_row(unsigned run, unsigned nr_pages)
+{
+	bool has_row = model_shortest_row(nr_pages) > 0;
+	int index = pageblock_alloc_row(b, nr_pages);
+
+	cr_assert_eq(index >= 0, has_row, "%u pages", nr_pages);
+	if (index >= 0)
+		enter(run, (unsigned)index, nr_pages, nr_pages);
 }
 
 static void free_pages(unsigned index, unsigned nr_pages)
@@ -174,12 +194,16 @@ static void try_has_dirty(unsigned min_order)
 
 static void try_find_row(unsigned nr_pages)
 {
+	unsigned length = model_shortest_row(nr_pages), i;
 	int index = pageblock_find_row(b, nr_pages);
 
-	cr_assert_eq(index >= 0, model_has_row(nr_pages), "%u pages", nr_pages);
-	if (index >= 0)
-		cr_assert(!index || owner[index - 1] || !dirty[index - 1], "a row of %u has a page before %d", nr_pages, index);
-	cr_assert(!b->warm_row || !model_has_row(b->warm_row + 1u));
+	cr_assert_eq(index >= 0, length > 0, "%u pages", nr_pages);
+	cr_assert(!index || index < 0 || owner[index - 1] || !dirty[index - 1], "there is a page before %d", index);
+	for (i = 0; i < length; i++)
+		cr_assert(!owner[(unsigned)index + i] && dirty[(unsigned)index + i]);
+	i += (unsigned)index;
+	cr_assert(index < 0 || i == PAGEBLOCK_PAGES || owner[i] || !dirty[i], "it is longer than %u", length);
+	cr_assert(!b->warm_row || !model_shortest_row(b->warm_row + 1u));
 }
 
 static void play(unsigned seed, unsigned nr_steps, unsigned max_pages)
@@ -189,7 +213,7 @@ static void play(unsigned seed, unsigned nr_steps, unsigned max_pages)
 		unsigned run = 1 + (unsigned)rand() % MAX_RUNS, n = 1 + (unsigned)rand() % max_pages;
 
 		if (!runs[run].nr_pages)
-			try_alloc(run, n, rand() % 4 ? 0 : (unsigned)rand() % NR_ORDERS);
+			rand() % 4 ? try_alloc(run, n, rand() % 4 ? 0 : (unsigned)rand() % NR_ORDERS) : try_alloc_row(run, n);
 		else if (rand() % 4 == 0)
 			try_extend(run, n);
 		else
@@ -314,10 +338,12 @@ Test(pageblock, a_row_of_warm_pages_begins_anywhere)
 	pageblock_free(b, 3 * N, 3 * N);
 	cr_assert_eq(pageblock_find_row(b, 5 * N + 1), -1);
 	cr_assert_eq(b->warm_row, 5 * N);
-	cr_assert_eq(pageblock_alloc(b, 3 * N - 1, 0, &nr_dirty), 3 * N);
-	cr_assert_eq(nr_dirty, 3 * N - 1);
-	cr_assert_eq(pageblock_alloc(b, 5 * N, 0, &nr_dirty), 7 * N);
-	cr_assert_eq(pageblock_alloc(b, N, 0, &nr_dirty), -1);
+	cr_assert_eq(pageblock_alloc(b, 5 * N, 0, &nr_dirty), -1);
+	cr_assert_eq(pageblock_alloc_row(b, 3 * N - 1), 3 * N);
+	cr_assert_eq(pageblock_alloc_row(b, 5 * N), 7 * N);
+	cr_assert_eq(pageblock_alloc_row(b, 2), -1);
+	cr_assert_eq(pageblock_alloc_row(b, 1), 6 * N - 1);
+	cr_assert_eq(b->nr_free, 0);
 	cr_assert(pageblock_is_valid(b));
 }
 

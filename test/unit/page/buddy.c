@@ -587,23 +587,44 @@ Test(buddy, warm_pages_of_the_zone_come_before_a_clean_piece)
 	check();
 }
 
-/* More than half a pageblock, and not where a free page block of that order could begin. */
+/* In the midst of a pageblock, more than half of it: no free page block is as large. */
+static char *leave_row(void)
+{
+	enum { N = 16, FIRST = 7, LAST = 26 };
+	char *run[PAGEBLOCK_PAGES / N], *base = NULL;
+
+	for (unsigned i = 0; i < PAGEBLOCK_PAGES / N; i++) {
+		run[i] = get(N, MIGRATE_MOVABLE);
+		base = (char *)pageblock_address(map_pageblock((uintptr_t)run[i]));
+		cr_assert_eq(run[i], base + i * N * BSLAB_PAGE_SIZE);
+	}
+	for (unsigned i = FIRST; i <= LAST; i++)
+		pages_free(run[i], N);
+	return run[FIRST];
+}
+
 Test(buddy, a_large_run_is_taken_from_a_row_of_warm_pages)
 {
-	enum { N = 300 };
-	void *low = get(64, MIGRATE_MOVABLE), *gone = get(N, MIGRATE_MOVABLE), *again;
-	uint64_t nr_fresh;
+	char *row = leave_row();
+	uint64_t nr_fresh = snapshot().count.nr_fresh_pages;
 
-	(void)low;
-	pages_free(get(PAGEBLOCK_PAGES - N, MIGRATE_MOVABLE), PAGEBLOCK_PAGES - N);
-	get(1, MIGRATE_MOVABLE);
-	nr_fresh = snapshot().count.nr_fresh_pages;
-	cr_assert_eq(snapshot().nr_blocks, 2);
-	pages_free(gone, N);
-	again = get(N - 10, MIGRATE_MOVABLE);
+	cr_assert_eq(get(300, MIGRATE_MOVABLE), row);
+	cr_assert_eq(get(20, MIGRATE_MOVABLE), row + 300 * BSLAB_PAGE_SIZE);
 	cr_assert_eq(snapshot().count.nr_fresh_pages, nr_fresh);
-	cr_assert_eq(snapshot().nr_blocks, 2);
-	pages_free(again, N - 10);
+	pages_free(row, 300);
+	check();
+}
+
+static void *get_row(void *row)
+{
+	cr_assert_eq(get(300, MIGRATE_MOVABLE), row);
+	return NULL;
+}
+
+Test(buddy, or_of_anothers)
+{
+	in_thread(get_row, leave_row());
+	cr_assert_eq(snapshot().nr_blocks, 1);
 	check();
 }
 
