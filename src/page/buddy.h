@@ -16,7 +16,7 @@
  *
  * 3. Any thread frees to the block's owner, under the owner's lock: pages merge
  *    at once, and nothing waits for a thread that sleeps. The lock is held for
- *    some dozen stores, or a search of bounded length (MAX_WARM_SEARCH), never
+ *    some dozen stores, or two searches of bounded length (MAX_WARM_SEARCH), never
  *    across a system call.
  *
  * 4. Warm pages come before fresh ones: of the first blocks that fit, one with
