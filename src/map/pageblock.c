@@ -82,7 +82,7 @@ void pageblock_fini_free(struct pageblock *b)
 	b->nr_free = b->nr_dirty_free = 0;
 }
 
-/* Links [index, end) as the largest aligned blocks that fit, without looking for merges: what it was cut off is in use. */
+/* Links [index, end) as the largest aligned blocks that fit, without looking for merges: its neighbours are in use, or being taken. */
 static void link_range(struct pageblock *b, unsigned index, unsigned end)
 {
 	while (index < end) {
