@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stand-in for src/os/os.c under the unit tests.
+ * A stand-in for src/os/os.c and memory.c under the unit tests.
  *
  * 1. Address space is a window of FAKE_PAGES pages. A page table of its own says what each page is: FREE, RESERVED,
  *    COMMITTED, GUARDED, CLOSED. Memory behind it is real, so that the floors above may write to it.

@@ -4,7 +4,7 @@
  *
  * The calls are raw: they return 0 or a pointer on success, a negative errno
  * or NULL on failure, and never touch errno, so free() keeps it by construction.
- * test/fake_os.c implements the memory part of this file for the unit tests.
+ * memory.c is the first two parts, os.c the rest; test/fake_os.c stands for both in the unit tests.
  */
 #ifndef BSLAB_OS_H
 #define BSLAB_OS_H

@@ -6,10 +6,9 @@
 #include <linux/mempolicy.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
-#include "arch/arch.h"
 #include "os/os.h"
+#include "os/syscall.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -18,9 +17,6 @@
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
 #endif
-
-#define SYS(nr, a, b, c, d, e, f)                                                                  \
-	arch_syscall6(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
 #define LOW_END ((uintptr_t)1 << 32)
 
