@@ -37,11 +37,6 @@ static unsigned nr_words_for(unsigned nr_objects)
 	return (nr_objects + 63) / 64;
 }
 
-unsigned slab_nr_objects(const struct slab *s)
-{
-	return atomic_load_explicit(&s->nr_objects, memory_order_relaxed);
-}
-
 static unsigned slab_nr_words(const struct slab *s)
 {
 	return nr_words_for(slab_nr_objects(s));
@@ -208,12 +203,6 @@ static bool slab_has_free(const struct slab *s)
 		if (atomic_load(&s->free[w]))
 			return true;
 	return false;
-}
-
-/* The word names the class too: see 5 in slab.h. */
-static uint32_t slab_state(const struct kmem_cache *c, enum slab_state state)
-{
-	return state == SLAB_DEAD ? SLAB_DEAD : (uint32_t)c->class << 2 | state;
 }
 
 static void partial_add(struct kmem_cache *c, struct slab *s, bool at_tail)
@@ -499,8 +488,7 @@ static void slabs_gone(struct kmem_cache *c, struct list *dead)
 		typed_poll(c);
 }
 
-/* Puts the slab where it belongs after bits were set in it. */
-static void slab_settle(struct kmem_cache *c, struct slab *s)
+void slab_settle(struct kmem_cache *c, struct slab *s)
 {
 	struct list dead = {0};
 
@@ -512,138 +500,6 @@ static void slab_settle(struct kmem_cache *c, struct slab *s)
 		slab_leave(c, s, &dead);
 	lock_drop(&c->lock, RANK_CACHE);
 	slabs_gone(c, &dead);
-}
-
-static void report_double_free(struct slab *s, unsigned word, uint64_t bits)
-{
-	for (; bits; bits &= bits - 1) {
-		uintptr_t index = word * 64u + (unsigned)__builtin_ctzll(bits);
-
-		bug_caller("double free of %p", (void *)(s->base + index * s->cache->size));
-	}
-}
-
-/* How many were given: all but those that were free already. */
-static unsigned give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint64_t mask)
-{
-	uint64_t old = shared_or(&s->free[word], mask);
-	int n = __builtin_popcountll(mask & ~old), nr_free;
-
-	if (unlikely(old & mask))
-		report_double_free(s, word, old & mask);
-	nr_free = shared_add16(&s->nr_free, n);
-	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) || nr_free == (int)slab_nr_objects(s))
-		slab_settle(c, s);
-	return (unsigned)n;
-}
-
-/* Groups being collected, found by a hash of slab and word; a clash flushes the older one. Those of one slab do not clash. */
-#define NR_GROUPS 32
-_Static_assert(MAX_SLAB_WORDS <= NR_GROUPS, "the groups of a slab");
-
-struct groups {
-	uint32_t used; /* a bit each; the others are not initialized */
-	struct group {
-		struct slab *slab;
-		unsigned word;
-		uint64_t mask;
-	} group[NR_GROUPS];
-};
-_Static_assert(NR_GROUPS == 8 * sizeof(uint32_t), "a bit each");
-
-static bool is_hardened_object(page_desc_t d, const struct kmem_cache *c)
-{
-	return desc_is_hardened(d) && slab_of(d)->cache == c;
-}
-
-/* The group of a slab's word; *nr_given rises by what had to make room for it. */
-static struct group *group_get(struct kmem_cache *c, struct groups *groups, struct slab *s, unsigned word, unsigned *nr_given)
-{
-	unsigned i = (unsigned)((uintptr_t)s / 16 + word) % NR_GROUPS;
-	struct group *g = &groups->group[i];
-
-	if (groups->used >> i & 1) {
-		if (g->slab == s && g->word == word)
-			return g;
-		*nr_given += give_bits(c, g->slab, g->word, g->mask);
-	}
-	groups->used |= 1u << i;
-	*g = (struct group){s, word, 0};
-	return g;
-}
-
-/*
- * Objects that were freed in random order are of as many slabs, and each is found behind two loads that miss the cache:
- * its descriptor's, then its header's. They are asked for some objects ahead; behind a long row nothing was.
- */
-#define HEADER_AHEAD 4
-#define DESC_AHEAD (2 * HEADER_AHEAD)
-
-static void prefetch_ahead(void *const *objects, unsigned n)
-{
-	if (DESC_AHEAD < n)
-		__builtin_prefetch(map_slot((uintptr_t)objects[DESC_AHEAD]));
-	if (HEADER_AHEAD < n)
-		__builtin_prefetch(slab_of(map_lookup((uintptr_t)objects[HEADER_AHEAD])), 1);
-}
-
-/*
- * Collects objects as long as they are of this slab, which needs a look at the first alone: as long as that waits in a
- * group, the slab stays. How many they are.
- */
-static unsigned collect(struct kmem_cache *c, struct groups *groups, struct slab *s, void *const *objects, unsigned n, unsigned *nr_given)
-{
-	uintptr_t base = s->base, size = (uintptr_t)slab_nr_objects(s) * c->size, offset;
-	struct group *g = NULL;
-	unsigned i;
-
-	for (i = 0; i < n && (offset = (uintptr_t)objects[i] - base) < size; i++) {
-		unsigned index = object_index(c, offset);
-		uint64_t bit = 1ull << (index % 64);
-
-		if (unlikely((uintptr_t)index * c->size != offset))
-			break;
-		if (!g || g->word != index / 64)
-			g = group_get(c, groups, s, index / 64, nr_given);
-		if (unlikely(g->mask & bit))
-			bug_caller("double free of %p", objects[i]);
-		g->mask |= bit;
-	}
-	return i;
-}
-
-void slab_give(struct kmem_cache *c, void *const *objects, unsigned n)
-{
-	unsigned i, nr_collected, nr_given = 0;
-	struct groups groups;
-
-	if (unlikely(is_pcp_cache(c->class))) {
-		pcp_give(c, objects, n);
-		return;
-	}
-	groups.used = 0;
-	for (i = 0; i < n; i += nr_collected) {
-		page_desc_t d = map_lookup((uintptr_t)objects[i]);
-
-		prefetch_ahead(objects + i, n - i);
-		if (unlikely(desc_cache(d) != c->class) && !is_hardened_object(d, c)) {
-			/* Its slab was given back with it: it was free before. */
-			bug_caller("double free of %p", objects[i]);
-			nr_collected = 1;
-			continue;
-		}
-		nr_collected = collect(c, &groups, slab_of(d), objects + i, n - i, &nr_given);
-		if (unlikely(!nr_collected)) {
-			bug_caller("invalid free of %p: not the start of an object", objects[i]);
-			nr_collected = 1;
-		}
-	}
-	for (; groups.used; groups.used &= groups.used - 1) {
-		const struct group *g = &groups.group[__builtin_ctz(groups.used)];
-
-		nr_given += give_bits(c, g->slab, g->word, g->mask);
-	}
-	shared_add(&c->nr_out, -(size_t)nr_given);
 }
 
 size_t cache_free_bytes(struct kmem_cache *c)

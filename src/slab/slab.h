@@ -111,6 +111,17 @@ struct slab {
 	_Atomic uint64_t free[];
 };
 
+static inline unsigned slab_nr_objects(const struct slab *s)
+{
+	return atomic_load_explicit(&s->nr_objects, memory_order_relaxed);
+}
+
+/* The word names the class too: see 5 above. */
+static inline uint32_t slab_state(const struct kmem_cache *c, enum slab_state state)
+{
+	return state == SLAB_DEAD ? SLAB_DEAD : (uint32_t)c->class << 2 | state;
+}
+
 /*
  * The cache of a class, or of page runs, made at its first use; NULL when there is no memory. A process uses few of them, and so
  * touches fewer pages than a table of them has.
@@ -131,7 +142,8 @@ void cache_setup(struct kmem_cache *c, unsigned class, size_t size);
 /* Slabs that are unlinked and DEAD: counted out under lock, and destroyed when it was dropped. */
 void slab_retire(struct kmem_cache *c, struct slab *s, struct list *dead);
 void slabs_destroy(struct kmem_cache *c, struct list *dead);
-unsigned slab_nr_objects(const struct slab *s);
+/* For slab/give.c: puts the slab where it belongs after bits were set in it. Takes the cache's lock. */
+void slab_settle(struct kmem_cache *c, struct slab *s);
 
 /*
  * Takes up to n objects; out[0] has the highest address of those taken from one slab, so that a stack filled in
