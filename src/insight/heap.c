@@ -10,7 +10,7 @@
 #define MAX_TRIES 4
 /* All addresses, in regions of one pageblock, which nobody has. */
 #define MAX_REGIONS ((size_t)1 << (ADDRESS_BITS - PAGEBLOCK_SHIFT))
-/* Four for each CPU, of which there are at most NR_CPU_SLOTS: buddy.c. */
+/* Four for each CPU, of which there are at most NR_CPU_SLOTS: page/buddies.c. */
 #define MAX_BUDDIES ((size_t)4 * NR_CPU_SLOTS)
 /* More than fit into the addresses that there are, each of them being larger. */
 #define MAX_LARGE_BLOCKS MAX_REGIONS

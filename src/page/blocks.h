@@ -32,6 +32,15 @@ static inline void buddy_count_free(struct buddy *b, int nr_pages, int nr_dirty)
 	WRITE_ONCE(b->nr_dirty_free, b->nr_dirty_free + (size_t)nr_dirty);
 }
 
+/* Of so many dirty pages that are handed out: how many are used for the first time. */
+static inline unsigned block_use(struct pageblock *blk, unsigned nr_dirty)
+{
+	unsigned n = blk->nr_unused < nr_dirty ? blk->nr_unused : nr_dirty;
+
+	blk->nr_unused -= (uint16_t)n;
+	return n;
+}
+
 void block_set_owner(struct pageblock *blk, struct buddy *b);
 /* A block of the zone, all free, comes in; one that came free leaves. */
 void block_enter(struct buddy *b, struct pageblock *blk, enum migratetype type);
