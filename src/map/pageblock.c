@@ -110,8 +110,7 @@ static unsigned free_head(const struct pageblock *b, unsigned index)
 	return head;
 }
 
-/* Takes free pages; how many were dirty. */
-static unsigned take_row(struct pageblock *b, unsigned index, unsigned nr_pages)
+unsigned pageblock_take_row(struct pageblock *b, unsigned index, unsigned nr_pages)
 {
 	unsigned nr_dirty = pageblock_nr_dirty(b, index, nr_pages), end = index + nr_pages, head = free_head(b, index), i;
 	struct free_links l;
@@ -175,15 +174,6 @@ int pageblock_find_row(struct pageblock *b, unsigned nr_pages)
 	return found;
 }
 
-int pageblock_alloc_row(struct pageblock *b, unsigned nr_pages)
-{
-	int index = pageblock_find_row(b, nr_pages);
-
-	if (index >= 0)
-		take_row(b, (unsigned)index, nr_pages);
-	return index;
-}
-
 int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty)
 {
 	unsigned order = order_of(nr_pages), fitting;
@@ -197,7 +187,7 @@ int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order
 	index = pageblock_find_warm(b, nr_pages, order);
 	if (index < 0)
 		index = b->head[__builtin_ctz(fitting)] - 1;
-	*nr_dirty = take_row(b, (unsigned)index, nr_pages);
+	*nr_dirty = pageblock_take_row(b, (unsigned)index, nr_pages);
 	return index;
 }
 
@@ -259,7 +249,7 @@ bool pageblock_extend(struct pageblock *b, unsigned index, unsigned nr_pages, un
 
 	if (end > PAGEBLOCK_PAGES || bits_next(b->free, index, end, false) < end)
 		return false;
-	*nr_dirty = take_row(b, index, nr_pages);
+	*nr_dirty = pageblock_take_row(b, index, nr_pages);
 	return true;
 }
 

@@ -133,8 +133,8 @@ int pageblock_find_warm(const struct pageblock *b, unsigned nr_pages, unsigned o
  * what it finds.
  */
 int pageblock_find_row(struct pageblock *b, unsigned nr_pages);
-/* Takes the first pages of such a row, all dirty: its index, or -1. The rest of the free page blocks goes back to the lists. */
-int pageblock_alloc_row(struct pageblock *b, unsigned nr_pages);
+/* Takes free pages, of such a row, say: how many of them were dirty. The rest of the free page blocks goes back to the lists. */
+unsigned pageblock_take_row(struct pageblock *b, unsigned index, unsigned nr_pages);
 /*
  * Takes nr_pages aligned to 2^align_order pages, warm ones if it finds them: the index of the first, or -1. The rest of
  * the block that was split goes back to the lists. *nr_dirty is how many of the pages may be non-zero; all are marked dirty.

@@ -71,12 +71,15 @@ static unsigned nr_to_take(const struct pageblock *blk, const struct request *q)
 	return *q->nr_got = (unsigned)min_size(q->nr_pages, 1u << max);
 }
 
-static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q)
+/* row: where one was found for the request, or -1. */
+static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q, int row)
 {
-	int index = takes_rows(q) ? pageblock_alloc_row(blk, q->nr_pages) : -1;
+	int index = row < 0 && takes_rows(q) ? pageblock_find_row(blk, q->nr_pages) : row;
 	unsigned nr_pages = q->nr_pages, nr_dirty = nr_pages;
 
-	if (index < 0) {
+	if (index >= 0) {
+		pageblock_take_row(blk, (unsigned)index, nr_pages);
+	} else {
 		nr_pages = nr_to_take(blk, q);
 		index = pageblock_alloc(blk, nr_pages, q->align_order, &nr_dirty);
 	}
@@ -145,37 +148,38 @@ static struct pageblock *steal_find(struct buddy *b, enum migratetype type, unsi
 
 /* --- allocation ------------------------------------------------------------ */
 
-typedef struct pageblock *find_in_type(struct buddy *b, enum migratetype type, unsigned n, int *nr_looks);
+typedef struct pageblock *find_in_type(struct buddy *b, enum migratetype type, struct search *s);
 
 /* In a block of the type, or in any block while the buddy is small. */
-static struct pageblock *find_in_types(struct buddy *b, enum migratetype type, find_in_type *find, unsigned n)
+static struct pageblock *find_in_types(struct buddy *b, enum migratetype type, find_in_type *find, unsigned n, int *row)
 {
-	int nr_looks = MAX_WARM_SEARCH;
-	struct pageblock *blk = find(b, type, n, &nr_looks);
+	struct search s = {n, MAX_WARM_SEARCH, -1};
+	struct pageblock *blk = find(b, type, &s);
 	unsigned t;
 
 	if (b->nr_blocks < MIN_GROUPED_BLOCKS)
-		for (t = 0; t < 2 && !blk && nr_looks; t++)
-			blk = find(b, fallbacks[type][t], n, &nr_looks);
+		for (t = 0; t < 2 && !blk && s.nr_looks; t++)
+			blk = find(b, fallbacks[type][t], &s);
+	*row = s.row;
 	return blk;
 }
 
-static struct pageblock *find_warm(struct buddy *b, const struct request *q)
+static struct pageblock *find_warm(struct buddy *b, const struct request *q, int *row)
 {
 	struct pageblock *blk = NULL;
 
+	*row = -1;
 	if (b->nr_dirty_free < at_least(q))
 		return NULL;
 	if (takes_rows(q))
-		blk = find_in_types(b, q->type, buddy_find_row, q->nr_pages);
-	return blk ? blk : find_in_types(b, q->type, buddy_find_warm, request_order(q));
+		blk = find_in_types(b, q->type, buddy_find_row, q->nr_pages, row);
+	return blk ? blk : find_in_types(b, q->type, buddy_find_warm, request_order(q), row);
 }
 
 /* Without a guess. */
-static bool has_warm(struct pageblock *blk, const struct request *q)
+static bool has_warm(struct pageblock *blk, const struct request *q, int row)
 {
-	return (takes_rows(q) && pageblock_find_row(blk, q->nr_pages) >= 0) ||
-	       pageblock_find_warm(blk, at_least(q), request_order(q)) >= 0;
+	return row >= 0 || pageblock_find_warm(blk, at_least(q), request_order(q)) >= 0;
 }
 
 static bool zone_is_warmer(const struct buddy *b)
@@ -213,6 +217,7 @@ static void *alloc_warm_of_others(struct buddy *own, const struct request *q)
 	unsigned nr_looks = MAX_OTHERS;
 	struct pageblock *blk;
 	void *p = NULL;
+	int row;
 
 	b = first = first ? first : buddy_first();
 	do {
@@ -222,9 +227,9 @@ static void *alloc_warm_of_others(struct buddy *own, const struct request *q)
 		if (!may_give(b, own, q))
 			continue;
 		lock_take(&b->lock, RANK_BUDDY);
-		blk = find_warm(b, q);
-		if (blk && has_warm(blk, q))
-			p = block_take(b, blk, q);
+		blk = find_warm(b, q, &row);
+		if (blk && has_warm(blk, q, row))
+			p = block_take(b, blk, q, row);
 		lock_drop(&b->lock, RANK_BUDDY);
 	} while (!p && nr_looks && (b = buddy_behind(b)) != first);
 	WRITE_ONCE(own->next_other, p ? b : buddy_behind(b));
@@ -236,9 +241,10 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 	unsigned order = request_order(q);
 	struct pageblock *blk;
 	void *p = NULL;
+	int row;
 
 	lock_take(&b->lock, RANK_BUDDY);
-	blk = find_warm(b, q);
+	blk = find_warm(b, q, &row);
 	if (!blk && asks_others(b, q)) {
 		lock_drop(&b->lock, RANK_BUDDY);
 		p = alloc_warm_of_others(b, q);
@@ -252,7 +258,7 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 			blk = fallback_find(b, q->type, order);
 	}
 	if (blk)
-		p = block_take(b, blk, q);
+		p = block_take(b, blk, q, row);
 	lock_drop(&b->lock, RANK_BUDDY);
 	return p;
 }
@@ -271,7 +277,7 @@ static void *alloc_new_block(struct buddy *b, const struct request *q)
 	lock_take(&b->lock, RANK_BUDDY);
 	WRITE_ONCE(b->zone, (uint8_t)blk->region->zone);
 	block_enter(b, blk, q->type);
-	p = block_take(b, blk, q);
+	p = block_take(b, blk, q, -1);
 	*q->zeroed |= b->is_zones && !nr_dirty; /* what zonelist_take() made resident counts as dirty, but nobody had it */
 	lock_drop(&b->lock, RANK_BUDDY);
 	return p;
@@ -285,7 +291,7 @@ static void *alloc_steal(struct buddy *b, const struct request *q)
 	lock_take(&b->lock, RANK_BUDDY);
 	blk = steal_find(b, q->type, request_order(q));
 	if (blk)
-		p = block_take(b, blk, q);
+		p = block_take(b, blk, q, -1);
 	lock_drop(&b->lock, RANK_BUDDY);
 	return p;
 }
@@ -310,7 +316,7 @@ static void *alloc_reserve(const struct request *q)
 	lock_take(&highatomic.lock, RANK_BUDDY);
 	blk = buddy_find(&highatomic, MIGRATE_HIGHATOMIC, request_order(q));
 	if (blk)
-		p = block_take(&highatomic, blk, q);
+		p = block_take(&highatomic, blk, q, -1);
 	lock_drop(&highatomic.lock, RANK_BUDDY);
 	return p;
 }
@@ -448,7 +454,7 @@ static void *alloc_packed(const struct request *q)
 	lock_take(&compactable.lock, RANK_BUDDY);
 	blk = buddy_find(&compactable, q->type, request_order(q));
 	if (blk)
-		p = block_take(&compactable, blk, q);
+		p = block_take(&compactable, blk, q, -1);
 	lock_drop(&compactable.lock, RANK_BUDDY);
 	return p;
 }

@@ -23,17 +23,19 @@ struct pageblock *buddy_find(struct buddy *b, enum migratetype type, unsigned or
 	return NULL;
 }
 
-typedef bool block_has(struct buddy *b, struct pageblock *blk, unsigned n);
+typedef bool block_has(struct buddy *b, struct pageblock *blk, struct search *s);
 
-static bool has_row(struct buddy *b, struct pageblock *blk, unsigned nr_pages)
+static bool has_row(struct buddy *b, struct pageblock *blk, struct search *s)
 {
 	(void)b;
-	return pageblock_find_row(blk, nr_pages) >= 0;
+	s->row = pageblock_find_row(blk, s->n);
+	return s->row >= 0;
 }
 
 /* Of this order, which fits. A guess for the small ones: dirty_orders may be too high. */
-static bool has_warm_piece(struct buddy *b, struct pageblock *blk, unsigned order)
+static bool has_warm_piece(struct buddy *b, struct pageblock *blk, struct search *s)
 {
+	unsigned order = s->n;
 	bool yes = blk->nr_dirty_free >> order && blk->dirty_orders > order;
 
 	if (!yes || order < MIN_EXACT_ORDER)
@@ -44,7 +46,7 @@ static bool has_warm_piece(struct buddy *b, struct pageblock *blk, unsigned orde
 }
 
 /* Of those whose largest free page block is of the order at least: fullest first, and of these the least that will do. */
-static struct pageblock *find(struct buddy *b, enum migratetype type, unsigned order, block_has *has, unsigned n, int *nr_looks)
+static struct pageblock *find(struct buddy *b, enum migratetype type, unsigned order, block_has *has, struct search *s)
 {
 	struct hlist_node *node;
 	unsigned f, orders;
@@ -54,21 +56,21 @@ static struct pageblock *find(struct buddy *b, enum migratetype type, unsigned o
 			for (node = b->area[type][f][__builtin_ctz(orders)].first; node; node = node->next) {
 				struct pageblock *blk = container_of(node, struct pageblock, node);
 
-				if (has(b, blk, n))
+				if (has(b, blk, s))
 					return blk;
-				if (--*nr_looks == 0)
+				if (--s->nr_looks == 0)
 					return NULL;
 			}
 	return NULL;
 }
 
 /* A row of 2^(k+1) - 1 pages has 2^k aligned ones in it. */
-struct pageblock *buddy_find_row(struct buddy *b, enum migratetype type, unsigned nr_pages, int *nr_looks)
+struct pageblock *buddy_find_row(struct buddy *b, enum migratetype type, struct search *s)
 {
-	return find(b, type, ilog2(nr_pages + 1) - 1, has_row, nr_pages, nr_looks);
+	return find(b, type, ilog2(s->n + 1) - 1, has_row, s);
 }
 
-struct pageblock *buddy_find_warm(struct buddy *b, enum migratetype type, unsigned order, int *nr_looks)
+struct pageblock *buddy_find_warm(struct buddy *b, enum migratetype type, struct search *s)
 {
-	return find(b, type, order, has_warm_piece, order, nr_looks);
+	return find(b, type, s->n, has_warm_piece, s);
 }

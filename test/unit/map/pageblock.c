@@ -115,10 +115,19 @@ static void try_alloc(unsigned run, unsigned nr_pages, unsigned align_order)
 	enter(run, (unsigned)index, nr_pages, nr_dirty);
 }
 
+static int alloc_row(unsigned nr_pages)
+{
+	int index = pageblock_find_row(b, nr_pages);
+
+	if (index >= 0)
+		cr_assert_eq(pageblock_take_row(b, (unsigned)index, nr_pages), nr_pages);
+	return index;
+}
+
 static void try_alloc_row(unsigned run, unsigned nr_pages)
 {
 	bool has_row = model_shortest_row(nr_pages) > 0;
-	int index = pageblock_alloc_row(b, nr_pages);
+	int index = alloc_row(nr_pages);
 
 	cr_assert_eq(index >= 0, has_row, "%u pages", nr_pages);
 	if (index >= 0)
@@ -339,10 +348,10 @@ Test(pageblock, a_row_of_warm_pages_begins_anywhere)
 	cr_assert_eq(pageblock_find_row(b, 5 * N + 1), -1);
 	cr_assert_eq(b->warm_row, 5 * N);
 	cr_assert_eq(pageblock_alloc(b, 5 * N, 0, &nr_dirty), -1);
-	cr_assert_eq(pageblock_alloc_row(b, 3 * N - 1), 3 * N);
-	cr_assert_eq(pageblock_alloc_row(b, 5 * N), 7 * N);
-	cr_assert_eq(pageblock_alloc_row(b, 2), -1);
-	cr_assert_eq(pageblock_alloc_row(b, 1), 6 * N - 1);
+	cr_assert_eq(alloc_row(3 * N - 1), 3 * N);
+	cr_assert_eq(alloc_row(5 * N), 7 * N);
+	cr_assert_eq(alloc_row(2), -1);
+	cr_assert_eq(alloc_row(1), 6 * N - 1);
 	cr_assert_eq(b->nr_free, 0);
 	cr_assert(pageblock_is_valid(b));
 }
