@@ -397,6 +397,8 @@ int os_purge(void *addr, size_t size)
 		breach("os_purge", addr, size);
 	if (fails(FAKE_PURGE))
 		return -EPERM;
+	if (memchr(locked + page_of("os_purge", addr, size), true, size / BSLAB_PAGE_SIZE))
+		return -EINVAL;
 	return madvise(addr, size, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 

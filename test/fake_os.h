@@ -87,7 +87,7 @@ uintptr_t fake_window(void);
 enum fake_state fake_page(const void *addr);
 /* Whether os_no_huge_pages() was called for it. */
 bool fake_is_small(const void *addr);
-/* Whether os_lock() was called for it, and nothing has undone that. */
+/* Whether os_lock() was called for it, and nothing has undone that. Then os_purge() refuses it, as the kernel does. */
 bool fake_is_locked(const void *addr);
 /* How many pages of the window are in a state. */
 size_t fake_count(enum fake_state state);

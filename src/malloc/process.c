@@ -29,6 +29,7 @@
 #include "page/buddy.h"
 #include "page/contig.h"
 #include "page/limit.h"
+#include "page/purging.h"
 #include "page/zone.h"
 #include "profile/sampler.h"
 #include "profile/samples.h"
@@ -173,6 +174,7 @@ void process_hook_thread(void)
 static void locks_prepare(void)
 {
 	contig_fork_wait();
+	purging_fork_prepare();
 	lock_count_up();
 	heap_fork_prepare();
 	pool_fork_prepare();
@@ -221,6 +223,7 @@ static void fork_done(bool child)
 		nodes_fork_child();
 	}
 	lock_count_down();
+	purging_fork_done(child);
 	contig_fork_end();
 }
 

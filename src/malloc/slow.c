@@ -23,6 +23,7 @@
 #include "page/contig.h"
 #include "page/guard.h"
 #include "page/limit.h"
+#include "page/purging.h"
 #include "page/runs.h"
 #include "page/zone.h"
 #include "profile/sampler.h"
@@ -103,6 +104,7 @@ size_t reclaim(size_t nr_keep)
 	pages_purge();
 	contig_purge();
 	zone_purge(nr_keep);
+	purging_wait();
 	nr_given = (size_t)(nr_given_back() - before);
 	PROBE(reclaim_end, nr_given);
 	return nr_given;

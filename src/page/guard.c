@@ -34,6 +34,8 @@ static enum guard_kind install(uintptr_t addr, unsigned nr_pages)
 		return GUARD_NONE;
 	if (os_guard_light((void *)addr, size) == 0)
 		return GUARD_LIGHT;
+	if (nr_pages > 1) /* those before one that the program locked trap already */
+		os_open_guard((void *)addr, size, GUARD_LIGHT);
 	if (!split_take())
 		return GUARD_NONE;
 	if (os_purge((void *)addr, size) != 0) /* refused, or the memory is locked */

@@ -7,6 +7,7 @@
 #include "map/map.h"
 #include "os/os.h"
 #include "page/blocks.h"
+#include "page/purging.h"
 #include "page/zone.h"
 
 /* Free page blocks isolated together for one round of purging. */
@@ -25,7 +26,11 @@ struct isolated {
 	struct pageblock *blk;
 	unsigned index, order;
 	bool is_huge; /* the block was, before any of its pieces is given back */
+	bool is_refused;
 };
+
+/* Each purge has a number, by which it knows the blocks of which a piece was refused: it does not look at them again. */
+static _Atomic uint16_t nr_purges; /* relaxed */
 
 /* Free page blocks below this order are smaller than a page of the machine. */
 static unsigned min_purge_order(void)
@@ -45,7 +50,7 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
 			if (!pageblock_nr_dirty(blk, link - 1, 1u << order))
 				continue;
 			pageblock_isolate(blk, link - 1, order);
-			out[n++] = (struct isolated){blk, link - 1, order, blk->is_huge};
+			out[n++] = (struct isolated){blk, link - 1, order, blk->is_huge, false};
 		}
 	buddy_count_free(b, blk->nr_free, blk->nr_dirty_free);
 	if (n)
@@ -58,7 +63,7 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
  * largest pieces. A block that stands where it no longer belongs, since its pieces were taken, moves to the list where it
  * does: each once for what was freed there (where pages are of 8 or 32 KiB, whose orders no list begins at, each time).
  */
-static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
+static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order, uint16_t purge)
 {
 	struct hlist_node *n, *next;
 	unsigned list, f;
@@ -69,6 +74,8 @@ static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 				struct pageblock *blk = container_of(n, struct pageblock, purge_node);
 
 				next = n->next;
+				if (blk->refused_purge == purge)
+					continue;
 				if (pageblock_has_dirty(blk, min_order))
 					return blk;
 				block_relist(b, blk, true);
@@ -77,14 +84,14 @@ static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order)
 }
 
 /* As far as the nr_keep pages allow: one system call gives them all back. Counts the pageblocks that it looked for. */
-static unsigned isolate_batch(struct buddy *b, struct isolated *out, size_t nr_keep, unsigned min_order, unsigned *nr_blocks)
+static unsigned isolate_batch(struct buddy *b, struct isolated *out, size_t nr_keep, unsigned min_order, uint16_t purge, unsigned *nr_blocks)
 {
 	struct pageblock *blk;
 	unsigned n = 0, i;
 
 	lock_take(&b->lock, RANK_BUDDY);
 	for (i = 0; i < PURGE_BLOCKS && n < PURGE_BATCH && b->nr_dirty_free > nr_keep; i++) {
-		blk = find_dirty_block(b, min_order);
+		blk = find_dirty_block(b, min_order, purge);
 		if (!blk)
 			break;
 		n += isolate_block(b, blk, out + n, PURGE_BATCH - n, min_order);
@@ -99,8 +106,7 @@ static struct os_range range_of(const struct isolated *i)
 	return (struct os_range){(void *)(pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT)), BSLAB_PAGE_SIZE << i->order};
 }
 
-/* How many of the first, and by that all that were tried but one. */
-static unsigned purge_batch(const struct isolated *batch, unsigned n)
+static void purge_batch(struct isolated *batch, unsigned n)
 {
 	struct os_range ranges[PURGE_BATCH];
 	unsigned i;
@@ -110,20 +116,25 @@ static unsigned purge_batch(const struct isolated *batch, unsigned n)
 		if (batch[i].is_huge)
 			os_split_huge(ranges[i].addr, ranges[i].size);
 	}
-	return os_purge_ranges(ranges, n);
+	for (i = 0; i < n; i++) { /* behind the one that was refused */
+		i += os_purge_ranges(ranges + i, n - i);
+		if (i < n)
+			batch[i].is_refused = true;
+	}
 }
 
 /* Gives it back to its owner, who may have changed meanwhile. */
-static void give_back(const struct isolated *i, bool was_tried, bool ok)
+static void give_back(const struct isolated *i, uint16_t purge)
 {
 	struct buddy *b = block_lock_owner(i->blk);
 	bool whole;
 
-	if (was_tried)
-		PROBE(purge, pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT), BSLAB_PAGE_SIZE << i->order, ok);
-	b->count.nr_purge_calls += was_tried;
-	b->count.nr_purge_failures += was_tried && !ok;
-	if (ok)
+	PROBE(purge, pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT), BSLAB_PAGE_SIZE << i->order, !i->is_refused);
+	b->count.nr_purge_calls++;
+	b->count.nr_purge_failures += i->is_refused;
+	if (i->is_refused)
+		i->blk->refused_purge = purge;
+	else
 		pageblock_set_dirty(i->blk, i->index, 1u << i->order, false);
 	whole = block_free_pages(b, i->blk, i->index, 1u << i->order);
 	if (i->blk->nr_unused > i->blk->nr_dirty_free)
@@ -133,13 +144,13 @@ static void give_back(const struct isolated *i, bool was_tried, bool ok)
 		zone_free(i->blk, 1);
 }
 
-static void purge_ended(struct buddy *b, size_t nr_keep, unsigned min_order, bool ok, bool cut_short)
+static void purge_ended(struct buddy *b, size_t nr_keep, unsigned min_order, bool refused, bool cut_short)
 {
 	lock_take(&b->lock, RANK_BUDDY);
 	b->is_purging = false;
 	b->purge_order = cut_short ? (uint8_t)min_order : NR_ORDERS;
 	b->retry_order = (uint8_t)min_order;
-	if (!ok) /* locked memory, for one */
+	if (refused) /* locked memory, for one */
 		b->retry_at = 2 * b->nr_dirty_free;
 	else if (!cut_short && b->nr_dirty_free > nr_keep)
 		b->retry_at = b->nr_dirty_free + b->nr_dirty_free / 8;
@@ -148,26 +159,33 @@ static void purge_ended(struct buddy *b, size_t nr_keep, unsigned min_order, boo
 	lock_drop(&b->lock, RANK_BUDDY);
 }
 
+/* Not 0, which a block has that was never refused. */
+static uint16_t purge_number(void)
+{
+	uint16_t n = (uint16_t)(atomic_fetch_add_explicit(&nr_purges, 1, memory_order_relaxed) + 1);
+
+	return n ? n : 1;
+}
+
 /* Down to nr_keep dirty pages, in pieces of at least min_order. */
 static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, unsigned max_blocks)
 {
+	uint16_t purge = purge_number();
+	size_t nr_purged = 0, nr_refused = 0;
 	struct isolated batch[PURGE_BATCH];
-	size_t nr_purged = 0;
-	unsigned nr_blocks = 0, nr_done, n, i;
-	bool ok = true;
+	unsigned nr_blocks = 0, n = 1, i;
 
-	while (ok && nr_blocks < max_blocks) {
-		n = isolate_batch(b, batch, nr_keep, min_order, &nr_blocks);
-		if (!n)
-			break;
-		nr_done = purge_batch(batch, n);
-		ok = nr_done == n;
+	while (n && nr_blocks < max_blocks) {
+		purging_begin();
+		n = isolate_batch(b, batch, nr_keep, min_order, purge, &nr_blocks);
+		purge_batch(batch, n);
 		for (i = 0; i < n; i++) {
-			give_back(&batch[i], i <= nr_done, i < nr_done);
-			nr_purged += i < nr_done ? 1u << batch[i].order : 0;
+			give_back(&batch[i], purge);
+			*(batch[i].is_refused ? &nr_refused : &nr_purged) += 1u << batch[i].order;
 		}
+		purging_end();
 	}
-	purge_ended(b, nr_keep, min_order, ok, nr_blocks >= max_blocks);
+	purge_ended(b, nr_keep, min_order, nr_refused > nr_purged, nr_blocks >= max_blocks);
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
 	zone_note_unmapped(nr_purged);
 }

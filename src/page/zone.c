@@ -10,6 +10,7 @@
 #include "os/options.h"
 #include "os/os.h"
 #include "os/place.h"
+#include "page/purging.h"
 #include "page/watermark.h"
 
 /* Blocks purged by one system call: bounds the time that they are out of reach. */
@@ -325,25 +326,45 @@ void zone_free(struct pageblock *first, unsigned nr_blocks)
 
 #define ALL_TYPES ((1u << NR_ZONE_TYPES) - 1)
 
-/* The next region from r on that has dirty blocks, and is of the types. */
-static struct region *find_purge(struct region *r, unsigned types)
-{
-	while (r && !(r->nr_dirty && types >> zone_type_of(r->zone) & 1))
-		r = r->next;
-	return r;
-}
+struct zone_purge {
+	unsigned types;
+	size_t nr_keep;
+	struct region *region; /* from here on */
+	unsigned end;	       /* below it in the region */
+	unsigned tried;	       /* of the types */
+	size_t nr_refused[NR_ZONE_TYPES], nr_purged; /* pages */
+};
 
-/* The highest dirty free blocks in a row, so that the low addresses stay warm; no more than hold nr_pages. */
-static unsigned highest_dirty(struct region *r, size_t nr_pages, unsigned *index)
+/* The highest dirty free blocks below p->end in a row, so that the low addresses stay warm; no more than hold nr_pages. */
+static unsigned highest_dirty(const struct zone_purge *p, size_t nr_pages, unsigned *index)
 {
+	struct region *r = p->region;
 	size_t nr_found = 0;
-	unsigned i = r->nr_committed, n = 0;
+	unsigned i = p->end < r->nr_committed ? p->end : r->nr_committed, n = 0;
 
-	while (!bit_is_set(r->dirty, i - 1))
+	while (i && !bit_is_set(r->dirty, i - 1))
 		i--;
 	for (; i && n < PURGE_BATCH && nr_found < nr_pages && bit_is_set(r->dirty, i - 1); i--, n++)
 		nr_found += block_dirty_pages(region_block(r, i - 1));
 	*index = i;
+	return n;
+}
+
+/* What is purged next: so many blocks of p->region from *index on. */
+static unsigned next_batch(struct zone_purge *p, unsigned *index)
+{
+	unsigned n = 0;
+
+	if (zone.nr_dirty_pages <= p->nr_keep)
+		return 0;
+	for (; p->region; p->region = p->region->next, p->end = REGION_MAX_BLOCKS) {
+		if (p->types >> zone_type_of(p->region->zone) & 1)
+			n = highest_dirty(p, zone.nr_dirty_pages - p->nr_keep, index);
+		if (n) {
+			p->end = *index; /* what is refused is not tried again */
+			break;
+		}
+	}
 	return n;
 }
 
@@ -355,12 +376,6 @@ static size_t dirty_of(enum zone_type type)
 	for (node = 0; node < MAX_NODES; node++)
 		n += READ_ONCE(zone.nr_dirty_in[zone_number(type, node)]);
 	return n;
-}
-
-/* After a refusal (locked memory, or of huge pages no mapping more) not again before there is twice as much to gain. */
-static void note_refusal(enum zone_type type, bool refused)
-{
-	WRITE_ONCE(zone.refused_at[type], refused ? dirty_of(type) : 0);
 }
 
 /* The types that are worth a try; *nr_held: pages of the others. Reads without the lock. */
@@ -380,47 +395,70 @@ static unsigned types_to_purge(size_t *nr_held)
 	return types;
 }
 
-static bool purge_some(struct region *r, size_t nr_pages, size_t *nr_purged)
+/* All together, or, where one of them is refused, each by itself: how many calls, and how many of them were refused. */
+static unsigned purge_batch(struct region *r, unsigned index, unsigned n, unsigned *nr_refused)
 {
-	unsigned index, n = highest_dirty(r, nr_pages, &index);
-	size_t nr_dirty = take_blocks(r, index, n, PAGEBLOCK_ISOLATE);
-	bool ok;
+	unsigned i;
 
-	lock_drop(&zone.lock, RANK_ZONE);
-	ok = purge_blocks(r, index, n);
-	lock_take(&zone.lock, RANK_ZONE);
-	give_blocks(r, index, n);
-	zone.count.nr_purge_calls++;
-	zone.count.nr_purge_failures += !ok;
-	*nr_purged += ok ? nr_dirty : 0;
-	return ok;
+	*nr_refused = !purge_blocks(r, index, n);
+	if (!*nr_refused || n == 1)
+		return 1;
+	for (i = index; i < index + n; i++)
+		*nr_refused += !purge_blocks(r, i, 1);
+	return 1 + n;
 }
 
-/* Where one region is refused, the next may be of another kind, or not locked. */
+/* With the lock held, which is dropped for the system calls. Who waits for them can go on in the end. */
+static void purge_some(struct zone_purge *p, unsigned index, unsigned n)
+{
+	struct region *r = p->region;
+	enum zone_type type = zone_type_of(r->zone);
+	size_t nr_dirty = take_blocks(r, index, n, PAGEBLOCK_ISOLATE), nr_left;
+	unsigned nr_calls, nr_refused;
+
+	lock_drop(&zone.lock, RANK_ZONE);
+	nr_calls = purge_batch(r, index, n, &nr_refused);
+	lock_take(&zone.lock, RANK_ZONE);
+	nr_left = zone.nr_dirty_pages;
+	give_blocks(r, index, n);
+	nr_left = zone.nr_dirty_pages - nr_left;
+	zone.count.nr_purge_calls += nr_calls;
+	zone.count.nr_purge_failures += nr_refused;
+	p->tried |= 1u << type;
+	p->nr_refused[type] += nr_left;
+	p->nr_purged += nr_dirty - nr_left;
+	lock_drop(&zone.lock, RANK_ZONE);
+	purging_end();
+	purging_begin();
+	lock_take(&zone.lock, RANK_ZONE);
+}
+
+/* After a refusal (locked memory, or of huge pages no mapping more) not again before there is twice as much to gain. */
+static void purge_ended(const struct zone_purge *p)
+{
+	unsigned type;
+
+	for (type = 0; type < NR_ZONE_TYPES; type++)
+		if (p->tried >> type & 1)
+			WRITE_ONCE(zone.refused_at[type], p->nr_refused[type]);
+	WRITE_ONCE(zone.count.nr_purged_pages, zone.count.nr_purged_pages + p->nr_purged);
+	WRITE_ONCE(zone.nr_purged, zone.nr_purged + p->nr_purged);
+}
+
 static size_t purge(unsigned types, size_t nr_keep)
 {
-	unsigned tried = 0, refused = 0, type;
-	size_t nr_purged = 0;
-	struct region *r;
+	struct zone_purge p = {.types = types, .nr_keep = nr_keep, .end = REGION_MAX_BLOCKS};
+	unsigned index, n;
 
+	purging_begin();
 	lock_take(&zone.lock, RANK_ZONE);
-	r = find_purge(zone.regions, types);
-	while (r && zone.nr_dirty_pages > nr_keep) {
-		type = zone_type_of(r->zone);
-		tried |= 1u << type;
-		if (!purge_some(r, zone.nr_dirty_pages - nr_keep, &nr_purged)) {
-			refused |= 1u << type;
-			r = r->next;
-		}
-		r = find_purge(r, types);
-	}
-	for (type = 0; type < NR_ZONE_TYPES; type++)
-		if (tried >> type & 1)
-			note_refusal((enum zone_type)type, refused >> type & 1);
-	WRITE_ONCE(zone.count.nr_purged_pages, zone.count.nr_purged_pages + nr_purged);
-	WRITE_ONCE(zone.nr_purged, zone.nr_purged + nr_purged);
+	p.region = zone.regions;
+	while ((n = next_batch(&p, &index)))
+		purge_some(&p, index, n);
+	purge_ended(&p);
 	lock_drop(&zone.lock, RANK_ZONE);
-	return nr_purged;
+	purging_end();
+	return p.nr_purged;
 }
 
 size_t zone_purge(size_t nr_keep)

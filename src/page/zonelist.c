@@ -51,9 +51,10 @@ static bool hold(struct pageblock *first, unsigned nr_blocks, unsigned zone_nr, 
 	return result != NODE_IS_FULL;
 }
 
+/* A page of the machine that is larger than ours, and has others' beside them, is not given back. */
 bool zonelist_hold(unsigned zone_nr, unsigned flags, void *addr, size_t size)
 {
-	bool may_purge = zone_type_of(zone_nr) != ZONE_HUGE;
+	bool may_purge = zone_type_of(zone_nr) != ZONE_HUGE && ((uintptr_t)addr | size) % os_page_size() == 0;
 
 	if (!(flags & PAGES_NODE_MASK) || nodes_hold(addr, size, zone_node_of(zone_nr), may_purge) != NODE_IS_FULL)
 		return true;

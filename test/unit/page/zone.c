@@ -5,6 +5,7 @@
 
 #include "fake_os.h"
 #include "os/options.h"
+#include "os/os.h"
 #include "page/zone.h"
 #include "page/every_block.h"
 
@@ -177,6 +178,37 @@ Test(zone, refused_purge_keeps_pages_dirty)
 	check();
 	cr_assert_eq(zone_alloc(1, PAGEBLOCK_BUDDY, &nr_dirty), b);
 	cr_assert_eq(nr_dirty, PAGEBLOCK_PAGES);
+}
+
+/* The others of the batch go, and those below it, at once and again. */
+Test(zone, a_locked_block_keeps_no_other)
+{
+	enum { NR = 28 };
+	struct pageblock *b = zone_alloc(NR, PAGEBLOCK_LARGE, &ignored), *in_use = b + 20;
+	char *page = (char *)pageblock_address(b + 24) + 7 * BSLAB_PAGE_SIZE;
+
+	for (int n = 0; n < NR; n++)
+		write_block(b + n);
+	os_lock(page, BSLAB_PAGE_SIZE);
+	zone_free(b, 20);
+	zone_free(b + 21, NR - 21);
+	cr_assert_eq(zone_purge(0), (NR - 2) * PAGEBLOCK_PAGES);
+	cr_assert_eq(snapshot().nr_dirty_pages, PAGEBLOCK_PAGES);
+	cr_assert(fake_is_locked(page));
+	for (int n = 0; n < NR; n++)
+		cr_assert_eq(block_is_zero(b + n), n != 20 && n != 24);
+	check();
+	zone_alloc(20, PAGEBLOCK_LARGE, &ignored);
+	for (int n = 0; n < 20; n++)
+		write_block(b + n);
+	zone_free(b, 20);
+	zone_balance();
+	cr_assert_leq(snapshot().nr_dirty_pages, snapshot().low_pages, "the watermark holds");
+	os_unlock(page, BSLAB_PAGE_SIZE);
+	zone_free(in_use, 1);
+	zone_purge(0);
+	cr_assert_eq(snapshot().nr_dirty_pages, 0);
+	check();
 }
 
 Test(zone, balance_goes_from_the_high_to_the_low_watermark)
