@@ -74,14 +74,24 @@ static void fork_child(void);
 static void thread_exit(void *unused);
 
 /*
- * What libc calls us back for. Registered at the first allocation, so that a
- * process that never allocates pays for nothing, and earlier than most others:
- * prepare handlers of fork run last registered first, so ours enclose theirs.
+ * Earlier than others, whose prepare handlers may allocate: they run last registered first, so ours enclose theirs. At the first
+ * allocation, or before: the library asks for its constructors to run first (-z initfirst), the archive for this one.
+ */
+static void __attribute__((constructor(101))) register_for_fork(void)
+{
+	static _Atomic bool is_registered;
+
+	if (!atomic_exchange(&is_registered, true))
+		pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+/*
+ * What libc calls us back for, else. Registered at the first allocation, so that a process that never allocates pays for nothing.
  * These calls may allocate themselves (musl): we are ready by now.
  */
 static void register_callbacks(void)
 {
-	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	register_for_fork();
 	if (pthread_key_create(&thread_key, thread_exit) == 0)
 		atomic_store_explicit(&thread_key_made, true, memory_order_release);
 	if (bslab_options.hardened)
@@ -234,8 +244,10 @@ static void fork_done(bool child)
 static void fork_prepare(void)
 {
 	thread_state.fork_alone = os_is_single_threaded();
-	if (!thread_state.fork_alone)
-		locks_prepare();
+	if (thread_state.fork_alone)
+		return;
+	process_boot();
+	locks_prepare();
 }
 
 static void fork_parent(void)
