@@ -53,6 +53,7 @@ static size_t take_blocks(struct region *r, unsigned index, unsigned n, enum pag
 		struct pageblock *b = region_block(r, i);
 
 		b->state = (uint8_t)state;
+		b->was_large |= state == PAGEBLOCK_LARGE;
 		if (state == PAGEBLOCK_ISOLATE)
 			b->migratetype = MIGRATE_ISOLATE;
 		if (bit_is_set(r->dirty, i)) {
@@ -184,14 +185,23 @@ static bool is_huge(const struct region *r)
 static bool purge_blocks(struct region *r, unsigned index, unsigned n)
 {
 	void *start = (void *)pageblock_address(region_block(r, index));
-	bool ok = (is_huge(r) ? os_seal : os_purge)(start, (size_t)n << PAGEBLOCK_SHIFT) == 0;
+	size_t size = (size_t)n << PAGEBLOCK_SHIFT;
+	bool ok = (is_huge(r) ? os_seal : os_purge)(start, size) == 0, was_large = false;
 	unsigned i;
 
-	PROBE(purge, start, (size_t)n << PAGEBLOCK_SHIFT, ok);
+	PROBE(purge, start, size, ok);
 	if (!ok)
 		return false;
-	for (i = index; i < index + n; i++)
-		pageblock_set_dirty(region_block(r, i), 0, PAGEBLOCK_PAGES, false);
+	for (i = index; i < index + n; i++) {
+		struct pageblock *b = region_block(r, i);
+
+		pageblock_set_dirty(b, 0, PAGEBLOCK_PAGES, false);
+		was_large |= b->was_large;
+		b->was_large = false;
+	}
+	/* numpy asks for huge pages: they would stand behind whatever comes here next. */
+	if (was_large && !is_huge(r))
+		os_no_huge_pages(start, size);
 	return true;
 }
 
