@@ -223,6 +223,15 @@ void *large_take_kept(size_t size)
 	return size <= MAX_SIZE ? hot_take(align_up(size, BSLAB_PAGE_SIZE), 1, fits_zone(size)) : NULL;
 }
 
+/* Mappings of which the process may have 65,530, guards apart. */
+#define MAX_TIGHT_MAPPINGS 8192
+
+bool large_wants_mapping(size_t size)
+{
+	return size > PAGEBLOCK_SIZE / 2 && size <= PAGEBLOCK_SIZE - PAGEBLOCK_SIZE / 8 && regions_are_tight() &&
+	       READ_ONCE(large.info.nr_mapped) < MAX_TIGHT_MAPPINGS;
+}
+
 void *large_alloc(size_t size, size_t align, bool *zeroed)
 {
 	bool of_zone = fits_zone(size) && align <= PAGEBLOCK_SIZE;
@@ -243,7 +252,7 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 		return NULL;
 	a->size = size;
 	a->align = align;
-	if (of_zone && blocks_alloc(a, 0, zeroed))
+	if (of_zone && !large_wants_mapping(size) && blocks_alloc(a, 0, zeroed))
 		return area_publish(a);
 	since = os_counter();
 	if (mapping_alloc(a, 0, zeroed)) {
@@ -252,6 +261,8 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 			hot_note_fresh(a, since);
 		return p;
 	}
+	if (of_zone && blocks_alloc(a, 0, zeroed)) /* there is no room for one more mapping, but perhaps for another user of these */
+		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
 }

@@ -56,6 +56,11 @@ struct vm_area {
 
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
+/*
+ * Whether a mapping of its own is better for a run of pages: where addresses are tight (5 in region.h) and it would leave nearly
+ * half of a pageblock to nobody.
+ */
+bool large_wants_mapping(size_t size);
 /* One of those that are kept, of more than a pageblock, not zero; else NULL. */
 void *large_take_kept(size_t size);
 /* The same of an explicit zone: pageblocks, never a mapping. pages_flags: page/buddy.h. */

@@ -61,7 +61,7 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
 	}
-	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE) {
+	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE && likely(!large_wants_mapping(size))) {
 		large_tick();
 		kept_yield(pages_of(size));
 		return run_of_size(size, align, flags, zeroed);
@@ -564,14 +564,13 @@ bool is_reserved(page_desc_t d, const void *ptr)
 	return p && p->is_mallocs && ((uintptr_t)ptr - p->base) % p->size == 0;
 }
 
-size_t block_size(void *ptr, const char *what)
+/* 0: it was reported. In the hardened mode a block may have no bytes. */
+static size_t plain_size(void *ptr, const char *what)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct vm_area *a = large_block(d, ptr);
 	size_t size;
 
-	if (unlikely(bslab_options.hardened))
-		return hardened_size(ptr, what, &size) ? size : 0;
 	if (desc_class(d)) {
 		struct slab *s = slab_of(d);
 
@@ -602,6 +601,14 @@ size_t block_size(void *ptr, const char *what)
 	return 0;
 }
 
+bool block_size(void *ptr, const char *what, size_t *size)
+{
+	if (unlikely(bslab_options.hardened))
+		return hardened_size(ptr, what, size);
+	*size = plain_size(ptr, what);
+	return *size != 0;
+}
+
 void report_size(void *ptr, size_t size, size_t align, size_t have)
 {
 	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
@@ -619,8 +626,7 @@ bool size_is_plausible(void *ptr, size_t size, size_t align)
 
 	if (unlikely(bslab_options.hardened))
 		return hardened_size_is_right(ptr, size, align);
-	have = block_size(ptr, "free");
-	if (!have)
+	if (!block_size(ptr, "free", &have))
 		return false;
 	if (!is_power_of_2(align)) {
 		report_alignment(ptr, align);

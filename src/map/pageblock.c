@@ -154,24 +154,42 @@ static void warm_bits(const struct pageblock *b, uint64_t warm[PAGEBLOCK_PAGES /
 		warm[w] = b->free[w] & b->dirty[w];
 }
 
-int pageblock_find_row(struct pageblock *b, unsigned nr_pages)
+/* The first of the shortest row of set bits that nr_pages fit in, or -1; and the length of the longest. */
+static int find_row(const uint64_t bits[PAGEBLOCK_PAGES / 64], unsigned nr_pages, unsigned *longest)
 {
-	unsigned from, end = 0, best = PAGEBLOCK_PAGES + 1, longest = 0;
-	uint64_t warm[PAGEBLOCK_PAGES / 64];
+	unsigned from, end = 0, best = PAGEBLOCK_PAGES + 1;
 	int found = -1;
 
-	if (b->warm_row < nr_pages)
-		return -1;
-	warm_bits(b, warm);
-	while (bits_next_row(warm, PAGEBLOCK_PAGES, &from, &end)) {
-		longest = end - from > longest ? end - from : longest;
+	*longest = 0;
+	while (bits_next_row(bits, PAGEBLOCK_PAGES, &from, &end)) {
+		*longest = end - from > *longest ? end - from : *longest;
 		if (end - from >= nr_pages && end - from < best) {
 			best = end - from;
 			found = (int)from;
 		}
 	}
+	return found;
+}
+
+int pageblock_find_row(struct pageblock *b, unsigned nr_pages)
+{
+	uint64_t warm[PAGEBLOCK_PAGES / 64];
+	unsigned longest;
+	int found;
+
+	if (b->warm_row < nr_pages)
+		return -1;
+	warm_bits(b, warm);
+	found = find_row(warm, nr_pages, &longest);
 	b->warm_row = (uint16_t)longest;
 	return found;
+}
+
+int pageblock_find_free_row(const struct pageblock *b, unsigned nr_pages)
+{
+	unsigned longest;
+
+	return b->nr_free < nr_pages ? -1 : find_row(b->free, nr_pages, &longest);
 }
 
 int pageblock_alloc(struct pageblock *b, unsigned nr_pages, unsigned align_order, unsigned *nr_dirty)

@@ -135,6 +135,8 @@ int pageblock_find_warm(const struct pageblock *b, unsigned nr_pages, unsigned o
  * what it finds.
  */
 int pageblock_find_row(struct pageblock *b, unsigned nr_pages);
+/* The same of free pages, dirty or not. */
+int pageblock_find_free_row(const struct pageblock *b, unsigned nr_pages);
 /* Takes free pages, of such a row, say: how many of them were dirty. The rest of the free page blocks goes back to the lists. */
 unsigned pageblock_take_row(struct pageblock *b, unsigned index, unsigned nr_pages);
 /*

@@ -16,6 +16,8 @@
 
 /* How far a search for warm pages goes before fresh ones are taken: so many blocks for rows, and for pieces. */
 #define MAX_WARM_SEARCH 16
+/* And before a request is refused. */
+#define MAX_STEAL_SEARCH 1024
 /* From so many pages on a run may begin anywhere: smaller ones would cut up the pieces that slabs want. */
 #define MIN_ROW_PAGES 17
 /* Buddies of threads that are looked at for warm pages, one's own among them, and the dirty pages that they have to have. */
@@ -71,14 +73,27 @@ static unsigned nr_to_take(const struct pageblock *blk, const struct request *q)
 	return *q->nr_got = (unsigned)min_size(q->nr_pages, 1u << max);
 }
 
+/* Where addresses are tight (5 in region.h) a row of clean pages will do as well: aligned runs leave gaps between them. */
+static bool takes_free_rows(const struct request *q)
+{
+	return takes_rows(q) && unlikely(regions_are_tight());
+}
+
+static int find_row(struct pageblock *blk, const struct request *q)
+{
+	int row = takes_rows(q) ? pageblock_find_row(blk, q->nr_pages) : -1;
+
+	return row < 0 && takes_free_rows(q) ? pageblock_find_free_row(blk, q->nr_pages) : row;
+}
+
 /* row: where one was found for the request, or -1. */
 static void *block_take(struct buddy *b, struct pageblock *blk, const struct request *q, int row)
 {
-	int index = row < 0 && takes_rows(q) ? pageblock_find_row(blk, q->nr_pages) : row;
-	unsigned nr_pages = q->nr_pages, nr_dirty = nr_pages;
+	int index = row < 0 ? find_row(blk, q) : row;
+	unsigned nr_pages = q->nr_pages, nr_dirty;
 
 	if (index >= 0) {
-		pageblock_take_row(blk, (unsigned)index, nr_pages);
+		nr_dirty = pageblock_take_row(blk, (unsigned)index, nr_pages);
 	} else {
 		nr_pages = nr_to_take(blk, q);
 		index = pageblock_alloc(blk, nr_pages, q->align_order, &nr_dirty);
@@ -134,15 +149,20 @@ static struct pageblock *fallback_find(struct buddy *b, enum migratetype type, u
 	return NULL;
 }
 
-static struct pageblock *steal_find(struct buddy *b, enum migratetype type, unsigned order)
+/* Nothing else is left: what is free beside each other will do, aligned or not. */
+static struct pageblock *steal_find(struct buddy *b, const struct request *q, int *row)
 {
+	struct search s = {q->nr_pages, MAX_STEAL_SEARCH, -1};
 	struct pageblock *blk = NULL;
 	unsigned t;
 
 	for (t = 0; t < MIGRATE_HIGHATOMIC && !blk; t++)
-		blk = buddy_find(b, t ? fallbacks[type][t - 1] : type, order);
+		blk = buddy_find(b, t ? fallbacks[q->type][t - 1] : q->type, request_order(q));
+	for (t = 0; takes_rows(q) && t < MIGRATE_HIGHATOMIC && !blk && s.nr_looks; t++)
+		blk = buddy_find_free_row(b, t ? fallbacks[q->type][t - 1] : q->type, &s);
+	*row = s.row;
 	if (blk)
-		count_steal(b, blk, type);
+		count_steal(b, blk, q->type);
 	return blk;
 }
 
@@ -256,6 +276,8 @@ static void *alloc_own(struct buddy *b, const struct request *q)
 		blk = buddy_find(b, q->type, order);
 		if (!blk)
 			blk = fallback_find(b, q->type, order);
+		if (!blk && takes_free_rows(q))
+			blk = find_in_types(b, q->type, buddy_find_free_row, q->nr_pages, &row);
 	}
 	if (blk)
 		p = block_take(b, blk, q, row);
@@ -287,11 +309,12 @@ static void *alloc_steal(struct buddy *b, const struct request *q)
 {
 	struct pageblock *blk;
 	void *p = NULL;
+	int row;
 
 	lock_take(&b->lock, RANK_BUDDY);
-	blk = steal_find(b, q->type, request_order(q));
+	blk = steal_find(b, q, &row);
 	if (blk)
-		p = block_take(b, blk, q, -1);
+		p = block_take(b, blk, q, row);
 	lock_drop(&b->lock, RANK_BUDDY);
 	return p;
 }

@@ -32,6 +32,13 @@ static bool has_row(struct buddy *b, struct pageblock *blk, struct search *s)
 	return s->row >= 0;
 }
 
+static bool has_free_row(struct buddy *b, struct pageblock *blk, struct search *s)
+{
+	(void)b;
+	s->row = pageblock_find_free_row(blk, s->n);
+	return s->row >= 0;
+}
+
 /* Of this order, which fits. A guess for the small ones: dirty_orders may be too high. */
 static bool has_warm_piece(struct buddy *b, struct pageblock *blk, struct search *s)
 {
@@ -68,6 +75,11 @@ static struct pageblock *find(struct buddy *b, enum migratetype type, unsigned o
 struct pageblock *buddy_find_row(struct buddy *b, enum migratetype type, struct search *s)
 {
 	return find(b, type, ilog2(s->n + 1) - 1, has_row, s);
+}
+
+struct pageblock *buddy_find_free_row(struct buddy *b, enum migratetype type, struct search *s)
+{
+	return find(b, type, ilog2(s->n + 1) - 1, has_free_row, s);
 }
 
 struct pageblock *buddy_find_warm(struct buddy *b, enum migratetype type, struct search *s)

@@ -23,5 +23,7 @@ struct search {
  */
 struct pageblock *buddy_find_row(struct buddy *b, enum migratetype type, struct search *s);
 struct pageblock *buddy_find_warm(struct buddy *b, enum migratetype type, struct search *s);
+/* A row of free pages, warm or not. */
+struct pageblock *buddy_find_free_row(struct buddy *b, enum migratetype type, struct search *s);
 
 #endif

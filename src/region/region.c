@@ -26,6 +26,8 @@
 #define LOW_SKIP 64u
 
 /* Under the zone lock: */
+static size_t nr_all_committed; /* pageblocks */
+static bool are_tight; /* atomic */
 static uintptr_t lowest_base; /* of ordinary regions */
 static unsigned nr_low_skip;
 static size_t low_refused; /* the least size that was */
@@ -142,6 +144,12 @@ static bool commit(struct region *r, unsigned nr_blocks)
 	return ok;
 }
 
+static void note_committed(unsigned nr_blocks)
+{
+	nr_all_committed += nr_blocks;
+	WRITE_ONCE(are_tight, nr_all_committed > min_size(os_address_space_limit(), os_data_limit()) >> PAGEBLOCK_SHIFT >> 2);
+}
+
 unsigned region_commit(struct region *r, unsigned nr_blocks)
 {
 	unsigned room = r->nr_blocks - r->nr_committed, step = r->nr_committed / 4, i;
@@ -162,7 +170,13 @@ unsigned region_commit(struct region *r, unsigned nr_blocks)
 		b->number = (uint32_t)((r->base >> PAGEBLOCK_SHIFT) + i);
 	}
 	r->nr_committed += step;
+	note_committed(step);
 	return step;
+}
+
+bool regions_are_tight(void)
+{
+	return READ_ONCE(are_tight);
 }
 
 struct pageblock *region_block(struct region *r, unsigned index)

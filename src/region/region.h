@@ -15,6 +15,9 @@
  *    wholly below 4 GiB. ZONE_HUGE has explicit huge pages: what is committed of it is addresses only, and the zone puts
  *    a page behind a block when it is taken, and takes it away when it is purged.
  *
+ * 5. RLIMIT_AS and RLIMIT_DATA count addresses. Once more than a quarter of the lesser is committed, they are tight: floors above
+ *    then waste fewer of them, at a price in time.
+ *
  * Invariant: free is a subset of the first nr_committed blocks; dirty a subset of free.
  */
 #ifndef BSLAB_REGION_H
@@ -73,6 +76,8 @@ struct region {
 struct region *region_create(unsigned zone, unsigned nr_blocks);
 /* Commits at least nr_blocks more, if the kernel agrees some more than that; the number, 0 when refused. */
 unsigned region_commit(struct region *r, unsigned nr_blocks);
+/* See 5: as of the last commit, since the program may change its limits. A hint, without the lock. */
+bool regions_are_tight(void);
 /* The pageblock at an index below nr_committed. */
 struct pageblock *region_block(struct region *r, unsigned index);
 

@@ -356,6 +356,25 @@ Test(pageblock, a_row_of_warm_pages_begins_anywhere)
 	cr_assert(pageblock_is_valid(b));
 }
 
+/* Clean or dirty: how many of the pages were dirty is told. */
+Test(pageblock, a_row_of_free_pages)
+{
+	enum { N = PAGEBLOCK_PAGES / 8 };
+	unsigned nr_dirty;
+
+	pageblock_alloc(b, 2 * N, 0, &nr_dirty);
+	pageblock_alloc(b, N, 0, &nr_dirty);
+	pageblock_free(b, N, N);
+	cr_assert_eq(pageblock_find_free_row(b, N), N, "the shortest");
+	cr_assert_eq(pageblock_find_free_row(b, N + 1), 3 * N);
+	cr_assert_eq(pageblock_find_free_row(b, 5 * N + 1), -1);
+	cr_assert_eq(pageblock_take_row(b, 3 * N, N + 1), 0);
+	cr_assert_eq(pageblock_find_free_row(b, N + 1), 4 * N + 1);
+	cr_assert_eq(pageblock_take_row(b, N, N), N);
+	cr_assert_eq(pageblock_find_free_row(b, 1), 4 * N + 1);
+	cr_assert(pageblock_is_valid(b));
+}
+
 Test(pageblock, a_clean_page_ends_a_row)
 {
 	enum { N = 40 };

@@ -122,6 +122,24 @@ Test(region_commit, just_what_is_asked_for_when_more_is_refused)
 	cr_assert_eq(r->nr_committed, 1);
 }
 
+/* From a quarter of the lesser limit on, which the program may change. */
+Test(region_commit, tight_addresses)
+{
+	struct region *r = region_create(0, 64);
+
+	region_commit(r, 32);
+	cr_assert_not(regions_are_tight());
+	fake.data_limit = 160 * MIB;
+	region_commit(r, 2);
+	cr_assert(regions_are_tight());
+	fake.data_limit = 0;
+	region_commit(r, 2);
+	cr_assert_not(regions_are_tight());
+	fake.address_space_limit = 160 * MIB;
+	region_commit(r, 2);
+	cr_assert(regions_are_tight());
+}
+
 Test(region_commit, blocks_know_where_they_are)
 {
 	struct region *r = region_create(0, 1);
