@@ -135,6 +135,7 @@ static void *move_growing(void *ptr, struct block *old, size_t size, struct call
 void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 {
 	unsigned zone = explicit_zone_of(map_lookup((uintptr_t)ptr));
+	int saved = errno;
 	struct block b;
 	bool zeroed;
 	void *p;
@@ -162,5 +163,5 @@ void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 	memcpy(p, ptr, min_size(b.size, size));
 	hardened_free(ptr);
 	thread_state.grown = size > b.size ? p : NULL;
-	return p;
+	return with_errno(saved, p);
 }

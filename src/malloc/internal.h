@@ -7,6 +7,8 @@
 #ifndef BSLAB_MALLOC_INTERNAL_H
 #define BSLAB_MALLOC_INTERNAL_H
 
+#include <errno.h>
+
 #include "map/map.h"
 #include "profile/unwind.h"
 
@@ -41,8 +43,15 @@ struct alloc_request {
 void *alloc_slow(const struct alloc_request *r, bool *zeroed);
 /* realloc() of a live block of old_size bytes; NULL where there is no memory, and errno is set. */
 void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bool no_retry);
-/* The bytes of a live block; 0 after a report, `what` names the call. */
-size_t block_size(void *ptr, const char *what);
+/* The bytes of a live block; false after a report, `what` names the call. */
+bool block_size(void *ptr, const char *what, size_t *size);
+/* What is returned, when a first try may have set errno: a call that succeeds leaves it as it was. */
+static inline void *with_errno(int saved, void *p)
+{
+	if (likely(p != NULL))
+		errno = saved;
+	return p;
+}
 /* Whether an address is where an element of a NOWAIT pool starts; free() of any address of a pool. */
 bool is_reserved(page_desc_t d, const void *ptr);
 void free_reserved(page_desc_t d, void *ptr);

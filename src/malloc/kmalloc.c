@@ -235,6 +235,7 @@ static force_inline void *alloc_once(size_t size, unsigned gfp, bool *zeroed)
 
 static out_of_line void *kmalloc_slow(size_t size, unsigned gfp)
 {
+	int saved = errno;
 	unsigned pause_ms = 1;
 	bool zeroed = false;
 	void *p;
@@ -248,7 +249,7 @@ static out_of_line void *kmalloc_slow(size_t size, unsigned gfp)
 		errno = ENOMEM;
 	else if (gfp & BSLAB_GFP_ZERO && !zeroed)
 		memset(p, 0, size);
-	return p;
+	return with_errno(saved, p);
 }
 
 _Static_assert(BSLAB_GFP_DMA32 >> 8 == ZONE_DMA32 && BSLAB_GFP_HUGETLB >> 8 == ZONE_HUGE && STRICT_GFP >> 8 == NR_ZONE_TYPES,
@@ -335,6 +336,7 @@ static bool is_beyond_its_zone(void *ptr, size_t size)
 static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned gfp)
 {
 	unsigned pause_ms = 1;
+	int saved = errno;
 	void *p;
 
 	do
@@ -343,7 +345,7 @@ static void *realloc_waiting(void *ptr, size_t old_size, size_t size, unsigned g
 	reports_poll();
 	if (unlikely(!p))
 		errno = ENOMEM;
-	return p;
+	return with_errno(saved, p);
 }
 
 /* Not in the zone that the flags name, or it would not stay there. */
@@ -386,8 +388,7 @@ void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 		bslab_free(ptr);
 		return NULL;
 	}
-	old_size = block_size(ptr, "krealloc");
-	if (!old_size) {
+	if (!block_size(ptr, "krealloc", &old_size)) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -406,9 +407,9 @@ void *bslab_krealloc(void *ptr, size_t size, unsigned gfp)
 
 void bslab_kfree_sensitive(void *ptr)
 {
-	size_t size = ptr ? block_size(ptr, "kfree_sensitive") : 0;
+	size_t size;
 
-	if (!size)
+	if (!ptr || !block_size(ptr, "kfree_sensitive", &size))
 		return;
 	memset(ptr, 0, size);
 	__asm__ volatile("" : : "r"(ptr) : "memory"); /* it is read, as far as the compiler knows */
@@ -449,6 +450,7 @@ void *bslab_vmalloc(size_t size)
 void *bslab_kvmalloc(size_t size, unsigned gfp)
 {
 	unsigned once = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
+	int saved = errno;
 	void *p;
 
 	if (!gfp_is_good(gfp) || gfp & (BSLAB_GFP_NOWAIT | STRICT_GFP) || explicit_flags_of(gfp))
@@ -459,7 +461,7 @@ void *bslab_kvmalloc(size_t size, unsigned gfp)
 		p = bslab_kmalloc(size, once);
 		p = p ? p : map_block(size, is_content(gfp));
 	} while (unlikely(!p) && try_again(size, gfp, &pause_ms));
-	return p;
+	return with_errno(saved, p);
 }
 
 /* --- mempools ------------------------------------------------------------------------------------ */
@@ -502,6 +504,7 @@ void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 {
 	struct pool *p = pool_in(pool);
 	unsigned more = (gfp & ~(unsigned)BSLAB_GFP_NOFAIL) | BSLAB_GFP_NORETRY, pause_ms = 1;
+	int saved = errno;
 	void *element = NULL;
 
 	if (likely(!gfp && p->is_live) && likely((element = malloc_quick_shared(p->size)) != NULL))
@@ -525,7 +528,7 @@ void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 		errno = ENOMEM;
 	else if (gfp & BSLAB_GFP_ZERO)
 		memset(element, 0, p->size);
-	return element;
+	return with_errno(saved, element);
 }
 
 void bslab_mempool_free(struct bslab_mempool *pool, void *element)

@@ -139,6 +139,7 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct sample *s = sampled_find(d);
+	int saved = errno;
 	void *p, *moved;
 
 	if (explicit_zone_of(d))
@@ -151,13 +152,13 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 	if (!p) {
 		moved = move_block(ptr, old_size, size, by, no_retry);
 		if (moved)
-			return moved;
+			return with_errno(saved, moved);
 		/* By now all that is free was given back: near a limit that may do. */
 		p = resize_uncopied(d, ptr, old_size, size);
 	}
 	if (p && (s || unlikely(sampler_interval())))
 		sampled_resize(s, p, old_size, size, by);
-	return p;
+	return with_errno(saved, p);
 }
 
 /* A run that has as many pages as before, and no bytes behind its own to be looked at. */
@@ -187,9 +188,12 @@ static out_of_line void *realloc_slow(void *ptr, size_t size)
 
 	if (unlikely(bslab_options.hardened))
 		return hardened_realloc(ptr, size, CALLER(), false);
-	old_size = block_size(ptr, "realloc");
-	if (unlikely(!old_size || size > PTRDIFF_MAX)) {
-		errno = old_size ? ENOMEM : EINVAL;
+	if (unlikely(!block_size(ptr, "realloc", &old_size))) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (unlikely(size > PTRDIFF_MAX)) {
+		errno = ENOMEM;
 		return NULL;
 	}
 	p = realloc_live(ptr, old_size, size, CALLER(), false);
@@ -289,7 +293,9 @@ void *bslab_pvalloc(size_t size)
 
 size_t bslab_malloc_usable_size(void *ptr)
 {
-	return ptr ? block_size(ptr, "malloc_usable_size") : 0;
+	size_t size;
+
+	return ptr && block_size(ptr, "malloc_usable_size", &size) ? size : 0;
 }
 
 void free_sized_slow(void *ptr, size_t size)

@@ -146,6 +146,18 @@ static void free_into_new_sheaf(struct kmem_cache *c, struct sheaf *s, void *obj
 	reap_if_due();
 }
 
+/*
+ * Looked at again: the first look may have been at another CPU's sheaf, whose thread has stored a new top, and where weakly ordered
+ * CPUs show what stood below it before.
+ */
+static cold_path bool is_on_top(unsigned class, void **top, const void *obj)
+{
+	if (percpu_current_top(class) != top)
+		return false;
+	atomic_thread_fence(memory_order_seq_cst);
+	return READ_ONCE(top[-1]) == obj;
+}
+
 void percpu_free_slow(struct kmem_cache *c, void *obj)
 {
 	int i;
@@ -159,7 +171,7 @@ void percpu_free_slow(struct kmem_cache *c, void *obj)
 		below = READ_ONCE(top[-1]);
 		if (push(c->class, obj))
 			return;
-		if (below == obj) {
+		if (below == obj && is_on_top(c->class, top, obj)) {
 			bug_caller("double free of %p", obj);
 			return;
 		}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bslab/bslab.h"
+#include "bslab/kmalloc.h"
 #include "bslab/profile.h"
 #include "large/large.h"
 #include "os/options.h"
@@ -242,4 +243,24 @@ Test(hardened, no_heap_profile)
 	errno = 0;
 	cr_assert_eq(bslab_profile_start(0), -1);
 	cr_assert_eq(errno, ENOTSUP);
+}
+
+/* Such a block has no bytes at all here, and yet is one. */
+Test(hardened, blocks_of_no_size)
+{
+	enum { MANY = 100000 };
+	char *p, *q;
+	int i;
+
+	harden();
+	p = bslab_kmalloc(0, 0);
+	q = bslab_krealloc(p, 10, 0);
+	cr_assert_not_null(q);
+	memset(q, 1, 10);
+	bslab_kfree_sensitive(q);
+	p = bslab_kmalloc(0, 0);
+	bslab_kfree_sensitive(p);
+	for (i = 0; i < MANY && (q = bslab_kmalloc(0, 0)) != p; i++)
+		bslab_free(q);
+	cr_assert_lt(i, MANY, "it was not freed");
 }

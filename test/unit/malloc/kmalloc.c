@@ -600,6 +600,28 @@ static int find_pools(const char *text, size_t len, void *kib)
 	return 0;
 }
 
+/* Whatever the tries before have come to. */
+Test(kmalloc, errno_is_kept_where_memory_is_short)
+{
+	enum { NR = 4, SIZE = 1000000 };
+	struct bslab_mempool *pool = bslab_mempool_create(NR, SIZE);
+	struct rlimit limit;
+	void *p;
+
+	if (HAS_SHADOW)
+		cr_skip_test("the sanitizer needs memory too");
+	cr_assert_not_null(pool);
+	getrlimit(RLIMIT_DATA, &limit);
+	limit.rlim_cur = 1;
+	cr_assert_eq(setrlimit(RLIMIT_DATA, &limit), 0);
+	while (bslab_malloc(SIZE))
+		;
+	errno = 0;
+	p = bslab_mempool_alloc(pool, 0);
+	cr_assert_not_null(p);
+	cr_assert_eq(errno, 0);
+}
+
 Test(kmalloc, pools_are_counted)
 {
 	size_t kib = 0;
