@@ -43,12 +43,12 @@ static void note_partial_free(void)
 	zone_note_partial_free(nr_free);
 }
 
-void pages_tick(void)
+void pages_tick_slow(void)
 {
 	struct buddy *b;
 	size_t n = 0;
 
-	if (likely(++thread_state.nr_page_events % TICK_EVENTS) || !zone_window_is_over())
+	if (!zone_window_is_over())
 		return;
 	for_each_buddy(b) {
 		lock_take(&b->lock, RANK_BUDDY);

@@ -179,8 +179,13 @@ void pages_count_used(size_t *nr_used, size_t *nr_dirty_free);
 uint64_t pages_nr_given_back(void);
 /* Page allocations and frees of a thread between two looks at the clock. */
 #define TICK_EVENTS 16
+void pages_tick_slow(void);
 /* Begins the zone's next window when it is time; call where pages or blocks come and go, holding no lock. */
-void pages_tick(void);
+static inline void pages_tick(void)
+{
+	if (unlikely(++thread_state.nr_page_events % TICK_EVENTS == 0))
+		pages_tick_slow();
+}
 /* This thread ends: its buddy is for others to adopt. */
 void pages_thread_exit(void);
 
