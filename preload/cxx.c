@@ -68,11 +68,7 @@ static new_handler current_handler(void)
 	return _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
 }
 
-/* A static program has none of them. */
 #pragma weak dlsym
-#pragma weak dladdr
-#pragma weak dlopen
-#pragma weak dlclose
 
 /* Runs the handler once; false when there is none. The handler may throw. */
 static bool run_new_handler(void)
@@ -85,6 +81,9 @@ static bool run_new_handler(void)
 	return true;
 }
 
+/* The others of its kin by name: a reference is one more to resolve at each start, and to a static program a warning. */
+#define LIBC(name) ((__typeof__(&name))dlsym(RTLD_DEFAULT, #name))
+
 /*
  * Where the program has no C++ library, the caller's library has one, or depends on one: its own form by the name, which asks its
  * handler and throws. NULL: none.
@@ -94,13 +93,13 @@ static void *callers_form(const char *name, const void *caller, const void *own)
 	void *library, *form;
 	Dl_info info;
 
-	if (has_cxx_library() || !dlsym || !dladdr || !dlopen || !dlclose || !dladdr(caller, &info))
+	if (has_cxx_library() || !dlsym || !LIBC(dladdr) || !LIBC(dlopen) || !LIBC(dlclose) || !LIBC(dladdr)(caller, &info))
 		return NULL;
-	library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+	library = LIBC(dlopen)(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
 	if (!library)
 		return NULL;
 	form = dlsym(library, name);
-	dlclose(library); /* it stays: its code is under way */
+	LIBC(dlclose)(library); /* it stays: its code is under way */
 	return form == own ? NULL : form;
 }
 
@@ -159,77 +158,78 @@ static cold_path void *nothrow_aligned_retry(size_t size, size_t align, const vo
 	return form ? form(size, align, tag) : new_retry(size, align, false);
 }
 
-/* The slow paths are jumped to, as malloc's are: fast.h says why. So they return to the program. */
-#define RETURN_ADDRESS __builtin_return_address(0)
+/* The slow paths are jumped to, as malloc's are: fast.h says why. */
 
-static out_of_line void *new_rest(size_t size, bool is_counted)
+#define RETURN_ADDRESS __builtin_return_address(0) /* of the operator, where all that is inlined into it takes it */
+
+static out_of_line void *new_rest(size_t size, bool is_counted, const void *caller)
 {
 	void *p = malloc_by(size, CALLER(), is_counted);
 
-	return likely(p != NULL) ? p : throwing_retry(size, RETURN_ADDRESS);
+	return likely(p != NULL) ? p : throwing_retry(size, caller);
 }
 
-static out_of_line void *new_slow(size_t size)
+static out_of_line void *new_slow(size_t size, const void *caller)
 {
 	void *p = malloc_medium_shared(size);
 
-	return likely(is_object(p)) ? p : new_rest(size, p != NULL);
+	return likely(is_object(p)) ? p : new_rest(size, p != NULL, caller);
 }
 
 static force_inline void *new_block(size_t size)
 {
 	void *p = malloc_quick(size);
 
-	return likely(p != NULL) ? p : new_slow(size);
+	return likely(p != NULL) ? p : new_slow(size, RETURN_ADDRESS);
 }
 
-static out_of_line void *new_aligned_slow(size_t size, size_t align)
+static out_of_line void *new_aligned_slow(size_t size, size_t align, const void *caller)
 {
 	void *p = is_power_of_2(align) ? memalign_by(size, align, CALLER()) : NULL;
 
-	return likely(p != NULL) ? p : throwing_aligned_retry(size, align, RETURN_ADDRESS);
+	return likely(p != NULL) ? p : throwing_aligned_retry(size, align, caller);
 }
 
 static force_inline void *new_aligned(size_t size, size_t align)
 {
 	void *p = memalign_fast_shared(size, align);
 
-	return likely(p != NULL) ? p : new_aligned_slow(size, align);
+	return likely(p != NULL) ? p : new_aligned_slow(size, align, RETURN_ADDRESS);
 }
 
-static out_of_line void *new_nothrow_rest(size_t size, const void *tag, bool is_counted)
+static out_of_line void *new_nothrow_rest(size_t size, const void *tag, bool is_counted, const void *caller)
 {
 	void *p = malloc_by(size, CALLER(), is_counted);
 
-	return likely(p != NULL) ? p : nothrow_retry(size, tag, RETURN_ADDRESS);
+	return likely(p != NULL) ? p : nothrow_retry(size, tag, caller);
 }
 
-static out_of_line void *new_nothrow_slow(size_t size, const void *tag)
+static out_of_line void *new_nothrow_slow(size_t size, const void *tag, const void *caller)
 {
 	void *p = malloc_medium_shared(size);
 
-	return likely(is_object(p)) ? p : new_nothrow_rest(size, tag, p != NULL);
+	return likely(is_object(p)) ? p : new_nothrow_rest(size, tag, p != NULL, caller);
 }
 
 static force_inline void *new_nothrow(size_t size, const void *tag)
 {
 	void *p = malloc_quick(size);
 
-	return likely(p != NULL) ? p : new_nothrow_slow(size, tag);
+	return likely(p != NULL) ? p : new_nothrow_slow(size, tag, RETURN_ADDRESS);
 }
 
-static out_of_line void *new_aligned_nothrow_slow(size_t size, size_t align, const void *tag)
+static out_of_line void *new_aligned_nothrow_slow(size_t size, size_t align, const void *tag, const void *caller)
 {
 	void *p = is_power_of_2(align) ? memalign_by(size, align, CALLER()) : NULL;
 
-	return likely(p != NULL) ? p : nothrow_aligned_retry(size, align, tag, RETURN_ADDRESS);
+	return likely(p != NULL) ? p : nothrow_aligned_retry(size, align, tag, caller);
 }
 
 static force_inline void *new_aligned_nothrow(size_t size, size_t align, const void *tag)
 {
 	void *p = memalign_fast_shared(size, align);
 
-	return likely(p != NULL) ? p : new_aligned_nothrow_slow(size, align, tag);
+	return likely(p != NULL) ? p : new_aligned_nothrow_slow(size, align, tag, RETURN_ADDRESS);
 }
 
 void *_Znwm(size_t size)
