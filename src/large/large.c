@@ -261,8 +261,6 @@ void *large_alloc(size_t size, size_t align, bool *zeroed)
 			hot_note_fresh(a, since);
 		return p;
 	}
-	if (of_zone && blocks_alloc(a, 0, zeroed)) /* there is no room for one more mapping, but perhaps for another user of these */
-		return area_publish(a);
 	boot_pool_put(&vm_area_pool, a);
 	return NULL;
 }

@@ -158,6 +158,8 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 	}
 	if (p && (s || unlikely(sampler_interval())))
 		sampled_resize(s, p, old_size, size, by);
+	if (!p && size <= old_size) /* as it is: a request for less is not refused */
+		p = ptr;
 	return with_errno(saved, p);
 }
 

@@ -53,6 +53,7 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 {
 	size_t align = r->align;
 	struct kmem_cache *c;
+	void *p;
 
 	*zeroed = bslab_options.hardened;
 	if (unlikely(bslab_options.hardened))
@@ -61,7 +62,9 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 		c = cache_of(size_class(size));
 		return c ? percpu_alloc_slow(c, flags) : NULL;
 	}
-	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE && likely(!large_wants_mapping(size))) {
+	if (size <= PAGEBLOCK_SIZE && align <= PAGEBLOCK_SIZE) {
+		if (unlikely(large_wants_mapping(size)) && (p = large_alloc(size, align, zeroed)))
+			return p;
 		large_tick();
 		kept_yield(pages_of(size));
 		return run_of_size(size, align, flags, zeroed);
@@ -76,11 +79,14 @@ static uint64_t nr_given_back(void)
 	return zone_nr_given_back() + pages_nr_given_back() + contig_nr_given_back();
 }
 
+/* A purge ends early where another thread waits for those under way, or forks. */
+#define MAX_PURGES 4
+
 size_t reclaim(size_t nr_keep)
 {
 	uint64_t before = nr_given_back();
+	unsigned class, i;
 	size_t nr_given;
-	unsigned class;
 
 	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
@@ -101,10 +107,13 @@ size_t reclaim(size_t nr_keep)
 		cache_shrink(c);
 	}
 	guard_drain();
-	pages_purge();
-	contig_purge();
-	zone_purge(nr_keep);
-	purging_wait();
+	for (i = 0; i < MAX_PURGES; i++) {
+		pages_purge();
+		contig_purge();
+		zone_purge(nr_keep);
+		if (likely(!purging_wait()))
+			break;
+	}
 	nr_given = (size_t)(nr_given_back() - before);
 	PROBE(reclaim_end, nr_given);
 	return nr_given;

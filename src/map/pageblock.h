@@ -75,7 +75,7 @@ struct pageblock {
 	uint16_t compact_round; /* in which it was put back; the compactor's, src/handle/compact.c */
 	_Atomic uint32_t object_bytes; /* of objects with handles; relaxed */
 	uint16_t warm_row; /* may be too high: pageblock_find_row() */
-	uint16_t refused_purge; /* the number of the last purge that was refused a piece of it; page/purge.c */
+	uint32_t refused_purge; /* the number of the last purge that was refused a piece of it, 0: none; page/purge.c */
 	uint64_t dirty[PAGEBLOCK_PAGES / 64];
 	uint64_t free[PAGEBLOCK_PAGES / 64];
 };

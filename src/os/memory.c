@@ -247,7 +247,7 @@ int os_guard_light(void *addr, size_t size)
 {
 	static _Atomic int known = UNKNOWN;
 
-	return finds(&known, markers_work) ? advise(addr, size, MADV_GUARD_INSTALL) : -EINVAL;
+	return finds(&known, markers_work) ? advise(addr, size, MADV_GUARD_INSTALL) : -ENOSYS;
 }
 
 void *os_move_pages(void *addr, size_t size)

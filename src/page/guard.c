@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/guard.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "os/bug.h"
@@ -29,12 +30,14 @@ static bool split_take(void)
 static enum guard_kind install(uintptr_t addr, unsigned nr_pages)
 {
 	size_t size = (size_t)nr_pages << PAGE_SHIFT;
+	int ret;
 
 	if (os_page_size() != BSLAB_PAGE_SIZE)
 		return GUARD_NONE;
-	if (os_guard_light((void *)addr, size) == 0)
+	ret = os_guard_light((void *)addr, size);
+	if (ret == 0)
 		return GUARD_LIGHT;
-	if (nr_pages > 1) /* those before one that the program locked trap already */
+	if (nr_pages > 1 && ret != -ENOSYS) /* those before one that the program locked trap already */
 		os_open_guard((void *)addr, size, GUARD_LIGHT);
 	if (!split_take())
 		return GUARD_NONE;

@@ -29,8 +29,16 @@ struct isolated {
 	bool is_refused;
 };
 
-/* Each purge has a number, by which it knows the blocks of which a piece was refused: it does not look at them again. */
-static _Atomic uint16_t nr_purges; /* relaxed */
+/*
+ * Each purge has a number, by which it knows the blocks of which a piece was refused, to it or a later one: it does not look at
+ * them again. So purges by several threads end.
+ */
+static _Atomic uint32_t nr_purges; /* relaxed */
+
+static bool was_refused(const struct pageblock *blk, uint32_t purge)
+{
+	return unlikely(blk->refused_purge) && (int32_t)(blk->refused_purge - purge) >= 0;
+}
 
 /* Free page blocks below this order are smaller than a page of the machine. */
 static unsigned min_purge_order(void)
@@ -63,7 +71,7 @@ static unsigned isolate_block(struct buddy *b, struct pageblock *blk, struct iso
  * largest pieces. A block that stands where it no longer belongs, since its pieces were taken, moves to the list where it
  * does: each once for what was freed there (where pages are of 8 or 32 KiB, whose orders no list begins at, each time).
  */
-static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order, uint16_t purge)
+static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order, uint32_t purge)
 {
 	struct hlist_node *n, *next;
 	unsigned list, f;
@@ -74,7 +82,7 @@ static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order, u
 				struct pageblock *blk = container_of(n, struct pageblock, purge_node);
 
 				next = n->next;
-				if (blk->refused_purge == purge)
+				if (was_refused(blk, purge))
 					continue;
 				if (pageblock_has_dirty(blk, min_order))
 					return blk;
@@ -84,7 +92,7 @@ static struct pageblock *find_dirty_block(struct buddy *b, unsigned min_order, u
 }
 
 /* As far as the nr_keep pages allow: one system call gives them all back. Counts the pageblocks that it looked for. */
-static unsigned isolate_batch(struct buddy *b, struct isolated *out, size_t nr_keep, unsigned min_order, uint16_t purge, unsigned *nr_blocks)
+static unsigned isolate_batch(struct buddy *b, struct isolated *out, size_t nr_keep, unsigned min_order, uint32_t purge, unsigned *nr_blocks)
 {
 	struct pageblock *blk;
 	unsigned n = 0, i;
@@ -124,7 +132,7 @@ static void purge_batch(struct isolated *batch, unsigned n)
 }
 
 /* Gives it back to its owner, who may have changed meanwhile. */
-static void give_back(const struct isolated *i, uint16_t purge)
+static void give_back(const struct isolated *i, uint32_t purge)
 {
 	struct buddy *b = block_lock_owner(i->blk);
 	bool whole;
@@ -132,9 +140,9 @@ static void give_back(const struct isolated *i, uint16_t purge)
 	PROBE(purge, pageblock_address(i->blk) + ((uintptr_t)i->index << PAGE_SHIFT), BSLAB_PAGE_SIZE << i->order, !i->is_refused);
 	b->count.nr_purge_calls++;
 	b->count.nr_purge_failures += i->is_refused;
-	if (i->is_refused)
+	if (i->is_refused && !was_refused(i->blk, purge))
 		i->blk->refused_purge = purge;
-	else
+	if (!i->is_refused)
 		pageblock_set_dirty(i->blk, i->index, 1u << i->order, false);
 	whole = block_free_pages(b, i->blk, i->index, 1u << i->order);
 	if (i->blk->nr_unused > i->blk->nr_dirty_free)
@@ -160,9 +168,9 @@ static void purge_ended(struct buddy *b, size_t nr_keep, unsigned min_order, boo
 }
 
 /* Not 0, which a block has that was never refused. */
-static uint16_t purge_number(void)
+static uint32_t purge_number(void)
 {
-	uint16_t n = (uint16_t)(atomic_fetch_add_explicit(&nr_purges, 1, memory_order_relaxed) + 1);
+	uint32_t n = atomic_fetch_add_explicit(&nr_purges, 1, memory_order_relaxed) + 1;
 
 	return n ? n : 1;
 }
@@ -170,13 +178,13 @@ static uint16_t purge_number(void)
 /* Down to nr_keep dirty pages, in pieces of at least min_order. */
 static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, unsigned max_blocks)
 {
-	uint16_t purge = purge_number();
+	uint32_t purge = purge_number();
 	size_t nr_purged = 0, nr_refused = 0;
 	struct isolated batch[PURGE_BATCH];
 	unsigned nr_blocks = 0, n = 1, i;
+	bool stopped = false;
 
-	while (n && nr_blocks < max_blocks) {
-		purging_begin();
+	while (n && nr_blocks < max_blocks && !(stopped = !purging_begin())) {
 		n = isolate_batch(b, batch, nr_keep, min_order, purge, &nr_blocks);
 		purge_batch(batch, n);
 		for (i = 0; i < n; i++) {
@@ -185,7 +193,7 @@ static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, uns
 		}
 		purging_end();
 	}
-	purge_ended(b, nr_keep, min_order, nr_refused > nr_purged, nr_blocks >= max_blocks);
+	purge_ended(b, nr_keep, min_order, nr_refused > nr_purged, stopped || nr_blocks >= max_blocks);
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
 	zone_note_unmapped(nr_purged);
 }

@@ -6,24 +6,14 @@
 #define MAX_YIELDS 50
 #define MAX_WAIT_MS 250
 
-/* Sequentially consistent: a purge that begins sees the fork, or the fork sees the purge. The first two modulo 2^32. */
-static _Atomic uint32_t nr_begun, nr_ended, nr_forks;
+/* Sequentially consistent: a purge that begins sees who waits, or who waits sees the purge. */
+static _Atomic uint32_t nr_purges, nr_forks, nr_waiting;
 
-static bool has_ended(uint32_t nr)
-{
-	return (int32_t)(atomic_load(&nr_ended) - nr) >= 0;
-}
-
-static bool forks_are(uint32_t nr)
-{
-	return atomic_load(&nr_forks) == nr;
-}
-
-static void wait_until(bool (*is_so)(uint32_t), uint32_t nr)
+static void wait_for_none_of(const _Atomic uint32_t *nr)
 {
 	unsigned i;
 
-	for (i = 0; i < MAX_YIELDS + MAX_WAIT_MS && !is_so(nr); i++) {
+	for (i = 0; i < MAX_YIELDS + MAX_WAIT_MS && atomic_load(nr); i++) {
 		if (i < MAX_YIELDS)
 			os_yield();
 		else
@@ -31,30 +21,39 @@ static void wait_until(bool (*is_so)(uint32_t), uint32_t nr)
 	}
 }
 
-void purging_begin(void)
+bool purging_begin(void)
 {
-	atomic_fetch_add(&nr_begun, 1);
-	if (likely(!atomic_load(&nr_forks)))
-		return;
-	atomic_fetch_add(&nr_ended, 1);
-	wait_until(forks_are, 0);
-	atomic_fetch_add(&nr_begun, 1);
+	atomic_fetch_add(&nr_purges, 1);
+	if (likely(!atomic_load(&nr_forks) && !atomic_load(&nr_waiting)))
+		return true;
+	purging_end();
+	return false;
 }
 
+/* Not below 0: in the child of a fork that a handler made within it, it is not counted any more. */
 void purging_end(void)
 {
-	atomic_fetch_add(&nr_ended, 1);
+	uint32_t n = atomic_load(&nr_purges);
+
+	while (n && !atomic_compare_exchange_weak(&nr_purges, &n, n - 1))
+		;
 }
 
-void purging_wait(void)
+bool purging_wait(void)
 {
-	wait_until(has_ended, atomic_load(&nr_begun));
+	if (likely(!atomic_load(&nr_purges) && !atomic_load(&nr_forks)))
+		return false;
+	wait_for_none_of(&nr_forks);
+	atomic_fetch_add(&nr_waiting, 1);
+	wait_for_none_of(&nr_purges);
+	atomic_fetch_sub(&nr_waiting, 1);
+	return true;
 }
 
 void purging_fork_prepare(void)
 {
 	atomic_fetch_add(&nr_forks, 1);
-	purging_wait();
+	wait_for_none_of(&nr_purges);
 }
 
 void purging_fork_done(bool child)
@@ -63,6 +62,8 @@ void purging_fork_done(bool child)
 		atomic_fetch_sub(&nr_forks, 1);
 		return;
 	}
+	/* Those of threads that are not here. */
 	atomic_store(&nr_forks, 0);
-	atomic_store(&nr_ended, atomic_load(&nr_begun)); /* those of threads that are not here never do */
+	atomic_store(&nr_waiting, 0);
+	atomic_store(&nr_purges, 0);
 }

@@ -418,7 +418,7 @@ static unsigned purge_batch(struct region *r, unsigned index, unsigned n, unsign
 	return 1 + n;
 }
 
-/* With the lock held, which is dropped for the system calls. Who waits for them can go on in the end. */
+/* With the lock held, which is dropped for the system calls. */
 static void purge_some(struct zone_purge *p, unsigned index, unsigned n)
 {
 	struct region *r = p->region;
@@ -437,10 +437,6 @@ static void purge_some(struct zone_purge *p, unsigned index, unsigned n)
 	p->tried |= 1u << type;
 	p->nr_refused[type] += nr_left;
 	p->nr_purged += nr_dirty - nr_left;
-	lock_drop(&zone.lock, RANK_ZONE);
-	purging_end();
-	purging_begin();
-	lock_take(&zone.lock, RANK_ZONE);
 }
 
 /* After a refusal (locked memory, or of huge pages no mapping more) not again before there is twice as much to gain. */
@@ -460,14 +456,18 @@ static size_t purge(unsigned types, size_t nr_keep)
 	struct zone_purge p = {.types = types, .nr_keep = nr_keep, .end = REGION_MAX_BLOCKS};
 	unsigned index, n;
 
-	purging_begin();
 	lock_take(&zone.lock, RANK_ZONE);
 	p.region = zone.regions;
-	while ((n = next_batch(&p, &index)))
-		purge_some(&p, index, n);
+	while (purging_begin()) {
+		n = next_batch(&p, &index);
+		if (n)
+			purge_some(&p, index, n);
+		purging_end();
+		if (!n)
+			break;
+	}
 	purge_ended(&p);
 	lock_drop(&zone.lock, RANK_ZONE);
-	purging_end();
 	return p.nr_purged;
 }
 

@@ -26,7 +26,7 @@
 #define LOW_SKIP 64u
 
 /* Under the zone lock: */
-static size_t nr_all_committed; /* pageblocks */
+static size_t nr_all_committed, looked_at; /* pageblocks */
 static bool are_tight; /* atomic */
 static uintptr_t lowest_base; /* of ordinary regions */
 static unsigned nr_low_skip;
@@ -98,6 +98,13 @@ static const char *region_name(unsigned zone)
 	return names[zone_type_of(zone)];
 }
 
+/* Two system calls: at each new region, and when twice as much is committed. */
+static void look_at_limits(void)
+{
+	looked_at = nr_all_committed;
+	WRITE_ONCE(are_tight, nr_all_committed > min_size(os_address_space_limit(), os_data_limit()) >> PAGEBLOCK_SHIFT >> 2);
+}
+
 struct region *region_create(unsigned zone, unsigned nr_blocks)
 {
 	bool is_low = zone_type_of(zone) == ZONE_DMA32;
@@ -117,6 +124,7 @@ struct region *region_create(unsigned zone, unsigned nr_blocks)
 		os_unmap(base, size);
 		return NULL;
 	}
+	look_at_limits();
 	PROBE(region_reserve, base, size);
 	os_no_huge_pages(base, size);
 	os_name(base, size, region_name(zone));
@@ -144,12 +152,6 @@ static bool commit(struct region *r, unsigned nr_blocks)
 	return ok;
 }
 
-static void note_committed(unsigned nr_blocks)
-{
-	nr_all_committed += nr_blocks;
-	WRITE_ONCE(are_tight, nr_all_committed > min_size(os_address_space_limit(), os_data_limit()) >> PAGEBLOCK_SHIFT >> 2);
-}
-
 unsigned region_commit(struct region *r, unsigned nr_blocks)
 {
 	unsigned room = r->nr_blocks - r->nr_committed, step = r->nr_committed / 4, i;
@@ -170,7 +172,9 @@ unsigned region_commit(struct region *r, unsigned nr_blocks)
 		b->number = (uint32_t)((r->base >> PAGEBLOCK_SHIFT) + i);
 	}
 	r->nr_committed += step;
-	note_committed(step);
+	nr_all_committed += step;
+	if (nr_all_committed >= 2 * looked_at)
+		look_at_limits();
 	return step;
 }
 

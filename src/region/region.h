@@ -76,7 +76,7 @@ struct region {
 struct region *region_create(unsigned zone, unsigned nr_blocks);
 /* Commits at least nr_blocks more, if the kernel agrees some more than that; the number, 0 when refused. */
 unsigned region_commit(struct region *r, unsigned nr_blocks);
-/* See 5: as of the last commit, since the program may change its limits. A hint, without the lock. */
+/* See 5: as of the last look at the limits, which the program may change. A hint, without the lock. */
 bool regions_are_tight(void);
 /* The pageblock at an index below nr_committed. */
 struct pageblock *region_block(struct region *r, unsigned index);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tight as|data MIB: how much of its address space a process can use, in blocks that fill no power of two of pages. */
+/*
+ * tight as|data MIB: how much of its address space a process can use, in blocks that fill no power of two of pages. When it is full a
+ * block can be made smaller yet.
+ */
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +21,10 @@ static void fill(size_t size, size_t limit)
 	if ((size_t)n * size < limit / 100 * LEAST_PERCENT) {
 		fprintf(stderr, "%d blocks of %zu bytes in %zu\n", n, size, limit);
 		_exit(1);
+	}
+	for (int i = 0; i < n; i += 2) {
+		EXPECT((block[i] = realloc(block[i], size / 10 * 9)));
+		EXPECT(block[i][size / 10 * 9 - 1] == 1);
 	}
 	while (n)
 		free(block[--n]);

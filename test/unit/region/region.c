@@ -127,17 +127,19 @@ Test(region_commit, tight_addresses)
 {
 	struct region *r = region_create(0, 64);
 
-	region_commit(r, 32);
+	region_commit(r, 8);
 	cr_assert_not(regions_are_tight());
-	fake.data_limit = 160 * MIB;
+	fake.data_limit = 100 * MIB;
 	region_commit(r, 2);
+	cr_assert_not(regions_are_tight(), "it is looked at when twice as much is there");
+	region_commit(r, 10);
 	cr_assert(regions_are_tight());
 	fake.data_limit = 0;
-	region_commit(r, 2);
+	region_commit(r, 20);
 	cr_assert_not(regions_are_tight());
 	fake.address_space_limit = 160 * MIB;
-	region_commit(r, 2);
-	cr_assert(regions_are_tight());
+	cr_assert_not_null(region_create(0, 1));
+	cr_assert(regions_are_tight(), "or with a new region");
 }
 
 Test(region_commit, blocks_know_where_they_are)
