@@ -11,6 +11,7 @@
 #include "os/options.h"
 #include "page/buddy.h"
 #include "page/limit.h"
+#include "page/purging.h"
 #include "page/zone.h"
 #include "region/region.h"
 #include "slab/percpu.h"
@@ -196,6 +197,9 @@ static bool is_all_elsewhere(unsigned pages_flags)
 
 bool explicit_make_room(unsigned pages_flags, unsigned round, size_t size)
 {
+	unsigned i = 0;
+	uint32_t mark;
+
 	if ((pages_flags & PAGES_NODE_MASK) == PAGES_NODE_MASK)
 		return false;
 	if (!is_all_elsewhere(pages_flags) || !limit_allows((size + BSLAB_PAGE_SIZE - 1) >> PAGE_SHIFT))
@@ -204,7 +208,10 @@ bool explicit_make_room(unsigned pages_flags, unsigned round, size_t size)
 		return false;
 	heaps_shrink();
 	caches_shrink(pages_zone_type(pages_flags));
-	zone_purge_type(pages_zone_type(pages_flags));
+	do {
+		mark = purging_mark();
+		zone_purge_type(pages_zone_type(pages_flags));
+	} while (purging_wait(mark) && ++i < MAX_PURGING_TRIES);
 	return true;
 }
 

@@ -128,8 +128,11 @@ static void *resize_uncopied(page_desc_t d, void *ptr, size_t old_size, size_t s
 {
 	struct vm_area *a = large_of(d);
 
-	if (a) /* a mapping that a run moved into grows there, for as a run it would be copied; what shrinks is a run again */
-		return size > PAGEBLOCK_SIZE || (!a->first && align_up(size, BSLAB_PAGE_SIZE) >= a->size) ? large_resize(a, size) : NULL;
+	if (a) { /* a mapping that a run moved into grows there, for as a run it would be copied; what shrinks is a run again, if it may */
+		bool stays = !a->first && (align_up(size, BSLAB_PAGE_SIZE) >= a->size || large_wants_mapping(size));
+
+		return size > PAGEBLOCK_SIZE || stays ? large_resize(a, size) : NULL;
+	}
 	if (desc_class(d) || pool_of(d))
 		return NULL;
 	return run_resize(ptr, old_size, size) ? ptr : run_adopt(ptr, old_size, size);

@@ -74,7 +74,8 @@ static void fork_child(void);
 static void thread_exit(void *unused);
 
 /*
- * Earlier than others, whose prepare handlers may allocate: they run last registered first, so ours enclose theirs. At the first
+ * Earlier than others, whose prepare handlers may allocate: they run last registered first, so all locks are taken behind the last of
+ * them, and dropped before the first of the parent's and the child's. At the first
  * allocation, or before: the library asks for its constructors to run first (-z initfirst), the archive for this one.
  */
 static void __attribute__((constructor(101))) register_for_fork(void)

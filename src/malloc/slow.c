@@ -79,14 +79,12 @@ static uint64_t nr_given_back(void)
 	return zone_nr_given_back() + pages_nr_given_back() + contig_nr_given_back();
 }
 
-/* A purge ends early where another thread waits for those under way, or forks. */
-#define MAX_PURGES 4
-
 size_t reclaim(size_t nr_keep)
 {
 	uint64_t before = nr_given_back();
-	unsigned class, i;
+	unsigned class, i = 0;
 	size_t nr_given;
+	uint32_t mark;
 
 	PROBE(reclaim_begin, nr_keep);
 	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
@@ -107,13 +105,12 @@ size_t reclaim(size_t nr_keep)
 		cache_shrink(c);
 	}
 	guard_drain();
-	for (i = 0; i < MAX_PURGES; i++) {
+	do {
+		mark = purging_mark();
 		pages_purge();
 		contig_purge();
 		zone_purge(nr_keep);
-		if (likely(!purging_wait()))
-			break;
-	}
+	} while (purging_wait(mark) && ++i < MAX_PURGING_TRIES);
 	nr_given = (size_t)(nr_given_back() - before);
 	PROBE(reclaim_end, nr_given);
 	return nr_given;

@@ -8,8 +8,10 @@
 
 /* Sequentially consistent: a purge that begins sees who waits, or who waits sees the purge. */
 static _Atomic uint32_t nr_purges, nr_forks, nr_waiting;
+static _Atomic uint32_t nr_put_off; /* since the start, modulo 2^32 */
 
-static void wait_for_none_of(const _Atomic uint32_t *nr)
+/* False: they did not end in time. */
+static bool wait_for_none_of(const _Atomic uint32_t *nr)
 {
 	unsigned i;
 
@@ -19,6 +21,16 @@ static void wait_for_none_of(const _Atomic uint32_t *nr)
 		else
 			os_sleep_ms(1);
 	}
+	return !atomic_load(nr);
+}
+
+/* Not below 0: in the child of a fork that a handler made in between, it is not counted any more. */
+static void count_down(_Atomic uint32_t *nr)
+{
+	uint32_t n = atomic_load(nr);
+
+	while (n && !atomic_compare_exchange_weak(nr, &n, n - 1))
+		;
 }
 
 bool purging_begin(void)
@@ -26,28 +38,38 @@ bool purging_begin(void)
 	atomic_fetch_add(&nr_purges, 1);
 	if (likely(!atomic_load(&nr_forks) && !atomic_load(&nr_waiting)))
 		return true;
+	atomic_fetch_add(&nr_put_off, 1);
 	purging_end();
 	return false;
 }
 
-/* Not below 0: in the child of a fork that a handler made within it, it is not counted any more. */
 void purging_end(void)
 {
-	uint32_t n = atomic_load(&nr_purges);
-
-	while (n && !atomic_compare_exchange_weak(&nr_purges, &n, n - 1))
-		;
+	count_down(&nr_purges);
 }
 
-bool purging_wait(void)
+uint32_t purging_mark(void)
 {
-	if (likely(!atomic_load(&nr_purges) && !atomic_load(&nr_forks)))
+	return atomic_load(&nr_put_off);
+}
+
+static bool any_is_under_way(void)
+{
+	return atomic_load(&nr_purges) || atomic_load(&nr_forks) || atomic_load(&nr_waiting);
+}
+
+bool purging_wait(uint32_t mark)
+{
+	bool in_time;
+
+	if (likely(!any_is_under_way() && atomic_load(&nr_put_off) == mark))
 		return false;
-	wait_for_none_of(&nr_forks);
+	if (!wait_for_none_of(&nr_forks) || !wait_for_none_of(&nr_waiting))
+		return false;
 	atomic_fetch_add(&nr_waiting, 1);
-	wait_for_none_of(&nr_purges);
-	atomic_fetch_sub(&nr_waiting, 1);
-	return true;
+	in_time = wait_for_none_of(&nr_purges);
+	count_down(&nr_waiting);
+	return in_time;
 }
 
 void purging_fork_prepare(void)
@@ -59,7 +81,7 @@ void purging_fork_prepare(void)
 void purging_fork_done(bool child)
 {
 	if (!child) {
-		atomic_fetch_sub(&nr_forks, 1);
+		count_down(&nr_forks);
 		return;
 	}
 	/* Those of threads that are not here. */

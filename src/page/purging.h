@@ -4,7 +4,7 @@
  * refused memory waits for those of other threads, and so does a fork, whose child would never get it back. Meanwhile none begins.
  *
  * A purge waits for nobody: its caller may hold a lock that a fork takes. Nobody waits for ever, either, but for a quarter of a
- * second: the purge may be one that this thread was interrupted in, and a handler of the program's called us.
+ * second each time: the purge may be one that this thread was interrupted in, and a handler of the program's called us.
  */
 #ifndef BSLAB_PURGING_H
 #define BSLAB_PURGING_H
@@ -14,8 +14,14 @@
 /* Around each batch, from before it is taken off the lists until it is back. False: not now, and there is nothing to end. */
 bool purging_begin(void);
 void purging_end(void);
-/* Until those under way, and forks, have ended: whether there were any, so that it may be worth a try again. Call with no lock held. */
-bool purging_wait(void);
+/*
+ * Behind a purge of one's own: until those of others, and forks, have ended. Whether another try may bring more, since some were under
+ * way or a purge was put off after the mark. Call with no lock held.
+ */
+uint32_t purging_mark(void);
+bool purging_wait(uint32_t mark);
+/* As often as that: others may go on and on. */
+#define MAX_PURGING_TRIES 4
 
 /* Before a fork takes locks, and when they are free again. */
 void purging_fork_prepare(void);

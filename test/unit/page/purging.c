@@ -6,72 +6,78 @@
 
 #include "page/purging.h"
 
-enum { SHORT_US = 5000, LONG_US = 60000 };
-
 static _Atomic int nr_begun, nr_ended;
 
-static void *purge(void *lasts_us)
+/* Until somebody waits, and some time longer. */
+static void *purge(void *longer_us)
 {
-	if (!purging_begin())
-		return NULL;
+	cr_assert(purging_begin());
 	nr_begun++;
-	usleep((useconds_t)(uintptr_t)lasts_us);
+	while (purging_begin()) {
+		purging_end();
+		usleep(100);
+	}
+	usleep((useconds_t)(uintptr_t)longer_us);
 	nr_ended++;
 	purging_end();
-	return lasts_us;
+	return NULL;
 }
 
-static pthread_t start(useconds_t lasts_us, int nr_expected)
+/* A long one and a short one: how long each takes does not matter to who waits. */
+static void start(pthread_t t[2])
 {
-	pthread_t t;
-
-	cr_assert_eq(pthread_create(&t, NULL, purge, (void *)(uintptr_t)lasts_us), 0);
-	while (nr_begun < nr_expected)
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(pthread_create(&t[i], NULL, purge, (void *)(uintptr_t)(i ? 0 : 20000)), 0);
+	while (nr_begun < 2)
 		usleep(100);
-	return t;
 }
 
-/* All of them, however long each takes. */
+static void join(pthread_t t[2])
+{
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+}
+
 Test(purging, waits_for_what_is_under_way)
 {
-	pthread_t a, b;
+	pthread_t t[2];
 
-	cr_assert_not(purging_wait());
-	a = start(LONG_US, 1);
-	b = start(SHORT_US, 2);
-	cr_assert(purging_wait());
+	cr_assert_not(purging_wait(purging_mark()));
+	start(t);
+	cr_assert(purging_wait(purging_mark()));
 	cr_assert_eq(nr_ended, 2);
-	cr_assert_not(purging_wait());
-	pthread_join(a, NULL);
-	pthread_join(b, NULL);
-}
-
-/* A handler's call within a purge of its thread comes back. */
-Test(purging, nobody_waits_for_ever)
-{
-	cr_assert(purging_begin());
-	cr_assert(purging_wait());
-	purging_fork_prepare();
-	purging_fork_done(false);
-	purging_end();
-	cr_assert(purging_begin());
-	purging_end();
-	cr_assert_not(purging_wait());
+	cr_assert_not(purging_wait(purging_mark()));
+	join(t);
 }
 
 Test(purging, none_begins_during_a_fork)
 {
-	pthread_t a = start(LONG_US, 1), b = start(SHORT_US, 2);
+	uint32_t mark = purging_mark();
+	pthread_t t[2];
 
+	start(t);
 	purging_fork_prepare();
 	cr_assert_eq(nr_ended, 2);
 	cr_assert_not(purging_begin());
 	purging_fork_done(false);
+	cr_assert(purging_wait(mark), "one was put off");
 	cr_assert(purging_begin());
 	purging_end();
-	cr_assert_not(purging_wait());
-	pthread_join(a, NULL);
-	pthread_join(b, NULL);
+	cr_assert_not(purging_wait(purging_mark()));
+	join(t);
+}
+
+/* A handler's call within a purge of its thread comes back, and is not worth a try again. */
+Test(purging, nobody_waits_for_ever)
+{
+	cr_assert(purging_begin());
+	cr_assert_not(purging_wait(purging_mark()));
+	purging_fork_prepare();
+	purging_fork_done(false);
+	purging_end();
+	cr_assert(purging_begin());
+	purging_end();
+	cr_assert_not(purging_wait(purging_mark()));
 }
 
 /* In the child nobody is there who could end it; but this thread may be, if a handler made the fork. */
@@ -80,9 +86,10 @@ Test(purging, the_child_waits_for_none)
 	cr_assert(purging_begin());
 	purging_fork_prepare();
 	purging_fork_done(true);
-	cr_assert_not(purging_wait());
+	cr_assert_not(purging_wait(purging_mark()));
 	purging_end();
+	purging_fork_done(false); /* of one that was interrupted in its turn */
 	cr_assert(purging_begin());
 	purging_end();
-	cr_assert_not(purging_wait());
+	cr_assert_not(purging_wait(purging_mark()));
 }
