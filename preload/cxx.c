@@ -252,9 +252,9 @@ void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *
 	return new_aligned_nothrow(size, align, tag);
 }
 
-void _ZdlPv(void *ptr)
+out_of_line void _ZdlPv(void *ptr)
 {
-	free_fast(ptr);
+	free_fast(ptr, HOME_DELETE);
 }
 
 /* A size that the block cannot have is reported as it is for free_sized(). */

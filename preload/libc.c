@@ -19,17 +19,13 @@ EXPORT void *malloc(size_t size)
 	return malloc_fast(size);
 }
 
-EXPORT void free(void *ptr)
+EXPORT out_of_line void free(void *ptr)
 {
-	free_fast(ptr);
+	free_fast(ptr, HOME_FREE);
 }
 
 /* Removed from glibc's headers in 2.26, still exported for old programs. */
-EXPORT void cfree(void *ptr);
-void cfree(void *ptr)
-{
-	free_fast(ptr);
-}
+EXPORT void cfree(void *ptr) __attribute__((alias("free")));
 
 EXPORT void *calloc(size_t count, size_t size)
 {

@@ -49,6 +49,11 @@
  *    a slot above the top. So each of them may fail for no reason but bad
  *    luck. Callers try a few times (a cell, once) and then do without: a debugger that steps
  *    through a sequence makes it fail each time, and must not hang it.
+ *
+ * 5. Homes. percpu_push_home() does what percpu_push() does. Where it saves an instruction (x86-64) the descriptor of such
+ *    a sequence is copied at boot into the struct that its caller has the address of anyway, so that this very address is what
+ *    tells the kernel of the sequence. There is one of them for each number of enum hot_home, in the only function that
+ *    has it.
  */
 #ifndef BSLAB_ARCH_PERCPU_H
 #define BSLAB_ARCH_PERCPU_H

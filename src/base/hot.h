@@ -24,7 +24,17 @@
 
 struct percpu_area;
 
+/* The descriptor of a restartable sequence (Linux: struct rseq_cs). */
+struct rseq_descriptor {
+	uint32_t version, flags; /* 0 */
+	uint64_t start, size, abort; /* addresses and bytes of code */
+} __attribute__((aligned(32)));
+
+/* Those of free()'s own sequences stand here: see 5 in arch/percpu.h. */
+enum hot_home { HOME_BSLAB_FREE, HOME_FREE, HOME_DELETE, NR_HOMES = 4 }; /* a number that fills cache lines */
+
 struct hot {
+	struct rseq_descriptor home[NR_HOMES]; /* slab: written at boot */
 	size_t small_limit;		       /* malloc: sizes below are served by a sheaf; 0 before boot */
 	intptr_t rseq_offset;		       /* slab: from the thread pointer to the struct rseq in use */
 	intptr_t rseq_offset_cpu;	       /* slab: the same where the index is cpu_id, which the fast paths do not use */

@@ -103,31 +103,33 @@ static force_inline void *memalign_fast(size_t size, size_t align)
 }
 
 /* A pointer that is not a slab object's has class 0, whose sheaf is always full. */
-static force_inline void free_fast(void *ptr)
+static force_inline void free_fast(void *ptr, const unsigned home)
 {
+	const struct hot *hot = hot_by_home(home);
 	uintptr_t rotated, base;
 	void *obj = ptr;
 
 	__asm__("" : "+r"(obj)); /* for the compiler another one: the look-up rotates the argument where it stands */
 	rotated = map_rotate((uintptr_t)ptr);
-	base = map_base(rotated);
+	base = map_base(hot, rotated);
 	if (unlikely(!base))
 		free_foreign(obj);
-	else if (unlikely(!percpu_push(__atomic_load_n(map_byte(base, map_page(rotated)), __ATOMIC_RELAXED), obj, RSEQ_MM_CID)))
+	else if (unlikely(!percpu_push_home(hot, __atomic_load_n(map_byte(base, map_page(rotated)), __ATOMIC_RELAXED), obj, home)))
 		free_slow(obj, map_byte(base, (uintptr_t)obj >> PAGE_SHIFT)); /* by what is in a register still */
 }
 
 /* What malloc() would take for the size is what the block has; anything else is looked at. */
 static force_inline void free_sized_fast(void *ptr, size_t size)
 {
-	const uint8_t *byte;
+	uintptr_t rotated, base;
 	void *obj = ptr;
 	unsigned class;
 
 	__asm__("" : "+r"(obj)); /* as above */
-	byte = map_class_byte((uintptr_t)ptr);
-	if (likely(byte != NULL) && likely(size <= SMALL_MAX)) {
-		class = __atomic_load_n(byte, __ATOMIC_RELAXED);
+	rotated = map_rotate((uintptr_t)ptr);
+	base = map_base(&bslab_hot, rotated);
+	if (likely(base) && likely(size <= SMALL_MAX)) {
+		class = __atomic_load_n(map_byte(base, map_page(rotated)), __ATOMIC_RELAXED);
 		if (likely(class == size_class(size)) && likely(percpu_push(class, obj, RSEQ_MM_CID)))
 			return;
 	}

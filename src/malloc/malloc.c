@@ -28,9 +28,9 @@ void *bslab_malloc(size_t size)
 	return malloc_fast(size);
 }
 
-void bslab_free(void *ptr)
+out_of_line void bslab_free(void *ptr)
 {
-	free_fast(ptr);
+	free_fast(ptr, HOME_BSLAB_FREE);
 }
 
 void *bslab_calloc(size_t count, size_t size)
@@ -211,7 +211,7 @@ void *bslab_realloc(void *ptr, size_t size)
 	if (!ptr)
 		return malloc_fast(size);
 	if (!size) {
-		free_fast(ptr);
+		bslab_free(ptr);
 		return NULL;
 	}
 	if (likely(realloc_stays(ptr, size)))
@@ -320,5 +320,5 @@ void bslab_free_sized(void *ptr, size_t size)
 void bslab_free_aligned_sized(void *ptr, size_t align, size_t size)
 {
 	if (ptr && likely(size_is_plausible(ptr, size, align)))
-		free_fast(ptr);
+		bslab_free(ptr);
 }

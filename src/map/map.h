@@ -93,9 +93,9 @@ static force_inline uintptr_t map_rotate(uintptr_t addr)
 }
 
 /* Of the section; 0: none. */
-static force_inline uintptr_t map_base(uintptr_t rotated)
+static force_inline uintptr_t map_base(const struct hot *hot, uintptr_t rotated)
 {
-	return likely(rotated >> (SECTION_SHIFT - 3) < NR_SECTIONS) ? bslab_hot.root[rotated >> (SECTION_SHIFT - 3)] : 0;
+	return likely(rotated >> (SECTION_SHIFT - 3) < NR_SECTIONS) ? hot->root[rotated >> (SECTION_SHIFT - 3)] : 0;
 }
 
 static force_inline uintptr_t map_page(uintptr_t rotated)
@@ -114,7 +114,7 @@ static force_inline const uint8_t *map_byte(uintptr_t base, uintptr_t page)
 
 static force_inline const uint8_t *map_class_byte(uintptr_t addr)
 {
-	uintptr_t rotated = map_rotate(addr), base = map_base(rotated);
+	uintptr_t rotated = map_rotate(addr), base = map_base(&bslab_hot, rotated);
 
 	return likely(base) ? map_byte(base, map_page(rotated)) : NULL;
 }

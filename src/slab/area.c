@@ -68,10 +68,30 @@ static void area_init(struct percpu_area *a, unsigned nr_caches)
 		*area_top(a, FREED_TOPS + class) = NONE_TOP;
 }
 
+#ifdef RSEQ_HOMES
+/* For programs without the functions above that have a home, as tests of this floor: those have the like, and not weak. */
+#define HOME __attribute__((weak, visibility("hidden"))) /* not const: gcc 12 would take them for zero */
+HOME struct rseq_descriptor bslab_home_0, bslab_home_1, bslab_home_2;
+_Static_assert(HOME_BSLAB_FREE == 0 && HOME_FREE == 1 && HOME_DELETE == 2, "the names have the numbers");
+
+/* Before there is a page map, without which free() does not come that far. */
+static void make_homes(void)
+{
+	bslab_hot.home[0] = bslab_home_0;
+	bslab_hot.home[1] = bslab_home_1;
+	bslab_hot.home[2] = bslab_home_2;
+}
+#else
+static void make_homes(void)
+{
+}
+#endif
+
 void percpu_boot(void)
 {
 	unsigned nr_cpus = os_nr_cpus(), i;
 
+	make_homes();
 	WRITE_ONCE(percpu.mode, choose_mode(nr_cpus));
 	bslab_hot.rseq_offset = thread_state_rseq_offset();
 	percpu.next_slot = 1;

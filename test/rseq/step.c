@@ -3,7 +3,8 @@
  * step: every restartable sequence of the library, interrupted at each of its instructions (ptrace, x86-64).
  *
  * 1. The sequences are found by their descriptors (struct rseq_cs) in the library's mappings. Each abort handler has the
- *    signature before it: there are as many signatures in the text as descriptors, so none is missed.
+ *    signature before it: there are as many signatures in the text as descriptors, so none is missed. A sequence
+ *    that has a home (5 in src/arch/percpu.h) has a copy of it there.
  * 2. A tracee (rounds.c) goes through all entry points. Where a sequence begins it is stepped by instruction, with
  *    rseq_cs cleared so that the kernel does not restart it: the instructions from start to end are then known, without
  *    a gap. A sequence that no round reaches is an error.
@@ -68,7 +69,8 @@ struct descriptor {
 };
 
 struct sequence {
-	uint64_t cs, enter, start, end, abort; /* enter: the instruction that loads the descriptor's address */
+	uint64_t cs, enter, start, end, abort; /* enter: the instruction before the one that stores the descriptor's address */
+	unsigned home_reg;		       /* 1 + the number of the register that has its home's address; 0: it has none */
 	unsigned field;			       /* of struct rseq, that is its index */
 	unsigned nr;
 	uint64_t at[MAX_INSTRUCTIONS];
@@ -305,17 +307,29 @@ static void step_over(uint64_t at)
 
 /* --- the sequences ------------------------------------------------------------------------------- */
 
-/* "lea cs(%rip), reg", and "mov reg, %fs:8(reg)" of five bytes, or of six. */
-static uint64_t find_enter(const struct descriptor *d, uint64_t cs)
+/*
+ * "lea cs(%rip), reg", and "mov reg, %fs:8(reg)" of five bytes, or of six. Where it has a home, "mov offset(reg), reg", of four
+ * bytes or of seven, in place of the first; and *reg says which the second stores.
+ */
+static uint64_t find_enter(const struct descriptor *d, uint64_t cs, unsigned *reg)
 {
 	unsigned char code[13];
 	int32_t distance;
 
 	read_memory(d->start - sizeof code, code, sizeof code);
 	for (unsigned i = 0; i < 2; i++) {
-		memcpy(&distance, code + i + 3, sizeof distance);
-		if (code[i + 1] == 0x8d && (code[i + 2] & 0xc7) == 5 && d->start - sizeof code + i + 7 + (uint64_t)(int64_t)distance == cs)
+		unsigned char *first = code + i, *mov = first + 7;
+
+		if (mov[0] != 0x64 || (mov[1] & 0xfa) != 0x48 || mov[2] != 0x89 || code[sizeof code - 1] != RSEQ_CS)
+			continue;
+		memcpy(&distance, first + 3, sizeof distance);
+		if (first[1] == 0x8d && (first[2] & 0xc7) == 5 && d->start - sizeof code + i + 7 + (uint64_t)(int64_t)distance == cs)
 			return d->start - sizeof code + i;
+		*reg = 1 + ((mov[3] >> 3 & 7) | (mov[1] & 4) << 1);
+		if ((first[0] & 0xf8) == 0x48 && first[1] == 0x8b && first[2] >> 6 == 2)
+			return d->start - sizeof code + i;
+		if ((mov[-4] & 0xf8) == 0x48 && mov[-3] == 0x8b && mov[-2] >> 6 == 1)
+			return d->start - sizeof code + i + 3;
 	}
 	return 0;
 }
@@ -366,7 +380,7 @@ static void find_sequences(void)
 			    (uint32_t)read_word(d.abort - 4) != SIGNATURE)
 				continue;
 			*s = (struct sequence){.cs = map[i].start + at, .start = d.start, .end = d.start + d.length, .abort = d.abort};
-			s->enter = find_enter(&d, s->cs);
+			s->enter = find_enter(&d, s->cs, &s->home_reg);
 			s->field = find_field(&d);
 			if (!s->enter || (s->field != RSEQ_CPU_ID && s->field != RSEQ_MM_CID))
 				die("a sequence does not begin as it should", s, s->start);
@@ -429,6 +443,19 @@ static bool step_through(struct sequence *s)
 	return at == s->end;
 }
 
+/* On its first: what stands at the home must be the descriptor. */
+static void find_home(struct sequence *s)
+{
+	struct user_regs_struct r = get_registers();
+	const unsigned long long reg[] = {r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15};
+	struct descriptor d;
+
+	s->cs = reg[s->home_reg - 1];
+	read_memory(s->cs, &d, sizeof d);
+	if (d.version || d.flags || d.start != s->start || d.length != s->end - s->start || d.abort != s->abort)
+		die("its home has another's descriptor", s, s->start);
+}
+
 static bool map_in_round(struct sequence *s)
 {
 	bool whole = false;
@@ -437,6 +464,8 @@ static bool map_in_round(struct sequence *s)
 	plant(s->enter);
 	while (!whole && run_to(s->enter, 0, 0) == s->enter) {
 		unplant(s->enter);
+		if (s->home_reg)
+			find_home(s);
 		single_step();
 		single_step();
 		whole = step_through(s);

@@ -147,6 +147,19 @@ full:
 	return false;
 }
 
+static force_inline const struct hot *hot_by_home(const unsigned home)
+{
+	(void)home;
+	return &bslab_hot;
+}
+
+static force_inline bool percpu_push_home(const struct hot *hot, unsigned class, void *obj, const unsigned home)
+{
+	(void)hot;
+	(void)home;
+	return percpu_push(class, obj, RSEQ_MM_CID);
+}
+
 static force_inline bool percpu_cmpxchg(unsigned class, void **old, void **new,
 					   struct percpu_area *none, const int index_offset)
 {

@@ -78,10 +78,11 @@ static force_inline void and_local(_Atomic uint64_t *word, uint64_t mask)
  * registered, 0x53053053; as "ud1 0x53053053(%rip), %edi" they are a valid
  * but trapping instruction.
  */
-#define RSEQ_DESCRIPTOR(failed)                                                                            \
+#define RSEQ_DESCRIPTOR(failed) RSEQ_DESCRIPTOR_AT("3: ", failed)
+#define RSEQ_DESCRIPTOR_AT(label, failed)                                                                  \
 	".pushsection .data.rel.ro.rseq_cs, \"aw\"\n\t"                                              \
 	".balign 32\n\t"                                                                           \
-	"3: .long 0, 0\n\t"                                                                        \
+	label ".long 0, 0\n\t"                                                                        \
 	".quad 1f, 2f - 1f, 4f\n\t"                                                                \
 	".popsection\n\t"                                                                          \
 	".pushsection .text.rseq_abort, \"ax\"\n\t"                                                \
@@ -92,6 +93,8 @@ static force_inline void and_local(_Atomic uint64_t *word, uint64_t mask)
 #define RSEQ_ENTER                                                                                 \
 	"leaq 3b(%%rip), %[tmp]\n\t"                                                            \
 	"movq %[tmp], %%fs:%c[cs](%[rseq])\n\t"                                                    \
+	RSEQ_START
+#define RSEQ_START                                                                                 \
 	"1: " RSEQ_INJECT                                                                          \
 	"movl %%fs:%c[index](%[rseq]), %k[tmp]\n\t"                                                \
 	RSEQ_INJECT                                                                                \
@@ -136,23 +139,56 @@ empty:
 	return obj;
 }
 
-/* stosq: a store and the step behind it in one instruction. The direction flag is clear in every function (x86-64 psABI). */
+#define RSEQ_PUSH                                                                                  \
+	"leaq (%[area], %[class], 8), %[area]\n\t" RSEQ_INJECT                                        \
+	"movq (%[area]), %[top]\n\t" RSEQ_INJECT                                                      \
+	"testb $1, (%[top])\n\t"                                                                 \
+	"jne %l[full]\n\t" RSEQ_INJECT                                                                \
+	"cmpq %[obj], -8(%[top])\n\t"                                                            \
+	"je %l[full]\n\t" RSEQ_INJECT                                                                 \
+	"movq %[obj], (%[top])\n\t" RSEQ_INJECT                                                       \
+	"addq $8, %[top]\n\t" RSEQ_INJECT                                                             \
+	"movq %[top], (%[area])\n\t"                                                             \
+	"2:"
+
 static force_inline bool percpu_push(unsigned class, void *obj, const int index_offset)
 {
 	uintptr_t tmp, area, top;
 
-	__asm__ volatile goto(RSEQ_DESCRIPTOR(full) RSEQ_ENTER
-		     "leaq (%[area], %[class], 8), %[area]\n\t" RSEQ_INJECT
-		     "movq (%[area]), %[top]\n\t" RSEQ_INJECT
-		     "testb $1, (%[top])\n\t"
-		     "jne %l[full]\n\t" RSEQ_INJECT
-		     "cmpq %[obj], -8(%[top])\n\t"
-		     "je %l[full]\n\t" RSEQ_INJECT
-		     "stosq\n\t" RSEQ_INJECT
-		     "movq %[top], (%[area])\n\t"
-		     "2:"
-		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&D"(top)
-		     : RSEQ_INPUTS, [obj] "a"(obj)
+	__asm__ volatile goto(RSEQ_DESCRIPTOR(full) RSEQ_ENTER RSEQ_PUSH
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top)
+		     : RSEQ_INPUTS, [obj] "r"(obj)
+		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
+		     : full);
+	return true;
+full:
+	return false;
+}
+
+/* 5 in arch/percpu.h: bslab_hot, by way of the home, whose address the compiler is to keep in a register. */
+#define RSEQ_HOMES
+#define HOME_OFFSET(number) (offsetof(struct hot, home) + (number) * sizeof(struct rseq_descriptor))
+static force_inline const struct hot *hot_by_home(const unsigned home)
+{
+	const char *at = (const char *)&bslab_hot.home[home];
+
+	__asm__("" : "+r"(at));
+	return (const struct hot *)(at - HOME_OFFSET(home));
+}
+
+static force_inline bool percpu_push_home(const struct hot *hot, unsigned class, void *obj, const unsigned home)
+{
+	const struct rseq_descriptor *at = &hot->home[home];
+	uintptr_t tmp, area, top, rseq;
+
+	__asm__ volatile goto(RSEQ_DESCRIPTOR_AT(".globl bslab_home_%c[home]\n\t.hidden bslab_home_%c[home]\n\tbslab_home_%c[home]: ", full)
+		     "movq %c[offset](%[hot]), %[rseq]\n\t"
+		     "movq %[hot], %%fs:%c[cs](%[rseq])\n\t"
+		     RSEQ_START RSEQ_PUSH
+		     : [tmp] "=&r"(tmp), [area] "=&r"(area), [top] "=&r"(top), [rseq] "=&r"(rseq)
+		     : [hot] "r"(at), [home] "i"(home), [cs] "i"(RSEQ_CS), [index] "i"(RSEQ_MM_CID),
+		       [offset] "i"(offsetof(struct hot, rseq_offset) - HOME_OFFSET(home)),
+		       [areas] "i"(AREAS_OFFSET(RSEQ_MM_CID) - HOME_OFFSET(home)), [class] "r"((size_t)class), [obj] "r"(obj)
 		     : "memory", "cc" RSEQ_INJECT_CLOBBERS
 		     : full);
 	return true;
