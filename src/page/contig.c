@@ -468,10 +468,10 @@ static unsigned isolate(struct pageblock *b, struct piece *out, unsigned min_ord
 	return n;
 }
 
-static bool purge_piece(const struct piece *p, bool try)
+static bool purge_piece(const struct piece *p)
 {
 	uintptr_t start = page_at(pageblock_address(p->b), p->index);
-	bool ok = try && os_purge((void *)start, BSLAB_PAGE_SIZE << p->order) == 0;
+	bool ok = os_purge((void *)start, BSLAB_PAGE_SIZE << p->order) == 0;
 
 	contig_lock();
 	if (ok) {
@@ -483,20 +483,19 @@ static bool purge_piece(const struct piece *p, bool try)
 	return ok;
 }
 
-static bool purge_block(struct pageblock *b)
+/* A piece that is refused, for it has a page that the program locked, stays dirty; those beside it do not. */
+static void purge_block(struct pageblock *b)
 {
-	unsigned min_order = ilog2(os_page_size() >> PAGE_SHIFT), n, i;
+	unsigned min_order = ilog2(os_page_size() >> PAGE_SHIFT), n, nr_purged, i;
 	struct piece pieces[PURGE_BATCH];
-	bool ok = true;
 
 	do {
 		contig_lock();
 		n = isolate(b, pieces, min_order);
 		contig_unlock();
-		for (i = 0; i < n; i++)
-			ok = purge_piece(&pieces[i], ok);
-	} while (n == PURGE_BATCH && ok);
-	return ok;
+		for (nr_purged = 0, i = 0; i < n; i++)
+			nr_purged += purge_piece(&pieces[i]);
+	} while (n == PURGE_BATCH && nr_purged);
 }
 
 uint64_t contig_nr_given_back(void)
@@ -507,14 +506,13 @@ uint64_t contig_nr_given_back(void)
 void contig_purge(void)
 {
 	const struct area *a = first_area();
-	bool ok = true;
 	uintptr_t addr;
 
 	if (likely(!a) || !owner_try())
 		return;
 	for (; a; a = a->next)
-		for (addr = a->base; ok && !a->is_lazy && addr < a->end; addr += PAGEBLOCK_SIZE)
-			ok = purge_block(map_pageblock(addr));
+		for (addr = a->base; !a->is_lazy && addr < a->end; addr += PAGEBLOCK_SIZE)
+			purge_block(map_pageblock(addr));
 	owner_end();
 }
 

@@ -8,6 +8,7 @@
 
 #include "boot/boot.h"
 #include "fake_os.h"
+#include "os/os.h"
 #include "map/map.h"
 #include "os/options.h"
 #include "page/buddy.h"
@@ -190,6 +191,38 @@ Test(contig, gives_back_to_the_system)
 	cr_assert_eq(contig_nr_given_back(), before);
 	cr_assert_eq(take(3, BSLAB_PAGE_SIZE), p);
 	cr_assert_eq(p[0], 1);
+}
+
+/* What the program locked is refused; the purge ends, and what stands beside it and in other blocks is given back. */
+Test(contig, a_locked_page_keeps_no_other)
+{
+	enum { NR = 64 };
+	char *p[NR], *keep[NR], *last;
+
+	cr_assert(contig_add(2, 0));
+	for (int i = 0; i < NR; i++) {
+		p[i] = take(4, BSLAB_PAGE_SIZE);
+		keep[i] = take(4, BSLAB_PAGE_SIZE); /* so that those freed are pieces of their own */
+		cr_assert(p[i] && keep[i]);
+		memset(p[i], 1, 4 * BSLAB_PAGE_SIZE);
+	}
+	last = take(512, BSLAB_PAGE_SIZE);
+	cr_assert_not_null(last);
+	memset(last, 1, 512 * BSLAB_PAGE_SIZE);
+	for (int i = 0; i < NR; i++)
+		contig_free((uintptr_t)p[i]);
+	contig_free((uintptr_t)last);
+	for (int i = 0; i < NR; i++)
+		os_lock(p[i], BSLAB_PAGE_SIZE);
+	contig_purge();
+	cr_assert_eq(contig_nr_given_back(), 512);
+	for (int i = 1; i < NR; i++)
+		os_unlock(p[i], BSLAB_PAGE_SIZE);
+	contig_purge();
+	cr_assert_eq(contig_nr_given_back(), 512 + (NR - 1) * 4);
+	os_unlock(p[0], BSLAB_PAGE_SIZE);
+	contig_purge();
+	cr_assert_eq(contig_nr_given_back(), 512 + NR * 4);
 }
 
 Test(contig, lends_and_gets_back)
