@@ -3,6 +3,7 @@
 
 #include "base/probe.h"
 #include "handle/handle.h"
+#include "handle/move.h"
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
@@ -149,7 +150,7 @@ static bool isolate(struct pageblock *blk)
 {
 	if (!compactable_isolate(blk))
 		return false;
-	atomic_thread_fence(memory_order_seq_cst); /* slab_add() looks at the block after it stored its address */
+	atomic_thread_fence(memory_order_seq_cst); /* handle_slab_add() looks at the block after it stored its address */
 	isolate_slabs(blk);
 	PROBE(compact_isolated, pageblock_address(blk));
 	count(&compact_counts.nr_isolated, 1);

@@ -12,6 +12,7 @@
 #include "fuzz.h"
 #include "handle/compact.h"
 #include "handle/handle.h"
+#include "handle/move.h"
 #include "heap/highmem.h"
 #include "large/large.h"
 #include "os/options.h"

@@ -2,7 +2,7 @@
  * Moving an object with a handle: who maps it, frees it or is about to allocate it meanwhile makes the move void.
  *
  * Mirrors src/handle/handle.h and handle.c: handle_map(), handle_unmap(), handle_free(), handle_alloc_fast(),
- * handle_refill(), refill(); and src/handle/objects.c: move_check(), move_begin(), copy_object(), move_end(), strip(), each under the
+ * handle_refill(); keep.c: handle_keep_fill(); and move.c: move_check(), move_begin(), copy_object(), move_end(), strip(), each under the
  * cache's lock where that is held there. An entry's word is place, maps and state, and changes by compare-and-swap; the copy is a
  * load and a store, and others come between them. The reasoning is 1 at the head of src/handle/entry.h.
  *

@@ -9,6 +9,7 @@
 #include "handle/compact.h"
 #include "handle/get.h"
 #include "handle/handle.h"
+#include "handle/move.h"
 #include "os/bug.h"
 #include "os/options.h"
 #include "page/limit.h"
