@@ -100,6 +100,14 @@ static inline struct vm_area *large_of(page_desc_t d)
 	return desc_type(d) == PAGE_LARGE && !desc_class(d) ? desc_pointer(d) : NULL;
 }
 
+/* The block of malloc's that begins at ptr; NULL where there is none. */
+static inline struct vm_area *large_of_malloc(page_desc_t d, const void *ptr)
+{
+	struct vm_area *a = large_of(d);
+
+	return a && a->addr == (uintptr_t)ptr && !a->has_handle ? a : NULL;
+}
+
 /* The block that holds an address, head or inside; slow, for messages. */
 struct vm_area *large_find(uintptr_t addr);
 /* Whether some of a range is a large block's, or its guard pages'; as slow. */

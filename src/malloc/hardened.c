@@ -263,7 +263,7 @@ static bool block_is_whole(struct block *b, const char *what)
 bool block_find(void *ptr, const char *what, struct block *b)
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
-	struct vm_area *a = large_of(d);
+	struct vm_area *a = large_of_malloc(d, ptr);
 	uint64_t number;
 
 	*b = (struct block){.start = (uintptr_t)ptr, .end = (uintptr_t)ptr};
@@ -282,7 +282,7 @@ bool block_find(void *ptr, const char *what, struct block *b)
 		b->end = run_end(ptr, (unsigned)desc_number(d));
 		return block_is_whole(b, what);
 	}
-	if (a && a->addr == (uintptr_t)ptr && !a->has_handle) {
+	if (a) {
 		b->area = a;
 		b->end = a->addr + a->size;
 		return block_is_whole(b, what);

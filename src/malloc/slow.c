@@ -3,8 +3,6 @@
 #include <string.h>
 
 #include "base/probe.h"
-#include "handle/compact.h"
-#include "handle/handle.h"
 #include "heap/heap.h"
 #include "heap/pool.h"
 #include "large/large.h"
@@ -16,21 +14,12 @@
 #include "malloc/internal.h"
 #include "malloc/profile.h"
 #include "malloc/reports.h"
-#include "malloc/shrinkers.h"
 #include "os/bug.h"
 #include "os/options.h"
-#include "os/os.h"
-#include "page/contig.h"
-#include "page/guard.h"
-#include "page/limit.h"
-#include "page/purging.h"
 #include "page/runs.h"
-#include "page/zone.h"
 #include "profile/sampler.h"
 #include "slab/kept.h"
 #include "slab/percpu.h"
-#include "slab/sheaf.h"
-#include "slab/typed.h"
 
 /* --- page runs --------------------------------------------------------------------- */
 
@@ -73,74 +62,6 @@ static void *alloc_once(const struct alloc_request *r, size_t size, unsigned fla
 }
 
 struct slow_counts counts reader_root(slow_counts);
-
-static uint64_t nr_given_back(void)
-{
-	return zone_nr_given_back() + pages_nr_given_back() + contig_nr_given_back();
-}
-
-size_t reclaim(size_t nr_keep)
-{
-	uint64_t before = nr_given_back();
-	unsigned class, i = 0;
-	size_t nr_given;
-	uint32_t mark;
-
-	PROBE(reclaim_begin, nr_keep);
-	atomic_fetch_add_explicit(&counts.nr_reclaims, 1, memory_order_relaxed);
-	heaps_shrink();
-	percpu_drain();
-	handles_drain();
-	handles_reclaim();
-	if (unlikely(bslab_options.hardened))
-		hardened_drain();
-	runs_drain();
-	large_drain();
-	for (class = 1; class < caches_end(); class++) {
-		struct kmem_cache *c = cache_if_used(class);
-
-		if (!c)
-			continue;
-		barn_drain(c);
-		cache_shrink(c);
-	}
-	guard_drain();
-	do {
-		mark = purging_mark();
-		pages_purge();
-		contig_purge();
-		zone_purge(nr_keep);
-	} while (purging_wait(mark) && ++i < MAX_PURGING_TRIES);
-	nr_given = (size_t)(nr_given_back() - before);
-	PROBE(reclaim_end, nr_given);
-	return nr_given;
-}
-
-void reclaim_if_due(void)
-{
-	size_t excess;
-
-	if (likely(!limit_take_reclaim()))
-		return;
-	reclaim(0);
-	excess = limit_excess();
-	if (excess && shrinkers_run(excess))
-		reclaim(0);
-	limit_reclaimed();
-}
-
-/* Less than this frees objects, but hardly a page. */
-#define MIN_SHRINK (256 * KIB)
-/* As often as they give something: objects take more than their size, and what is given may stand among what is not. */
-#define MAX_SHRINK_ROUNDS 16
-
-bool reclaim_more(unsigned round, size_t size)
-{
-	if (round > MAX_SHRINK_ROUNDS || (round && !shrinkers_run(max_size(size, MIN_SHRINK))))
-		return false;
-	reclaim(0);
-	return true;
-}
 
 /* --- whether the fast paths may be taken -------------------------------------------------- */
 
@@ -390,17 +311,9 @@ static bool free_run(page_desc_t d, void *ptr)
 	return true;
 }
 
-/* NULL where ptr is no large block of malloc's. */
-static struct vm_area *large_block(page_desc_t d, void *ptr)
-{
-	struct vm_area *a = large_of(d);
-
-	return a && a->addr == (uintptr_t)ptr && !a->has_handle ? a : NULL;
-}
-
 static bool free_large(page_desc_t d, void *ptr)
 {
-	struct vm_area *a = large_block(d, ptr);
+	struct vm_area *a = large_of_malloc(d, ptr);
 
 	if (!a)
 		return false;
@@ -458,7 +371,7 @@ static out_of_line void free_rest(void *ptr)
 /* A large block of which nothing is known but its size; else the rest. */
 static out_of_line void free_past_run(void *ptr)
 {
-	struct vm_area *a = large_block(map_lookup((uintptr_t)ptr), ptr);
+	struct vm_area *a = large_of_malloc(map_lookup((uintptr_t)ptr), ptr);
 
 	if (!a || unlikely(a->sample != NULL)) {
 		free_rest(ptr);
@@ -491,158 +404,4 @@ void free_slow(void *ptr, const uint8_t *class)
 		free_foreign(ptr);
 	else if (unlikely(!kept_put_quick(ptr, d, slot)))
 		free_displacing(ptr, (size_t)desc_number(d));
-}
-
-/* --- what a pointer is ------------------------------------------------------------------- */
-
-static void report_interior(void *ptr, const char *what, size_t size, uintptr_t base)
-{
-	bug_caller("invalid %s of %p: inside a block of %z bytes at %p", what, ptr, size, (void *)base);
-}
-
-static bool address_is_ours(uintptr_t addr)
-{
-	struct pageblock *b = map_pageblock(addr);
-
-	return b && b->state != PAGEBLOCK_ABSENT;
-}
-
-void report_pointer(void *ptr, const char *what)
-{
-	uintptr_t addr = (uintptr_t)ptr, page = align_down(addr, BSLAB_PAGE_SIZE);
-	page_desc_t d = map_lookup(addr);
-	struct vm_area *a;
-
-	if (desc_type(d) == PAGE_RUN_BODY)
-		page -= (uintptr_t)desc_number(d) << PAGE_SHIFT;
-	d = map_lookup(page);
-	if (desc_type(d) == PAGE_RUN) {
-		report_interior(ptr, what, (size_t)desc_number(d) << PAGE_SHIFT, page);
-		return;
-	}
-	if (desc_type(d) == PAGE_RUN_HOT) {
-		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
-		return;
-	}
-	if (sampled_of(d)) {
-		report_interior(ptr, what, sampled_size(sampled_of(d)), page);
-		return;
-	}
-	if (desc_type(d) == PAGE_FOLIO && !desc_class(d)) {
-		bug_caller("invalid %s of %p: in a run of pages at %p", what, ptr, (void *)page);
-		return;
-	}
-	if (movable_of(d)) {
-		bug_caller("invalid %s of %p: in a movable run at %p", what, ptr, (void *)page);
-		return;
-	}
-	if (desc_type(d) == PAGE_CONTIG && !desc_class(d)) {
-		bug_caller("invalid %s of %p: in a range of the contiguous reserve at %p", what, ptr, (void *)page);
-		return;
-	}
-	if (pool_of(d)) {
-		bug_caller("invalid %s of %p: an element of pool '%s'", what, ptr, pool_of(d)->name);
-		return;
-	}
-	if (heap_of(d)) {
-		bug_caller("invalid %s of %p: a block of heap '%s'", what, ptr, heap_of(d)->name);
-		return;
-	}
-	if (desc_cache(d) >= NR_CLASSES) {
-		bug_caller("invalid %s of %p: an object of cache '%s'", what, ptr, slab_of(d)->cache->typed->name);
-		return;
-	}
-	a = large_find(addr);
-	if (handle_slab_of(d) || (a && a->has_handle))
-		bug_caller("invalid %s of %p: an object that has a handle", what, ptr);
-	else if (a)
-		report_interior(ptr, what, a->size, a->addr);
-	else if (address_is_ours(addr))
-		bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
-	else
-		bug_caller("invalid %s of %p: not a pointer from bslab", what, ptr);
-}
-
-bool is_reserved(page_desc_t d, const void *ptr)
-{
-	const struct pool *p = pool_of(d);
-
-	return p && p->is_mallocs && ((uintptr_t)ptr - p->base) % p->size == 0;
-}
-
-/* 0: it was reported. In the hardened mode a block may have no bytes. */
-static size_t plain_size(void *ptr, const char *what)
-{
-	page_desc_t d = map_lookup((uintptr_t)ptr);
-	struct vm_area *a = large_block(d, ptr);
-	size_t size;
-
-	if (desc_class(d)) {
-		struct slab *s = slab_of(d);
-
-		switch (slab_check_object(s, (uintptr_t)ptr)) {
-		case OBJECT_INTERIOR:
-			report_interior(ptr, what, s->cache->size, slab_object_base(s, (uintptr_t)ptr));
-			return 0;
-		case OBJECT_FREE:
-			bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
-			return 0;
-		default:
-			return s->cache->size;
-		}
-	}
-	if (is_reserved(d, ptr))
-		return pool_of(d)->size;
-	if (heap_of_malloc(d))
-		return explicit_size(heap_of_malloc(d), ptr, what);
-	if (guarded_of(d))
-		return guarded_size(d, ptr, what, &size) ? size : 0;
-	if (desc_type(d) == PAGE_RUN && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
-		return (size_t)desc_number(d) << PAGE_SHIFT;
-	if (a)
-		return a->size;
-	if (sampled_of(d) && (uintptr_t)ptr % BSLAB_PAGE_SIZE == 0)
-		return sampled_size(sampled_of(d));
-	report_pointer(ptr, what);
-	return 0;
-}
-
-bool block_size(void *ptr, const char *what, size_t *size)
-{
-	if (unlikely(bslab_options.hardened))
-		return hardened_size(ptr, what, size);
-	*size = plain_size(ptr, what);
-	return *size != 0;
-}
-
-void report_size(void *ptr, size_t size, size_t align, size_t have)
-{
-	bug_caller("sized free of %p: asked for %z bytes aligned to %z, but the block has %z", ptr, size, align, have);
-}
-
-void report_alignment(void *ptr, size_t align)
-{
-	bug_caller("sized free of %p: %z is no alignment", ptr, align);
-}
-
-bool size_is_plausible(void *ptr, size_t size, size_t align)
-{
-	size_t have, want;
-	bool is_exact; /* a class for each size */
-
-	if (unlikely(bslab_options.hardened))
-		return hardened_size_is_right(ptr, size, align);
-	if (!block_size(ptr, "free", &have))
-		return false;
-	if (!is_power_of_2(align)) {
-		report_alignment(ptr, align);
-		return false;
-	}
-	want = align > 16 ? align_up(size + !size, align) : size;
-	is_exact = desc_class(map_lookup((uintptr_t)ptr)) && have > 16;
-	/* realloc() leaves a small block in place down to half its size. */
-	if (size <= have && (want >= have / 2 || !is_exact) && (uintptr_t)ptr % align == 0)
-		return true;
-	report_size(ptr, size, align, have);
-	return false;
 }
