@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "insight/elf.h"
-
 /* Reads of something that changes, before it is taken as it is. */
 #define MAX_TRIES 4
 /* All addresses, in regions of one pageblock, which nobody has. */
@@ -14,101 +12,6 @@
 #define MAX_BUDDIES ((size_t)4 * NR_CPU_SLOTS)
 /* More than fit into the addresses that there are, each of them being larger. */
 #define MAX_LARGE_BLOCKS MAX_REGIONS
-
-/* --- the anchor ------------------------------------------------------------------------------- */
-
-struct search {
-	struct heap *heap;
-	bool is_found, is_in_use;
-	/* One that cannot be read: */
-	bool has_other;
-	struct anchor other;
-	char version[ANCHOR_NAME_SIZE];
-};
-
-static bool read_memory(void *memory, uint64_t addr, void *buf, size_t size)
-{
-	return memory_read(memory, addr, buf, size);
-}
-
-/* The address that each root has, the words being at addr. */
-static void find_roots(const struct anchor *a, uint64_t addr, uint64_t *root)
-{
-	unsigned i;
-
-	for (i = 0; i < NR_ROOTS; i++)
-		root[i] = addr + offsetof(struct anchor, root) + i * sizeof a->root[0] + (uint64_t)(int64_t)a->root[i];
-}
-
-static void take_anchor(struct search *search, const struct anchor *a, uint64_t addr)
-{
-	uint64_t root[NR_ROOTS];
-	struct percpu percpu;
-	bool in_use;
-
-	find_roots(a, addr, root);
-	if (search->is_found && root[ROOT_HOT] == search->heap->root[ROOT_HOT])
-		return; /* the image was offered twice */
-	in_use = memory_read(search->heap->memory, root[ROOT_PERCPU], &percpu, sizeof percpu) &&
-		 percpu.mode != INDEX_AUTO;
-	search->heap->nr_heaps += in_use;
-	if (search->is_in_use || (search->is_found && !in_use))
-		return;
-	search->is_found = true;
-	search->is_in_use = in_use;
-	memcpy(search->heap->root, root, sizeof root);
-}
-
-static bool visit_note(void *arg, const struct elf_note *note, uint64_t desc_addr)
-{
-	struct search *search = arg;
-	struct anchor a;
-
-	if (strcmp(note->owner, ANCHOR_OWNER) || note->type != ANCHOR_TYPE || note->desc_size < offsetof(struct anchor, root))
-		return true;
-	memset(&a, 0, sizeof a);
-	memcpy(&a, note->desc, min_size(sizeof a, note->desc_size));
-	if (a.version == ANCHOR_VERSION && a.layout == LAYOUT_HASH && a.nr_roots == NR_ROOTS &&
-	    note->desc_size == sizeof a + ANCHOR_NAME_SIZE) {
-		take_anchor(search, &a, desc_addr);
-	} else {
-		size_t words = min_size(a.nr_roots, (note->desc_size - offsetof(struct anchor, root)) / sizeof a.root[0]);
-		size_t at = offsetof(struct anchor, root) + words * sizeof a.root[0];
-
-		search->has_other = true;
-		search->other = a;
-		memset(search->version, 0, sizeof search->version);
-		memcpy(search->version, note->desc + at, min_size(note->desc_size - at, sizeof search->version - 1));
-	}
-	return true;
-}
-
-static bool visit_image(void *arg, uint64_t addr)
-{
-	struct search *search = arg;
-
-	elf_image_notes(read_memory, search->heap->memory, addr, visit_note, search);
-	return true;
-}
-
-static bool find_anchor(struct heap *h)
-{
-	struct search search = {.heap = h};
-	char *c;
-
-	h->memory->source->images(h->memory, visit_image, &search);
-	if (search.is_found)
-		return true;
-	if (search.has_other) {
-		for (c = search.version; *c; c++)
-			*c = *c > ' ' && *c < 127 ? *c : '?';
-		return memory_fail(h->memory, "%s has bslab %s with layout %u.%08x; this bslab-stat %s reads layout %u.%08x",
-				   h->memory->name, search.version, search.other.version, search.other.layout,
-				   BSLAB_VERSION, ANCHOR_VERSION, LAYOUT_HASH);
-	}
-	h->memory->source->explain(h->memory);
-	return memory_fail(h->memory, "%s does not run under bslab", h->memory->name);
-}
 
 /* --- reads ------------------------------------------------------------------------------------- */
 
@@ -586,7 +489,7 @@ static bool read_roots(struct heap *h)
 bool heap_open(struct heap *h, struct memory *memory)
 {
 	*h = (struct heap){.memory = memory};
-	if (!memory->source->refresh(memory) || !find_anchor(h) || !read_roots(h))
+	if (!memory->source->refresh(memory) || !heap_find_anchor(h) || !read_roots(h))
 		return false;
 	h->none_top = h->root[ROOT_NONE_WORDS] + sizeof(void *);
 	return read_regions(h) && read_buddies(h);

@@ -38,6 +38,8 @@ struct heap {
 	size_t nr_buddies;
 };
 
+/* Finds the roots; false with a fault in memory. heap_open() calls it. */
+bool heap_find_anchor(struct heap *h);
 /* Finds the heap and reads its roots, regions and the list of buddies. False with a fault in memory. */
 bool heap_open(struct heap *h, struct memory *memory);
 void heap_close(struct heap *h);
