@@ -250,11 +250,18 @@ int os_guard_light(void *addr, size_t size)
 	return finds(&known, markers_work) ? advise(addr, size, MADV_GUARD_INSTALL) : -ENOSYS;
 }
 
+/* Advice that is refused to such mappings, and does next to nothing to others. */
+static bool is_locked(void *addr)
+{
+	return advise(addr, os_page_size(), MADV_COLD) == -EINVAL;
+}
+
+/* Out of a mapping that the program has locked nothing is moved: the kernel would unlock all that stays (MREMAP_DONTUNMAP). */
 void *os_move_pages(void *addr, size_t size)
 {
 	static _Atomic int known = UNKNOWN;
 
-	return finds(&known, moved_from_can_be_purged) ? map_result(move_pages(addr, size)) : NULL;
+	return finds(&known, moved_from_can_be_purged) && !is_locked(addr) ? map_result(move_pages(addr, size)) : NULL;
 }
 
 int os_open_guard(void *addr, size_t size, enum guard_kind kind)
