@@ -477,6 +477,7 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 	for (at = 0; at < old_size; at += PAGEBLOCK_SIZE)
 		pageblock_set_dirty(map_pageblock(old_addr + at), 0,
 				    (unsigned)(min_size(old_size - at, PAGEBLOCK_SIZE) >> PAGE_SHIFT), false);
+	os_no_huge_pages((void *)old_addr, (size_t)nr_blocks << PAGEBLOCK_SHIFT); /* clean now, it is not purged soon */
 	zone_free(first, nr_blocks);
 	return true;
 }

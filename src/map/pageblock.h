@@ -71,7 +71,7 @@ struct pageblock {
 	uint8_t users; /* bit t: pages of it went to migratetype t since it was last wholly free */
 	uint16_t head[NR_ORDERS]; /* index of the first free page block + 1, 0: none */
 	uint8_t is_isolated; /* on no list: no page of it is handed out while its objects are moved away; page/compactable.h */
-	uint8_t was_large; /* of a large block since it was purged last, whose user may have given advice (madvise) of his own */
+	uint8_t was_large; /* of a large block, or a run of all of it, since it was purged last: its user may have given advice (madvise) of his own */
 	uint16_t compact_round; /* in which it was put back; the compactor's, src/handle/compact.c */
 	_Atomic uint32_t object_bytes; /* of objects with handles; relaxed */
 	uint16_t warm_row; /* may be too high: pageblock_find_row() */

@@ -107,6 +107,7 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	b->count.nr_fresh_pages += nr_pages - nr_dirty;
 	block_count_pieces(b, blk);
 	blk->users |= (uint8_t)(1u << q->type);
+	blk->was_large |= nr_pages == PAGEBLOCK_PAGES;
 	*q->nr_fresh = nr_pages - nr_dirty;
 	b->nr_recycled += nr_dirty - block_use(blk, nr_dirty);
 	*q->zeroed = nr_dirty == 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The program asks for huge pages in large blocks, as numpy does, and frees them: what comes there next has small ones. */
+/* The program asks for huge pages in large blocks, as numpy does, or in whole pageblocks, and frees them: what comes there next has small ones. */
 #include <malloc.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -10,25 +10,47 @@ enum { MIB = 1 << 20, NR = 20, LARGE = 6 * MIB, RUN = 1900000, NR_RUNS = 40, MAX
 
 static char *large[NR], *run[NR_RUNS];
 
+static void advise(char *p, size_t size)
+{
+	if (madvise((void *)(((uintptr_t)p + 4095) & ~(uintptr_t)4095), size - 4096, MADV_HUGEPAGE))
+		SKIP("the kernel has no huge pages");
+	memset(p, 1, size);
+}
+
 static void use_large(void)
 {
 	for (int i = 0; i < NR; i++) {
 		EXPECT((large[i] = malloc(LARGE)));
-		if (madvise((void *)(((uintptr_t)large[i] + 4095) & ~(uintptr_t)4095), LARGE - 4096, MADV_HUGEPAGE))
-			SKIP("the kernel has no huge pages");
-		memset(large[i], 1, LARGE);
+		advise(large[i], LARGE);
 	}
-	for (int i = 0; i < NR; i++)
-		free(large[i]);
-	malloc_trim(0);
 }
 
-int main(void)
+/* A pageblock each, as arenas take them. */
+static void use_pageblocks(void)
+{
+	for (int i = 0; i < NR; i++) {
+		EXPECT((large[i] = aligned_alloc(2 * MIB, 2 * MIB)));
+		advise(large[i], 2 * MIB);
+	}
+}
+
+/* They stand side by side, so that they have to move. */
+static void use_grown(void)
+{
+	use_large();
+	for (int i = 0; i < NR; i++)
+		EXPECT((large[i] = realloc(large[i], 3 * LARGE)));
+}
+
+static void check(void (*use)(void))
 {
 	long before = status_kib("VmRSS");
 
 	for (int round = 0; round < 2; round++) {
-		use_large();
+		use();
+		for (int i = 0; i < NR; i++)
+			free(large[i]);
+		malloc_trim(0);
 		for (int i = 0; i < NR_RUNS; i++) {
 			EXPECT((run[i] = malloc(RUN)));
 			run[i][0] = 1;
@@ -37,5 +59,12 @@ int main(void)
 		for (int i = 0; i < NR_RUNS; i++)
 			free(run[i]);
 	}
+}
+
+int main(void)
+{
+	check(use_large);
+	check(use_pageblocks);
+	check(use_grown);
 	return 0;
 }
