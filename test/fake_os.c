@@ -615,6 +615,8 @@ int os_barrier_rseq(void)
 	WITH_TABLE;
 	static bool registered;
 
+	if (fake.at_barrier)
+		fake.at_barrier();
 	if (fails(FAKE_BARRIER))
 		return fake.barrier_error ? -fake.barrier_error : -EPERM;
 	if (!registered && syscall(SYS_membarrier, 1 << 8, 0, 0) != 0)

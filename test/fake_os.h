@@ -53,6 +53,7 @@ struct fake_os {
 	void (*node_asked)(void); /* called by os_node() */
 	void (*has_locked)(void); /* called by os_lock() when it is done */
 	void (*mapped)(void);	/* called by os_map() when it is done */
+	void (*at_barrier)(void); /* called by os_barrier_rseq() */
 	void (*file_asked)(void); /* called by os_read_file() */
 	size_t nr_prefers;	/* calls of os_prefer_node() */
 	size_t nr_elsewhere;	/* so many times os_is_on_node() says no */

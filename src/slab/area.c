@@ -104,7 +104,8 @@ void percpu_boot(void)
 		percpu.nr_slots = (unsigned)min_size(nr_cpus, NR_CPU_SLOTS) + 1;
 	area_init(&none_area, FIRST_TYPED);
 	none_area.run.key = UINTPTR_MAX; /* no run's, so nothing is put here */
-	for (i = 0; i < percpu.nr_slots; i++)
+	/* The first page is touched anyway: after a restore (CRIU) there may be more CPUs. */
+	for (i = 0; i < max_size(percpu.nr_slots, (4096 - offsetof(struct hot, area)) / sizeof bslab_hot.area[0]); i++)
 		bslab_hot.area[i] = &none_area;
 	__atomic_store_n(&percpu.reach, percpu.mode, __ATOMIC_RELEASE); /* last: threads that come meanwhile go by it */
 }
@@ -134,8 +135,11 @@ static struct percpu_area *area_get(void)
 		return a;
 	}
 	a = boot_alloc(bslab_options.hardened ? sizeof none : sizeof *a, 64);
-	if (a)
+	if (a) {
 		area_init(a, NR_CACHES);
+		a->next = percpu.all;
+		percpu.all = a;
+	}
 	return a;
 }
 
@@ -199,9 +203,13 @@ void percpu_fork_prepare(void)
 	lock_take_nested(&percpu.lock);
 }
 
-/* In the child: the areas of the parent's other CPUs and threads wait, whole, for someone who needs their objects. */
+/*
+ * In the child: the areas of the parent's other CPUs and threads wait, whole, for someone who needs their objects; and
+ * those that another thread was about to empty, but for what it had taken from them.
+ */
 void percpu_fork_done(bool child)
 {
+	struct percpu_area *drained;
 	unsigned slot, own;
 
 	if (!child) {
@@ -223,5 +231,8 @@ void percpu_fork_done(bool child)
 		if (percpu.mode == INDEX_THREAD && slot)
 			percpu.free_slots[percpu.nr_free_slots++] = slot;
 	}
+	for (drained = percpu.all; drained; drained = drained->next)
+		if (drained->is_drained)
+			area_keep(&percpu.orphans, drained);
 	lock_reset(&percpu.lock);
 }

@@ -42,6 +42,24 @@ static bool area_is_idle(struct percpu_area *a, uint64_t now)
 	return looked_at && now > looked_at + IDLE_MS;
 }
 
+/* Under percpu.lock: to a list of this thread's, which a fork's child does not see. */
+static void take_to_drain(struct percpu_area **list, struct percpu_area *a)
+{
+	area_keep(list, a);
+	a->is_drained = true;
+}
+
+/* All of one list. */
+static void take_all(struct percpu_area **list, struct percpu_area **from)
+{
+	struct percpu_area *a;
+
+	while ((a = *from)) {
+		WRITE_ONCE(*from, a->next_orphan);
+		take_to_drain(list, a);
+	}
+}
+
 /* Detaches every area at once, or those idle at `now`; when the barrier returns, nobody works on them. */
 static struct percpu_area *areas_detach(uint64_t now)
 {
@@ -55,15 +73,10 @@ static struct percpu_area *areas_detach(uint64_t now)
 			PROBE(cpu_drain, slot, now != 0);
 			area_store(slot, &none_area);
 			a->slot = slot;
-			a->next_orphan = taken;
-			taken = a;
+			take_to_drain(&taken, a);
 		}
 	}
-	while ((a = percpu.limbo)) {
-		percpu.limbo = a->next_orphan;
-		a->next_orphan = taken;
-		taken = a;
-	}
+	take_all(&taken, &percpu.limbo);
 	lock_drop(&percpu.lock, RANK_THREAD);
 	return taken;
 }
@@ -76,6 +89,7 @@ static void areas_reattach(struct percpu_area *list)
 	lock_take(&percpu.lock, RANK_THREAD);
 	while ((a = list)) {
 		list = a->next_orphan;
+		a->is_drained = false;
 		if (area_load(a->slot) == &none_area)
 			area_store(a->slot, a);
 		else
@@ -122,11 +136,10 @@ static void areas_retire(struct percpu_area *list)
 
 static void drain_orphans(void)
 {
-	struct percpu_area *list;
+	struct percpu_area *list = NULL;
 
 	lock_take(&percpu.lock, RANK_THREAD);
-	list = percpu.orphans;
-	WRITE_ONCE(percpu.orphans, NULL);
+	take_all(&list, &percpu.orphans);
 	lock_drop(&percpu.lock, RANK_THREAD);
 	areas_retire(list);
 }

@@ -55,8 +55,9 @@ struct percpu_area {
 	uint32_t look_interval; /* in visits */
 	uint8_t nr_strays[NR_CACHES]; /* see 6; since the last that got a sheaf */
 	struct barn_visits visits[NR_CACHES];
-	struct percpu_area *next_orphan;
-	unsigned slot; /* it was detached from; under percpu.lock */
+	struct percpu_area *next_orphan, *next; /* next: of all */
+	bool is_drained; /* by a thread that has it on no list; under percpu.lock, as is */
+	unsigned slot; /* it was detached from */
 };
 
 /*
@@ -87,6 +88,7 @@ struct percpu {
 	struct lock lock; /* RANK_THREAD: everything but mode, reach and counters */
 	enum index_mode mode; /* INDEX_AUTO before boot */
 	enum index_mode reach; /* as mode; INDEX_THREAD from when the kernel refused to let others empty an area */
+	struct percpu_area *all;     /* by next; but the shared one */
 	struct percpu_area *orphans; /* areas with objects and without an index */
 	struct percpu_area *spare;   /* the same without objects */
 	struct percpu_area *limbo;   /* detached, and sequences may still be at work in them */

@@ -143,6 +143,49 @@ Test(percpu, objects_are_distinct_over_many_sheaves)
 	cr_assert_eq(snapshot().nr_slabs, 0, "%zu slabs left", snapshot().nr_slabs);
 }
 
+static unsigned nr_barriers;
+static size_t nr_before;
+static int status_of_child = -1;
+
+/* Behind the first areas are detached. */
+static void fork_at_the_second(void)
+{
+	pid_t child;
+
+	if (++nr_barriers != 2)
+		return;
+	percpu_fork_prepare();
+	child = fork();
+	if (child == 0) {
+		fake.at_barrier = NULL;
+		percpu_fork_done(true);
+		_exit(nr_cached() == nr_before && get() ? 0 : 1);
+	}
+	percpu_fork_done(false);
+	waitpid(child, &status_of_child, 0);
+}
+
+/* Another thread's, for all that the child knows. */
+Test(percpu, a_fork_amid_a_drain_keeps_what_is_drained)
+{
+	void *obj[20];
+
+	for (int i = 0; i < 20; i++)
+		obj[i] = get();
+	for (int i = 0; i < 20; i++)
+		put(obj[i]);
+	nr_before = nr_cached();
+	cr_assert_geq(nr_before, 20);
+	fake.at_barrier = fork_at_the_second;
+	percpu_drain();
+	fake.at_barrier = NULL;
+	cr_assert_eq(nr_cached(), 0);
+	if (nr_barriers >= 2)
+		cr_assert_eq(status_of_child, 0);
+	else
+		cr_assert_eq(percpu_mode(), INDEX_THREAD);
+}
+
 Test(percpu, drained_caches_go_on)
 {
 	for (int i = 0; i < 100; i++) {
