@@ -64,7 +64,9 @@ bool purging_wait(uint32_t mark)
 
 	if (likely(!any_is_under_way() && atomic_load(&nr_put_off) == mark))
 		return false;
-	if (!wait_for_none_of(&nr_forks) || !wait_for_none_of(&nr_waiting))
+	if (!wait_for_none_of(&nr_forks)) /* one that takes long has put off what the caller wanted */
+		return atomic_load(&nr_put_off) != mark;
+	if (!wait_for_none_of(&nr_waiting))
 		return false;
 	atomic_fetch_add(&nr_waiting, 1);
 	in_time = wait_for_none_of(&nr_purges);
