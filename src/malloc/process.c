@@ -26,6 +26,7 @@
 #include "os/nodes.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "page/huge.h"
 #include "page/buddy.h"
 #include "page/contig.h"
 #include "page/limit.h"
@@ -87,6 +88,16 @@ static void __attribute__((constructor(101))) register_for_fork(void)
 }
 
 /*
+ * With options that have us called at the end: where the first allocation is atexit()'s own, under its lock, atexit() must not be
+ * called from it.
+ */
+static void __attribute__((constructor(102))) boot_by_option(void)
+{
+	if (unlikely(os_env("BSLAB_CONF") != NULL))
+		process_boot();
+}
+
+/*
  * What libc calls us back for, else. Registered at the first allocation, so that a process that never allocates pays for nothing.
  * These calls may allocate themselves (musl): we are ready by now.
  */
@@ -109,8 +120,6 @@ static void boot(void)
 		hardened_start();
 	percpu_boot();
 	limit_set(bslab_options.soft_limit, bslab_options.hard_limit);
-	if (bslab_options.hard_limit)
-		percpu_find_reach();
 	if (bslab_options.reserve_size)
 		pages_reserve_highatomic((unsigned)((bslab_options.reserve_size + PAGEBLOCK_SIZE - 1) >> PAGEBLOCK_SHIFT));
 	atomic_store(&boot_state, BOOTED);
@@ -138,8 +147,11 @@ static cold_path void boot_once(void)
 	if (is_first)
 		boot();
 	os_release_signals(&held);
-	if (is_first)
-		percpu_prepare_drains(); /* not within: a filter may answer a system call by a signal */
+	if (is_first) { /* not within: a filter may answer a system call by a signal */
+		percpu_prepare_drains();
+		if (bslab_options.hard_limit)
+			percpu_find_reach();
+	}
 	/* Two threads can only meet here when libc made them without malloc. */
 	while (atomic_load(&boot_state) != BOOTED)
 		os_yield();
@@ -231,6 +243,7 @@ static void fork_done(bool child)
 	heap_fork_done(child);
 	if (child) {
 		compact_fork_child();
+		huge_fork_child();
 		nodes_fork_child();
 	}
 	lock_count_down();

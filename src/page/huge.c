@@ -64,6 +64,11 @@ static void note_cost(void)
 	WRITE_ONCE(huge.next_skip, 2 * n < MAX_SKIP ? 2 * n : MAX_SKIP);
 }
 
+void huge_fork_child(void)
+{
+	__atomic_store_n(&huge.nr_in_flight, 0, __ATOMIC_RELAXED);
+}
+
 void huge_populate(struct buddy *b, struct pageblock *blk, enum migratetype type)
 {
 	uint64_t began;

@@ -28,5 +28,7 @@
  * block is the caller's. Call without a lock.
  */
 void huge_populate(struct buddy *b, struct pageblock *blk, enum migratetype type);
+/* In the child of a fork: other threads' are not under way there. */
+void huge_fork_child(void);
 
 #endif
