@@ -14,6 +14,9 @@
 
 /* Makes the allocator ready; cheap once it is. */
 void process_boot(void);
+/* Has a function called when the process ends by exit(); in the boot. */
+#define MAX_AT_END 3
+void process_at_end(void (*call)(void));
 /* Called on slow paths: has the thread's end hooked if it holds something by then. */
 void process_hook_thread(void);
 

@@ -145,5 +145,5 @@ static void check_last(void)
 void hardened_at_exit(void)
 {
 	process = os_pid();
-	atexit(check_last);
+	process_at_end(check_last);
 }

@@ -87,14 +87,36 @@ static void __attribute__((constructor(101))) register_for_fork(void)
 		pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
-/*
- * With options that have us called at the end: where the first allocation is atexit()'s own, under its lock, atexit() must not be
- * called from it.
- */
-static void __attribute__((constructor(102))) boot_by_option(void)
+/* What is called at the end, and how many; the last first. */
+static void (*at_end[MAX_AT_END])(void);
+static unsigned nr_at_end;
+static bool end_is_hooked;
+
+static void end(void)
 {
-	if (unlikely(os_env("BSLAB_CONF") != NULL))
-		process_boot();
+	unsigned i = nr_at_end;
+
+	while (i-- > 0)
+		at_end[i]();
+}
+
+/* Before the first allocation, which may be atexit()'s own, under its lock; where an option may want it. */
+static void __attribute__((constructor(102))) hook_end(void)
+{
+	if (likely(!os_env("BSLAB_CONF")) || end_is_hooked)
+		return;
+	end_is_hooked = true;
+	atexit(end);
+}
+
+void process_at_end(void (*call)(void))
+{
+	bslab_assert(nr_at_end < MAX_AT_END);
+	at_end[nr_at_end++] = call;
+	if (!end_is_hooked) {
+		end_is_hooked = true;
+		atexit(end);
+	}
 }
 
 /*
@@ -109,7 +131,7 @@ static void register_callbacks(void)
 	if (bslab_options.hardened)
 		hardened_at_exit();
 	if (bslab_options.stats)
-		atexit(stats_at_exit);
+		process_at_end(stats_at_exit);
 	reports_start();
 }
 

@@ -311,7 +311,7 @@ void reports_start(void)
 	if (configured.signal)
 		handle_signal();
 	else if (configured.what)
-		atexit(write_configured);
+		process_at_end(write_configured);
 }
 
 /* WHAT[:FORMAT] */
