@@ -495,6 +495,20 @@ void *large_adopt(void *addr, size_t old_size, size_t size)
 	return NULL;
 }
 
+void large_set_room(struct vm_area *a, size_t size)
+{
+	a->room = a->size - align_up(size, os_page_size());
+}
+
+bool large_room_takes(struct vm_area *a, size_t size)
+{
+	bool fits = a->room && size <= a->size && align_up(size, os_page_size()) >= a->size - a->room;
+
+	if (fits)
+		large_set_room(a, size);
+	return fits;
+}
+
 void *large_resize(struct vm_area *a, size_t size)
 {
 	uintptr_t old_addr = a->addr;
@@ -512,6 +526,7 @@ void *large_resize(struct vm_area *a, size_t size)
 	/* The address may change and be given to another thread at once: no descriptor may be left behind. */
 	map_set(old_addr, 0);
 	a->may_stay = false; /* where page tables move, time says nothing */
+	a->room = 0;
 	ok = a->first ? blocks_to_mapping(a, size) : mapping_resize(a, size);
 	map_set(a->addr, desc_of_pointer(a, PAGE_LARGE, 0));
 	return ok ? (void *)a->addr : NULL;

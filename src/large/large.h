@@ -38,12 +38,14 @@ struct vm_area {
 	struct list_node node;
 	uintptr_t addr;
 	size_t size;	     /* bytes that the user may touch, whole pages */
+	size_t room;	     /* of that, what realloc() has put by and nobody asked for yet; the owner's, of mappings only */
 	size_t align;	     /* as asked for, for a move */
 	struct pageblock *first; /* NULL: a mapping of its own */
 	unsigned nr_blocks;
 	bool is_explicit; /* of a zone that malloc does not take from */
 	bool is_hugetlb;  /* a mapping of explicit huge pages, which the kernel does not resize */
 	bool was_run;	  /* a mapping into which large_adopt() moved a run */
+	bool has_grown; /* the owner's: so that it grows with room the next time */
 	bool was_seen; /* by large_reap(): of a freed block that is kept; under the lock */
 	bool may_stay; /* a mapping of malloc's of which time tells what may be resident */
 	void *sample; /* the owner's: what the profile knows of the block, NULL if nothing */
@@ -78,8 +80,12 @@ void large_free(struct vm_area *a);
  * os_unmap(). False when they are gone, or the block was no mapping.
  */
 bool large_free_sealed(struct vm_area *a, uintptr_t *addr, size_t *size);
-/* The block's address at its new size, contents kept; NULL when it cannot be had without copying. */
+/* The block's address at its new size, contents kept and no room; NULL when it cannot be had without copying. */
 void *large_resize(struct vm_area *a, size_t size);
+/* Of what the block has, so much is used by now; the rest is room. */
+void large_set_room(struct vm_area *a, size_t size);
+/* A size that differs by the room only: true, and there is less or more of that. */
+bool large_room_takes(struct vm_area *a, size_t size);
 
 /*
  * Makes a large block out of a page run by moving its pages. The run's pages are zero afterwards and still the

@@ -118,9 +118,39 @@ static void *run_adopt(void *ptr, size_t old_size, size_t size)
 	if (old_size < MIN_ADOPT || size <= old_size || zone_learned_pages() >= size >> PAGE_SHIFT)
 		return NULL;
 	p = large_adopt(ptr, old_size, size);
-	if (p)
-		pages_free_clean(ptr, (unsigned)(old_size >> PAGE_SHIFT));
+	if (!p)
+		return NULL;
+	pages_free_clean(ptr, (unsigned)(old_size >> PAGE_SHIFT));
 	return p;
+}
+
+/*
+ * A mapping that grows a second time, and by little, gets an eighth more, which nobody touches as yet: else each page would be a
+ * move of its page tables and its guards.
+ */
+static void *mapping_grow(struct vm_area *a, size_t size)
+{
+	size_t roomy = a->size + a->size / 8;
+	void *p = a->has_grown && size < roomy ? large_resize(a, roomy) : NULL;
+
+	if (p)
+		large_set_room(a, size);
+	else
+		p = large_resize(a, size);
+	a->has_grown = true;
+	return p;
+}
+
+static void *resize_large(struct vm_area *a, size_t size)
+{
+	/* A mapping that a run moved into grows there, for as a run it would be copied; what shrinks is a run again, if it may. */
+	bool stays = !a->first && (align_up(size, BSLAB_PAGE_SIZE) >= a->size || large_wants_mapping(size));
+
+	if (large_room_takes(a, size))
+		return (void *)a->addr;
+	if (size <= PAGEBLOCK_SIZE && !stays)
+		return NULL;
+	return !a->first && size > a->size ? mapping_grow(a, size) : large_resize(a, size);
 }
 
 /* Where it can stay, or can be moved without a copy: its address then; else NULL. */
@@ -128,11 +158,8 @@ static void *resize_uncopied(page_desc_t d, void *ptr, size_t old_size, size_t s
 {
 	struct vm_area *a = large_of(d);
 
-	if (a) { /* a mapping that a run moved into grows there, for as a run it would be copied; what shrinks is a run again, if it may */
-		bool stays = !a->first && (align_up(size, BSLAB_PAGE_SIZE) >= a->size || large_wants_mapping(size));
-
-		return size > PAGEBLOCK_SIZE || stays ? large_resize(a, size) : NULL;
-	}
+	if (a)
+		return resize_large(a, size);
 	if (desc_class(d) || pool_of(d))
 		return NULL;
 	return run_resize(ptr, old_size, size) ? ptr : run_adopt(ptr, old_size, size);

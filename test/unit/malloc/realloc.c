@@ -126,6 +126,37 @@ Test(realloc, own_mapping_grows_and_shrinks)
 	bslab_free(p);
 }
 
+/* Once exactly, then with an eighth in which it stays where it is; and less is less. */
+Test(realloc, own_mapping_that_grows_by_little_has_room)
+{
+	const char *conf = getenv("BSLAB_CONF");
+	bool has_room = !conf || (!strstr(conf, "hardened") && !strstr(conf, "hard_limit"));
+	size_t size = 260 * MIB, page = 64 * KIB; /* any machine's */
+	char *p = bslab_malloc(size), *stays;
+
+	cr_assert_not_null(p);
+	p[0] = 1;
+	p = bslab_realloc(p, size + page);
+	cr_assert_not_null(p);
+	cr_assert_lt(bslab_malloc_usable_size(p), size + 2 * page);
+	stays = p = bslab_realloc(p, size + 2 * page);
+	cr_assert_not_null(p);
+	cr_assert_leq(bslab_malloc_usable_size(p), (size + 2 * page) / 8 * 9);
+	for (size_t more = 3 * page; more < size / 9 && has_room; more += page) {
+		p = bslab_realloc(p, size + more);
+		cr_assert_eq(p, stays, "a page more is no system call");
+		cr_assert_geq(bslab_malloc_usable_size(p), size + more);
+	}
+	p = bslab_realloc(p, size + page);
+	cr_assert_not_null(p);
+	cr_assert_lt(bslab_malloc_usable_size(p), size + 2 * page);
+	cr_assert_eq(p[0], 1);
+	p = bslab_realloc(p, 2 * size); /* more than a little */
+	cr_assert_not_null(p);
+	cr_assert_lt(bslab_malloc_usable_size(p), 2 * size + page);
+	bslab_free(p);
+}
+
 /*
  * A run that has no room left behind it moves into a mapping by its pages, and grows on there: back in a run it would be copied. Once
  * it shrinks it is a run again.
