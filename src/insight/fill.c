@@ -241,7 +241,7 @@ static void fill_zone(const struct heap *h, struct zone_info *info)
 
 	*info = z->count;
 	info->nr_committed = zone_committed_of(z);
-	info->nr_used = z->nr_used;
+	info->nr_used = min_size(z->nr_used, info->nr_committed);
 	info->nr_free = info->nr_committed - info->nr_used;
 	info->nr_dirty_pages = z->nr_dirty_pages;
 	info->high_pages = zone_high_pages_of(z, h->options.dirty_size);
@@ -268,7 +268,7 @@ static void fill_large(struct heap *h, struct large_info *info, struct large_lis
 		*b = (struct large_block){.addr = a->addr, .size = a->size, .nr_blocks = a->nr_blocks};
 		if (!a->first) {
 			b->guard_before = a->addr - a->map_addr;
-			b->guard_behind = a->map_size - b->guard_before - a->size;
+			b->guard_behind = a->map_size - min_size(a->map_size, b->guard_before + a->size);
 		}
 	}
 	free(areas);

@@ -83,6 +83,14 @@ static bool region_is_good(const struct region *r)
 	       r->nr_committed <= r->nr_blocks && r->zone < NR_ZONES;
 }
 
+/* The zone counts what it gives back piece by piece, under a lock that nobody here takes. */
+static void bound_region(struct region *r)
+{
+	r->nr_free = (uint32_t)min_size(r->nr_free, r->nr_committed);
+	r->nr_dirty = (uint32_t)min_size(r->nr_dirty, r->nr_free);
+	r->nr_lost = (uint32_t)min_size(r->nr_lost, r->nr_committed);
+}
+
 static int compare_base(const void *a, const void *b)
 {
 	const struct region *x = a, *y = b;
@@ -120,6 +128,7 @@ static bool read_regions(struct heap *h)
 			h->nr_doubts++;
 			break;
 		}
+		bound_region(&r);
 		good = push(&array, &h->nr_regions, sizeof r, &r);
 	}
 	h->regions = array;
