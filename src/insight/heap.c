@@ -326,6 +326,8 @@ static bool size_is_possible(unsigned class, size_t size)
 {
 	if (is_pcp_cache(class))
 		return size == BSLAB_PAGE_SIZE << (class - PCP_CACHE);
+	if (class == ZERO_CLASS)
+		return size == ZERO_SIZE;
 	return class < NR_CLASSES ? size == class_size(class) : size <= SMALL_MAX;
 }
 

@@ -59,6 +59,7 @@ int main(void)
 	put("contig", bslab_contig_alloc(100000, 1));
 	put("movable", (char *)bslab_movable_alloc(100000, stay, NULL) + 50000);
 	put("object", bslab_malloc(300));
+	put("zero", bslab_malloc(0));
 	put("run", bslab_malloc(100000));
 	printf("ready\n");
 	fflush(stdout);

@@ -240,7 +240,7 @@ KINDS = {
 }
 KINDS_BY_MODE = {
     "check=no": {},
-    "hardened=yes": {"dma32": ("state", "in a page of a library's heap"), "before_run": ("state", "in a page that traps")},
+    "hardened=yes": {"zero": ("cache", "16 bytes"), "dma32": ("state", "in a page of a library's heap"), "before_run": ("state", "in a page that traps")},
     "guarded=1": {"object": ("state", "in the page of a guarded block")},
 }
 

@@ -26,6 +26,8 @@ struct invented {
 	struct percpu percpu;
 	struct zone zone;
 	struct buddies buddies;
+	struct kmem_cache cache;
+	struct kmem_cache *caches[NR_CACHES];
 	struct region region;
 };
 
@@ -42,6 +44,7 @@ static struct invented *new_invented(struct heap *h)
 	h->root[ROOT_OPTIONS] = (uintptr_t)&i->options;
 	h->root[ROOT_PERCPU] = (uintptr_t)&i->percpu;
 	h->root[ROOT_ZONE] = (uintptr_t)&i->zone;
+	h->root[ROOT_CACHES] = (uintptr_t)i->caches;
 	h->root[ROOT_BUDDIES] = (uintptr_t)&i->buddies;
 	return i;
 }
@@ -62,5 +65,31 @@ Test(heap, a_region_in_motion_has_no_more_than_its_own)
 	cr_assert(heap_reopen(&h));
 	cr_assert(h.regions[0].nr_free == 10 && h.regions[0].nr_dirty == 9 && h.regions[0].nr_lost == 10);
 	heap_close(&h);
+	free(i);
+}
+
+static bool cache_is_had(struct heap *h, struct invented *i, unsigned class, unsigned size)
+{
+	struct kmem_cache c;
+	uint64_t addr;
+
+	i->caches[class] = &i->cache;
+	i->cache.class = (uint8_t)class;
+	i->cache.size = size;
+	return heap_cache(h, class, &c, &addr);
+}
+
+Test(heap, objects_of_a_cache_have_the_size_of_its_class)
+{
+	struct heap h;
+	struct invented *i = new_invented(&h);
+
+	cr_assert(cache_is_had(&h, i, ZERO_CLASS, ZERO_SIZE), "the hardened mode's, of blocks of no bytes");
+	cr_assert_not(cache_is_had(&h, i, ZERO_CLASS, 0), "nothing can be divided by it");
+	cr_assert(cache_is_had(&h, i, size_class(200), 208));
+	cr_assert_not(cache_is_had(&h, i, size_class(200), 200));
+	cr_assert(cache_is_had(&h, i, PCP_CACHE + 1, 2 * BSLAB_PAGE_SIZE));
+	cr_assert(cache_is_had(&h, i, FIRST_TYPED, 200));
+	cr_assert_not(cache_is_had(&h, i, FIRST_TYPED, SMALL_MAX + 1));
 	free(i);
 }
