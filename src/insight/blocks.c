@@ -5,7 +5,7 @@
 
 #include "insight/view.h"
 
-static const char *const state_names[] = {"absent", "free", "buddy", "large", "isolate"};
+static const char *const state_names[] = {"absent", "free", "buddy", "large", "isolate", "device", "contig"};
 
 const char *view_migratetype(unsigned type)
 {
@@ -44,7 +44,7 @@ struct pages_use view_pages(const struct block_copy *copy)
 		use.nr_free = PAGEBLOCK_PAGES;
 		use.nr_dirty = count_bits(copy->b.dirty);
 	}
-	if (copy->b.state != PAGEBLOCK_BUDDY)
+	if (!has_free_lists(&copy->b))
 		return use;
 	use.nr_free = copy->b.nr_free;
 	use.nr_dirty = copy->b.nr_dirty_free;
@@ -54,7 +54,7 @@ struct pages_use view_pages(const struct block_copy *copy)
 		use.nr_slab += desc_cache(copy->desc[i]) != 0 || desc_is_hardened(copy->desc[i]) || type == PAGE_HANDLE;
 		use.nr_run += !desc_cache(copy->desc[i]) &&
 			      (type == PAGE_RUN || type == PAGE_RUN_BODY || type == PAGE_RUN_HOT || type == PAGE_SAMPLED ||
-			       type == PAGE_FOLIO || type == PAGE_HEAP || type == PAGE_MOVABLE);
+			       type == PAGE_FOLIO || type == PAGE_HEAP || type == PAGE_MOVABLE || type == PAGE_CONTIG);
 	}
 	return use;
 }

@@ -189,7 +189,7 @@ bool heap_block(struct heap *h, uint64_t addr, struct block_copy *copy)
 	memset(copy->desc, 0, sizeof copy->desc);
 	for (i = 0; i < MAX_TRIES; i++) {
 		/* Those of other blocks may never have been touched: a read would make the process a page table for them. */
-		if (copy->b.state == PAGEBLOCK_BUDDY &&
+		if (has_free_lists(&copy->b) &&
 		    !heap_read(h, root + number * sizeof copy->desc, copy->desc, sizeof copy->desc))
 			return false;
 		if (!heap_read(h, block, &twice, sizeof twice))

@@ -52,11 +52,17 @@ bool heap_read(struct heap *h, uint64_t addr, void *buf, size_t size);
 /* The descriptor of an address; 0 where no section is. */
 page_desc_t heap_desc(struct heap *h, uint64_t addr);
 
+/* A buddy's, or of the contiguous reserve: its pages have descriptors, and what is free is in lists, and counted. */
+static inline bool has_free_lists(const struct pageblock *b)
+{
+	return b->state == PAGEBLOCK_BUDDY || b->state == PAGEBLOCK_CONTIG;
+}
+
 struct block_copy {
 	struct pageblock b;
 	page_desc_t desc[PAGEBLOCK_PAGES];
 };
-/* The pageblock of an address and, where it is a buddy's, its pages' descriptors; else those are 0. */
+/* The pageblock of an address and, where has_free_lists(), its pages' descriptors; else those are 0. */
 bool heap_block(struct heap *h, uint64_t addr, struct block_copy *copy);
 /* The pageblocks from an address on, without descriptors, each as it was at some moment: how many of them were had. */
 unsigned heap_pageblocks(struct heap *h, uint64_t addr, unsigned nr, struct pageblock *out);

@@ -73,17 +73,17 @@ void html_bytes(double bytes, FILE *out)
  */
 static const char css[] =
     ":root{color-scheme:light dark;--bg:#fcfcfb;--fg:#1c1c1a;--soft:#63635e;--line:#dddcd6;--s:#8f74d6;--card:#f3f2ee;"
-    "--k0:#9ec5f4;--k1:#6da7ec;--k2:#3987e5;--k3:#1c5cab;--k4:#0d366b;--k5:#1baa7a;--k6:#e8912d;--k7:#8a8880;--k8:#d1699b;--k9:#e6e5df;"
+    "--k0:#9ec5f4;--k1:#6da7ec;--k2:#3987e5;--k3:#1c5cab;--k4:#0d366b;--k5:#1baa7a;--k6:#e8912d;--k7:#9a5b3c;--k8:#8a8880;--k9:#d1699b;--k10:#e6e5df;"
     "--c0:#1c1c1a;--c1:#2a78d6;--c2:#1b8f68;--c3:#c0447f}\n"
     "@media(prefers-color-scheme:dark){:root{--bg:#1a1a19;--fg:#f0efea;--soft:#a5a39b;--line:#3a3a37;--s:#8a70cf;--card:#242422;"
-    "--k0:#b7d3f6;--k1:#86b6ef;--k2:#3987e5;--k3:#2465b5;--k4:#1c4a86;--k5:#199e70;--k6:#d98324;--k7:#7d7b74;--k8:#b9568a;--k9:#343431;"
+    "--k0:#b7d3f6;--k1:#86b6ef;--k2:#3987e5;--k3:#2465b5;--k4:#1c4a86;--k5:#199e70;--k6:#d98324;--k7:#8a5236;--k8:#7d7b74;--k9:#b9568a;--k10:#343431;"
     "--c0:#f0efea;--c1:#5598e7;--c2:#2bb585;--c3:#dd77a8}}\n"
     "body{margin:0 auto;padding:24px;max-width:1080px;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}\n"
     "h1{font-size:22px;margin:0}h2{font-size:18px;margin:36px 0 6px}h3{font-size:15px;margin:24px 0 4px}p{margin:4px 0 12px}\n"
     "small,.soft,figcaption{color:var(--soft)}code,svg text,figcaption{font-family:ui-monospace,monospace}\n"
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:10px;margin:18px 0}\n"
     ".tiles div{background:var(--card);border-radius:8px;padding:10px 14px}.tiles b{display:block;font-size:20px;font-weight:600}\n"
-    ".bar{display:flex;height:22px;border-radius:4px;overflow:hidden;background:var(--k9)}.bar i{min-width:1px}\n"
+    ".bar{display:flex;height:22px;border-radius:4px;overflow:hidden;background:var(--k10)}.bar i{min-width:1px}\n"
     ".thin{height:12px;background:none;border-radius:2px}\n"
     ".scroll{overflow-x:auto}svg{display:block}svg text{fill:var(--soft);font-size:12px}.map{width:100%;min-width:720px;shape-rendering:crispEdges}\n"
     ".map text{font-size:11px}.curves{width:100%;min-width:640px}.grid{stroke:var(--line);fill:none}\n"
@@ -91,7 +91,7 @@ static const char css[] =
     ".legend{display:flex;flex-wrap:wrap;gap:4px 18px;padding:0;margin:8px 0 12px;list-style:none}\n"
     ".legend svg,.legend i{display:inline-block;width:12px;height:12px;margin-right:6px;vertical-align:-1px;border-radius:2px}\n"
     ".blocks{display:grid;grid-template-columns:repeat(auto-fill,minmax(136px,1fr));gap:14px}figure{margin:0}\n"
-    ".blocks svg{width:100%;background:var(--k9);shape-rendering:crispEdges}figcaption{font-size:11px;line-height:1.35;margin-top:3px}\n"
+    ".blocks svg{width:100%;background:var(--k10);shape-rendering:crispEdges}figcaption{font-size:11px;line-height:1.35;margin-top:3px}\n"
     "table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}td,th{padding:3px 8px;text-align:right;white-space:nowrap}\n"
     "th{color:var(--soft);font-weight:500;border-bottom:1px solid var(--line)}.left{text-align:left}td.wide{width:40%;min-width:160px}\n"
     ".sums td{border-bottom:1px solid var(--line)}.sums td.left:last-child{white-space:normal;color:var(--soft)}\n"
@@ -174,8 +174,8 @@ static void put_committed(const struct heap_report *r, FILE *out)
 	    {"live small objects", r->small_used, "k2"}, {"live objects with handles", r->handle_used, "k3"},
 	    {"live page runs", r->run_used, "k5"},
 	    {"live large blocks", r->large.bytes, "k6"}, {"cached", r->cached, "k0"},
-	    {"free in slabs", r->slab_free, "s"},	 {"slack", r->slack, "k7"},
-	    {"free, dirty", r->dirty_free, "k8"},	 {"free, clean", r->clean_free, "k9"},
+	    {"free in slabs", r->slab_free, "s"},	 {"slack", r->slack, "k8"},
+	    {"free, dirty", r->dirty_free, "k9"},	 {"free, clean", r->clean_free, "k10"},
 	};
 
 	fputs("<section><h2>Where committed memory is</h2>\n", out);
@@ -199,7 +199,7 @@ static void put_watermarks(const struct heap_report *r, FILE *out)
 {
 	const struct zone_info *z = &r->zone;
 	double scale = (double)max_size(max_size(z->nr_dirty_pages, z->high_pages), 1) * 1.1;
-	struct part dirty = {"dirty", z->nr_dirty_pages, "k8"};
+	struct part dirty = {"dirty", z->nr_dirty_pages, "k9"};
 
 	fprintf(out,
 		"<section id=\"watermarks\" data-dirty=\"%zu\" data-low=\"%zu\" data-high=\"%zu\"><h2>Watermarks</h2>\n<p>Free pageblocks "
@@ -242,7 +242,7 @@ static void put_cache(const struct cache_row *r, size_t most, FILE *out)
 	    {"live", r->nr_active * r->object_size, "k2"},
 	    {"cached", r->nr_cached * r->object_size, "k0"},
 	    {"free in slabs", nr_free * r->object_size, "s"},
-	    {"behind the last object", r->bytes > objects ? r->bytes - objects : 0, "k7"},
+	    {"behind the last object", r->bytes > objects ? r->bytes - objects : 0, "k8"},
 	};
 	double percent = (double)r->bytes / (double)most * 100;
 
@@ -261,7 +261,7 @@ static void put_cache(const struct cache_row *r, size_t most, FILE *out)
 
 static void put_caches(const struct heap_report *r, FILE *out)
 {
-	static const struct part parts[] = {{"live", 0, "k2"}, {"cached", 0, "k0"}, {"free in slabs", 0, "s"}, {"behind the last object", 0, "k7"}};
+	static const struct part parts[] = {{"live", 0, "k2"}, {"cached", 0, "k0"}, {"free in slabs", 0, "s"}, {"behind the last object", 0, "k8"}};
 	struct cache_row row[NR_CACHES];
 	unsigned nr = cache_rows(r, NULL, 0, row), i;
 

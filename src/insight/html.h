@@ -43,6 +43,7 @@ enum page_kind {
 	KIND_SLAB_32K,
 	KIND_RUN,
 	KIND_LARGE,
+	KIND_CONTIG, /* of the contiguous reserve, and handed out */
 	KIND_OTHER, /* being given back, or in motion */
 	KIND_DIRTY, /* free, and may be resident */
 	KIND_CLEAN, /* free, and not resident */

@@ -10,7 +10,7 @@
 
 const char *const kind_names[NR_KINDS] = {
     "slabs, objects up to 64 B", "slabs, up to 256 B", "slabs, up to 1 KiB", "slabs, up to 4 KiB", "slabs, up to 32 KiB",
-    "page runs", "large blocks", "in motion", "free, dirty", "free, clean",
+    "page runs", "large blocks", "contiguous reserve", "in motion", "free, dirty", "free, clean",
 };
 
 /* --- what pages are ----------------------------------------------------------------------------- */
@@ -55,7 +55,7 @@ static unsigned kept_pages(page_desc_t d)
 	return !desc_class(d) && desc_type(d) == PAGE_RUN_HOT ? (unsigned)min_size(desc_number(d), PAGEBLOCK_PAGES) : 0;
 }
 
-static void kinds_of_buddy(const struct block_copy *copy, uint8_t *kind)
+static void kinds_of_listed(const struct block_copy *copy, uint8_t *kind)
 {
 	struct free_links links;
 	unsigned i = 0, end;
@@ -67,7 +67,7 @@ static void kinds_of_buddy(const struct block_copy *copy, uint8_t *kind)
 			continue;
 		}
 		if (!desc_links(copy->desc[i], &links)) {
-			kind[i] = kind_of_desc(copy->desc[i]);
+			kind[i] = copy->b.state == PAGEBLOCK_CONTIG ? KIND_CONTIG : kind_of_desc(copy->desc[i]);
 			i++;
 			continue;
 		}
@@ -81,8 +81,8 @@ void page_kinds(const struct block_copy *copy, uint8_t kind[PAGEBLOCK_PAGES])
 {
 	unsigned i;
 
-	if (copy->b.state == PAGEBLOCK_BUDDY) {
-		kinds_of_buddy(copy, kind);
+	if (has_free_lists(&copy->b)) {
+		kinds_of_listed(copy, kind);
 		return;
 	}
 	for (i = 0; i < PAGEBLOCK_PAGES; i++)
@@ -217,6 +217,8 @@ static const char *state_name(const struct block_mark *m)
 		return view_migratetype(m->migratetype);
 	case PAGEBLOCK_LARGE:
 		return "large block";
+	case PAGEBLOCK_CONTIG:
+		return "contiguous reserve";
 	default:
 		return "in motion";
 	}
@@ -395,7 +397,7 @@ static void put_legend(const struct picture *p, FILE *out)
 
 	fputs("<ul class=\"legend\">\n", out);
 	for (kind = 0; kind < NR_KINDS; kind++) {
-		if (kind == KIND_OTHER && !p->nr_pages[kind])
+		if ((kind == KIND_OTHER || kind == KIND_CONTIG) && !p->nr_pages[kind])
 			continue;
 		fprintf(out, "<li data-kind=\"%u\" data-pages=\"%zu\"><svg viewBox=\"0 0 1 1\"><path class=\"k%u\" d=\"M0 0h1v1h-1z\"/></svg>%s <small>", kind,
 			p->nr_pages[kind], kind, kind_names[kind]);

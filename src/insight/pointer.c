@@ -119,11 +119,12 @@ static void put_block(struct heap *h, uint64_t addr, FILE *out)
 	if (copy.b.state == PAGEBLOCK_BUDDY)
 		fprintf(out, "of buddy %s, %s, %u pages free (%u dirty), %u of slabs, %u of runs\n", owner,
 			view_migratetype(copy.b.migratetype), use.nr_free, use.nr_dirty, use.nr_slab, use.nr_run);
+	else if (copy.b.state == PAGEBLOCK_CONTIG)
+		fprintf(out, "of the contiguous reserve, %u pages free (%u dirty)\n", use.nr_free, use.nr_dirty);
 	else
 		fprintf(out, "%s\n",
 			copy.b.state == PAGEBLOCK_LARGE	    ? "of a large block"
 			: copy.b.state == PAGEBLOCK_ISOLATE ? "being given back"
-			: copy.b.state == PAGEBLOCK_CONTIG  ? "of the contiguous reserve"
 							    : "free");
 	line(out, "region");
 	fprintf(out, "0x%" PRIx64 ", %u of %u pageblocks committed", (uint64_t)r->base, r->nr_committed, r->nr_blocks);
@@ -318,8 +319,11 @@ static void put_free(struct heap *h, uint64_t addr, FILE *out)
 	if (!heap_block(h, addr, &copy))
 		return;
 	line(out, "state");
-	if (copy.b.state != PAGEBLOCK_BUDDY) {
-		fprintf(out, copy.b.state == PAGEBLOCK_LARGE ? "behind the end of a large block\n" : "in a free pageblock\n");
+	if (!has_free_lists(&copy.b)) {
+		fprintf(out, "%s\n",
+			copy.b.state == PAGEBLOCK_LARGE	    ? "behind the end of a large block"
+			: copy.b.state == PAGEBLOCK_ISOLATE ? "in a pageblock that is being given back"
+							    : "in a free pageblock");
 		return;
 	}
 	for (order = 0; order < NR_ORDERS; order++) {

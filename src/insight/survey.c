@@ -24,8 +24,8 @@ struct block_mark survey_mark(const struct pageblock *b, uint64_t addr)
 		/* Handed out by the zone, where it was isolated, and its buddy has not said for what; or damaged. */
 		m.state = PAGEBLOCK_ISOLATE;
 		m.migratetype = MIGRATE_ISOLATE;
-	} else if (b->state == PAGEBLOCK_BUDDY) {
-		m.is_mixed = (b->users & ~(1u << (b->migratetype & 7))) != 0;
+	} else if (has_free_lists(b)) {
+		m.is_mixed = b->state == PAGEBLOCK_BUDDY && (b->users & ~(1u << (b->migratetype & 7))) != 0;
 		m.nr_free = (uint16_t)min_size(b->nr_free, PAGEBLOCK_PAGES);
 		m.nr_dirty = (uint16_t)min_size(b->nr_dirty_free, m.nr_free);
 	} else if (b->state == PAGEBLOCK_FREE) {

@@ -31,6 +31,8 @@ static struct look look_by_type(const struct block_mark *b)
 		return (struct look){STYLE_LARGE, 'L'};
 	case PAGEBLOCK_FREE:
 		return b->nr_dirty ? (struct look){STYLE_DIRTY, 'd'} : (struct look){STYLE_CLEAN, '.'};
+	case PAGEBLOCK_CONTIG:
+		return (struct look){STYLE_CONTIG, 'C'};
 	default:
 		return (struct look){STYLE_ISOLATE, 'i'};
 	}
@@ -84,7 +86,8 @@ static void draw_legend(const struct top *t, struct canvas *c, unsigned row)
 	} types[] = {{{STYLE_UNMOVABLE, 'U'}, "unmovable"}, {{STYLE_RECLAIMABLE, 'R'}, "reclaimable"},
 		     {{STYLE_MOVABLE, 'M'}, "movable"},	    {{STYLE_LARGE, 'L'}, "large"},
 		     {{STYLE_DIRTY, 'd'}, "free, dirty"},   {{STYLE_CLEAN, '.'}, "free"},
-		     {{STYLE_HIGHATOMIC, 'A'}, "reserve"},  {{STYLE_ISOLATE, 'i'}, "isolated"}},
+		     {{STYLE_HIGHATOMIC, 'A'}, "reserve"},  {{STYLE_CONTIG, 'C'}, "contiguous"},
+		     {{STYLE_ISOLATE, 'i'}, "isolated"}},
 	  shares[] = {{{STYLE_CLEAN, '.'}, "none"},   {{STYLE_SCALE_0, '0'}, "a few"}, {{STYLE_SCALE_1, '2'}, ""},
 		      {{STYLE_SCALE_2, '5'}, "half"}, {{STYLE_SCALE_3, '7'}, ""},      {{STYLE_SCALE_4, '#'}, "all"}};
 	unsigned i, column = 0;

@@ -57,6 +57,9 @@ int main(void)
 	if (bslab_contig_reserve(4 << 20, 0))
 		return 1;
 	put("contig", bslab_contig_alloc(100000, 1));
+	page = bslab_contig_alloc(4096, 1);
+	put("contig_free", page);
+	bslab_contig_free(page);
 	put("movable", (char *)bslab_movable_alloc(100000, stay, NULL) + 50000);
 	put("object", bslab_malloc(300));
 	put("zero", bslab_malloc(0));

@@ -234,6 +234,7 @@ KINDS = {
     "handle_behind": ("state", "behind the last object of its slab"),
     "dma32": ("cache", "DMA32-1024, 1024 bytes"),
     "contig": ("state", "in a range of the contiguous reserve"),
+    "contig_free": ("state", "free, in "),
     "movable": ("state", "in a movable run"),
     "object": ("cache", "320 bytes"),
     "run": ("run", "25 pages at "),
@@ -258,6 +259,9 @@ def case_kinds():
             status, out, err = stat(PROGRAM, t.pid, "slabinfo", "vmallocinfo")
             rows = [line.split() for line in out.splitlines()]
             check(f"{conf}: a cache by its name", [r[1] for r in rows if r and r[0] == "parts__x_"] == ["100"] and not err, out, err)
+            contig = [row for row in (line.split() for line in look(t.pid, "--blocks").splitlines()) if row[1] == "contig"]
+            check(f"{conf}: the contiguous reserve", len(contig) == 2 and sum(int(row[4]) for row in contig) == 1024 - 25 - 25 and
+                  sum(int(row[7]) for row in contig) == 25 + 25, contig)
             check(f"{conf}: a large block of a heap", f"{t.known['heap_large']:#x}" in out, out)
 
 

@@ -62,7 +62,7 @@ def case_batch():
         status, out, err = top(t.pid, TERM="")
         check("without a terminal", status == 0 and len(screens(out)) == 1, out, err)
         known = stat(STAT, t.pid, "--blocks")[1].splitlines()[1:]
-        for colours, letters in (("type", "[URMALurmadi.]"), ("full", "[0-9#.]"), ("resident", "[0-9#.H?]")):
+        for colours, letters in (("type", "[URMALCurmadi.]"), ("full", "[0-9#.]"), ("resident", "[0-9#.H?]")):
             out = top("--once", "--view", "map", "--map", colours, t.pid)[1]
             cells = "".join(re.findall(rf"(?m)^0x[0-9a-f]+  ({letters}+)$", out))
             check(f"a cell for each pageblock, by {colours}", len(cells) == len(known), out, *known)

@@ -80,6 +80,9 @@ Test(html, kinds_of_pages)
 	cr_assert_eq(nr[KIND_OTHER], 1);
 	cr_assert_eq(nr[KIND_DIRTY], 2);
 	cr_assert_eq(nr[KIND_CLEAN], PAGEBLOCK_PAGES - 9);
+	copy->b.state = PAGEBLOCK_CONTIG;
+	page_kinds(copy, kind);
+	cr_assert(kind[0] == KIND_CONTIG && kind[4] == KIND_CONTIG && kind[9] == KIND_DIRTY && kind[511] == KIND_CLEAN);
 	copy->b.state = PAGEBLOCK_FREE;
 	page_kinds(copy, kind);
 	cr_assert(kind[0] == KIND_DIRTY && kind[1] == KIND_CLEAN && kind[9] == KIND_DIRTY);

@@ -202,15 +202,30 @@ Test(top, draws_the_map)
 	add_block(t, (struct block_mark){.addr = base + 2 * PAGEBLOCK_SIZE, .state = PAGEBLOCK_FREE, .nr_free = 512, .nr_dirty = 1});
 	add_block(t, (struct block_mark){.addr = base + 3 * PAGEBLOCK_SIZE, .state = PAGEBLOCK_FREE, .nr_free = 512});
 	add_block(t, (struct block_mark){.addr = base + GIB, .state = PAGEBLOCK_LARGE});
-	check_drawn(t, "0x7f0000000000  Umd.\n0x7f0040000000  L\n");
+	add_block(t, (struct block_mark){.addr = base + GIB + PAGEBLOCK_SIZE, .state = PAGEBLOCK_CONTIG, .nr_free = 500});
+	check_drawn(t, "0x7f0000000000  Umd.\n0x7f0040000000  LC\n");
 	t->colouring = BY_DENSITY;
-	check_drawn(t, "0x7f0000000000  #5..\n0x7f0040000000  #\n");
+	check_drawn(t, "0x7f0000000000  #5..\n0x7f0040000000  #0\n");
 	t->colouring = BY_RESIDENCE;
 	check_drawn(t, "0x7f0000000000  ????\n");
 	t->survey.block[0].nr_resident = t->survey.block[0].nr_huge = 512;
 	t->survey.block[1].nr_resident = 52;
 	check_drawn(t, "0x7f0000000000  H1??\n");
 	free_top(t);
+}
+
+Test(top, marks_say_what_is_free)
+{
+	struct pageblock b = {.state = PAGEBLOCK_CONTIG, .users = 0xff, .nr_free = 300, .nr_dirty_free = 20};
+	struct block_mark m = survey_mark(&b, PAGEBLOCK_SIZE);
+
+	cr_assert(m.state == PAGEBLOCK_CONTIG && m.nr_free == 300 && m.nr_dirty == 20 && !m.is_mixed);
+	b.state = PAGEBLOCK_BUDDY;
+	m = survey_mark(&b, PAGEBLOCK_SIZE);
+	cr_assert(m.nr_free == 300 && m.nr_dirty == 20 && m.is_mixed);
+	b.state = PAGEBLOCK_ISOLATE;
+	m = survey_mark(&b, PAGEBLOCK_SIZE);
+	cr_assert(m.nr_free == 0 && m.nr_dirty == 0);
 }
 
 Test(top, a_gap_or_a_full_row_ends_it)
