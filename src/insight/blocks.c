@@ -81,7 +81,13 @@ static const struct vm_area *find_large(const struct vm_area *large, size_t nr, 
 	return low && addr - large[low - 1].addr < large[low - 1].size ? &large[low - 1] : NULL;
 }
 
-static void put_block(struct heap *h, uint64_t addr, const struct vm_area *large, size_t nr_large, FILE *out)
+struct large_blocks {
+	struct vm_area *area; /* by address */
+	size_t nr;
+	struct kept_large kept;
+};
+
+static void put_block(struct heap *h, uint64_t addr, const struct large_blocks *large, FILE *out)
 {
 	const struct vm_area *area;
 	struct block_copy copy;
@@ -96,9 +102,11 @@ static void put_block(struct heap *h, uint64_t addr, const struct vm_area *large
 	use = view_pages(&copy);
 	state = copy.b.state;
 	view_owner(h, &copy.b, owner, sizeof owner);
-	area = state == PAGEBLOCK_LARGE ? find_large(large, nr_large, addr) : NULL;
+	area = state == PAGEBLOCK_LARGE ? find_large(large->area, large->nr, addr) : NULL;
 	if (area)
 		snprintf(owner, sizeof owner, "0x%" PRIx64, (uint64_t)area->addr);
+	else if (state == PAGEBLOCK_LARGE && kept_large_at(&large->kept, addr))
+		snprintf(owner, sizeof owner, "kept");
 	fprintf(out, "0x%-14" PRIx64 " %-8s %-16s %-12s %5u %5u %5u %5u\n", addr,
 		state < sizeof state_names / sizeof *state_names ? state_names[state] : "?", owner,
 		state == PAGEBLOCK_BUDDY ? view_migratetype(copy.b.migratetype) : "-", use.nr_free, use.nr_dirty,
@@ -107,17 +115,19 @@ static void put_block(struct heap *h, uint64_t addr, const struct vm_area *large
 
 void view_blocks(struct heap *h, FILE *out)
 {
+	struct large_blocks large;
 	struct large info;
-	size_t nr_large, i;
-	struct vm_area *large = heap_large(h, &info, &nr_large);
 	unsigned n;
+	size_t i;
 
-	if (nr_large)
-		qsort(large, nr_large, sizeof *large, compare_addr);
+	large.area = heap_large(h, &info, &large.nr);
+	heap_kept_large(h, &large.kept);
+	if (large.nr)
+		qsort(large.area, large.nr, sizeof *large.area, compare_addr);
 	fprintf(out, "%-16s %-8s %-16s %-12s %5s %5s %5s %5s\n", "address", "state", "owner", "type", "free", "dirty",
 		"slab", "run");
 	for (i = 0; i < h->nr_regions; i++)
 		for (n = 0; n < h->regions[i].nr_committed; n++)
-			put_block(h, h->regions[i].base + ((uint64_t)n << PAGEBLOCK_SHIFT), large, nr_large, out);
-	free(large);
+			put_block(h, h->regions[i].base + ((uint64_t)n << PAGEBLOCK_SHIFT), &large, out);
+	free(large.area);
 }

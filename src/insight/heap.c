@@ -320,6 +320,31 @@ struct vm_area *heap_large(struct heap *h, struct large *large, size_t *nr)
 	return most;
 }
 
+void heap_kept_large(struct heap *h, struct kept_large *kept)
+{
+	struct large large;
+	struct vm_area *a;
+	unsigned i;
+
+	kept->nr = 0;
+	if (!heap_read(h, h->root[ROOT_LARGE], &large, sizeof large))
+		return;
+	for (i = 0; i < NR_HOT; i++) {
+		a = &kept->area[kept->nr];
+		kept->nr += large.hot[i] && heap_read(h, (uintptr_t)large.hot[i], a, sizeof *a) && area_is_good(a);
+	}
+}
+
+const struct vm_area *kept_large_at(const struct kept_large *kept, uint64_t addr)
+{
+	const struct vm_area *a;
+
+	for (a = kept->area; a < kept->area + kept->nr; a++)
+		if (a->first ? addr - a->addr < (uint64_t)a->nr_blocks << PAGEBLOCK_SHIFT : addr - a->map_addr < a->map_size)
+			return a;
+	return NULL;
+}
+
 /* --- caches and slabs ------------------------------------------------------------------------------- */
 
 static bool size_is_possible(unsigned class, size_t size)

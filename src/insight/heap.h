@@ -77,6 +77,15 @@ int heap_buddy_number(const struct heap *h, uint64_t buddy);
 /* All large blocks, newest first, to be freed; *nr of them. NULL when there are none. *large: as it was then. */
 struct vm_area *heap_large(struct heap *h, struct large *large, size_t *nr);
 
+/* Freed large blocks that are kept as they are: free to everyone but the zone. */
+struct kept_large {
+	struct vm_area area[NR_HOT];
+	unsigned nr;
+};
+void heap_kept_large(struct heap *h, struct kept_large *kept);
+/* The one whose pageblocks, or mapping, the address is in; or NULL. */
+const struct vm_area *kept_large_at(const struct kept_large *kept, uint64_t addr);
+
 /* Copies of a slab's header, as far as it is of use, with its bits, and of a cache. */
 struct slab_copy {
 	uint64_t addr, base;

@@ -108,34 +108,6 @@ static bool is_chosen(size_t n, size_t nr, size_t most)
 	return nr <= most || (n + 1) * most / nr != n * most / nr;
 }
 
-/* Freed large blocks that are kept as they are: free to everyone but the zone. */
-struct kept_large {
-	struct vm_area area[NR_HOT];
-	unsigned nr;
-};
-
-static void find_kept(struct heap *h, struct kept_large *kept)
-{
-	struct large large;
-	unsigned i;
-
-	kept->nr = 0;
-	if (!heap_read(h, h->root[ROOT_LARGE], &large, sizeof large))
-		return;
-	for (i = 0; i < NR_HOT; i++)
-		kept->nr += large.hot[i] && heap_read(h, (uintptr_t)large.hot[i], &kept->area[kept->nr], sizeof kept->area[0]);
-}
-
-static bool is_kept(const struct kept_large *kept, uint64_t addr)
-{
-	unsigned i;
-
-	for (i = 0; i < kept->nr; i++)
-		if (addr - kept->area[i].addr < (uint64_t)kept->area[i].nr_blocks << PAGEBLOCK_SHIFT)
-			return true;
-	return false;
-}
-
 static void take_block(struct picture *p, struct heap *h, uint64_t addr, size_t nr, const struct kept_large *kept)
 {
 	uint8_t kind[PAGEBLOCK_PAGES];
@@ -148,7 +120,7 @@ static void take_block(struct picture *p, struct heap *h, uint64_t addr, size_t 
 		return;
 	}
 	page_kinds(&copy, kind);
-	if (copy.b.state == PAGEBLOCK_LARGE && is_kept(kept, addr))
+	if (copy.b.state == PAGEBLOCK_LARGE && kept_large_at(kept, addr))
 		__builtin_memset(kind, KIND_DIRTY, sizeof kind);
 	block = &p->block[p->nr_blocks];
 	*block = (struct block_picture){.mark = survey_mark(&copy.b, addr)};
@@ -175,7 +147,7 @@ bool picture_take(struct picture *p, struct heap *h)
 	p->detail = calloc(MAX_DETAILED + 1, sizeof *p->detail);
 	if (!p->block || !p->detail)
 		return false;
-	find_kept(h, &kept);
+	heap_kept_large(h, &kept);
 	for (i = 0; i < h->nr_regions; i++)
 		for (n = 0; n < h->regions[i].nr_committed; n++)
 			take_block(p, h, h->regions[i].base + ((uint64_t)n << PAGEBLOCK_SHIFT), nr, &kept);

@@ -10,6 +10,8 @@
 
 #define NR_NEIGHBOURS 4 /* on either side */
 
+static const char kept_text[] = "free, kept whole for the next request of its size";
+
 /* Where each object of a slab is. */
 enum place { IN_USE, IN_SLAB, IN_SHEAF, IN_BARN, IN_ORPHAN };
 
@@ -254,7 +256,7 @@ static bool view_run(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 		return false;
 	line(out, "state");
 	fprintf(out, "%s\n",
-		desc_type(d) == PAGE_RUN_HOT	? "free, kept whole for the next request of its size"
+		desc_type(d) == PAGE_RUN_HOT	? kept_text
 		: desc_type(d) == PAGE_SAMPLED ? "in use, sampled by the profile"
 					       : "in use");
 	line(out, "run");
@@ -265,10 +267,10 @@ static bool view_run(struct heap *h, uint64_t addr, page_desc_t d, FILE *out)
 	return true;
 }
 
-static void put_large(const struct vm_area *a, uint64_t addr, FILE *out)
+static void put_large(const struct vm_area *a, uint64_t addr, const char *state, FILE *out)
 {
 	line(out, "state");
-	fprintf(out, addr - a->addr < a->size ? "in use\n" : "a guard page\n");
+	fprintf(out, "%s\n", state);
 	line(out, "large block");
 	fprintf(out, "%zu bytes at 0x%" PRIx64, a->size, (uint64_t)a->addr);
 	if (addr == a->addr)
@@ -286,6 +288,18 @@ static void put_large(const struct vm_area *a, uint64_t addr, FILE *out)
 	}
 }
 
+static bool view_kept_large(struct heap *h, uint64_t addr, FILE *out)
+{
+	const struct vm_area *a;
+	struct kept_large kept;
+
+	heap_kept_large(h, &kept);
+	a = kept_large_at(&kept, addr);
+	if (a)
+		put_large(a, addr, kept_text, out);
+	return a;
+}
+
 static bool view_large(struct heap *h, uint64_t addr, FILE *out)
 {
 	struct large info;
@@ -298,11 +312,12 @@ static bool view_large(struct heap *h, uint64_t addr, FILE *out)
 
 		found = addr - a->addr < a->size || (!a->first && addr - a->map_addr < a->map_size);
 		if (found) {
-			put_large(a, addr, out);
+			put_large(a, addr, addr - a->addr < a->size ? "in use" : "a guard page", out);
 			put_sample(h, (uintptr_t)a->sample, a->addr, out);
 		}
 	}
 	free(large);
+	found = found || view_kept_large(h, addr, out);
 	if (found)
 		put_block(h, addr, out);
 	return found;

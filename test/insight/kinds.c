@@ -4,6 +4,7 @@
  * ends. It writes lines of a name and an address, and then "ready".
  */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bslab/contig.h"
@@ -14,6 +15,7 @@
 #include "bslab/page.h"
 
 #define NR_PARTS 100
+#define LARGE_SIZE (3 << 20) /* of pageblocks */
 
 static void put(const char *name, void *p)
 {
@@ -34,7 +36,7 @@ int main(void)
 	struct bslab_cache *parts = bslab_cache_create("parts \"x\"", 200, 0, BSLAB_CACHE_NO_MERGE, NULL);
 	struct bslab_heap *heap = bslab_heap_create("library", 0, 0);
 	struct bslab_mempool *pool = bslab_mempool_create(10, 500);
-	void *part[NR_PARTS], *page;
+	void *part[NR_PARTS], *page, *kept;
 	bslab_handle_t handle;
 	char c;
 
@@ -64,6 +66,10 @@ int main(void)
 	put("object", bslab_malloc(300));
 	put("zero", bslab_malloc(0));
 	put("run", bslab_malloc(100000));
+	kept = bslab_malloc(LARGE_SIZE);
+	memset(kept, 1, LARGE_SIZE); /* what cost no page fault is not kept */
+	put("kept", kept);
+	bslab_free(kept);
 	printf("ready\n");
 	fflush(stdout);
 	while (read(0, &c, 1) > 0)

@@ -240,7 +240,7 @@ KINDS = {
     "run": ("run", "25 pages at "),
 }
 KINDS_BY_MODE = {
-    "check=no": {},
+    "dirty=64M": {"kept": ("state", "free, kept whole for the next request of its size")},
     "hardened=yes": {"zero": ("cache", "16 bytes"), "dma32": ("state", "in a page of a library's heap"), "before_run": ("state", "in a page that traps")},
     "guarded=1": {"object": ("state", "in the page of a guarded block")},
 }
@@ -262,6 +262,9 @@ def case_kinds():
             contig = [row for row in (line.split() for line in look(t.pid, "--blocks").splitlines()) if row[1] == "contig"]
             check(f"{conf}: the contiguous reserve", len(contig) == 2 and sum(int(row[4]) for row in contig) == 1024 - 25 - 25 and
                   sum(int(row[7]) for row in contig) == 25 + 25, contig)
+            if conf == "dirty=64M":
+                kept = [int(line.split()[0], 0) for line in look(t.pid, "--blocks").splitlines() if line.split()[2] == "kept"]
+                check("pageblocks of a large block that is kept", kept == [t.known["kept"], t.known["kept"] + (2 << 20)], kept)
             check(f"{conf}: a large block of a heap", f"{t.known['heap_large']:#x}" in out, out)
 
 
