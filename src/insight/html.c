@@ -246,11 +246,15 @@ static void put_cache(const struct cache_row *r, size_t most, FILE *out)
 	};
 	double percent = (double)r->bytes / (double)most * 100;
 
+	fputs("<tr data-name=\"", out);
+	html_escape(r->name, out);
 	fprintf(out,
-		"<tr data-size=\"%zu\" data-used=\"%zu\" data-cached=\"%zu\" data-free=\"%zu\" data-slabs=\"%zu\" data-waste=\"%zu\">"
-		"<td>%zu</td><td>%zu</td><td>%zu</td><td>%zu</td><td>%zu</td><td>",
-		r->object_size, r->nr_active, r->nr_cached, nr_free, r->nr_slabs, r->waste, r->object_size, r->nr_active, r->nr_cached,
-		nr_free, r->nr_slabs);
+		"\" data-size=\"%zu\" data-used=\"%zu\" data-cached=\"%zu\" data-free=\"%zu\" data-slabs=\"%zu\" data-waste=\"%zu\">"
+		"<td class=\"left\">",
+		r->object_size, r->nr_active, r->nr_cached, nr_free, r->nr_slabs, r->waste);
+	html_escape(r->name, out);
+	fprintf(out, "</td><td>%zu</td><td>%zu</td><td>%zu</td><td>%zu</td><td>%zu</td><td>",
+		r->object_size, r->nr_active, r->nr_cached, nr_free, r->nr_slabs);
 	html_bytes((double)r->waste, out);
 	fputs("</td><td>", out);
 	html_bytes((double)r->bytes, out);
@@ -262,7 +266,7 @@ static void put_cache(const struct cache_row *r, size_t most, FILE *out)
 static void put_caches(const struct heap_report *r, FILE *out)
 {
 	static const struct part parts[] = {{"live", 0, "k2"}, {"cached", 0, "k0"}, {"free in slabs", 0, "s"}, {"behind the last object", 0, "k8"}};
-	struct cache_row row[NR_CACHES];
+	struct cache_row row[NR_LISTED];
 	unsigned nr = cache_rows(r, NULL, 0, row), i;
 
 	cache_rows_sort(row, nr, SORT_BYTES, false);
@@ -271,7 +275,7 @@ static void put_caches(const struct heap_report *r, FILE *out)
 	      out);
 	for (i = 0; i < sizeof parts / sizeof *parts; i++)
 		fprintf(out, "<li><i style=\"background:var(--%s)\"></i>%s</li>", parts[i].colour, parts[i].name);
-	fputs("</ul>\n<div class=\"scroll\"><table>\n<thead><tr><th>object</th><th>live</th><th>cached</th><th>free</th><th>slabs</th><th>waste</th>"
+	fputs("</ul>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"left\">cache</th><th>object</th><th>live</th><th>cached</th><th>free</th><th>slabs</th><th>waste</th>"
 	      "<th>pages</th><th>used</th><th></th></tr></thead>\n<tbody>\n",
 	      out);
 	for (i = 0; i < nr; i++)

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "insight/top_rows.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,23 +20,22 @@ static struct cache_row row_of(const struct class_report *c, const struct class_
 				i->nr_slabs, i->nr_partial, bytes, bytes > active ? bytes - active : 0,
 				scale_percent(c->nr_used, i->nr_objects), "", 0};
 
-	if (i->name[0])
-		memcpy(row.name, i->name, sizeof row.name);
-	else
-		snprintf(row.name, sizeof row.name, "bslab-%zu", i->size);
 	if (before && seconds > 0 && nr_moves(i) > nr_moves(&before->cache))
 		row.rate = (double)(nr_moves(i) - nr_moves(&before->cache)) / seconds;
 	return row;
 }
 
 unsigned cache_rows(const struct heap_report *now, const struct heap_report *before, double seconds,
-		    struct cache_row row[NR_CACHES])
+		    struct cache_row row[NR_LISTED])
 {
-	unsigned class, n = 0;
+	unsigned i, n = 0;
 
-	for (class = 1; class < NR_CACHES; class++)
-		if (now->class[class].cache.nr_slabs)
-			row[n++] = row_of(&now->class[class], before ? &before->class[class] : NULL, seconds);
+	for (i = 1; i < NR_LISTED; i++) {
+		if (!listed_cache(now, i)->cache.nr_slabs)
+			continue;
+		row[n] = row_of(listed_cache(now, i), before ? listed_cache(before, i) : NULL, seconds);
+		listed_name(row[n++].name, now, i);
+	}
 	return n;
 }
 

@@ -3,7 +3,7 @@
 #ifndef BSLAB_INSIGHT_TOP_ROWS_H
 #define BSLAB_INSIGHT_TOP_ROWS_H
 
-#include "report/snapshot.h"
+#include "report/line.h"
 
 struct cache_row {
 	size_t object_size, objects_per_slab, pages_per_slab;
@@ -15,9 +15,9 @@ struct cache_row {
 	double rate;	     /* sheaves filled from slabs and emptied into them, per second */
 };
 
-/* One for each class with slabs; how many. before: NULL, or the report `seconds` before, which rates are over. */
+/* One for each cache with slabs, as slabinfo has them; how many. before: NULL, or the report `seconds` before, which rates are over. */
 unsigned cache_rows(const struct heap_report *now, const struct heap_report *before, double seconds,
-		    struct cache_row row[NR_CACHES]);
+		    struct cache_row row[NR_LISTED]);
 
 enum sort_key {
 	SORT_BYTES,

@@ -183,7 +183,7 @@ static void draw_cache(const struct cache_row *r, struct canvas *c, unsigned at)
 
 static void draw_caches(struct top *t, struct canvas *c, unsigned top)
 {
-	struct cache_row row[NR_CACHES];
+	struct cache_row row[NR_LISTED];
 	unsigned nr, i;
 
 	nr = cache_rows(t->now, t->nr_samples > 1 ? t->before : NULL, t->seconds, row);

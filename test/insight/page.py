@@ -47,7 +47,7 @@ class Page(html.parser.HTMLParser):
         if "data-key" in a:
             self.sums[a["data-key"]] = int(a["data-bytes"])
         if "data-size" in a:
-            self.caches[int(a["data-size"])] = {k[5:]: int(v) for k, v in attrs if k.startswith("data-")}
+            self.caches[int(a["data-size"])] = {k[5:]: v if k == "data-name" else int(v) for k, v in attrs if k.startswith("data-")}
         if "data-kind" in a:
             self.kinds[int(a["data-kind"])] = int(a["data-pages"])
         if "data-samples" in a:
@@ -94,7 +94,7 @@ def compare(name, page, report):
     for size, row in page.caches.items():
         c = caches[size]
         want = (c["used_objects"], c["cached_objects"], c["free_objects"], c["slabs"], c["pages"] * 4096 - c["used_objects"] * size)
-        check(f"{name}: the cache of {size}", (row["used"], row["cached"], row["free"], row["slabs"], row["waste"]) == want, row, c)
+        check(f"{name}: the cache of {size}", row["name"] == c["name"] and (row["used"], row["cached"], row["free"], row["slabs"], row["waste"]) == want, row, c)
     zone = report["zoneinfo"]
     check(f"{name}: watermarks", page.watermarks == {"dirty": zone["zone_dirty_pages"], "low": zone["low_pages"], "high": zone["high_pages"]}, page.watermarks)
     k = page.kinds

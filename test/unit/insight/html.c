@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/line.h"
+
 TestSuite(html);
 
 static char *escaped(const char *text)
@@ -112,6 +114,13 @@ Test(html, the_page_is_bounded)
 	p->detail = calloc(MAX_DETAILED, sizeof *p->detail);
 	for (i = 0; i < MAX_DETAILED * PAGEBLOCK_PAGES; i++)
 		p->detail[i / PAGEBLOCK_PAGES].kind[i % PAGEBLOCK_PAGES] = i % 2 ? KIND_CLEAN : KIND_SLAB_64;
+	for (i = 1; i < NR_LISTED; i++) {
+		struct cache_info *c = &(i < NR_CACHES ? &p->report.class[i] : &p->report.handle[i - NR_CACHES])->cache;
+
+		c->size = SMALL_MAX;
+		c->nr_slabs = c->nr_pages = 1;
+		memset(c->name, '"', i == 300 ? CACHE_NAME_SIZE - 1 : 0);
+	}
 	for (i = 0; i < 5000; i++)
 		series_add(s, &(struct point){(double)i, {1e9, 2e9, 3e9, 4e9}});
 	out = open_memstream(&text, &size);
@@ -121,6 +130,8 @@ Test(html, the_page_is_bounded)
 	cr_assert(strstr(text, "up to <b>128 pageblocks</b>"));
 	cr_assert(strstr(text, "<b>sample: 256 of 524288 pageblocks</b>"));
 	cr_assert(strstr(text, "<title>&lt;invented&gt; - bslab</title>"));
+	cr_assert(strstr(text, "data-name=\"bslab-32768\"") && strstr(text, "data-name=\"handle-32768\"") && strstr(text, "data-name=\"handle-run\""));
+	cr_assert(strstr(text, "data-name=\"&quot;"));
 	cr_assert_null(strstr(text, "<script"));
 	free(text);
 	picture_free(p);

@@ -51,7 +51,7 @@ static void free_top(struct top *t)
 
 Test(top, rows_have_what_the_report_has)
 {
-	struct cache_row row[NR_CACHES];
+	struct cache_row row[NR_LISTED];
 	struct top *t = new_top();
 
 	cr_assert_eq(cache_rows(t->now, t->before, 2, row), 3);
@@ -67,12 +67,16 @@ Test(top, rows_have_what_the_report_has)
 	strcpy(t->now->class[size_class(200)].cache.name, "parts");
 	cr_assert_eq(cache_rows(t->now, NULL, 2, row), 3);
 	cr_assert_str_eq(row[1].name, "parts");
+	t->now->handle[size_class(1000)] = t->now->class[size_class(64)];
+	t->now->handle[size_class(1000)].cache.size = 1024;
+	cr_assert_eq(cache_rows(t->now, t->before, 2, row), 4);
+	cr_assert(!strcmp(row[3].name, "handle-1024") && row[3].object_size == 1024 && row[3].nr_active == 10);
 	free_top(t);
 }
 
 static void check_order(enum sort_key key, bool reverse, size_t a, size_t b, size_t c)
 {
-	struct cache_row row[NR_CACHES];
+	struct cache_row row[NR_LISTED];
 	struct top *t = new_top();
 
 	cache_rows(t->now, t->before, 2, row);
