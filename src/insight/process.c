@@ -12,14 +12,16 @@
 
 #include "insight/maps.h"
 #include "insight/memory.h"
+#include "insight/procinfo.h"
 
 #define MAPS_STEP (64 * KIB)
 
 struct process {
 	struct memory memory;
-	int pid;
 	int dir; /* /proc/PID: refers to this process for ever, whoever gets the number next */
-	int mem; /* /proc/PID/mem, or -1 */
+	int tid; /* of a thread that has the memory, and its folder in dir */
+	char task[MAX_TASK_FOLDER];
+	int mem; /* its file mem, or -1 */
 	bool by_mem;
 	struct mappings maps;
 };
@@ -109,21 +111,44 @@ static bool fail_permission(struct process *p, int error)
 	return false;
 }
 
+/* Whose file mem stays open has the memory of before execve(2). */
+static void forget_memory(struct process *p)
+{
+	mappings_free(&p->maps);
+	if (p->mem >= 0)
+		close(p->mem);
+	p->mem = -1;
+}
+
+/* 0, or an error. No mappings: the thread has ended, or is about to. */
+static int read_maps(struct process *p)
+{
+	char path[MAX_TASK_FOLDER + 8], *text;
+	bool good;
+
+	snprintf(path, sizeof path, "%s/maps", p->task);
+	text = read_text(p->dir, path);
+	if (!text)
+		return errno == ESRCH || errno == ENOENT ? 0 : errno;
+	good = mappings_parse(&p->maps, text);
+	free(text);
+	return good ? 0 : ENOMEM;
+}
+
 static bool process_refresh(struct memory *m)
 {
 	struct process *p = process_of(m);
-	char *text = read_text(p->dir, "maps");
-	int error = errno;
 	struct process_life life;
-	bool good;
+	int error;
 
-	if (!text)
-		return error == ESRCH || error == ENOENT ? fail_ended(p) : fail_permission(p, error);
-	mappings_free(&p->maps);
-	good = mappings_parse(&p->maps, text);
-	free(text);
-	if (!good)
+	forget_memory(p);
+	error = read_maps(p);
+	if (!error && !p->maps.nr && (p->tid = proc_living_task(p->dir, p->task)))
+		error = read_maps(p);
+	if (error == ENOMEM)
 		return memory_fail(m, "out of memory");
+	if (error)
+		return fail_permission(p, error);
 	if (p->maps.nr)
 		return true;
 	life = process_life(p);
@@ -134,10 +159,18 @@ static bool process_refresh(struct memory *m)
 	return fail_ended(p);
 }
 
+static int open_mem(const struct process *p)
+{
+	char path[MAX_TASK_FOLDER + 8];
+
+	snprintf(path, sizeof path, "%s/mem", p->task);
+	return openat(p->dir, path, O_RDONLY | O_CLOEXEC);
+}
+
 static bool read_by_mem(struct process *p, uint64_t addr, void *buf, size_t size)
 {
 	if (p->mem < 0)
-		p->mem = openat(p->dir, "mem", O_RDONLY | O_CLOEXEC);
+		p->mem = open_mem(p);
 	return p->mem >= 0 && addr <= INT64_MAX && pread(p->mem, buf, size, (off_t)addr) == (ssize_t)size;
 }
 
@@ -148,7 +181,7 @@ static bool process_read(struct memory *m, uint64_t addr, void *buf, size_t size
 	ssize_t n;
 
 	if (!p->by_mem) {
-		n = process_vm_readv(p->pid, &local, 1, &remote, 1, 0);
+		n = process_vm_readv(p->tid, &local, 1, &remote, 1, 0);
 		if (n >= 0 || errno == EFAULT || errno == ESRCH)
 			return n == (ssize_t)size;
 		p->by_mem = true; /* not in this kernel, or a seccomp filter forbids it */
@@ -189,9 +222,7 @@ static void process_close(struct memory *m)
 {
 	struct process *p = process_of(m);
 
-	mappings_free(&p->maps);
-	if (p->mem >= 0)
-		close(p->mem);
+	forget_memory(p);
 	if (p->dir >= 0)
 		close(p->dir);
 	free(p);
@@ -204,10 +235,10 @@ static bool process_start(struct process *p)
 {
 	char path[32];
 
-	snprintf(path, sizeof path, "/proc/%d", p->pid);
+	snprintf(path, sizeof path, "/proc/%d", p->tid);
 	p->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (p->dir < 0 && errno == ENOENT)
-		return memory_fail(&p->memory, "there is no process %d", p->pid);
+		return memory_fail(&p->memory, "there is no process %d", p->tid);
 	if (p->dir < 0)
 		return memory_fail(&p->memory, "%s: %s", path, strerror(errno));
 	return process_refresh(&p->memory) && may_read(p);
@@ -224,7 +255,8 @@ struct memory *process_open(int pid, char *fault)
 	p->memory.source = &process_source;
 	p->memory.is_live = true;
 	snprintf(p->memory.name, sizeof p->memory.name, "process %d", pid);
-	p->pid = pid;
+	p->tid = pid;
+	strcpy(p->task, ".");
 	p->dir = p->mem = -1;
 	if (process_start(p))
 		return &p->memory;

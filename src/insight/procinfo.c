@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "insight/procinfo.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,15 +32,57 @@ void procinfo_close(struct procinfo *p)
 	p->pagemap = p->dir = -1;
 }
 
-static bool read_text(int dir, const char *name, char *text, size_t size)
+static bool read_fd(int fd, char *text, size_t size)
 {
-	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, text, size - 1) : -1;
 
 	if (fd >= 0)
 		close(fd);
 	text[n > 0 ? n : 0] = 0;
 	return n > 0;
+}
+
+static bool read_text(int dir, const char *name, char *text, size_t size)
+{
+	return read_fd(openat(dir, name, O_RDONLY | O_CLOEXEC), text, size);
+}
+
+/* --- threads ------------------------------------------------------------------------------------ */
+
+static bool task_lives(int dir, const char *folder)
+{
+	char path[MAX_TASK_FOLDER + 8], text[256], *name_end;
+
+	snprintf(path, sizeof path, "%s/stat", folder);
+	name_end = read_text(dir, path, text, sizeof text) ? strrchr(text, ')') : NULL;
+	return name_end && name_end[1] == ' ' && name_end[2] && !strchr("ZX", name_end[2]);
+}
+
+int proc_living_task(int dir, char folder[MAX_TASK_FOLDER])
+{
+	int fd = openat(dir, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC), tid = 0;
+	DIR *tasks = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *e;
+
+	while (!tid && tasks && (e = readdir(tasks))) {
+		snprintf(folder, MAX_TASK_FOLDER, "task/%.12s", e->d_name);
+		if (e->d_name[0] != '.' && task_lives(dir, folder))
+			tid = atoi(e->d_name);
+	}
+	if (tasks)
+		closedir(tasks);
+	else if (fd >= 0)
+		close(fd);
+	return tid;
+}
+
+/* Of the process's own folder, or its thread's. */
+static int open_task(const struct procinfo *p, const char *name)
+{
+	char path[MAX_TASK_FOLDER + 8];
+
+	snprintf(path, sizeof path, "%s/%s", p->task, name);
+	return openat(p->dir, path, O_RDONLY | O_CLOEXEC);
 }
 
 /* --- stat --------------------------------------------------------------------------------------- */
@@ -90,9 +133,11 @@ static void take_uptime(struct procinfo *p, uint64_t start)
 
 static uint64_t image_of(const struct procinfo *p)
 {
+	char path[MAX_TASK_FOLDER + 8];
 	struct stat st = {0};
 
-	fstatat(p->dir, "exe", &st, 0);
+	snprintf(path, sizeof path, "%s/exe", p->task);
+	fstatat(p->dir, path, &st, 0);
 	return (uint64_t)st.st_dev * 0x9e3779b97f4a7c15u + st.st_ino;
 }
 
@@ -106,10 +151,13 @@ bool procinfo_take(struct procinfo *p)
 		p->state = 0;
 		return false;
 	}
-	if (!proc_stat_parse(text, p, &start) || p->state == 'Z' || p->state == 'X')
+	if (!proc_stat_parse(text, p, &start))
+		return false;
+	strcpy(p->task, ".");
+	if ((p->state == 'Z' || p->state == 'X') && !proc_living_task(p->dir, p->task))
 		return false;
 	take_uptime(p, start);
-	if (read_text(p->dir, "statm", text, sizeof text) && sscanf(text, "%llu %llu", &size, &resident) == 2)
+	if (read_fd(open_task(p, "statm"), text, sizeof text) && sscanf(text, "%llu %llu", &size, &resident) == 2)
 		p->rss = (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
 	p->image = image_of(p);
 	if (p->pagemap >= 0)
@@ -183,7 +231,7 @@ bool procinfo_residence(struct procinfo *p, uint64_t addr, size_t size, struct r
 {
 	*r = (struct residence){0};
 	if (p->pagemap < 0)
-		p->pagemap = openat(p->dir, "pagemap", O_RDONLY | O_CLOEXEC);
+		p->pagemap = open_task(p, "pagemap");
 	if (p->pagemap < 0)
 		return false;
 	if (p->has_scan && scan(p, addr, size, r))

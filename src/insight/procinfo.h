@@ -5,15 +5,23 @@
 
 #include "base/base.h"
 
+#define MAX_TASK_FOLDER 24
+/*
+ * The kernel tells of a process's memory in the folder of each thread that has it: its own is the main thread's, which may
+ * end while others go on. Looks for one that has not ended: its number, and its folder in that of the process; 0: there is none.
+ */
+int proc_living_task(int dir, char folder[MAX_TASK_FOLDER]);
+
 struct procinfo {
 	/* Private: */
 	int dir;
+	char task[MAX_TASK_FOLDER]; /* as above */
 	int pagemap;   /* of the memory that the process had at the last look; -1: not open */
 	bool has_scan; /* ioctl PAGEMAP_SCAN works (Linux 6.7) */
 	/* Taken: */
 	int pid;
 	char name[32]; /* printable */
-	char state;    /* its letter in /proc/PID/stat; 0: it is gone */
+	char state;    /* the main thread's letter in /proc/PID/stat; 0: it is gone */
 	unsigned nr_threads;
 	double uptime;	    /* seconds */
 	uint64_t nr_faults; /* minor and major */

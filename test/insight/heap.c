@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heap [--churn N] [--swap N] [--stir N] [--library PATH]: a heap that a reader from outside knows, until its standard input ends.
+ * heap [--churn N] [--swap N] [--stir N] [--leave 1] [--library PATH]: a heap that a reader from outside knows, until its standard input ends.
  *
  * It writes lines of a name and an address, or a number, and then "ready". The objects of OBJECT_SIZE bytes are of a
  * size class that nothing else in the process uses. --churn: N threads that allocate and free other sizes all the
- * time. --swap: N threads whose large blocks come and go all the time. --stir: so many such steps at the start, so that there are many caches and all is quiet. --library: by the calls of a library that is loaded late.
+ * time. --swap: N threads whose large blocks come and go all the time. --stir: so many such steps at the start, so that there are many caches and all is quiet. --leave: the main thread ends, and another waits. --library: by the calls of a library that is loaded late.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define OBJECT_SIZE 200
@@ -113,10 +114,21 @@ static void put(const char *name, void *p)
 	printf("%s %p\n", name, p);
 }
 
+static void *wait_for_end(void *unused)
+{
+	char c;
+
+	while (read(0, &c, 1) > 0)
+		;
+	_exit(0);
+	return unused;
+}
+
 int main(int argc, char **argv)
 {
 	static void *object[NR_OBJECTS];
-	int nr_threads = 0, nr_swappers = 0, nr_steps = 0, i;
+	int nr_threads = 0, nr_swappers = 0, nr_steps = 0, leaves = 0, i;
+	pthread_t thread;
 	char c;
 
 	for (i = 1; i + 1 < argc; i += 2) {
@@ -126,6 +138,8 @@ int main(int argc, char **argv)
 			nr_swappers = atoi(argv[i + 1]);
 		else if (!strcmp(argv[i], "--stir"))
 			nr_steps = atoi(argv[i + 1]);
+		else if (!strcmp(argv[i], "--leave"))
+			leaves = atoi(argv[i + 1]);
 		else
 			use_library(argv[i + 1]);
 	}
@@ -144,15 +158,12 @@ int main(int argc, char **argv)
 	put("mapping", allocate(MAPPING_SIZE));
 	put("stack", &c);
 	stir(nr_steps);
-	for (i = 0; i < nr_threads + nr_swappers; i++) {
-		pthread_t thread;
-
+	for (i = 0; i < nr_threads + nr_swappers; i++)
 		if (pthread_create(&thread, NULL, i < nr_threads ? churn : swap, (void *)(uintptr_t)(i + 1)) != 0)
 			return 1;
-	}
 	printf("ready\n");
 	fflush(stdout);
-	while (read(0, &c, 1) > 0)
-		;
-	_exit(0);
+	if (leaves && !pthread_create(&thread, NULL, wait_for_end, NULL))
+		syscall(SYS_exit, 0); /* pthread_exit() would load a library first */
+	wait_for_end(NULL);
 }

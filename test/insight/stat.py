@@ -145,6 +145,16 @@ def case_by_mem():
         check_objects("by /proc/PID/mem", json.loads(out), t.known)
 
 
+def case_without_main_thread():
+    """It has ended, and others go on: for the kernel the process has no memory of its own any more."""
+    with Target([HEAP, "--leave", "1"], LIBRARY) as t:
+        check("without main thread: it has ended", until(lambda: state(t.pid) == "Z"))
+        check_quiet("without main thread", [t.pid], t.known)
+        status, out, err = stat(PROGRAM, t.pid, "--json", preexec_fn=refuse_readv)
+        check("without main thread: by /proc/PID/mem", status in (0, 77), err)
+        check("without main thread: a page", f"<h1>heap ({t.pid})" in look("--html", "-", t.pid))
+
+
 def case_static():
     for program in STATIC:
         with Target([program]) as t:

@@ -83,6 +83,13 @@ def case_batch():
     check("the process ended: said, and status 0", run.returncode == 0 and err == f"bslab-top: process {t.pid} has ended\n" and len(screens(out)) > 1, err)
 
 
+def case_without_main_thread():
+    with Target([HEAP, "--leave", "1"], LIBRARY) as t:
+        until(lambda: state(t.pid) == "Z")
+        status, out, err = top("--once", "-v", "map", "-m", "resident", t.pid)
+        check("without main thread", status == 0 and not err and re.search(r"(?m)^RSS [1-9]", out) and re.search(r"(?m)^0x[0-9a-f]+  [0-9#.H]+$", out), out, err)
+
+
 def case_faults():
     for args, status, part in (([], 2, "which process?"), (["x"], 2, "not a process number: x"), (["-s", "?", 1], 2, "no such order"),
                                (["-d", "0", 1], 2, "not a number of seconds"), (["-v", "x", 1], 2, "no such view"), ([1, 2], 2, "one process"),
@@ -352,6 +359,7 @@ def case_cost():
 
 
 case_batch()
+case_without_main_thread()
 case_faults()
 case_cost()
 if not shutil.which("tmux"):
