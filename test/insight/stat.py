@@ -145,6 +145,32 @@ def case_by_mem():
         check_objects("by /proc/PID/mem", json.loads(out), t.known)
 
 
+def has_heap(pid):
+    """Whether it is test/insight/heap by now, which the reader has found."""
+    status, out, err = stat(PROGRAM, pid, "--json")
+    return not status and any(c["object_bytes"] == CLASS and c["used_objects"] == 2000 for c in json.loads(out)["slabinfo"]["caches"])
+
+
+def case_another_program():
+    """Its program is replaced while it is watched, by either way to read."""
+    for refuse in None, refuse_readv:
+        run = subprocess.Popen(["sh", "-c", f"echo ready; read x; exec {HEAP}"], env=dict(os.environ, LD_PRELOAD=LIBRARY), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+        run.stdout.readline()
+        watcher = subprocess.Popen([PROGRAM, str(run.pid), "slabinfo", "--interval", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   preexec_fn=refuse)
+        watcher.stdout.readline()
+        run.stdin.write("\n")  # at once: the next look is a second away, when the loader is done
+        run.stdin.flush()
+        until(lambda: has_heap(run.pid))
+        time.sleep(2.5)
+        lives = watcher.poll() is None
+        watcher.terminate()
+        out, err = watcher.communicate(timeout=60)
+        check(f"another program, {refuse}", watcher.returncode == 77 or lives and f"bslab-{CLASS} " in out, out[-500:], err)
+        run.communicate("", timeout=60)
+
+
 def case_without_main_thread():
     """It has ended, and others go on: for the kernel the process has no memory of its own any more."""
     with Target([HEAP, "--leave", "1"], LIBRARY) as t:
