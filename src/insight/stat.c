@@ -252,17 +252,39 @@ static void put_sample(struct samples *s)
 	s->now = other;
 }
 
+/* Half of a heap is no heap: before anything is printed. */
+static void check_life(struct heap *h)
+{
+	if (!h->memory->source->refresh(h->memory))
+		fail(h->memory->fault);
+}
+
+static void put_view(const struct request *q, struct heap *h)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		fail("out of memory");
+	if (q->has_ptr)
+		view_pointer(h, q->ptr, out);
+	else
+		view_blocks(h, out);
+	if (fclose(out))
+		fail("out of memory");
+	check_life(h);
+	fwrite(text, 1, size, stdout);
+	free(text);
+}
+
 static void put(const struct request *q, struct heap *h, struct samples *s)
 {
-	if (q->has_ptr) {
-		view_pointer(h, q->ptr, stdout);
-	} else if (q->blocks) {
-		view_blocks(h, stdout);
+	if (q->has_ptr || q->blocks) {
+		put_view(q, h);
 	} else {
 		report_fill(h, s->now);
-		/* Half of a heap is no heap: before anything is printed. */
-		if (!h->memory->source->refresh(h->memory))
-			fail(h->memory->fault);
+		check_life(h);
 		if (q->what)
 			report_write(s->now, q->what, q->format, put_line, stdout);
 		else if (q->has_interval)

@@ -459,6 +459,21 @@ def case_errors():
         refused("a thread of the kernel", [2], 1, "a thread of the kernel")
 
 
+def check_ended_amid():
+    """It ends while what it had is printed, into a pipe that takes one page at a time: all of it was read before."""
+    program = "blocks = [bytearray(3 << 20) for i in range(200)]; print('ready', flush=True); input()"
+    with Target([sys.executable, "-c", program], LIBRARY) as t:
+        nr_lines = look(t.pid, "--blocks").count("\n")
+        check("many pageblocks", nr_lines > 400, nr_lines)
+        with subprocess.Popen([PROGRAM, str(t.pid), "--blocks"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pipesize=4096) as run:
+            until(lambda: state(run.pid) == "S")
+            t.process.kill()
+            t.process.wait()
+            out, err = run.communicate(timeout=60)
+    whole = run.returncode == 0 and out.count("\n") == nr_lines and not err
+    check("it ends amid", whole or run.returncode == 1 and not out and "has ended" in err, run.returncode, out[-500:], nr_lines, err)
+
+
 def case_errors_of_targets():
     with Target([HEAP], LIBRARY) as t:
         with open("/dev/full", "w") as full:
@@ -469,6 +484,7 @@ def case_errors_of_targets():
             t.process.kill()
             err = watcher.communicate(timeout=60)[1]
         check("it ends meanwhile", watcher.returncode == 1 and re.fullmatch(r"bslab-stat: process \d+ has ended.*\n", err), err)
+    check_ended_amid()
     if os.geteuid() != 0:
         return skip("another user's process", "not root")
     with Target([HEAP], LIBRARY) as t, folder() as path:
