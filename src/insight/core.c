@@ -226,12 +226,16 @@ static void core_images(struct memory *m, memory_image *visit, void *arg)
 static void core_explain(struct memory *m)
 {
 	struct core *c = core_of(m);
+	char path[257];
 	size_t i;
 
 	for (i = 0; i < c->nr_images; i++)
-		if (c->images[i].was_tried && c->images[i].fd < 0)
-			memory_fail(m, "%s does not hold the pages of %.256s, and no such file has the same build id (--exe, --lib)",
-				    m->name, c->images[i].path);
+		if (c->images[i].was_tried && c->images[i].fd < 0) {
+			snprintf(path, sizeof path, "%s", c->images[i].path);
+			make_printable(path);
+			memory_fail(m, "%s does not hold the pages of %s, and no such file has the same build id (--exe, --lib)",
+				    m->name, path);
+		}
 }
 
 static void core_close(struct memory *m)

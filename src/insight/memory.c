@@ -16,6 +16,13 @@ bool memory_fail(struct memory *m, const char *format, ...)
 	return false;
 }
 
+void make_printable(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text >= 127)
+			*text = '?';
+}
+
 void memory_close(struct memory *m)
 {
 	if (m)

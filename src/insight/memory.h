@@ -42,6 +42,9 @@ struct memory {
 /* Sets the fault, unless there is one already; returns false. */
 bool memory_fail(struct memory *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Text from elsewhere, for a terminal: in place. */
+void make_printable(char *text);
+
 static inline bool memory_read(struct memory *m, uint64_t addr, void *buf, size_t size)
 {
 	return addr && addr + size >= addr && m->source->read(m, addr, buf, size);

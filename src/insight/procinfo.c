@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "insight/memory.h"
+
 bool procinfo_open(struct procinfo *p, int pid)
 {
 	char path[32];
@@ -92,12 +94,10 @@ enum { STAT_STATE = 3, STAT_MINFLT = 10, STAT_MAJFLT = 12, STAT_NUM_THREADS = 20
 
 static void take_name(struct procinfo *p, const char *name, size_t len)
 {
-	size_t i;
-
 	len = min_size(len, sizeof p->name - 1);
-	for (i = 0; i < len; i++)
-		p->name[i] = name[i] >= ' ' && name[i] < 127 ? name[i] : '?';
+	memcpy(p->name, name, len);
 	p->name[len] = 0;
+	make_printable(p->name);
 }
 
 bool proc_stat_parse(const char *text, struct procinfo *p, uint64_t *start)

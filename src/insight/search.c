@@ -83,14 +83,12 @@ static bool visit_image(void *arg, uint64_t addr)
 bool heap_find_anchor(struct heap *h)
 {
 	struct search search = {.heap = h};
-	char *c;
 
 	h->memory->source->images(h->memory, visit_image, &search);
 	if (search.is_found)
 		return true;
 	if (search.has_other) {
-		for (c = search.version; *c; c++)
-			*c = *c > ' ' && *c < 127 ? *c : '?';
+		make_printable(search.version);
 		return memory_fail(h->memory, "%s has bslab %s with layout %u.%08x; this bslab-stat %s reads layout %u.%08x",
 				   h->memory->name, search.version, search.other.version, search.other.layout,
 				   BSLAB_VERSION, ANCHOR_VERSION, LAYOUT_HASH);

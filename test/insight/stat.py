@@ -417,6 +417,10 @@ def check_damaged(path, core):
     check("core without files' pages: read from the file", "MemTotal" in look(*bare, "--lib", LIBRARY, "meminfo"))
     moved = damaged(bytes(without_first_pages(data, LIBRARY)).replace(b"/libbslab.so", b"/nothere/.so"))
     refused("the file is missing", moved, 1, "no such file|does not run under bslab")
+    odd = damaged(bytes(without_first_pages(data, LIBRARY)).replace(b"/libbslab.so", b"/\x1b]0;x\x07\n.so\xff"))
+    status, out, err = stat(PROGRAM, *odd)
+    check("a file's name that is none for a terminal", status == 1 and err.count("\n") == 1 and re.fullmatch("[ -~]+\n", err) and
+          "/?]0;x??.so?" in err, err)
     # What stands at the paths that a core names is not waited for.
     fifo = f"{path}/fifo"
     os.mkfifo(fifo)
