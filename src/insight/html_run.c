@@ -85,6 +85,8 @@ static bool look(const struct html_request *q, struct memory *m, struct picture 
 		add_point(s, p, seconds_now() - began);
 		n++;
 		next += q->interval;
+		if (next < seconds_now()) /* it was stopped: what was missed is not made up for */
+			next = seconds_now();
 		sleep_until(next);
 	}
 	if ((!q->has_interval || !m->fault[0]) && take_report(p, m, scratch, true)) {

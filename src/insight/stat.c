@@ -294,13 +294,18 @@ static void put(const struct request *q, struct heap *h, struct samples *s)
 	}
 }
 
+/* The looks that a stopped reader has missed are not made up for. */
 static void sleep_until_next(struct timespec *next, double interval)
 {
+	struct timespec now;
 	time_t sec = (time_t)interval;
 	long nsec = next->tv_nsec + (long)((interval - (double)sec) * 1e9);
 
 	next->tv_sec += sec + nsec / 1000000000;
 	next->tv_nsec = nsec % 1000000000;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (seconds_since(next, &now) > 0)
+		*next = now;
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL) == EINTR)
 		;
 }

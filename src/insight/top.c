@@ -442,6 +442,7 @@ static void show(struct console *k)
 static void loop(struct console *k, const struct request *q)
 {
 	double next = now() + (k->top->delay < FIRST_DELAY ? k->top->delay : FIRST_DELAY), left, delay;
+	unsigned long nr_looks = 1;
 	int key;
 
 	while (!k->quits && !end_signal) {
@@ -463,7 +464,7 @@ static void loop(struct console *k, const struct request *q)
 			top_sample(k->top);
 			k->looks = false;
 			next = now() + k->top->delay;
-			k->quits = k->quits || (q->count && k->top->nr_samples > q->count);
+			k->quits = k->quits || (++nr_looks > q->count && q->count); /* also of a process that has ended */
 		}
 	}
 }

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from target import CONF, Target, folder, stat, state, until
+from target import CONF, Target, folder, stat, state, stop_for, until
 
 PROGRAM, LIBRARY, HEAP, KINDS_PROGRAM, *STATIC = sys.argv[1:]
 CLASS = 208  # of 200 bytes
@@ -325,6 +325,16 @@ def case_churn():
         check("interval: rates", int(rows[0][4]) == 0 and int(rows[1][4]) > 0, *out)
         out = look(t.pid, "slabinfo", "--interval", "0.05", "--count", "2")
         check("interval: a report each time", out.count("slabinfo - version") == 2, out)
+
+
+def case_stopped():
+    """While it is stopped looks are missed, and not made up for."""
+    with Target([HEAP], LIBRARY) as t, subprocess.Popen([PROGRAM, str(t.pid), "--interval", "0.05"], stdout=subprocess.PIPE, text=True) as run:
+        run.stdout.readline()
+        stop_for(run, 5)
+        run.terminate()
+        nr_lines = run.stdout.read().count("\n")
+        check("stopped: a line each time", 2 <= nr_lines < 50, nr_lines)
 
 
 def case_large_blocks_that_come_and_go():

@@ -26,6 +26,13 @@ def state(pid):
         return f.read().rsplit(")", 1)[1].split()[0]
 
 
+def stop_for(process, seconds):
+    """As ^Z and fg do, and then some time to go on."""
+    for number, pause in (signal.SIGSTOP, seconds), (signal.SIGCONT, 0.3):
+        process.send_signal(number)
+        time.sleep(pause)
+
+
 class Target:
     """A running test/insight/heap. Its numbers and addresses are in `known`."""
 

@@ -320,6 +320,10 @@ def case_process_ends():
         term.wait("views still change", "PLACES")
         term.send("Space")
         term.quit("it has ended: status", "q")
+        with Target([HEAP], LIBRARY) as t:
+            term.run("-n 30 -d 0.1", t.pid)
+            term.wait("it lives, too", f"bslab-{CLASS}")
+        term.wait_end("-n: an end when the process has ended", 0)
 
 
 def case_another_program():
