@@ -57,8 +57,9 @@ def core_file():
 
 
 def is_local():
+    """gdb before 11 does not say; a core of the process is right wherever it is."""
     connection = getattr(gdb.selected_inferior(), "connection", None)
-    return connection is None or connection.type == "native"
+    return connection is not None and connection.type == "native"
 
 
 def run_on_new_core(arguments):
@@ -101,7 +102,7 @@ class Bslab(gdb.Command):
     __doc__ = __doc__
 
     def __init__(self):
-        super().__init__("bslab", gdb.COMMAND_DATA, gdb.COMPLETE_NONE)
+        super().__init__("bslab", gdb.COMMAND_DATA)  # a completer class here would stand before complete()
 
     def invoke(self, argument, from_tty):
         verb, _, rest = argument.strip().partition(" ")

@@ -55,6 +55,15 @@ with Target([HEAP], LIBRARY) as t, folder() as path:
     check_all("live", [HEAP, "-p", str(t.pid)], t.known)
     core, why = t.core(path)
     check_all("core", [HEAP, core], t.known)
+    check("completion", gdb([], "complete bslab b", "complete bslab sl"), "bslab buddyinfo\n", "bslab slabinfo\n")
+    # An old gdb does not say where the process is: it is not looked for here.
+    with open(f"{path}/no-process", "w") as f:
+        f.write(f'#!/bin/sh\ncase $1 in --core) exec {PROGRAM} "$@" ;; esac\necho "not this process" >&2\nexit 1\n')
+    os.chmod(f"{path}/no-process", 0o755)
+    real, PROGRAM = PROGRAM, f"{path}/no-process"
+    old = "python class Old: pid, progspace = (lambda i: (i.pid, i.progspace))(gdb.selected_inferior())"
+    check("an old gdb", gdb([HEAP, "-p", str(t.pid)], old, "python gdb.selected_inferior = Old", "bslab slabinfo"), "bslab-208")
+    PROGRAM = real
     # Where the process may not be read, gdb writes a core: a bslab-stat that may not stands in for that.
     with open(f"{path}/may-not", "w") as f:
         f.write(f'#!/bin/sh\ncase $1 in --core) exec {PROGRAM} "$@" ;; esac\necho "bslab-stat: cannot read process $1" >&2\nexit 1\n')
