@@ -209,6 +209,14 @@ static bool core_refresh(struct memory *m)
 	return true;
 }
 
+/* One of c->images begins here. */
+static bool is_image(struct core *c, uint64_t addr)
+{
+	struct file_range *r = find_before(c->ranges, c->nr_ranges, sizeof *r, addr);
+
+	return r && r->start == addr && r->image->base == addr;
+}
+
 static void core_images(struct memory *m, memory_image *visit, void *arg)
 {
 	struct core *c = core_of(m);
@@ -219,7 +227,7 @@ static void core_images(struct memory *m, memory_image *visit, void *arg)
 		if (c->images[i].base)
 			more = visit(arg, c->images[i].base);
 	for (i = 0; more && i < c->nr_segments; i++)
-		more = visit(arg, c->segments[i].start);
+		more = is_image(c, c->segments[i].start) || visit(arg, c->segments[i].start);
 }
 
 /* Reads fail where the core has nothing: because a file is missing, or because it was left out when it was written. */

@@ -25,7 +25,7 @@ struct memory_source {
 	bool (*read)(struct memory *m, uint64_t addr, void *buf, size_t size);
 	/* Looks again at what is mapped. False, with a fault, when the process is gone. */
 	bool (*refresh)(struct memory *m);
-	/* Files come first, what else is mapped after them. */
+	/* Files come first, what else is mapped after them; each once. */
 	void (*images)(struct memory *m, memory_image *visit, void *arg);
 	/* After a read that failed: says why in m->fault, if the source knows. */
 	void (*explain)(struct memory *m);

@@ -351,6 +351,17 @@ def case_large_blocks_that_come_and_go():
         check("swap: whole lists", good > 50, good)
 
 
+def case_two_heaps():
+    with folder() as path, Target([HEAP, "--library", LIBRARY], shutil.copy(LIBRARY, f"{path}/other.so")) as t:
+        _, _, err = stat(PROGRAM, t.pid)
+        check("two heaps", err.endswith(f"there are 2 heaps of bslab in process {t.pid}; this is the first\n"), err)
+        core, why = t.core(path)
+        if not core:
+            return skip("a core with two heaps", why)
+        _, _, err = stat(PROGRAM, "--core", core)
+        check("two heaps in a core", err.startswith(f"bslab-stat: there are 2 heaps of bslab in core core.{t.pid}; this is the first\n"), err)
+
+
 def case_core():
     with Target([HEAP], LIBRARY) as t, folder() as path:
         live = look(t.pid, "all"), look(t.pid, "--blocks")
