@@ -235,33 +235,27 @@ static void put_cell(const struct picture *p, size_t first, size_t nr, unsigned 
 	fputs("</g>", out);
 }
 
-/* Blocks of one cell: without a gap in the addresses. */
-static size_t cell_blocks(const struct picture *p, size_t first, size_t most)
+/* Is there a gap in the addresses from one block to another? */
+static bool has_gap(const struct picture *p, size_t first, size_t next)
 {
-	size_t n = 1;
-
-	while (n < most && first + n < p->nr_blocks && p->block[first + n].mark.addr == p->block[first].mark.addr + n * PAGEBLOCK_SIZE)
-		n++;
-	return n;
+	return p->block[next].mark.addr != p->block[first].mark.addr + (next - first) * PAGEBLOCK_SIZE;
 }
 
-static bool is_gap(const struct picture *p, size_t i)
-{
-	return i && p->block[i].mark.addr != p->block[i - 1].mark.addr + PAGEBLOCK_SIZE;
-}
-
-/* Draws the cells, or only counts their rows where out is NULL. */
+/*
+ * Draws the cells, or only counts their rows where out is NULL. A gap in the addresses ends a row, but not a cell of
+ * several blocks: there may be as many gaps as blocks.
+ */
 static unsigned put_cells(const struct picture *p, size_t per_cell, FILE *out)
 {
 	unsigned row = 0, column = 0;
 	size_t i, n;
 
 	for (i = 0; i < p->nr_blocks; i += n, column++) {
-		if (column == CELLS_PER_ROW || is_gap(p, i)) {
+		if (column == CELLS_PER_ROW || (i && has_gap(p, i - per_cell, i))) {
 			row++;
 			column = 0;
 		}
-		n = cell_blocks(p, i, per_cell);
+		n = min_size(per_cell, p->nr_blocks - i);
 		if (!out)
 			continue;
 		if (!column)

@@ -100,7 +100,7 @@ Test(html, the_page_is_bounded)
 	struct picture *p = calloc(1, sizeof *p);
 	struct series *s = calloc(1, sizeof *s);
 	size_t i, size;
-	char *text;
+	char *text, *cell;
 	FILE *out;
 
 	p->has_map = true;
@@ -133,6 +133,15 @@ Test(html, the_page_is_bounded)
 	cr_assert(strstr(text, "data-name=\"bslab-32768\"") && strstr(text, "data-name=\"handle-32768\"") && strstr(text, "data-name=\"handle-run\""));
 	cr_assert(strstr(text, "data-name=\"&quot;"));
 	cr_assert_null(strstr(text, "<script"));
+	free(text);
+	for (i = 0; i < p->nr_blocks; i++)
+		p->block[i].mark.addr += i * PAGEBLOCK_SIZE;
+	out = open_memstream(&text, &size);
+	html_map(p, out);
+	fclose(out);
+	for (cell = text, i = 0; (cell = strstr(cell, "<g>")); cell++)
+		i++;
+	cr_assert_eq(i, MAX_CELLS, "%zu cells where each block is a region", i);
 	free(text);
 	picture_free(p);
 	free(p);
