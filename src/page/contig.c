@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "page/contig.h"
 
+#include <errno.h>
+
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "os/os.h"
@@ -193,13 +195,20 @@ static void describe(struct movable *m, uintptr_t addr)
 	map_set(addr, desc_of_pointer(m, PAGE_MOVABLE, 0));
 }
 
+static bool program_moves(const struct movable *m, void *to, void *from)
+{
+	int saved = errno, refused = m->migrate(to, from, (size_t)m->nr_pages << PAGE_SHIFT, m->arg);
+
+	errno = saved; /* the call that wanted the range may yet succeed */
+	return !refused;
+}
+
 /*
  * Both places are the run's while the program moves it: as soon as its function has written the new address anywhere,
  * another thread may free that, and waits until the run is there.
  */
 static uintptr_t move_out(struct movable *m, uintptr_t from, bool *is_short)
 {
-	size_t size = (size_t)m->nr_pages << PAGE_SHIFT;
 	bool zeroed;
 	void *to = limit_allows(m->nr_pages) ? pages_alloc(m->nr_pages, 0, MIGRATE_MOVABLE, 0, &zeroed) : NULL;
 
@@ -207,7 +216,7 @@ static uintptr_t move_out(struct movable *m, uintptr_t from, bool *is_short)
 	if (!to)
 		return 0;
 	describe(m, (uintptr_t)to);
-	if (m->migrate(to, (void *)from, size, m->arg) != 0) {
+	if (!program_moves(m, to, (void *)from)) {
 		pages_free(to, m->nr_pages);
 		to = NULL;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/typed.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "boot/boot.h"
@@ -296,6 +297,7 @@ size_t typed_release(struct kmem_cache *c)
 void typed_construct(const struct kmem_cache *c, void *pages, unsigned nr_objects)
 {
 	const struct typed *t = c->typed;
+	int saved = errno;
 	unsigned i;
 
 	for (i = 0; i < nr_objects; i++) {
@@ -306,6 +308,7 @@ void typed_construct(const struct kmem_cache *c, void *pages, unsigned nr_object
 		if (t->ctor)
 			t->ctor(obj);
 	}
+	errno = saved; /* the call that wanted a slab succeeds */
 }
 
 /* --- what is live ----------------------------------------------------------------- */
@@ -448,6 +451,7 @@ void typed_poll(struct kmem_cache *c)
 {
 	struct typed *t = c->typed;
 	struct list dead = {0};
+	int saved = errno; /* a free keeps it, whatever the program's functions do */
 
 	lock_take(&c->lock, RANK_CACHE);
 	if (!t->is_polling) {
@@ -458,6 +462,7 @@ void typed_poll(struct kmem_cache *c)
 		t->is_polling = false;
 	}
 	lock_drop(&c->lock, RANK_CACHE);
+	errno = saved;
 	slabs_destroy(c, &dead);
 }
 

@@ -95,6 +95,26 @@ Test(contig, freed_where_it_moves_to)
 	cr_assert_eq(t.p, NULL);
 }
 
+static int moved_with_errno(void *to, void *from, size_t size, void *arg)
+{
+	errno = EAGAIN;
+	memcpy(to, from, size);
+	*(void **)arg = to;
+	return 0;
+}
+
+Test(contig, a_move_keeps_errno)
+{
+	void *run;
+
+	cr_assert_eq(bslab_contig_reserve(4 * MIB, 0), 0);
+	run = bslab_movable_alloc(10000, moved_with_errno, &run);
+	errno = 0;
+	cr_assert(bslab_contig_alloc(4 * MIB, 1));
+	cr_assert_eq(errno, 0);
+	bslab_movable_free(run);
+}
+
 Test(contig, calls)
 {
 	struct bslab_page_info page;
