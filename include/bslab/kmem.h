@@ -106,6 +106,8 @@ BSLAB_API size_t bslab_cache_destroy(struct bslab_cache *cache);
  * of any thread, of malloc too, and at the end of a thread, without a lock of bslab's; they must neither wait nor allocate.
  * Memory of a destroyed cache waits for its grace period, too: the functions have to stay. Without them memory goes
  * back by bslab_cache_shrink() only.
+ * Other functions may be set at any time, or none (NULL, NULL): they get none of the numbers of those before, whose calls may
+ * still run in other threads.
  */
 BSLAB_API void bslab_cache_set_grace(struct bslab_cache *cache, uint64_t (*begin)(void), bool (*passed)(uint64_t which));
 

@@ -397,10 +397,23 @@ unsigned typed_list_live(struct kmem_cache *c, uintptr_t *addr, unsigned max)
 
 /* --- type-stable caches --------------------------------------------------------------- */
 
+static void defer_waiting(struct typed *t)
+{
+	struct slab *s;
+
+	while ((s = pop_slab(&t->waiting)))
+		list_add_tail(&t->deferred, &s->node);
+}
+
+/* What waits has a number that other functions do not know. */
 void typed_set_grace(struct kmem_cache *c, struct grace grace)
 {
+	struct typed *t = c->typed;
+
 	lock_take(&c->lock, RANK_CACHE);
-	c->typed->grace = grace;
+	if (t->grace.begin != grace.begin || t->grace.passed != grace.passed)
+		defer_waiting(t);
+	t->grace = grace;
 	lock_drop(&c->lock, RANK_CACHE);
 }
 
@@ -418,16 +431,18 @@ struct slab *typed_take_back(struct kmem_cache *c)
 	return s ? s : pop_slab(&c->typed->waiting);
 }
 
-/* Under the cache's lock, which is dropped meanwhile: the program is asked. */
+/* Under the cache's lock, which is dropped meanwhile: the program is asked, and its functions may change. */
 static bool grace_is_over(struct kmem_cache *c)
 {
 	struct typed *t = c->typed;
+	struct grace grace = t->grace;
+	uint64_t which = t->which;
 	bool over;
 
-	if (!t->waiting.first || !t->grace.passed)
+	if (!t->waiting.first || !grace.passed)
 		return false;
 	lock_drop(&c->lock, RANK_CACHE);
-	over = t->grace.passed(t->which);
+	over = grace.passed(which);
 	lock_take(&c->lock, RANK_CACHE);
 	return over;
 }
@@ -435,14 +450,15 @@ static bool grace_is_over(struct kmem_cache *c)
 static void grace_begin(struct kmem_cache *c)
 {
 	struct typed *t = c->typed;
+	struct grace grace = t->grace;
 	uint64_t which;
 
-	if (t->waiting.first || !t->deferred.first || !t->grace.begin)
+	if (t->waiting.first || !t->deferred.first || !grace.begin)
 		return;
 	t->waiting = t->deferred;
 	t->deferred = (struct list){0};
 	lock_drop(&c->lock, RANK_CACHE);
-	which = t->grace.begin();
+	which = grace.begin();
 	lock_take(&c->lock, RANK_CACHE);
 	t->which = which;
 }
@@ -493,10 +509,8 @@ void typed_tend(struct kmem_cache *c)
 void typed_fork_child(struct kmem_cache *c)
 {
 	struct typed *t = c->typed;
-	struct slab *s;
 
-	while ((s = pop_slab(&t->waiting)))
-		list_add_tail(&t->deferred, &s->node);
+	defer_waiting(t);
 	t->is_polling = false;
 	atomic_store(&t->nr_retiring, 0);
 	atomic_store(&t->drains, 0);
