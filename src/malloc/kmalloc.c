@@ -521,7 +521,7 @@ void *bslab_mempool_alloc(struct bslab_mempool *pool, unsigned gfp)
 		if (!(gfp & BSLAB_GFP_NOWAIT))
 			element = bslab_kmalloc(p->size, more);
 		if (element)
-			return element;
+			return with_errno(saved, element);
 		element = pool_take(p);
 	} while (unlikely(!element) && try_again(p->size, gfp, &pause_ms));
 	if (unlikely(!element))

@@ -521,8 +521,10 @@ static void check_waits(void *(*call)(size_t size, unsigned gfp))
 	cr_assert_null(call(20 * MIB, 0));
 	pthread_create(&thread, NULL, allow_more, NULL);
 	before = nr_reclaims();
+	errno = 0;
 	p = call(20 * MIB, BSLAB_GFP_NOFAIL);
 	cr_assert(p);
+	cr_assert_eq(errno, 0);
 	cr_assert_lt(nr_reclaims() - before, 50);
 	pthread_join(thread, NULL);
 	bslab_free(p);
@@ -545,6 +547,21 @@ Test(kmalloc, nofail_waits)
 	check_waits(bslab_kmalloc);
 	check_waits(bslab_kvmalloc);
 	check_waits(call_krealloc);
+}
+
+Test(kmalloc, mempools_keep_errno_when_they_waited)
+{
+	struct bslab_mempool *pool = bslab_mempool_create(1, 2 * MIB);
+	void *taken = bslab_mempool_alloc(pool, BSLAB_GFP_NOWAIT);
+	pthread_t thread;
+
+	cr_assert(taken);
+	bslab_set_limits(0, 1);
+	pthread_create(&thread, NULL, allow_more, NULL);
+	errno = 0;
+	cr_assert(bslab_mempool_alloc(pool, BSLAB_GFP_NOFAIL));
+	cr_assert_eq(errno, 0);
+	pthread_join(thread, NULL);
 }
 
 Test(kmalloc, krealloc_noretry_leaves_caches_alone)
