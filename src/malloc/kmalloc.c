@@ -17,6 +17,20 @@
 #include "os/os.h"
 #include "page/buddy.h"
 
+/* NULL: there is no memory. */
+static struct pool *make_pool(const char *name, size_t size, size_t nr, unsigned flags)
+{
+	struct pool *p;
+	unsigned round;
+
+	process_boot();
+	reclaim_if_due();
+	p = pool_create(name, size, nr, flags);
+	for (round = 0; unlikely(!p) && reclaim_more(round, size * nr); round++)
+		p = pool_create(name, size, nr, flags);
+	return p;
+}
+
 /* --- NOWAIT pools ---------------------------------------------------------------------------- */
 
 #define MAX_NOWAIT_POOLS 16
@@ -44,8 +58,7 @@ int bslab_nowait_pool(size_t size, size_t nr, int lock)
 
 	if (!size || size > PAGEBLOCK_SIZE || !nr || nr > MAX_POOL_ELEMENTS)
 		return EINVAL;
-	process_boot();
-	p = pool_create("nowait", size, nr, POOL_MALLOCS | (lock ? POOL_LOCK : 0));
+	p = make_pool("nowait", size, nr, POOL_MALLOCS | (lock ? POOL_LOCK : 0));
 	if (!p)
 		return ENOMEM;
 	if (lock && !p->is_locked)
@@ -483,8 +496,7 @@ struct bslab_mempool *bslab_mempool_create(size_t min_nr, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	process_boot();
-	p = pool_create("mempool", size, min_nr, 0);
+	p = make_pool("mempool", size, min_nr, 0);
 	if (!p)
 		errno = ENOMEM;
 	return (struct bslab_mempool *)p;

@@ -81,6 +81,16 @@ static void *call_cache(size_t size)
 	return bslab_cache_alloc_bulk(c, size / 1000, obj) ? obj : NULL;
 }
 
+static void *call_mempool(size_t size)
+{
+	return bslab_mempool_create(size / (64 * KIB), 64 * KIB);
+}
+
+static void *call_nowait(size_t size)
+{
+	return bslab_nowait_pool(64 * KIB, size / (64 * KIB), 0) ? NULL : &tiles;
+}
+
 static void check_makes_room(void *(*call)(size_t size))
 {
 	struct bslab_shrinker *s;
@@ -121,6 +131,16 @@ Test(shrinkers, pages_get_what_is_cached)
 Test(shrinkers, objects_get_what_is_cached)
 {
 	check_makes_room(call_cache);
+}
+
+Test(shrinkers, mempools_get_what_is_cached)
+{
+	check_makes_room(call_mempool);
+}
+
+Test(shrinkers, nowait_pools_get_what_is_cached)
+{
+	check_makes_room(call_nowait);
 }
 
 /* A small block wants a page, and a page comes free only when enough around it does. */
