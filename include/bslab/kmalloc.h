@@ -40,11 +40,11 @@ enum bslab_gfp {
 	BSLAB_GFP_MOVABLE = 16,
 	BSLAB_GFP_RECLAIMABLE = 32,
 	/*
-	 * Of the NUMA node that the thread runs on, and NULL rather than of another, or where that has no memory: its memory is
-	 * resident when the call returns. On a machine of one node, or in a process that was given a memory policy (numactl),
-	 * without effect. Where a seccomp filter forbids mbind and move_pages (containers) the node is preferred at best, and
-	 * nothing is checked; where swapping or the kernel's balancing moves the pages afterwards, nothing tells. Costs as malloc
-	 * does, and two system calls for each slab or run of pages; before Linux 6.3 one more for each block.
+	 * Of the NUMA node that the thread runs on, and NULL rather than of another, or where that has no memory; at most 1 GiB at
+	 * a time. Its memory is resident when the call returns. On a machine of one node, or in a process that was given a memory
+	 * policy (numactl), without effect. Where a seccomp filter forbids mbind and move_pages (containers) the node is preferred
+	 * at best, and nothing is checked; where swapping or the kernel's balancing moves the pages afterwards, nothing tells.
+	 * Costs as malloc does, and two system calls for each slab or run of pages; before Linux 6.3 one more for each block.
 	 */
 	BSLAB_GFP_THISNODE = 64,
 	/*

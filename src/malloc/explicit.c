@@ -238,7 +238,7 @@ void *explicit_alloc(size_t size, unsigned pages_flags, bool no_retry, bool *zer
 
 	*zeroed = false;
 	process_boot();
-	if (size > MAX_REQUEST || (pages_flags & PAGES_NODE_MASK) == PAGES_NODE_MASK)
+	if (size > GIB || (pages_flags & PAGES_NODE_MASK) == PAGES_NODE_MASK)
 		return NULL;
 	p = size <= SMALL_MAX ? take(pages_flags, size_class(size)) : NULL;
 	if (likely(p != NULL))

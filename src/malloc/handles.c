@@ -27,7 +27,7 @@ static out_of_line uint64_t alloc_rest(size_t size, unsigned align)
 	process_boot();
 	reclaim_if_due();
 	handles_reap();
-	if (likely(size <= PTRDIFF_MAX)) {
+	if (likely(size <= MAX_HANDLE_SIZE)) {
 		h = handle_alloc_aligned(size, align);
 		for (round = 0; unlikely(!h) && reclaim_more(round, size); round++)
 			h = handle_alloc_aligned(size, align);
@@ -107,8 +107,8 @@ int bslab_handle_resize(bslab_handle_t handle, size_t size)
 
 	process_boot();
 	reclaim_if_due();
-	r = size <= PTRDIFF_MAX ? handle_resize(handle, size) : RESIZE_NO_MEMORY;
-	for (round = 0; unlikely(r == RESIZE_NO_MEMORY) && size <= PTRDIFF_MAX && reclaim_more(round, size); round++)
+	r = size <= MAX_HANDLE_SIZE ? handle_resize(handle, size) : RESIZE_NO_MEMORY;
+	for (round = 0; unlikely(r == RESIZE_NO_MEMORY) && size <= MAX_HANDLE_SIZE && reclaim_more(round, size); round++)
 		r = handle_resize(handle, size);
 	handles_balance();
 	process_hook_thread();

@@ -17,6 +17,7 @@
 #include "bslab/insight.h"
 #include "handle/compact.h"
 #include "handle/objects.h"
+#include "malloc/internal.h"
 #include "os/bug.h"
 #include "page/compactable.h"
 #include "report/line.h"
@@ -91,10 +92,10 @@ Test(handles, from_beginning_to_end)
 Test(handles, no_memory)
 {
 	bslab_handle_t a = bslab_handle_alloc(100);
-	size_t huge[] = {SIZE_MAX, PTRDIFF_MAX, (size_t)1 << 46};
+	size_t huge[] = {SIZE_MAX, PTRDIFF_MAX, (size_t)1 << 46, (size_t)1 << 40}, nr_reclaims = atomic_load(&counts.nr_reclaims);
 	unsigned i;
 
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 4; i++) {
 		errno = 0;
 		cr_assert_eq(bslab_handle_alloc(huge[i]), 0);
 		cr_assert_eq(errno, ENOMEM);
@@ -102,6 +103,7 @@ Test(handles, no_memory)
 		cr_assert_eq(bslab_handle_resize(a, huge[i]), -1);
 		cr_assert_eq(errno, ENOMEM);
 	}
+	cr_assert_eq(atomic_load(&counts.nr_reclaims), nr_reclaims, "for what can never be");
 	cr_assert_eq(bslab_handle_size(a), 100);
 	bslab_handle_free(a);
 }

@@ -553,6 +553,28 @@ Test(zones, more_sizes_than_caches)
 	bslab_free(moved);
 }
 
+/* Larger than a zone can have it: nothing is emptied for it. */
+Test(zones, what_can_never_be)
+{
+	size_t size = GIB + BSLAB_PAGE_SIZE, nr_reclaims;
+	void *p;
+
+	add_option("numa=fake:2");
+	p = bslab_kmalloc(100000, BSLAB_GFP_THISNODE);
+	cr_assert_not_null(p);
+	cr_assert_not_null(bslab_shrinker_register("count", count_shrink, NULL));
+	nr_reclaims = atomic_load(&counts.nr_reclaims);
+	errno = 0;
+	cr_assert_null(bslab_kmalloc(size, BSLAB_GFP_THISNODE));
+	cr_assert_null(bslab_kmalloc(size, BSLAB_GFP_DMA32));
+	cr_assert_null(bslab_krealloc(p, size, BSLAB_GFP_THISNODE));
+	cr_assert_null(bslab_realloc(p, size));
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert_eq(atomic_load(&counts.nr_reclaims), nr_reclaims);
+	cr_assert_eq(nr_shrinks, 0);
+	bslab_free(p);
+}
+
 #define MAX_TYPED (NR_CACHES - FIRST_TYPED)
 
 Test(zones, programs_have_all_the_numbers)
