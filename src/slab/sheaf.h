@@ -96,10 +96,13 @@ static inline void drain_begin(_Atomic uint64_t *drains)
 		atomic_fetch_add(drains, DRAIN_BEGUN + 1);
 }
 
+/* Not below 0: in the child of a fork within the drain, by a grace period's function, it is not counted any more. */
 static inline void drain_end(_Atomic uint64_t *drains)
 {
-	if (drains)
-		atomic_fetch_sub(drains, 1);
+	uint64_t word = drains ? atomic_load(drains) : 0;
+
+	while ((uint32_t)word && !atomic_compare_exchange_weak(drains, &word, word - 1))
+		;
 }
 
 /* Of one CPU to one barn, in both directions. Hints: threads of the CPU may miss each other's. */

@@ -125,6 +125,7 @@ static struct kmem_cache *find_number(unsigned *number)
 	return c && c->typed ? c : NULL;
 }
 
+/* Under caches_lock. */
 static void add_user(struct kmem_cache *c)
 {
 	struct typed *t = c->typed;
@@ -269,11 +270,11 @@ static void release(struct kmem_cache *c)
 	lock_drop(&caches_lock, RANK_CACHES);
 }
 
+/* In the child of a fork within its destroy it is released by now. */
 static void raise_from_dying(struct kmem_cache *c)
 {
 	lock_take(&caches_lock, RANK_CACHES);
-	c->typed->nr_users = 1;
-	WRITE_ONCE(c->typed->is_dying, false);
+	add_user(c);
 	lock_drop(&caches_lock, RANK_CACHES);
 }
 
@@ -463,23 +464,32 @@ static void grace_begin(struct kmem_cache *c)
 	t->which = which;
 }
 
+/* Before the program is asked again: where its function forks, the child counts no slab as retiring. */
+static void destroy_waiting(struct kmem_cache *c)
+{
+	struct list dead = {0};
+
+	collect(c, &c->typed->waiting, &dead);
+	lock_drop(&c->lock, RANK_CACHE);
+	slabs_destroy(c, &dead);
+	lock_take(&c->lock, RANK_CACHE);
+}
+
 void typed_poll(struct kmem_cache *c)
 {
 	struct typed *t = c->typed;
-	struct list dead = {0};
 	int saved = errno; /* a free keeps it, whatever the program's functions do */
 
 	lock_take(&c->lock, RANK_CACHE);
 	if (!t->is_polling) {
 		t->is_polling = true; /* one at a time: the lock is dropped between */
 		if (grace_is_over(c))
-			collect(c, &t->waiting, &dead);
+			destroy_waiting(c);
 		grace_begin(c);
 		t->is_polling = false;
 	}
 	lock_drop(&c->lock, RANK_CACHE);
 	errno = saved;
-	slabs_destroy(c, &dead);
 }
 
 void typed_shrink(struct kmem_cache *c)

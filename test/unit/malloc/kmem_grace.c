@@ -6,9 +6,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bslab/kmem.h"
+#include "slab/sheaf.h"
+#include "slab/typed.h"
 #include "stay.h"
 
 TestSuite(kmem_grace, .init = stay);
@@ -180,4 +183,119 @@ Test(kmem_grace, functions_may_go_while_they_are_used)
 	is_over = true;
 	for (int i = 0; i < 4; i++)
 		pthread_join(thread[i], NULL);
+}
+
+/* --- fork ------------------------------------------------------------------------------------------------- */
+
+static bool forks;
+static pid_t pid;
+
+static uint64_t begin_and_fork(void)
+{
+	if (forks) {
+		forks = false;
+		pid = fork();
+	}
+	return 1;
+}
+
+static bool passed_at_once(uint64_t which)
+{
+	return which == 1;
+}
+
+static void *wait_long(void *unused)
+{
+	pause();
+	return unused;
+}
+
+/* In a process of several threads. It has slabs that wait for a grace period, and the next one is about to begin. */
+static struct bslab_cache *make_forking(void *obj[600])
+{
+	struct bslab_cache *c = bslab_cache_create("forking", 4000, 0, BSLAB_CACHE_TYPE_STABLE, NULL);
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, wait_long, NULL);
+	bslab_cache_set_grace(c, begin_and_fork, passed_at_once);
+	cr_assert_eq(bslab_cache_alloc_bulk(c, 600, obj), 600);
+	bslab_cache_free_bulk(c, 599, obj);
+	bslab_malloc_trim(0);
+	cr_assert_eq(bslab_cache_alloc_bulk(c, 599, obj), 599);
+	bslab_cache_free_bulk(c, 599, obj);
+	return c;
+}
+
+static struct kmem_cache *find_cache(const char *name)
+{
+	for (unsigned n = FIRST_TYPED; n < caches_end(); n++) {
+		struct kmem_cache *c = cache_if_used(n);
+
+		if (c && !strcmp(c->typed->name, name))
+			return c;
+	}
+	return NULL;
+}
+
+/* Who forked goes on in the child, where nothing of it is counted. */
+static bool is_counted_right(void)
+{
+	const struct typed *t = find_cache("forking")->typed;
+
+	return (uint32_t)atomic_load(&area_drains) == 0 && (uint32_t)atomic_load(&t->drains) == 0 && !atomic_load(&t->nr_retiring);
+}
+
+static bool ends_well(struct bslab_cache *c, void *obj)
+{
+	bslab_cache_free(c, obj);
+	if (bslab_cache_destroy(c))
+		return false;
+	for (int i = 0; i < 4; i++)
+		bslab_malloc_trim(0);
+	typed_bury();
+	return !find_cache("forking");
+}
+
+static void expect_good_child(bool (*is_good)(struct bslab_cache *c, void *obj), struct bslab_cache *c, void *obj)
+{
+	int status;
+
+	cr_assert(!forks);
+	if (!pid)
+		_exit(is_counted_right() && is_good(c, obj) ? 0 : 1);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0);
+	cr_assert(is_counted_right() && is_good(c, obj));
+}
+
+Test(kmem_grace, fork_in_a_trim)
+{
+	static void *obj[600];
+	struct bslab_cache *c = make_forking(obj);
+
+	forks = true;
+	bslab_malloc_trim(0);
+	expect_good_child(ends_well, c, obj[599]);
+}
+
+static bool lives_on(struct bslab_cache *c, void *obj)
+{
+	bslab_cache_free(c, obj);
+	for (int i = 0; i < 4; i++)
+		bslab_malloc_trim(0);
+	if (!bslab_cache_create("other", 64, 0, BSLAB_CACHE_NO_MERGE, NULL) || !find_cache("forking"))
+		return false;
+	obj = bslab_cache_alloc(c);
+	return obj && ends_well(c, obj);
+}
+
+/* Which finds a live object: the cache is as before, in the child, too. */
+Test(kmem_grace, fork_in_a_destroy)
+{
+	static void *obj[600];
+	struct bslab_cache *c = make_forking(obj);
+
+	forks = true;
+	cr_assert_eq(bslab_cache_destroy(c), 1);
+	expect_good_child(lives_on, c, obj[599]);
 }
