@@ -53,8 +53,8 @@ enum bslab_cache_flags {
 };
 
 /*
- * A cache of objects of size bytes (1 to 32768), aligned to align (a power of two up to 4096; 0: 8, or 16 where
- * malloc's would be). The name is for reports; of more than 31 bytes the first ones; what is no printable
+ * A cache of objects of size bytes (1 to 32768), aligned to align (a power of two up to 4096; 0: 16 where size is a
+ * multiple of 16, else 8). The name is for reports; of more than 31 bytes the first ones; what is no printable
  * character, a quote or a space becomes '_', and in slabinfo and in reports of wrong frees the second cache of a name has "-2"
  * behind it. ctor, if not NULL, is called for each object once, when its memory joins
  * the cache: the object has to be freed as it was constructed, and is handed out so again. It may allocate, but not
