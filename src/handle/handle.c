@@ -7,6 +7,7 @@
 #include "handle/move.h"
 #include "large/large.h"
 #include "os/bug.h"
+#include "page/purging.h"
 
 /* --- alloc ------------------------------------------------------------------------------------------------------------- */
 
@@ -338,7 +339,7 @@ static enum resize resize_mapped(uint64_t handle, struct handle_entry *e, uintpt
 }
 
 /* Mapped meanwhile, so that it stays where it is. */
-enum resize handle_resize(uint64_t handle, size_t size)
+static enum resize resize(uint64_t handle, size_t size)
 {
 	struct handle_entry *e = handle_entry(handle);
 	uint64_t place = e ? atomic_load_explicit(&e->place, memory_order_relaxed) : 0;
@@ -352,6 +353,17 @@ enum resize handle_resize(uint64_t handle, size_t size)
 							((place & ~(uint64_t)PLACE_STATE) | ENTRY_LIVE) + PLACE_MAP,
 							memory_order_acquire, memory_order_relaxed));
 	return resize_mapped(handle, e, place_address(place), size);
+}
+
+/* In the child of a fork nobody would end the map. */
+enum resize handle_resize(uint64_t handle, size_t size)
+{
+	enum resize r;
+
+	forks_hold();
+	r = resize(handle, size);
+	forks_let_go();
+	return r;
 }
 
 /* --- reports, fork ------------------------------------------------------------------------------------------------------ */

@@ -7,7 +7,7 @@
 #define MAX_WAIT_MS 250
 
 /* Sequentially consistent: a purge that begins sees who waits, or who waits sees the purge. */
-static _Atomic uint32_t nr_purges, nr_forks, nr_waiting;
+static _Atomic uint32_t nr_purges, nr_forks, nr_waiting, nr_holds;
 static _Atomic uint32_t nr_put_off; /* since the start, modulo 2^32 */
 
 /* False: they did not end in time. */
@@ -74,10 +74,26 @@ bool purging_wait(uint32_t mark)
 	return in_time;
 }
 
+void forks_hold(void)
+{
+	atomic_fetch_add(&nr_holds, 1);
+	while (unlikely(atomic_load(&nr_forks))) {
+		count_down(&nr_holds);
+		wait_for_none_of(&nr_forks);
+		atomic_fetch_add(&nr_holds, 1);
+	}
+}
+
+void forks_let_go(void)
+{
+	count_down(&nr_holds);
+}
+
 void purging_fork_prepare(void)
 {
 	atomic_fetch_add(&nr_forks, 1);
 	wait_for_none_of(&nr_purges);
+	wait_for_none_of(&nr_holds);
 }
 
 void purging_fork_done(bool child)
@@ -90,4 +106,5 @@ void purging_fork_done(bool child)
 	atomic_store(&nr_forks, 0);
 	atomic_store(&nr_waiting, 0);
 	atomic_store(&nr_purges, 0);
+	atomic_store(&nr_holds, 0);
 }

@@ -23,6 +23,13 @@ bool purging_wait(uint32_t mark);
 /* As often as that: others may go on and on. */
 #define MAX_PURGING_TRIES 4
 
+/*
+ * Around what else no lock is held for and a child would have half done for good: a fork waits for its end, as long as for a purge,
+ * and it for forks. Call with no lock held.
+ */
+void forks_hold(void);
+void forks_let_go(void);
+
 /* Before a fork takes locks, and when they are free again. */
 void purging_fork_prepare(void);
 void purging_fork_done(bool child);

@@ -370,3 +370,43 @@ Test(handles, fork_meanwhile)
 	}
 	cr_assert_gt(nr_meanwhile, 0);
 }
+
+static bslab_handle_t resized[2];
+static _Atomic bool stops;
+
+static void *resize(void *unused)
+{
+	while (!stops)
+		for (size_t i = 0; i < 2; i++)
+			for (size_t size = 1000; size < 10 << 20; size *= 10)
+				cr_assert_eq(bslab_handle_resize(resized[i], size << i), 0);
+	return unused;
+}
+
+/* Another thread's resize is no map that stays. */
+Test(handles, fork_during_a_resize)
+{
+	pthread_t thread;
+	int status;
+	pid_t pid;
+
+	roam();
+	for (int i = 0; i < 2; i++)
+		resized[i] = bslab_handle_alloc(1000);
+	pthread_create(&thread, NULL, resize, NULL);
+	for (int i = 0; i < 20; i++) {
+		pid = fork();
+		if (!pid) {
+			for (int k = 0; k < 2; k++) {
+				memset(bslab_handle_map(resized[k]), 1, bslab_handle_size(resized[k]));
+				bslab_handle_unmap(resized[k]);
+				bslab_handle_free(resized[k]);
+			}
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		cr_assert_eq(status, 0);
+	}
+	stops = true;
+	pthread_join(thread, NULL);
+}

@@ -93,3 +93,47 @@ Test(purging, the_child_waits_for_none)
 	purging_end();
 	cr_assert_not(purging_wait(purging_mark()));
 }
+
+static void *hold(void *unused)
+{
+	forks_hold();
+	nr_begun++;
+	usleep(20000);
+	nr_ended++;
+	forks_let_go();
+	return unused;
+}
+
+/* What holds forks up, and what they hold up. */
+Test(purging, a_fork_waits_for_what_holds_it)
+{
+	pthread_t t;
+
+	pthread_create(&t, NULL, hold, NULL);
+	while (!nr_begun)
+		usleep(100);
+	purging_fork_prepare();
+	cr_assert_eq(nr_ended, 1);
+	pthread_join(t, NULL);
+	pthread_create(&t, NULL, hold, NULL);
+	usleep(20000);
+	cr_assert_eq(nr_begun, 1);
+	purging_fork_done(false);
+	pthread_join(t, NULL);
+	cr_assert_eq(nr_ended, 2);
+}
+
+/* By a handler's fork within what holds it: not for ever, and what goes on in the child ends there. */
+Test(purging, a_fork_within_what_holds_it)
+{
+	forks_hold();
+	purging_fork_prepare();
+	purging_fork_done(true);
+	forks_let_go();
+	forks_hold();
+	forks_let_go();
+	purging_fork_prepare();
+	purging_fork_done(false);
+	cr_assert(purging_begin());
+	purging_end();
+}
