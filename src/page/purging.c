@@ -76,10 +76,12 @@ bool purging_wait(uint32_t mark)
 
 void forks_hold(void)
 {
+	bool in_time = true;
+
 	atomic_fetch_add(&nr_holds, 1);
-	while (unlikely(atomic_load(&nr_forks))) {
+	while (unlikely(atomic_load(&nr_forks)) && in_time) {
 		count_down(&nr_holds);
-		wait_for_none_of(&nr_forks);
+		in_time = wait_for_none_of(&nr_forks);
 		atomic_fetch_add(&nr_holds, 1);
 	}
 }
