@@ -53,8 +53,8 @@ static void read_options(void)
 	if (text)
 		good = options_parse(&bslab_options, text, fault, sizeof fault);
 	bug_set_fatal(!bslab_options.warn);
-	if (good)
-		good = reports_configure(fault, sizeof fault);
+	if (!reports_configure(fault, good ? sizeof fault : 0)) /* only the first fault is told */
+		good = false;
 	profile_configure();
 	if (!good)
 		bug_caller("%s", fault);

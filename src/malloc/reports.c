@@ -320,10 +320,13 @@ static bool parse_report(const char *text, size_t len)
 	const char *colon = memchr(text, ':', len);
 	size_t n = colon ? (size_t)(colon - text) : len;
 	int format = colon ? report_format_of(colon + 1, len - n - 1) : REPORT_TEXT;
+	unsigned what = report_what_of(text, n);
 
-	configured.what = report_what_of(text, n);
+	if (!what || format < 0)
+		return false;
+	configured.what = what;
 	configured.format = (enum report_format)format;
-	return configured.what && format >= 0;
+	return true;
 }
 
 const char *option_keep(struct option_text t)
@@ -338,19 +341,18 @@ const char *option_keep(struct option_text t)
 bool reports_configure(char *fault, size_t fault_size)
 {
 	const struct options *o = &bslab_options;
+	bool good = !o->report.text || parse_report(o->report.text, o->report.len);
 
-	if (o->report.text && !parse_report(o->report.text, o->report.len)) {
+	if (!good) {
 		char value[32] = {0};
 
 		memcpy(value, o->report.text, min_size(o->report.len, sizeof value - 1));
 		bug_format(fault, fault_size, "BSLAB_CONF: bad value '%s' for 'report'", value);
-		configured.what = 0;
-		return false;
 	}
 	if (o->report_signal && !configured.what)
 		configured.what = REPORT_ALL;
 	configured.signal = o->report_signal;
 	if (configured.what && o->report_to.text)
 		configured.path = option_keep(o->report_to);
-	return true;
+	return good;
 }

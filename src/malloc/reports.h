@@ -10,7 +10,8 @@
 struct heap_report *snapshot_take(void);
 void snapshot_drop(struct heap_report *r);
 
-/* Reads the options report, report_to and report_signal, if they are given; false: `fault` says what is wrong. */
+/* Reads the options report, report_to and report_signal, if they are given; false: `fault` says what is wrong, and
+ * the others count. */
 bool reports_configure(char *fault, size_t fault_size);
 /* Sees to it that the report which the options ask for is written. Once libc can register handlers. */
 void reports_start(void);

@@ -111,7 +111,8 @@ static bool parse_signal(struct token t, int *value)
 
 static bool parse_text(struct token t, struct option_text *value)
 {
-	*value = (struct option_text){t.text, t.len};
+	if (t.len)
+		*value = (struct option_text){t.text, t.len};
 	return t.len > 0;
 }
 

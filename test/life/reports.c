@@ -4,6 +4,7 @@
  *
  *   print WHAT FORMAT    some blocks, then the report on stdout
  *   exit                 some blocks, then exit()
+ *   raise SIGNAL         the same, and the signal before
  *   wait                 says "ready" and sleeps until stdin ends
  *   churn SIGNAL N       four threads churn; each gets N signals, 1 ms apart, and the process N more
  *   own SIGNAL           has a handler of its own, which says "mine"
@@ -164,6 +165,8 @@ int main(int argc, char **argv)
 		return bslab_report(argv[2], argv[3], 1) == 0 ? 0 : errno;
 	if (strcmp(argv[1], "exit") == 0)
 		return 0;
+	if (strcmp(argv[1], "raise") == 0 && argc == 3)
+		return raise(atoi(argv[2]));
 	if (strcmp(argv[1], "pending") == 0 && argc == 3)
 		return pending_stays(atoi(argv[2]));
 	if (strcmp(argv[1], "stack") == 0 && argc == 3)

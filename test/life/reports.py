@@ -203,6 +203,16 @@ class AtExit(unittest.TestCase):
             self.assertEqual(done.stderr, f"bslab: BSLAB_CONF: bad value '{value}' for '{key}'\n")
             self.assertEqual(run("exit", conf=conf + ",on_error=warn").returncode, 0)
 
+    def test_good_values_beside_bad_ones(self):
+        for conf in "colour=red,report=meminfo", "report=bogus,report_signal=USR2", "report=bogus:json,report_signal=USR2":
+            with tempfile.TemporaryDirectory() as folder:
+                done = run("raise", str(int(signal.SIGUSR2)) if "signal" in conf else "0",
+                           conf=f"{conf},on_error=warn,report_to={folder}/r")
+                self.assertEqual(done.returncode, 0)
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+                with open(f"{folder}/r") as stream:
+                    self.assertIn("MemTotal:", stream.read())
+
 
 class OnSignal(unittest.TestCase):
     def test_of_a_process_that_sleeps(self):

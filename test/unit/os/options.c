@@ -161,6 +161,8 @@ Test(options, a_bad_value_leaves_the_old_one)
 {
 	expect_fault("region=5,dirty=x,index=x", "BSLAB_CONF: bad value '5' for 'region'");
 	cr_assert_eq(memcmp(&o, &bslab_options, sizeof o), 0);
+	cr_assert_not(options_parse(&o, "profile_to=/tmp/r,profile_to=", fault, sizeof fault));
+	cr_assert_eq(o.profile_to.len, strlen("/tmp/r"));
 }
 
 Test(options, long_names_are_cut)
