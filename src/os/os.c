@@ -325,7 +325,7 @@ static bool wait_for_room(int fd, struct timespec *left)
 
 int os_write(int fd, const char *text, size_t len)
 {
-	struct timespec left = {.tv_sec = 1};
+	struct timespec left = {.tv_sec = 1}; /* of a second without room */
 
 	while (len) {
 		long n = SYS(SYS_write, fd, text, len, 0, 0, 0);
@@ -336,6 +336,7 @@ int os_write(int fd, const char *text, size_t len)
 			return n ? (int)n : -EIO;
 		text += n;
 		len -= (size_t)n;
+		left = (struct timespec){.tv_sec = 1};
 	}
 	return 0;
 }

@@ -160,7 +160,7 @@ void os_sleep_ms(unsigned ms);
 
 /*
  * All of it. 0, or a negative errno: what could be written before is. Where a descriptor that does not block is full it
- * waits for room, a second at most.
+ * waits for room, each time a second at most.
  */
 int os_write(int fd, const char *text, size_t len);
 /*

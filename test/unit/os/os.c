@@ -9,6 +9,8 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -468,6 +470,34 @@ Test(os, sealed_ranges_trap)
 Test(os, random_numbers_differ)
 {
 	cr_assert_neq(os_random(), os_random());
+}
+
+/* --- writes that wait ------------------------------------------------------------------------------------------- */
+
+static void *read_slowly(void *fd)
+{
+	static char page[4096];
+
+	do
+		usleep(600 * 1000);
+	while (read(*(int *)fd, page, sizeof page) > 0);
+	return NULL;
+}
+
+/* Longer than a second in all, but never without room for one. */
+Test(os, write_waits_for_a_slow_reader)
+{
+	static char text[4 * 4096];
+	pthread_t reader;
+	int end[2];
+
+	cr_assert_eq(pipe2(end, O_NONBLOCK), 0);
+	cr_assert_eq(fcntl(end[0], F_SETFL, 0), 0);
+	cr_assert_geq(fcntl(end[1], F_SETPIPE_SZ, 4096), 0);
+	cr_assert_eq(pthread_create(&reader, NULL, read_slowly, &end[0]), 0);
+	cr_assert_eq(os_write(end[1], text, sizeof text), 0);
+	close(end[1]);
+	pthread_join(reader, NULL);
 }
 
 /* --- numbers by chance ---------------------------------------------------------------------------------------- */
