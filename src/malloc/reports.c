@@ -196,11 +196,15 @@ _Atomic bool report_is_due;
 
 bool path_expand(char path[MAX_PATH], const char *text)
 {
-	size_t len = 0;
+	char number[12];
+	size_t len = 0, width = bug_format(number, sizeof number, "%u", os_pid());
 
 	for (; *text && len + 1 < MAX_PATH; text++) {
 		if (*text == '%' && text[1] == 'p') {
-			len += bug_format(path + len, MAX_PATH - len, "%u", os_pid());
+			if (len + width >= MAX_PATH)
+				break;
+			memcpy(path + len, number, width);
+			len += width;
 			text++;
 		} else {
 			text += *text == '%' && text[1] == '%';

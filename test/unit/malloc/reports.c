@@ -358,3 +358,17 @@ Test(reports, what_comes_due_in_the_free_of_a_run_is_written_at_its_end)
 	bslab_free(run[2]);
 	cr_assert_not(report_is_due);
 }
+
+Test(reports, a_path_has_all_of_the_process_number_or_fails)
+{
+	char text[MAX_PATH + 2], path[MAX_PATH], number[12];
+	size_t width = (size_t)snprintf(number, sizeof number, "%d", getpid()), most = MAX_PATH - 1 - width;
+
+	for (size_t len = most; len <= most + width; len++) {
+		memset(text, 'x', len);
+		strcpy(text + len, "%p");
+		cr_assert_eq(path_expand(path, text), len == most, "%zu bytes before it", len);
+		cr_assert_lt(strlen(path), sizeof path);
+		cr_assert(len > most || strcmp(path + len, number) == 0);
+	}
+}
