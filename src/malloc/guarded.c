@@ -4,6 +4,7 @@
 #include "guarded/count.h"
 #include "guarded/fault.h"
 #include "guarded/report.h"
+#include "malloc/reports.h"
 #include "os/bug.h"
 #include "os/options.h"
 #include "profile/symbols.h"
@@ -38,6 +39,7 @@ void guarded_free(page_desc_t d, void *ptr)
 		report_call(s, (uintptr_t)ptr, "free", &by);
 	else if (damage)
 		report_damage(s, damage, "free", &by);
+	reports_poll();
 }
 
 bool guarded_size(page_desc_t d, void *ptr, const char *what, size_t *size)

@@ -7,6 +7,7 @@
 #include "boot/boot.h"
 #include "bslab/shrinker.h"
 #include "malloc/internal.h"
+#include "malloc/reports.h"
 #include "os/bug.h"
 #include "os/lock.h"
 #include "os/os.h"
@@ -52,6 +53,7 @@ struct bslab_shrinker *bslab_shrinker_register(const char *name, size_t (*shrink
 	list_add_tail(&shrinkers.all, &s->node);
 	WRITE_ONCE(shrinkers.nr, shrinkers.nr + 1);
 	lock_drop(&shrinkers.lock, RANK_HEAPS);
+	reports_poll();
 	return s;
 }
 
@@ -97,6 +99,7 @@ void bslab_shrinker_unregister(struct bslab_shrinker *shrinker)
 	while (!remove_idle(shrinker))
 		os_sleep_ms(1);
 	boot_pool_put(&shrinkers.pool, shrinker);
+	reports_poll();
 }
 
 void bslab_shrinker_info(struct bslab_shrinker *shrinker, struct bslab_shrinker_info *info)
@@ -104,6 +107,7 @@ void bslab_shrinker_info(struct bslab_shrinker *shrinker, struct bslab_shrinker_
 	lock_take(&shrinkers.lock, RANK_HEAPS);
 	*info = (struct bslab_shrinker_info){shrinker->name, shrinker->nr_calls, shrinker->nr_bytes};
 	lock_drop(&shrinkers.lock, RANK_HEAPS);
+	reports_poll();
 }
 
 /* Lets go of the one that was asked (NULL: none yet) and pins the next, if more is needed. */

@@ -109,6 +109,7 @@ int bslab_set_limits(size_t soft, size_t hard)
 		percpu_find_reach();
 		large_drain(); /* a mapping that is kept counts in full */
 	}
+	reports_poll();
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "bslab/bslab.h"
 #include "guarded/count.h"
 #include "malloc/guarded.h"
+#include "malloc/reports.h"
 #include "slab/kept.h"
 #include "stay.h"
 
@@ -140,4 +141,16 @@ Test(guarded, runs_are_kept)
 	cr_assert_null(kept_take(16, BSLAB_PAGE_SIZE));
 	perturb_set(0);
 	cr_assert_eq(kept_take(16, BSLAB_PAGE_SIZE) != NULL, is_kept);
+}
+
+/* As of a signal while it holds a lock. */
+Test(guarded, what_comes_due_in_a_free_is_written_at_its_end)
+{
+	void *p;
+
+	while (!is_guarded(p = bslab_malloc(48)))
+		;
+	report_is_due = true;
+	bslab_free(p);
+	cr_assert_not(report_is_due);
 }

@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "bslab/insight.h"
+#include "bslab/shrinker.h"
 #include "malloc/reports.h"
 #include "stay.h"
 
@@ -371,4 +372,34 @@ Test(reports, a_path_has_all_of_the_process_number_or_fails)
 		cr_assert_lt(strlen(path), sizeof path);
 		cr_assert(len > most || strcmp(path + len, number) == 0);
 	}
+}
+
+static size_t shrink_nothing(size_t nr_bytes, void *arg)
+{
+	(void)nr_bytes;
+	(void)arg;
+	return 0;
+}
+
+static void expect_none_is_due(const char *where)
+{
+	cr_assert_not(report_is_due, "behind %s", where);
+	report_is_due = true;
+}
+
+Test(reports, what_comes_due_in_calls_about_limits_is_written_at_their_ends)
+{
+	struct bslab_shrinker_info info;
+	struct bslab_shrinker *s;
+
+	bslab_free(bslab_malloc(1));
+	report_is_due = true;
+	s = bslab_shrinker_register("nothing", shrink_nothing, NULL);
+	expect_none_is_due("register");
+	bslab_shrinker_info(s, &info);
+	expect_none_is_due("info");
+	bslab_shrinker_unregister(s);
+	expect_none_is_due("unregister");
+	cr_assert_eq(bslab_set_limits(0, GIB), 0);
+	cr_assert_not(report_is_due);
 }
