@@ -126,7 +126,7 @@ BSLAB_API int bslab_mallopt(int param, int value);
  * soft_limit and hard_limit. Near the soft one, caches are emptied and free pages given back before more is taken;
  * nothing is refused. What would pass the hard one fails with ENOMEM until enough is freed;
  * threads that ask at the same moment may pass it together, by what they ask for. 0, or EINVAL when the soft
- * limit is above the hard one. Takes no lock. The memory limit of the process's cgroup is a soft one as well.
+ * limit is above the hard one. A hard one takes locks. The memory limit of the process's cgroup is a soft one as well.
  */
 BSLAB_API int bslab_set_limits(size_t soft, size_t hard);
 
