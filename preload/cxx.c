@@ -7,6 +7,10 @@
  * loaded with its C++ library, or with one linked into it, into a C program (RTLD_LOCAL).
  * C cannot catch what a new-handler throws, so the nothrow forms leave that to the C++
  * library's own, which call the throwing forms, here, and catch.
+ *
+ * A program may replace some forms only. By the standard the others end in those: new[] and the nothrow forms in new, all of
+ * delete's in delete. So what ends in another form calls it by the name that the whole process knows: preload/operators.list
+ * keeps these out of -Bsymbolic-functions, and in the archive they are weak. Where they are ours that is a jump, or a test.
  */
 #define _GNU_SOURCE
 #include "bslab/bslab.h"
@@ -23,40 +27,58 @@ typedef void (*new_handler)(void);
 /* std::get_new_handler() and std::__throw_bad_alloc() */
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
-/*
- * Forms that do the same are one function: arguments that a form has beyond it stand in registers that nobody reads.
- * Fewer sequences to relocate are a faster start.
- */
 #ifndef __clang__
 #pragma GCC diagnostic ignored "-Wattribute-alias"
 #endif
-#define SAME_AS(name) EXPORT __attribute__((alias(#name)))
+/* One function: arguments that a form has beyond it stand in registers that nobody reads. */
+#define SAME_AS(name) __attribute__((alias(#name)))
 
 /* operator new(size_t), new[], and with std::nothrow_t const & */
 EXPORT void *_Znwm(size_t size);
-SAME_AS(_Znwm) void *_Znam(size_t size);
+EXPORT void *_Znam(size_t size);
 EXPORT void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag);
-SAME_AS(_ZnwmRKSt9nothrow_t) void *_ZnamRKSt9nothrow_t(size_t size, const void *tag);
+EXPORT void *_ZnamRKSt9nothrow_t(size_t size, const void *tag);
 /* with std::align_val_t */
 EXPORT void *_ZnwmSt11align_val_t(size_t size, size_t align);
-SAME_AS(_ZnwmSt11align_val_t) void *_ZnamSt11align_val_t(size_t size, size_t align);
+EXPORT void *_ZnamSt11align_val_t(size_t size, size_t align);
 EXPORT void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag);
-SAME_AS(_ZnwmSt11align_val_tRKSt9nothrow_t)
-void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag);
+EXPORT void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag);
 /* operator delete(void *), delete[], nothrow, aligned */
 EXPORT void _ZdlPv(void *ptr);
-SAME_AS(_ZdlPv) void _ZdaPv(void *ptr);
-SAME_AS(_ZdlPv) void _ZdlPvRKSt9nothrow_t(void *ptr, const void *tag);
-SAME_AS(_ZdlPv) void _ZdaPvRKSt9nothrow_t(void *ptr, const void *tag);
-SAME_AS(_ZdlPv) void _ZdlPvSt11align_val_t(void *ptr, size_t align);
-SAME_AS(_ZdlPv) void _ZdaPvSt11align_val_t(void *ptr, size_t align);
-SAME_AS(_ZdlPv) void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag);
-SAME_AS(_ZdlPv) void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag);
+EXPORT void _ZdaPv(void *ptr);
+EXPORT void _ZdlPvRKSt9nothrow_t(void *ptr, const void *tag);
+EXPORT void _ZdaPvRKSt9nothrow_t(void *ptr, const void *tag);
+EXPORT SAME_AS(_ZdlPv) void _ZdlPvSt11align_val_t(void *ptr, size_t align);
+EXPORT void _ZdaPvSt11align_val_t(void *ptr, size_t align);
+EXPORT void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag);
+EXPORT void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag);
 /* sized */
 EXPORT void _ZdlPvm(void *ptr, size_t size);
-SAME_AS(_ZdlPvm) void _ZdaPvm(void *ptr, size_t size);
+EXPORT void _ZdaPvm(void *ptr, size_t size);
 EXPORT void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t align);
-SAME_AS(_ZdlPvmSt11align_val_t) void _ZdaPvmSt11align_val_t(void *ptr, size_t size, size_t align);
+EXPORT void _ZdaPvmSt11align_val_t(void *ptr, size_t size, size_t align);
+
+/* Ours, by names that are nobody else's. */
+static SAME_AS(_Znwm) void *own_new(size_t size);
+static SAME_AS(_Znam) void *own_new_array(size_t size);
+static SAME_AS(_ZnwmRKSt9nothrow_t) void *own_new_nothrow(size_t size, const void *tag);
+static SAME_AS(_ZnwmSt11align_val_t) void *own_new_aligned(size_t size, size_t align);
+static SAME_AS(_ZnamSt11align_val_t) void *own_new_aligned_array(size_t size, size_t align);
+static SAME_AS(_ZnwmSt11align_val_tRKSt9nothrow_t) void *own_new_aligned_nothrow(size_t size, size_t align, const void *tag);
+static SAME_AS(_ZdlPv) void own_delete(void *ptr);
+static SAME_AS(_ZdaPv) void own_delete_array(void *ptr);
+static SAME_AS(_ZdlPvm) void own_delete_sized(void *ptr, size_t size);
+static SAME_AS(_ZdaPvSt11align_val_t) void own_delete_aligned_array(void *ptr, size_t align);
+static SAME_AS(_ZdlPvmSt11align_val_t) void own_delete_aligned_sized(void *ptr, size_t size, size_t align);
+
+/* Whether a form is ours; a compiler may not say yes by their definitions here. */
+#define IS_OWN(form, own) (opaque((void *)(form)) == (void *)(own))
+
+static force_inline void *opaque(void *p)
+{
+	__asm__("" : "+r"(p));
+	return p;
+}
 
 static bool has_cxx_library(void)
 {
@@ -118,7 +140,7 @@ static cold_path void *new_retry(size_t size, size_t align, bool throws)
 
 static cold_path void *throwing_retry(size_t size, const void *caller)
 {
-	void *(*form)(size_t) = (void *(*)(size_t))callers_form("_Znwm", caller, (void *)_Znwm);
+	void *(*form)(size_t) = (void *(*)(size_t))callers_form("_Znwm", caller, (void *)own_new);
 
 	return form ? form(size) : new_retry(size, 0, true);
 }
@@ -126,7 +148,7 @@ static cold_path void *throwing_retry(size_t size, const void *caller)
 static cold_path void *throwing_aligned_retry(size_t size, size_t align, const void *caller)
 {
 	void *(*form)(size_t, size_t) =
-	    (void *(*)(size_t, size_t))callers_form("_ZnwmSt11align_val_t", caller, (void *)_ZnwmSt11align_val_t);
+	    (void *(*)(size_t, size_t))callers_form("_ZnwmSt11align_val_t", caller, (void *)own_new_aligned);
 
 	return form ? form(size, align) : new_retry(size, align, true);
 }
@@ -232,24 +254,79 @@ static force_inline void *new_aligned_nothrow(size_t size, size_t align, const v
 	return likely(p != NULL) ? p : new_aligned_nothrow_slow(size, align, tag, RETURN_ADDRESS);
 }
 
-void *_Znwm(size_t size)
+out_of_line void *_Znwm(size_t size)
 {
 	return new_block(size);
 }
 
-void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag)
+void *_Znam(size_t size)
 {
-	return new_nothrow(size, tag);
+	return _Znwm(size);
 }
 
-void *_ZnwmSt11align_val_t(size_t size, size_t align)
+out_of_line void *_ZnwmSt11align_val_t(size_t size, size_t align)
 {
 	return new_aligned(size, align);
 }
 
+void *_ZnamSt11align_val_t(size_t size, size_t align)
+{
+	return _ZnwmSt11align_val_t(size, align);
+}
+
+/* Of a new that is the program's: the C++ library's form, which catches what it throws. In a static program that ends it. */
+static cold_path void *nothrow_of_program(size_t size, const void *tag)
+{
+	void *(*form)(size_t, const void *) =
+	    (void *(*)(size_t, const void *))(dlsym ? dlsym(RTLD_NEXT, "_ZnwmRKSt9nothrow_t") : NULL);
+
+	return form ? form(size, tag) : _Znwm(size);
+}
+
+static cold_path void *nothrow_array_of_program(size_t size, const void *tag)
+{
+	void *(*form)(size_t, const void *) =
+	    (void *(*)(size_t, const void *))(dlsym ? dlsym(RTLD_NEXT, "_ZnamRKSt9nothrow_t") : NULL);
+
+	return form ? form(size, tag) : _Znam(size);
+}
+
+static cold_path void *nothrow_aligned_of_program(size_t size, size_t align, const void *tag)
+{
+	void *(*form)(size_t, size_t, const void *) =
+	    (void *(*)(size_t, size_t, const void *))(dlsym ? dlsym(RTLD_NEXT, "_ZnwmSt11align_val_tRKSt9nothrow_t") : NULL);
+
+	return form ? form(size, align, tag) : _ZnwmSt11align_val_t(size, align);
+}
+
+static cold_path void *nothrow_aligned_array_of_program(size_t size, size_t align, const void *tag)
+{
+	void *(*form)(size_t, size_t, const void *) =
+	    (void *(*)(size_t, size_t, const void *))(dlsym ? dlsym(RTLD_NEXT, "_ZnamSt11align_val_tRKSt9nothrow_t") : NULL);
+
+	return form ? form(size, align, tag) : _ZnamSt11align_val_t(size, align);
+}
+
+void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag)
+{
+	return likely(IS_OWN(_Znwm, own_new)) ? new_nothrow(size, tag) : nothrow_of_program(size, tag);
+}
+
+void *_ZnamRKSt9nothrow_t(size_t size, const void *tag)
+{
+	return likely(IS_OWN(_Znam, own_new_array)) ? own_new_nothrow(size, tag) : nothrow_array_of_program(size, tag);
+}
+
 void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag)
 {
-	return new_aligned_nothrow(size, align, tag);
+	return likely(IS_OWN(_ZnwmSt11align_val_t, own_new_aligned)) ? new_aligned_nothrow(size, align, tag)
+								      : nothrow_aligned_of_program(size, align, tag);
+}
+
+void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag)
+{
+	return likely(IS_OWN(_ZnamSt11align_val_t, own_new_aligned_array)) ? own_new_aligned_nothrow(size, align, tag)
+									    : nothrow_aligned_array_of_program(size, align, tag);
 }
 
 out_of_line void _ZdlPv(void *ptr)
@@ -257,13 +334,78 @@ out_of_line void _ZdlPv(void *ptr)
 	free_fast(ptr, HOME_DELETE);
 }
 
+void _ZdaPv(void *ptr)
+{
+	_ZdlPv(ptr);
+}
+
+void _ZdlPvRKSt9nothrow_t(void *ptr, const void *tag)
+{
+	(void)tag;
+	_ZdlPv(ptr);
+}
+
+void _ZdaPvRKSt9nothrow_t(void *ptr, const void *tag)
+{
+	(void)tag;
+	_ZdaPv(ptr);
+}
+
+void _ZdaPvSt11align_val_t(void *ptr, size_t align)
+{
+	_ZdlPvSt11align_val_t(ptr, align);
+}
+
+void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag)
+{
+	(void)tag;
+	_ZdlPvSt11align_val_t(ptr, align);
+}
+
+void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t align, const void *tag)
+{
+	(void)tag;
+	_ZdaPvSt11align_val_t(ptr, align);
+}
+
+/* The limit stays 0 where delete is the program's: its blocks may begin anywhere in ours. */
+static out_of_line void delete_sized_slow(void *ptr, size_t size)
+{
+	if (unlikely(!IS_OWN(_ZdlPv, own_delete))) {
+		_ZdlPv(ptr);
+		return;
+	}
+	if (unlikely(!bslab_hot.delete_limit))
+		WRITE_ONCE(bslab_hot.delete_limit, SMALL_MAX + 1);
+	free_sized_slow(ptr, size);
+}
+
 /* A size that the block cannot have is reported as it is for free_sized(). */
 void _ZdlPvm(void *ptr, size_t size)
 {
-	free_sized_fast(ptr, size);
+	free_sized_fast(ptr, size, &bslab_hot.delete_limit, delete_sized_slow);
+}
+
+void _ZdaPvm(void *ptr, size_t size)
+{
+	if (likely(IS_OWN(_ZdaPv, own_delete_array)))
+		own_delete_sized(ptr, size);
+	else
+		_ZdaPv(ptr);
 }
 
 void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t align)
 {
-	bslab_free_aligned_sized(ptr, align, size);
+	if (likely(IS_OWN(_ZdlPvSt11align_val_t, own_delete)))
+		bslab_free_aligned_sized(ptr, align, size);
+	else
+		_ZdlPvSt11align_val_t(ptr, align);
+}
+
+void _ZdaPvmSt11align_val_t(void *ptr, size_t size, size_t align)
+{
+	if (likely(IS_OWN(_ZdaPvSt11align_val_t, own_delete_aligned_array)))
+		own_delete_aligned_sized(ptr, size, align);
+	else
+		_ZdaPvSt11align_val_t(ptr, align);
 }

@@ -40,6 +40,7 @@ struct hot {
 	intptr_t rseq_offset_cpu;	       /* slab: the same where the index is cpu_id, which the fast paths do not use */
 	size_t guarded_limit;		       /* malloc: sizes below may go by guarding's countdown; 0 unless nothing else counts */
 	size_t kept_limit;		       /* slab: runs of up to so many pages are kept by their CPU; 0 as small_limit is, but while blocks are guarded */
+	size_t delete_limit;		       /* preload: sized deletes of sizes below may be served; 0 where delete is the program's */
 	struct percpu_area *area[NR_CPU_SLOTS + 1]; /* slab: this CPU's sheaves, by concurrency id */
 	uintptr_t root[NR_SECTIONS];	       /* map: biased pointer to a section's descriptors, or 0 */
 };

@@ -118,8 +118,8 @@ static force_inline void free_fast(void *ptr, const unsigned home)
 		free_slow(obj, map_byte(base, (uintptr_t)obj >> PAGE_SHIFT)); /* by what is in a register still */
 }
 
-/* What malloc() would take for the size is what the block has; anything else is looked at. */
-static force_inline void free_sized_fast(void *ptr, size_t size)
+/* What malloc() would take for the size is what the block has; anything else is looked at, and sizes from *limit on. */
+static force_inline void free_sized_fast(void *ptr, size_t size, const size_t *limit, void slow(void *, size_t))
 {
 	uintptr_t rotated, base;
 	void *obj = ptr;
@@ -128,12 +128,12 @@ static force_inline void free_sized_fast(void *ptr, size_t size)
 	__asm__("" : "+r"(obj)); /* as above */
 	rotated = map_rotate((uintptr_t)ptr);
 	base = map_base(&bslab_hot, rotated);
-	if (likely(base) && likely(size <= SMALL_MAX)) {
+	if (likely(base) && likely(size < *limit)) {
 		class = __atomic_load_n(map_byte(base, map_page(rotated)), __ATOMIC_RELAXED);
 		if (likely(class == size_class(size)) && likely(percpu_push(class, obj, RSEQ_MM_CID)))
 			return;
 	}
-	free_sized_slow(obj, size);
+	slow(obj, size);
 }
 
 #endif

@@ -341,7 +341,9 @@ void free_sized_slow(void *ptr, size_t size)
 
 void bslab_free_sized(void *ptr, size_t size)
 {
-	free_sized_fast(ptr, size);
+	static const size_t limit = SMALL_MAX + 1;
+
+	free_sized_fast(ptr, size, &limit, free_sized_slow);
 }
 
 void bslab_free_aligned_sized(void *ptr, size_t align, size_t size)
