@@ -27,19 +27,38 @@ static void fill_barn(struct heap *h, const struct barn *b, struct cache_info *i
 	info->nr_empty_sheaves = b->nr_empty;
 	info->nr_barn_objects = barn_objects(h, b);
 	info->sheaf_capacity = b->capacity;
-	info->nr_gets = b->nr_gets;
-	info->nr_refills = b->nr_refills;
-	info->nr_overs = b->nr_overs;
-	info->nr_puts = b->nr_puts;
-	info->nr_drains = b->nr_drains;
+}
+
+static void fill_counts(struct heap *h, const struct kmem_cache *c, struct cache_info *info)
+{
+	struct cache_counts past = {0};
+
+	info->nr_gets = c->barn.nr_gets;
+	info->nr_refills = c->barn.nr_refills;
+	info->nr_overs = c->barn.nr_overs;
+	info->nr_puts = c->barn.nr_puts;
+	info->nr_drains = c->barn.nr_drains;
+	info->nr_slab_creates = c->nr_slab_creates;
+	info->nr_slab_destroys = c->nr_slab_destroys;
+	info->nr_uncached_allocs = c->nr_uncached_allocs;
+	info->nr_uncached_frees = c->nr_uncached_frees;
+	if (c->typed && !heap_read(h, (uintptr_t)c->typed + offsetof(struct typed, past), &past, sizeof past))
+		h->nr_doubts++;
+	cache_info_split(info, &past);
 }
 
 static void fill_cache(struct heap *h, unsigned class, struct cache_info *info)
 {
-	struct kmem_cache c;
+	struct kmem_cache c = {0};
+	bool is_used;
 	uint64_t addr;
 
-	if (is_pcp_cache(class) || !heap_cache(h, class, &c, &addr))
+	if (is_pcp_cache(class))
+		return;
+	is_used = heap_cache(h, class, &c, &addr);
+	if (is_used || !c.size) /* one that was before, or none: all zero */
+		fill_counts(h, &c, info);
+	if (!is_used)
 		return;
 	info->size = c.size;
 	heap_cache_name(h, &c, info->name);
@@ -51,10 +70,6 @@ static void fill_cache(struct heap *h, unsigned class, struct cache_info *info)
 	info->nr_pages = c.nr_pages;
 	info->nr_partial = c.nr_partial;
 	info->nr_free = c.nr_objects > c.nr_out ? c.nr_objects - c.nr_out : 0;
-	info->nr_slab_creates = c.nr_slab_creates;
-	info->nr_slab_destroys = c.nr_slab_destroys;
-	info->nr_uncached_allocs = c.nr_uncached_allocs;
-	info->nr_uncached_frees = c.nr_uncached_frees;
 	fill_barn(h, &c.barn, info);
 }
 

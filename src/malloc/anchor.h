@@ -97,7 +97,7 @@ struct anchor {
 	M(kmem_cache, migratetype) M(kmem_cache, nr_out) M(kmem_cache, nr_uncached_allocs)         \
 	M(kmem_cache, nr_slabs) M(kmem_cache, nr_partial) M(kmem_cache, nr_objects)                \
 	M(kmem_cache, nr_pages) M(kmem_cache, nr_slab_creates) M(kmem_cache, barn) M(kmem_cache, typed)        \
-	S(typed) M(typed, name)                                                                    \
+	S(typed) M(typed, name) M(typed, past)                                                                    \
 	S(barn) M(barn, nr_full) M(barn, nr_empty) M(barn, capacity) M(barn, full) M(barn, nr_gets)            \
 	M(barn, nr_overs) M(barn, nr_puts)                                                         \
 	S(slab) M(slab, base) M(slab, nr_free) M(slab, nr_objects) M(slab, state) M(slab, free)    \

@@ -77,15 +77,15 @@ static void count_caches(struct heap_report *r)
 	for (class = 1; class < NR_CACHES; class++) {
 		const struct cache_info *c = &r->class[class].cache;
 
-		e[BARN_GET] += c->nr_gets;
-		e[BARN_PUT] += c->nr_puts;
-		e[SHEAF_REFILL] += c->nr_refills;
-		e[SHEAF_FULL] += c->nr_overs;
-		e[SHEAF_FLUSH] += c->nr_drains;
-		e[ALLOC_UNCACHED] += c->nr_uncached_allocs;
-		e[FREE_UNCACHED] += c->nr_uncached_frees;
-		e[SLAB_CREATE] += c->nr_slab_creates;
-		e[SLAB_DESTROY] += c->nr_slab_destroys;
+		e[BARN_GET] += c->nr_gets + c->past.nr_gets;
+		e[BARN_PUT] += c->nr_puts + c->past.nr_puts;
+		e[SHEAF_REFILL] += c->nr_refills + c->past.nr_refills;
+		e[SHEAF_FULL] += c->nr_overs + c->past.nr_overs;
+		e[SHEAF_FLUSH] += c->nr_drains + c->past.nr_drains;
+		e[ALLOC_UNCACHED] += c->nr_uncached_allocs + c->past.nr_uncached_allocs;
+		e[FREE_UNCACHED] += c->nr_uncached_frees + c->past.nr_uncached_frees;
+		e[SLAB_CREATE] += c->nr_slab_creates + c->past.nr_slab_creates;
+		e[SLAB_DESTROY] += c->nr_slab_destroys + c->past.nr_slab_destroys;
 	}
 	e[ALLOC_SLOWPATH] = e[BARN_GET] + e[SHEAF_REFILL] + e[ALLOC_UNCACHED];
 	e[FREE_SLOWPATH] = e[SHEAF_FULL] + e[FREE_UNCACHED];

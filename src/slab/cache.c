@@ -110,20 +110,28 @@ struct kmem_cache *cache_of(unsigned class)
 
 /* --- reports, fork ---------------------------------------------------------------- */
 
+static void describe(const struct kmem_cache *c, size_t size, struct cache_info *info)
+{
+	info->size = size;
+	if (c->typed)
+		memcpy(info->name, c->typed->name, sizeof info->name);
+	info->migratetype = c->migratetype;
+	info->objects_per_slab = objects_in(size, c->full_order);
+	info->pages_per_slab = pages_for(info->objects_per_slab * size);
+}
+
 bool cache_snapshot(unsigned class, struct cache_info *info)
 {
-	struct kmem_cache *c = cache_if_used(class);
-	size_t nr_out;
+	struct kmem_cache *c = __atomic_load_n(&caches[class], __ATOMIC_ACQUIRE);
+	struct cache_counts past = {0};
+	size_t nr_out, size;
 
 	*info = (struct cache_info){0};
 	if (!c || is_pcp_cache(class))
 		return false;
-	info->size = c->size;
-	if (c->typed)
-		memcpy(info->name, c->typed->name, sizeof info->name);
-	info->migratetype = c->migratetype;
-	info->objects_per_slab = objects_in(c->size, c->full_order);
-	info->pages_per_slab = pages_for(info->objects_per_slab * info->size);
+	size = READ_ONCE(c->size);
+	if (size)
+		describe(c, size, info);
 	lock_take(&c->lock, RANK_CACHE);
 	info->nr_slabs = c->nr_slabs;
 	info->nr_partial = c->nr_partial;
@@ -131,6 +139,8 @@ bool cache_snapshot(unsigned class, struct cache_info *info)
 	info->nr_pages = c->nr_pages;
 	info->nr_slab_creates = c->nr_slab_creates;
 	info->nr_slab_destroys = c->nr_slab_destroys;
+	if (c->typed)
+		past = c->typed->past;
 	/* Not a walk over the partial list, which may be long: it would keep the lock. */
 	nr_out = atomic_load_explicit(&c->nr_out, memory_order_relaxed);
 	lock_drop(&c->lock, RANK_CACHE);
@@ -138,7 +148,8 @@ bool cache_snapshot(unsigned class, struct cache_info *info)
 	info->nr_uncached_allocs = atomic_load_explicit(&c->nr_uncached_allocs, memory_order_relaxed);
 	info->nr_uncached_frees = atomic_load_explicit(&c->nr_uncached_frees, memory_order_relaxed);
 	barn_snapshot(&c->barn, info);
-	return true;
+	cache_info_split(info, &past);
+	return size != 0;
 }
 
 void slab_fork_prepare(void)

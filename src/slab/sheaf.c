@@ -111,7 +111,7 @@ static uint16_t first_capacity(const struct barn *b)
 	return (uint16_t)max_size(n, MIN_FIRST_CAPACITY);
 }
 
-/* Of a number that had a cache before, too: its counters begin again. */
+/* Of a number that had a cache before, too: its counters go on. */
 void barn_setup(struct barn *b, size_t object_size, bool is_pcp)
 {
 	size_t max = min_size(MAX_SHEAF_BYTES / object_size, CAPACITY(NR_SHEAF_SIZES - 1));
@@ -120,7 +120,6 @@ void barn_setup(struct barn *b, size_t object_size, bool is_pcp)
 	b->object_size = (uint16_t)object_size;
 	b->max_capacity = (uint16_t)max_size(max, is_pcp ? MIN_FIRST_CAPACITY : MIN_CAPACITY);
 	b->capacity = first_capacity(b);
-	b->nr_gets = b->nr_refills = b->nr_overs = b->nr_puts = b->nr_drains = 0;
 	lock_drop(&b->lock, RANK_BARN);
 }
 

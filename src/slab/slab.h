@@ -68,10 +68,16 @@ struct barn {
 	bool was_visited;   /* since the last look for barns that rest */
 	uint64_t visited_at_ms; /* last look that found it visited; 0 once it was emptied */
 	struct sheaf *full, *empty;
-	/* Ways out of a visit, since the start. Out: of a CPU whose sheaf is empty; over: whose sheaf is full. */
+	/* Ways out of a visit, since the number's first cache. Out: of a CPU whose sheaf is empty; over: whose sheaf is full. */
 	uint64_t nr_gets, nr_refills; /* out: it got a sheaf with objects; one was filled from the slabs */
 	uint64_t nr_overs;	      /* over: it got an empty one */
 	uint64_t nr_puts, nr_drains;  /* sheaves with objects that the barn took; that went to the slabs, for it was full */
+};
+
+/* The counters of a cache and its barn; see struct cache_info. */
+struct cache_counts {
+	uint64_t nr_gets, nr_refills, nr_overs, nr_puts, nr_drains;
+	uint64_t nr_slab_creates, nr_slab_destroys, nr_uncached_allocs, nr_uncached_frees;
 };
 
 struct kmem_cache {
@@ -91,7 +97,7 @@ struct kmem_cache {
 	uint32_t nr_slabs, nr_partial; /* nr_partial: on the list */
 	size_t nr_objects, nr_pages; /* of all slabs */
 	struct list partial;
-	uint64_t nr_slab_creates, nr_slab_destroys; /* since the start */
+	uint64_t nr_slab_creates, nr_slab_destroys; /* since the number's first cache */
 	struct barn barn;
 } __cacheline_aligned;
 
@@ -256,9 +262,30 @@ struct cache_info {
 	/* As in struct barn and struct kmem_cache: */
 	uint64_t nr_gets, nr_refills, nr_overs, nr_puts, nr_drains;
 	uint64_t nr_slab_creates, nr_slab_destroys, nr_uncached_allocs, nr_uncached_frees;
+	struct cache_counts past; /* not in these: of caches that had the number before. Also where it is not used now */
 };
-/* False for a class never used, and for page runs. */
+/* False for a class not used, and for page runs. */
 bool cache_snapshot(unsigned class, struct cache_info *info);
+
+static force_inline void split_count(uint64_t *count, uint64_t *past, uint64_t before)
+{
+	*past = *count < before ? *count : before;
+	*count -= *past;
+}
+
+/* Counters go on from one cache of a number to the next, so that no sum of all ever falls. before: when this one began. */
+static inline void cache_info_split(struct cache_info *info, const struct cache_counts *before)
+{
+	split_count(&info->nr_gets, &info->past.nr_gets, before->nr_gets);
+	split_count(&info->nr_refills, &info->past.nr_refills, before->nr_refills);
+	split_count(&info->nr_overs, &info->past.nr_overs, before->nr_overs);
+	split_count(&info->nr_puts, &info->past.nr_puts, before->nr_puts);
+	split_count(&info->nr_drains, &info->past.nr_drains, before->nr_drains);
+	split_count(&info->nr_slab_creates, &info->past.nr_slab_creates, before->nr_slab_creates);
+	split_count(&info->nr_slab_destroys, &info->past.nr_slab_destroys, before->nr_slab_destroys);
+	split_count(&info->nr_uncached_allocs, &info->past.nr_uncached_allocs, before->nr_uncached_allocs);
+	split_count(&info->nr_uncached_frees, &info->past.nr_uncached_frees, before->nr_uncached_frees);
+}
 
 void slab_fork_prepare(void);
 void slab_fork_done(bool child);

@@ -138,6 +138,14 @@ static void add_user(struct kmem_cache *c)
 	lock_drop(&c->lock, RANK_CACHE);
 }
 
+static struct cache_counts counts_of(const struct kmem_cache *c)
+{
+	const struct barn *b = &c->barn;
+
+	return (struct cache_counts){b->nr_gets, b->nr_refills, b->nr_overs, b->nr_puts, b->nr_drains, c->nr_slab_creates,
+				     c->nr_slab_destroys, c->nr_uncached_allocs, c->nr_uncached_frees};
+}
+
 /* A number's next life. It has no slabs, and its lists are empty. */
 static void begin_life(struct kmem_cache *c, const struct typed_args *a)
 {
@@ -153,9 +161,7 @@ static void begin_life(struct kmem_cache *c, const struct typed_args *a)
 	t->nr_users = 1;
 	t->was_shared = false;
 	t->grace = (struct grace){0};
-	c->nr_slab_creates = c->nr_slab_destroys = 0;
-	atomic_store_explicit(&c->nr_uncached_allocs, 0, memory_order_relaxed);
-	atomic_store_explicit(&c->nr_uncached_frees, 0, memory_order_relaxed);
+	t->past = counts_of(c);
 	lock_drop(&c->lock, RANK_CACHE);
 }
 

@@ -65,6 +65,7 @@ struct typed {
 	bool is_dying;	 /* no users: slabs are not kept; also read without */
 	/* Under caches_lock and the cache's lock: */
 	bool is_released; /* also read without */
+	struct cache_counts past; /* what the counters were when this one began; they stay with the number */
 	/* Under the cache's lock: */
 	struct list deferred, waiting;
 	struct grace grace; /* of functions that are NULL: only typed_shrink() gives back */

@@ -32,7 +32,7 @@ def check(own, seen):
     expect(small["cached_objects"] >= 1, "none is kept by the thread")
     expect(caches(own)["handle-run"]["used_objects"] == 5 * 25, "25 pages for each run")
     for name in own["vmstat"]:
-        if name.startswith(("compact_", "handle_", "slabs_")):
+        if name.startswith(("compact_", "handle_", "slab_")):
             expect(own["vmstat"][name] == seen["vmstat"][name], f"{name}: {own['vmstat'][name]}, {seen['vmstat'][name]}")
     expect(own["vmstat"]["compact_released"] > 0, "no pageblock was released")
     expect(own["vmstat"]["compact_moved"] > 0 and own["vmstat"]["compact_success"] > 0, "nothing was moved")

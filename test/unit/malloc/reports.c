@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "bslab/insight.h"
+#include "bslab/kmem.h"
 #include "bslab/shrinker.h"
 #include "malloc/reports.h"
 #include "stay.h"
@@ -402,4 +403,46 @@ Test(reports, what_comes_due_in_calls_about_limits_is_written_at_their_ends)
 	expect_none_is_due("unregister");
 	cr_assert_eq(bslab_set_limits(0, GIB), 0);
 	cr_assert_not(report_is_due);
+}
+
+static void expect_none_falls(size_t *last)
+{
+	const char *line = strstr(report_of("vmstat", "text"), "alloc_slowpath");
+	size_t i;
+
+	for (i = 0; i < 40; i++, line = strchr(line, '\n') + 1) {
+		size_t value = strtoull(strchr(line, ' '), NULL, 10);
+
+		cr_assert_geq(value, last[i], "counter %zu fell: %.40s", i, line);
+		last[i] = value;
+	}
+}
+
+static struct bslab_cache *used_cache(size_t nr)
+{
+	static void *obj[20000];
+	struct bslab_cache *c = bslab_cache_create("request", 1000, 0, BSLAB_CACHE_NO_MERGE, NULL);
+
+	cr_assert_eq(bslab_cache_alloc_bulk(c, nr, obj), nr);
+	bslab_cache_free_bulk(c, nr, obj);
+	return c;
+}
+
+/* As of one cache of a name or number after the other; each has its own counters all the same. */
+Test(reports, no_counter_falls_when_a_cache_goes)
+{
+	size_t last[40] = {0}, creates[2];
+
+	for (int i = 0; i < 2; i++) {
+		struct bslab_cache *c = used_cache(i ? 100 : 20000);
+		const char *row;
+
+		expect_none_falls(last);
+		row = strstr(report_of("slabinfo", "json"), "\"request\"");
+		cr_assert_not_null(row);
+		creates[i] = strtoull(strstr(row, "\"slab_create\":") + strlen("\"slab_create\":"), NULL, 10);
+		cr_assert_eq(bslab_cache_destroy(c), 0);
+		expect_none_falls(last);
+	}
+	cr_assert_gt(creates[0], creates[1]);
 }
