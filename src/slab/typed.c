@@ -73,12 +73,19 @@ static struct kmem_cache *find_shared(size_t size)
 	return NULL;
 }
 
-/* malloc's caches are bslab-8, bslab-16 ... in reports. */
+/* malloc's caches are bslab-8, bslab-16 ... in reports; objects that have handles are in handle-8 ... and handle-run. */
+static bool name_is_reserved(const char *name)
+{
+	const char *size = !strncmp(name, "bslab-", 6) ? name + 6 : !strncmp(name, "handle-", 7) ? name + 7 : "";
+
+	return !strcmp(name, "handle-run") || (*size && !size[strspn(size, "0123456789")]);
+}
+
 static bool name_is_taken(const char *name)
 {
 	unsigned n;
 
-	if (!strncmp(name, "bslab-", 6) && name[6] && strspn(name + 6, "0123456789") == strlen(name + 6))
+	if (name_is_reserved(name))
 		return true;
 	for (n = FIRST_TYPED; n < caches_end(); n++) {
 		struct kmem_cache *c = cache_if_used(n);

@@ -560,6 +560,11 @@ Test(kmem, reports_tell_namesakes_apart)
 	cr_assert(!is_gone("twin") && !is_gone("twin-2") && !is_gone("twin-3"));
 	cr_assert(bslab_cache_create("bslab-64", 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
 	cr_assert(!is_gone("bslab-64-2") && is_gone("bslab-64"));
+	cr_assert(bslab_cache_create("handle-64", 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
+	cr_assert(bslab_cache_create("handle-run", 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
+	cr_assert(bslab_cache_create("handle-runs", 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
+	cr_assert(!is_gone("handle-64-2") && is_gone("handle-64") && !is_gone("handle-run-2") && is_gone("handle-run"));
+	cr_assert(!is_gone("handle-runs"));
 	cr_assert(bslab_cache_create(long_name, 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
 	cr_assert(bslab_cache_create(long_name, 64, 0, BSLAB_CACHE_NO_MERGE, NULL));
 	cr_assert(cache_snapshot(caches_end() - 1, &info));
