@@ -22,8 +22,11 @@ static void put_frames(struct out *o, const struct view *v, const struct stack *
 		} else {
 			OUT(o, "%p", (void *)f->pc);
 		}
-		if (m)
-			OUT(o, " (%s+%p)", m->path, (void *)(f->pc - m->bias));
+		if (m) {
+			out_text(o, " (");
+			out_text(o, m->path);
+			OUT(o, "+%p)", (void *)(f->pc - m->bias));
+		}
 		out_text(o, "\n");
 	}
 }

@@ -14,6 +14,8 @@
 #ifndef BSLAB_SYMBOLS_H
 #define BSLAB_SYMBOLS_H
 
+#include <limits.h>
+
 #include "base/base.h"
 
 #define MAX_MODULES 1024 /* with addresses in the profile */
@@ -26,7 +28,7 @@ struct module {
 	uint64_t offset;      /* of the segment in the file */
 	size_t build_id_size; /* 0: none */
 	uint8_t build_id[MAX_BUILD_ID];
-	char path[240];
+	char path[PATH_MAX]; /* whole, or pprof finds no file */
 };
 
 struct frame {
@@ -40,7 +42,7 @@ struct frame {
 struct symbols {
 	struct frame *frame; /* by pc, each once */
 	size_t nr_frames, max_frames;
-	struct module *module; /* MAX_MODULES */
+	struct module *module; /* MAX_MODULES; pages of those that are not there are not touched */
 	unsigned nr_modules;
 	unsigned nr_functions;
 	char *text; /* names */

@@ -20,10 +20,10 @@ SITES = {"site_malloc": (100, 200000), "site_calloc": (1000, 20000), "site_new":
          "site_aligned": (3000, 6000), "site_large": (150000, 150)}
 
 
-def run(*arguments, conf=""):
+def run(*arguments, conf="", program=PROGRAM):
     mode = os.environ.get("BSLAB_CONF", "")
     env = dict(os.environ, BSLAB_CONF=",".join(filter(None, [mode, conf])))
-    return subprocess.run([PROGRAM, *map(str, arguments)], env=env, capture_output=True, text=True, timeout=TIMEOUT,
+    return subprocess.run([program, *map(str, arguments)], env=env, capture_output=True, text=True, timeout=TIMEOUT,
                           stdin=subprocess.DEVNULL)
 
 
@@ -389,6 +389,16 @@ class Options(Profiles):
         run("leak", conf=f"profile=16K,profile_to={self.dir}/p.pb.gz")
         profile = decode_pprof(f"{self.dir}/p.pb.gz")
         self.assert_estimate(by_site(pprof_stacks(profile, 1))["site_malloc"], 1000, 12000, 16384, "pprof")
+
+    def test_a_program_far_down(self):
+        far = "/".join([os.path.realpath(self.dir), *["x" * 200] * 5])
+        os.makedirs(far)
+        program = shutil.copy(PROGRAM, far)
+        for name in "leaks", "p.gz":
+            self.assertEqual(run("leak", conf=f"profile=16K,profile_to={self.dir}/{name}", program=program).returncode, 0)
+        with open(f"{self.dir}/leaks") as stream:
+            self.assertIn(f" ({program}+0x", stream.read())
+        self.assertIn(program, {mapping[3] for mapping in decode_pprof(f"{self.dir}/p.gz")["mappings"].values()})
 
     @unittest.skipUnless(shutil.which("go"), "no go (Debian: golang-go)")
     def test_pprof_reads_it(self):
