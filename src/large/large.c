@@ -446,6 +446,7 @@ static bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_s
 		return false;
 	}
 	PROBE(large_move, old_addr, map, size);
+	os_no_huge_pages((void *)old_addr, old_size); /* whose advice it may have: clean now, it is not purged soon */
 	lock_take(&large.lock, RANK_LARGE);
 	if (a->first) { /* a published block of pageblocks; else a run, which is published later */
 		large.info.bytes += size - a->size;
@@ -477,7 +478,6 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 	for (at = 0; at < old_size; at += PAGEBLOCK_SIZE)
 		pageblock_set_dirty(map_pageblock(old_addr + at), 0,
 				    (unsigned)(min_size(old_size - at, PAGEBLOCK_SIZE) >> PAGE_SHIFT), false);
-	os_no_huge_pages((void *)old_addr, (size_t)nr_blocks << PAGEBLOCK_SHIFT); /* clean now, it is not purged soon */
 	zone_free(first, nr_blocks);
 	return true;
 }

@@ -137,7 +137,7 @@ static void *mapping_grow(struct vm_area *a, size_t size)
 		large_set_room(a, size);
 	else
 		p = large_resize(a, size);
-	a->has_grown = true;
+	a->has_grown |= p != NULL;
 	return p;
 }
 
@@ -169,6 +169,7 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 {
 	page_desc_t d = map_lookup((uintptr_t)ptr);
 	struct sample *s = sampled_find(d);
+	size_t had = old_size - (large_of(d) ? large_of(d)->room : 0); /* what it was asked for */
 	int saved = errno;
 	void *p, *moved;
 
@@ -187,7 +188,7 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 		p = resize_uncopied(d, ptr, old_size, size);
 	}
 	if (p && (s || unlikely(sampler_interval())))
-		sampled_resize(s, p, old_size, size, by);
+		sampled_resize(s, p, had, size, by);
 	if (!p && size <= old_size) /* as it is: a request for less is not refused */
 		p = ptr;
 	return with_errno(saved, p);

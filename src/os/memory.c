@@ -250,7 +250,7 @@ int os_guard_light(void *addr, size_t size)
 	return finds(&known, markers_work) ? advise(addr, size, MADV_GUARD_INSTALL) : -ENOSYS;
 }
 
-/* Advice that is refused to such mappings, and does next to nothing to others. */
+/* Advice that is refused to such mappings; of others it costs a huge page that the page is part of, which the move splits too. */
 static bool is_locked(void *addr)
 {
 	return advise(addr, os_page_size(), MADV_COLD) == -EINVAL;

@@ -492,7 +492,10 @@ static bool purge_piece(const struct piece *p)
 	return ok;
 }
 
-/* A piece that is refused, for it has a page that the program locked, stays dirty; those beside it do not. */
+/*
+ * A piece that is refused, for it has a page that the program locked, stays dirty; those beside it do not, unless as many of its
+ * order and above are refused as one look takes.
+ */
 static void purge_block(struct pageblock *b)
 {
 	unsigned min_order = ilog2(os_page_size() >> PAGE_SHIFT), n, nr_purged, i;

@@ -205,7 +205,8 @@ void percpu_fork_prepare(void)
 
 /*
  * In the child: the areas of the parent's other CPUs and threads wait, whole, for someone who needs their objects; and
- * those that another thread was about to empty, but for what it had taken from them.
+ * those that another thread was about to empty, but for what it had taken from them. What this thread is emptying, a handler of
+ * the program's has forked amid that, it goes on with in both.
  */
 void percpu_fork_done(bool child)
 {
@@ -232,7 +233,7 @@ void percpu_fork_done(bool child)
 			percpu.free_slots[percpu.nr_free_slots++] = slot;
 	}
 	for (drained = percpu.all; drained; drained = drained->next)
-		if (drained->is_drained)
+		if (drained->drainer && drained->drainer != &thread_state)
 			area_keep(&percpu.orphans, drained);
 	lock_reset(&percpu.lock);
 }

@@ -34,7 +34,7 @@ static inline bool has_freed_tops(unsigned cache)
 /* Under percpu.lock. */
 static inline void area_keep(struct percpu_area **list, struct percpu_area *a)
 {
-	a->is_drained = false;
+	a->drainer = NULL;
 	a->next_orphan = *list;
 	WRITE_ONCE(*list, a);
 }

@@ -46,7 +46,7 @@ static bool area_is_idle(struct percpu_area *a, uint64_t now)
 static void take_to_drain(struct percpu_area **list, struct percpu_area *a)
 {
 	area_keep(list, a);
-	a->is_drained = true;
+	a->drainer = &thread_state;
 }
 
 /* All of one list. */
@@ -89,7 +89,7 @@ static void areas_reattach(struct percpu_area *list)
 	lock_take(&percpu.lock, RANK_THREAD);
 	while ((a = list)) {
 		list = a->next_orphan;
-		a->is_drained = false;
+		a->drainer = NULL;
 		if (area_load(a->slot) == &none_area)
 			area_store(a->slot, a);
 		else

@@ -56,7 +56,7 @@ struct percpu_area {
 	uint8_t nr_strays[NR_CACHES]; /* see 6; since the last that got a sheaf */
 	struct barn_visits visits[NR_CACHES];
 	struct percpu_area *next_orphan, *next; /* next: of all */
-	bool is_drained; /* by a thread that has it on no list; under percpu.lock, as is */
+	struct thread_state *drainer; /* the thread that is emptying it, and has it on a list of its own; under percpu.lock, as is */
 	unsigned slot; /* it was detached from */
 };
 

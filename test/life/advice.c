@@ -34,6 +34,13 @@ static void use_pageblocks(void)
 	}
 }
 
+static void use_grown_pageblocks(void)
+{
+	use_pageblocks();
+	for (int i = 0; i < NR; i++)
+		EXPECT((large[i] = realloc(large[i], 3 * LARGE)));
+}
+
 /* They stand side by side, so that they have to move. */
 static void use_grown(void)
 {
@@ -66,5 +73,6 @@ int main(void)
 	check(use_large);
 	check(use_pageblocks);
 	check(use_grown);
+	check(use_grown_pageblocks);
 	return 0;
 }

@@ -5,6 +5,7 @@
  *   sites DIR INTERVAL    known bytes from known places; dumps at several moments, in each format
  *   entries DIR           each entry point from one place
  *   realloc DIR           a block that is resized in all ways; a dump behind each
+ *   grow DIR              blocks that grow by a page at a time
  *   threads DIR           allocated by four threads, freed by another
  *   fork DIR              a child frees what its parent holds
  *   same                  sampled blocks behave as others do: sizes, alignment, zeros, sized frees
@@ -529,6 +530,31 @@ static int run_coroutine(const char *dir)
 }
 
 /* Its last word is the return address into code with an entry; what is above is looked for, first there and then not. */
+SITE void *site_grow(void *ptr, size_t size)
+{
+	void *p = realloc(ptr, size);
+
+	KEEP(p);
+	return p;
+}
+
+static int run_grow(const char *dir)
+{
+	enum { NR_GROWN = 16, GROWN = 8 << 20 };
+	void *p[NR_GROWN];
+
+	EXPECT(bslab_profile_start(1 << 20) == 0);
+	for (int i = 0; i < NR_GROWN; i++) {
+		p[i] = NULL;
+		for (size_t size = 4096; size <= GROWN; size += 4096)
+			EXPECT((p[i] = site_grow(p[i], size)));
+	}
+	dump(dir, "grown", "folded");
+	for (int i = 0; i < NR_GROWN; i++)
+		free(p[i]);
+	return 0;
+}
+
 int main(int argc, char **argv);
 
 SITE void site_edge(void)
@@ -866,6 +892,8 @@ int main(int argc, char **argv)
 		return run_entries(dir);
 	if (strcmp(what, "realloc") == 0)
 		return run_realloc(dir);
+	if (strcmp(what, "grow") == 0)
+		return run_grow(dir);
 	if (strcmp(what, "threads") == 0)
 		return run_threads(dir);
 	if (strcmp(what, "fork") == 0)

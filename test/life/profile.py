@@ -251,6 +251,11 @@ class Blocks(Profiles):
             self.assertTrue(low <= held <= high, f"{step}: {held}")
         self.assertNotIn("site_realloc", by_site(self.folded("end")))
 
+    def test_growth_by_pages_is_seen(self):
+        self.run_program("grow", self.dir)
+        held = by_site(self.folded("grown")).get("site_grow", 0)
+        self.assertTrue(64 << 20 < held < 192 << 20, held)  # of 128 MiB, by a sample for each MiB
+
     def test_sampled_blocks_are_as_others(self):
         self.run_program("same")
         self.run_program("same", conf="check=yes")

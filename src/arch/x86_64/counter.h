@@ -4,8 +4,8 @@
 
 #include "base/base.h"
 
-/* Of 2 to 3.5 GHz, and so 60 to 105 ns; 210 at 1 GHz. AMD's counts in steps of 10 ns. */
-#define ARCH_SPAN_BELOW_CALL 210
+/* Of 2 to 3.5 GHz, and so 85 to 150 ns; 300 at 1 GHz, where calls take longer, too. AMD's counts in steps of 10 ns. */
+#define ARCH_SPAN_BELOW_CALL 300
 
 /* The time-stamp counter, of 1 GHz at least. */
 static inline uint64_t arch_counter(void)

@@ -210,7 +210,7 @@ static bool each_is_mapped_anew(void)
 		fclose(f);
 	getrlimit(RLIMIT_AS, &space);
 	getrlimit(RLIMIT_DATA, &data);
-#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(BSLAB_COUNTED)
+#if !defined(__OPTIMIZE__) || defined(BSLAB_DEBUG) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(BSLAB_COUNTED)
 	return true;
 #endif
 	return are_charged_for || space.rlim_cur != RLIM_INFINITY || data.rlim_cur != RLIM_INFINITY || (conf && strstr(conf, "hardened"));

@@ -147,13 +147,10 @@ static unsigned nr_barriers;
 static size_t nr_before;
 static int status_of_child = -1;
 
-/* Behind the first areas are detached. */
-static void fork_at_the_second(void)
+static void *fork_elsewhere(void *arg)
 {
 	pid_t child;
 
-	if (++nr_barriers != 2)
-		return;
 	percpu_fork_prepare();
 	child = fork();
 	if (child == 0) {
@@ -163,10 +160,29 @@ static void fork_at_the_second(void)
 	}
 	percpu_fork_done(false);
 	waitpid(child, &status_of_child, 0);
+	return arg;
 }
 
-/* Another thread's, for all that the child knows. */
-Test(percpu, a_fork_amid_a_drain_keeps_what_is_drained)
+/* Behind the first areas are detached. */
+static void other_forks(void)
+{
+	pthread_t other;
+
+	if (++nr_barriers == 2 && !pthread_create(&other, NULL, fork_elsewhere, NULL))
+		pthread_join(other, NULL);
+}
+
+/* As a handler that interrupts the drain. */
+static void itself_forks(void)
+{
+	if (++nr_barriers != 2)
+		return;
+	percpu_fork_prepare();
+	status_of_child = fork();
+	percpu_fork_done(status_of_child == 0);
+}
+
+static void drain_with(void (*hook)(void))
 {
 	void *obj[20];
 
@@ -176,14 +192,36 @@ Test(percpu, a_fork_amid_a_drain_keeps_what_is_drained)
 		put(obj[i]);
 	nr_before = nr_cached();
 	cr_assert_geq(nr_before, 20);
-	fake.at_barrier = fork_at_the_second;
+	fake.at_barrier = hook;
 	percpu_drain();
 	fake.at_barrier = NULL;
+	cr_assert(nr_barriers >= 2 || percpu_mode() == INDEX_THREAD);
+}
+
+Test(percpu, a_fork_amid_anothers_drain_keeps_what_is_drained)
+{
+	drain_with(other_forks);
 	cr_assert_eq(nr_cached(), 0);
 	if (nr_barriers >= 2)
 		cr_assert_eq(status_of_child, 0);
-	else
-		cr_assert_eq(percpu_mode(), INDEX_THREAD);
+}
+
+/* It goes on in both. */
+Test(percpu, a_fork_amid_ones_own_drain_keeps_lists_apart)
+{
+	struct percpu_area *a;
+	unsigned n = 0;
+
+	drain_with(itself_forks);
+	for (a = percpu.spare; a && n < NR_CPU_SLOTS; a = a->next_orphan)
+		n++;
+	if (status_of_child == 0)
+		_exit(nr_cached() == 0 && n < NR_CPU_SLOTS ? 0 : 1);
+	cr_assert(nr_cached() == 0 && n < NR_CPU_SLOTS);
+	if (nr_barriers >= 2) {
+		waitpid(status_of_child, &status_of_child, 0);
+		cr_assert_eq(status_of_child, 0);
+	}
 }
 
 Test(percpu, drained_caches_go_on)
