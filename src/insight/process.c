@@ -135,6 +135,16 @@ static int read_maps(struct process *p)
 	return good ? 0 : ENOMEM;
 }
 
+/* Another thread, where the one that was looked at has ended. */
+static bool find_living_task(struct process *p)
+{
+	int tid = proc_living_task(p->dir, p->task);
+
+	if (tid)
+		p->tid = tid;
+	return tid != 0;
+}
+
 static bool process_refresh(struct memory *m)
 {
 	struct process *p = process_of(m);
@@ -143,7 +153,7 @@ static bool process_refresh(struct memory *m)
 
 	forget_memory(p);
 	error = read_maps(p);
-	if (!error && !p->maps.nr && (p->tid = proc_living_task(p->dir, p->task)))
+	if (!error && !p->maps.nr && find_living_task(p))
 		error = read_maps(p);
 	if (error == ENOMEM)
 		return memory_fail(m, "out of memory");
@@ -174,14 +184,22 @@ static bool read_by_mem(struct process *p, uint64_t addr, void *buf, size_t size
 	return p->mem >= 0 && addr <= INT64_MAX && pread(p->mem, buf, size, (off_t)addr) == (ssize_t)size;
 }
 
-static bool process_read(struct memory *m, uint64_t addr, void *buf, size_t size)
+static ssize_t read_of_task(const struct process *p, uint64_t addr, void *buf, size_t size)
 {
 	struct iovec local = {buf, size}, remote = {(void *)(uintptr_t)addr, size};
+
+	return process_vm_readv(p->tid, &local, 1, &remote, 1, 0);
+}
+
+static bool process_read(struct memory *m, uint64_t addr, void *buf, size_t size)
+{
 	struct process *p = process_of(m);
 	ssize_t n;
 
 	if (!p->by_mem) {
-		n = process_vm_readv(p->tid, &local, 1, &remote, 1, 0);
+		n = read_of_task(p, addr, buf, size);
+		if (n < 0 && errno == ESRCH && find_living_task(p)) /* this one has ended amid a look */
+			n = read_of_task(p, addr, buf, size);
 		if (n >= 0 || errno == EFAULT || errno == ESRCH)
 			return n == (ssize_t)size;
 		p->by_mem = true; /* not in this kernel, or a seccomp filter forbids it */

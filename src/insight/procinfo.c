@@ -67,9 +67,13 @@ int proc_living_task(int dir, char folder[MAX_TASK_FOLDER])
 	struct dirent *e;
 
 	while (!tid && tasks && (e = readdir(tasks))) {
-		snprintf(folder, MAX_TASK_FOLDER, "task/%.12s", e->d_name);
-		if (e->d_name[0] != '.' && task_lives(dir, folder))
-			tid = atoi(e->d_name);
+		char found[MAX_TASK_FOLDER];
+
+		snprintf(found, sizeof found, "task/%.12s", e->d_name);
+		if (e->d_name[0] == '.' || !task_lives(dir, found))
+			continue;
+		tid = atoi(e->d_name);
+		memcpy(folder, found, sizeof found);
 	}
 	if (tasks)
 		closedir(tasks);

@@ -89,7 +89,7 @@ struct anchor {
 	S(buddies) M(buddies, all)                                                                 \
 	S(buddy) M(buddy, next) M(buddy, count) S(buddy_counters) M(buddy_counters, nr_fresh_pages)            \
 	M(buddy_counters, nr_claims) M(buddy_counters, nr_purged_pages)                            \
-	S(large) M(large, areas) M(large, info) S(large_info) M(large_info, nr_maps)               \
+	S(large) M(large, areas) M(large, info) M(large, hot) S(large_info) M(large_info, nr_maps)               \
 	M(large_info, nr_block_allocs)                                                             \
 	S(vm_area) M(vm_area, node) M(vm_area, addr) M(vm_area, size) M(vm_area, first) M(vm_area, nr_blocks)  \
 	M(vm_area, map_addr) M(vm_area, map_size)                                                  \

@@ -28,6 +28,7 @@ static struct pool *make_pool(const char *name, size_t size, size_t nr, unsigned
 	p = pool_create(name, size, nr, flags);
 	for (round = 0; unlikely(!p) && reclaim_more(round, size * nr); round++)
 		p = pool_create(name, size, nr, flags);
+	reports_poll();
 	return p;
 }
 
@@ -571,5 +572,6 @@ size_t bslab_mempool_destroy(struct bslab_mempool *pool)
 		bug_say("bslab_mempool_destroy: of a mempool of %z bytes each %z elements are taken", pool_in(pool)->size, nr_taken);
 	else
 		pool_destroy(pool_in(pool));
+	reports_poll();
 	return nr_taken;
 }

@@ -19,9 +19,11 @@
 
 bool symbols_init(struct symbols *s, size_t max_frames)
 {
-	size_t modules = MAX_MODULES * sizeof(struct module), frames = max_frames * sizeof(struct frame);
+	unsigned max_modules = (unsigned)min_size(max_frames, MAX_MODULES); /* each that is kept has a frame */
+	size_t modules = max_modules * sizeof(struct module), frames = max_frames * sizeof(struct frame);
 
-	*s = (struct symbols){.max_frames = max_frames, .text_size = min_size(64 * KIB + max_frames * NAME_BYTES, MAX_TEXT)};
+	*s = (struct symbols){.max_frames = max_frames, .max_modules = max_modules,
+			      .text_size = min_size(64 * KIB + max_frames * NAME_BYTES, MAX_TEXT)};
 	s->map_size = align_up(modules + frames + s->text_size, os_page_size());
 	s->map = os_map(s->map_size);
 	if (!s->map)
@@ -195,7 +197,7 @@ static void visit_image(struct symbols *s, const struct image *image)
 	bool is_labelled = false;
 	size_t i, at;
 
-	for (i = 0; i < image->nr_phdrs && s->nr_modules < MAX_MODULES; i++) {
+	for (i = 0; i < image->nr_phdrs && s->nr_modules < s->max_modules; i++) {
 		const ElfW(Phdr) *p = &image->phdr[i];
 		struct module *m = &s->module[s->nr_modules];
 

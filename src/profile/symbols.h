@@ -42,8 +42,8 @@ struct frame {
 struct symbols {
 	struct frame *frame; /* by pc, each once */
 	size_t nr_frames, max_frames;
-	struct module *module; /* MAX_MODULES; pages of those that are not there are not touched */
-	unsigned nr_modules;
+	struct module *module; /* pages of those that are not there are not touched */
+	unsigned nr_modules, max_modules;
 	unsigned nr_functions;
 	char *text; /* names */
 	size_t text_len, text_size;
