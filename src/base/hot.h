@@ -31,16 +31,17 @@ struct rseq_descriptor {
 } __attribute__((aligned(32)));
 
 /* Those of free()'s own sequences stand here: see 5 in arch/percpu.h. */
-enum hot_home { HOME_BSLAB_FREE, HOME_FREE, HOME_DELETE, NR_HOMES = 4 }; /* a number that fills cache lines */
+enum hot_home { HOME_BSLAB_FREE, HOME_FREE, HOME_DELETE, NR_HOMES };
 
 struct hot {
 	struct rseq_descriptor home[NR_HOMES]; /* slab: written at boot */
+	size_t delete_limit;		       /* preload: sized deletes of sizes below may be served; 0 where delete is the program's */
+	size_t unused[3];		       /* so that what follows begins a cache line */
 	size_t small_limit;		       /* malloc: sizes below are served by a sheaf; 0 before boot */
 	intptr_t rseq_offset;		       /* slab: from the thread pointer to the struct rseq in use */
 	intptr_t rseq_offset_cpu;	       /* slab: the same where the index is cpu_id, which the fast paths do not use */
 	size_t guarded_limit;		       /* malloc: sizes below may go by guarding's countdown; 0 unless nothing else counts */
 	size_t kept_limit;		       /* slab: runs of up to so many pages are kept by their CPU; 0 as small_limit is, but while blocks are guarded */
-	size_t delete_limit;		       /* preload: sized deletes of sizes below may be served; 0 where delete is the program's */
 	struct percpu_area *area[NR_CPU_SLOTS + 1]; /* slab: this CPU's sheaves, by concurrency id */
 	uintptr_t root[NR_SECTIONS];	       /* map: biased pointer to a section's descriptors, or 0 */
 };
