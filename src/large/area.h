@@ -7,6 +7,7 @@
 
 #include "large/large.h"
 #include "os/bug.h"
+#include "page/limit.h"
 
 extern struct large large reader_root(large);
 
@@ -41,6 +42,18 @@ static inline void *area_describe(struct vm_area *a)
 	return (void *)a->addr;
 }
 
+/* A published block changes under the lock: reports read it. */
+static inline void area_set_size(struct vm_area *a, size_t size)
+{
+	bslab_assert(lock_is_held(&large.lock));
+	large.info.bytes += size - a->size;
+	if (!a->first) {
+		large.info.mapped_bytes += size - a->size;
+		limit_note_mapped(a->size >> PAGE_SHIFT, size >> PAGE_SHIFT);
+	}
+	a->size = size;
+}
+
 /* size: of a block there is, so the number fits. */
 static inline unsigned blocks_of(size_t size)
 {
@@ -51,6 +64,23 @@ static inline unsigned blocks_of(size_t size)
 void blocks_mark(struct vm_area *a, size_t from);
 /* Of a block that is in no list: its memory goes to the zone or the kernel. */
 void area_release(struct vm_area *a);
+
+/* --- large/mapping.c: 2 and 3 of large.h -------------------------------------------------------------- */
+
+/* For a block whose size and align are set; it is in no list yet. flags: enum large_map_flags. */
+bool mapping_alloc(struct vm_area *a, unsigned flags, bool *zeroed);
+bool hugetlb_alloc(struct vm_area *a, bool *zeroed);
+/* Takes it away; the struct stays. */
+void mapping_release(struct vm_area *a);
+/* It is no block any more, whatever becomes of its addresses. */
+void mapping_uncount(const struct vm_area *a);
+/* The whole mapping, guards and all, so that it stays one. The caller republishes: the address may change. */
+bool mapping_resize(struct vm_area *a, size_t size);
+/*
+ * Moves a range out of its region into a mapping of its own and grows it to size. Zero pages stay behind. Moving out
+ * keeps the region one mapping; growing then is what mremap does best. On failure all is as it was.
+ */
+bool range_to_mapping(struct vm_area *a, uintptr_t old_addr, size_t old_size, size_t size);
 
 /* --- large/hot.c: 4 of large.h ------------------------------------------------------------------- */
 

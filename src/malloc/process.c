@@ -100,23 +100,26 @@ static void end(void)
 		at_end[i]();
 }
 
-/* Before the first allocation, which may be atexit()'s own, under its lock; where an option may want it. */
-static void __attribute__((constructor(102))) hook_end(void)
+static void hook_end(void)
 {
-	if (likely(!os_env("BSLAB_CONF")) || end_is_hooked)
+	if (end_is_hooked)
 		return;
 	end_is_hooked = true;
 	atexit(end);
+}
+
+/* Before the first allocation, which may be atexit()'s own, under its lock; where an option may want it. */
+static void __attribute__((constructor(102))) hook_end_early(void)
+{
+	if (unlikely(os_env("BSLAB_CONF")))
+		hook_end();
 }
 
 void process_at_end(void (*call)(void))
 {
 	bslab_assert(nr_at_end < MAX_AT_END);
 	at_end[nr_at_end++] = call;
-	if (!end_is_hooked) {
-		end_is_hooked = true;
-		atexit(end);
-	}
+	hook_end();
 }
 
 /*
