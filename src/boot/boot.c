@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "boot/boot.h"
+#include "boot/locked.h"
 
 #include "base/probe.h"
 #include "os/os.h"
@@ -12,7 +12,7 @@
 
 static char first_chunk[FIRST_CHUNK] __attribute__((aligned(64)));
 
-struct boot boot reader_root(boot);
+struct boot boot;
 
 static bool boot_grow(size_t size)
 {
@@ -60,7 +60,7 @@ static uintptr_t boot_place(uintptr_t p, size_t size, size_t align)
 	return p;
 }
 
-static void *boot_alloc_locked(size_t size, size_t align)
+void *boot_alloc_locked(size_t size, size_t align)
 {
 	for (;;) {
 		uintptr_t p = boot_place((uintptr_t)boot.next, size, align);
@@ -95,18 +95,35 @@ size_t boot_mapped(void)
 	return READ_ONCE(boot.mapped);
 }
 
+void boot_count_used(size_t by)
+{
+	WRITE_ONCE(boot.used, boot.used + by);
+}
+
+void *boot_pool_get_locked(struct boot_pool *pool, size_t size, size_t align)
+{
+	void *obj = pool->free;
+
+	if (!obj)
+		return boot_alloc_locked(size, align);
+	pool->free = *(void **)obj;
+	return obj;
+}
+
 void *boot_pool_get(struct boot_pool *pool, size_t size, size_t align)
 {
 	void *obj;
 
 	lock_take(&boot.lock, RANK_META);
-	obj = pool->free;
-	if (obj)
-		pool->free = *(void **)obj;
-	else
-		obj = boot_alloc_locked(size, align);
+	obj = boot_pool_get_locked(pool, size, align);
 	lock_drop(&boot.lock, RANK_META);
 	return obj;
+}
+
+void boot_pool_put_locked(struct boot_pool *pool, void *obj)
+{
+	*(void **)obj = pool->free;
+	pool->free = obj;
 }
 
 void boot_pool_put_many(struct boot_pool *pool, void *first, void *last)

@@ -4,10 +4,10 @@
  *
  * 1. boot_alloc() bumps a pointer through a static first chunk, so that a small
  *    process makes no system call, and then through chunks of growing size.
- * 2. Nothing is ever given back. What comes and goes (sheaves, slab headers)
+ * 2. Nothing is ever given back. What comes and goes (sheaves, handles)
  *    goes through a boot_pool, a free list of one size. Type-stable: memory
- *    that held a struct slab holds a struct slab for ever, which is what lets
- *    a reader look at a stale one safely.
+ *    that held a struct sheaf holds a struct sheaf for ever, which is what lets
+ *    a reader look at a stale one safely. Slab headers: boot/paged.h.
  */
 #ifndef BSLAB_BOOT_H
 #define BSLAB_BOOT_H

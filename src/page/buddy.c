@@ -60,7 +60,7 @@ void pages_tick_slow(void)
 	note_partial_free();
 	zone_next_window(n);
 	for_each_buddy(b)
-		purge_balance(b);
+		purge_rested(b);
 }
 
 /* --- free ------------------------------------------------------------------ */

@@ -7,6 +7,7 @@
 #include "map/map.h"
 #include "os/os.h"
 #include "page/blocks.h"
+#include "page/buddies.h"
 #include "page/purging.h"
 #include "page/zone.h"
 
@@ -203,9 +204,13 @@ size_t purge_high_pages(const struct buddy *b)
 	return zone_high_partial_pages(((size_t)b->nr_blocks << PAGEBLOCK_ORDER) - b->nr_free);
 }
 
-/* Where the watermark is passed by far, memory is in pieces, between the last objects of many slabs. */
-static unsigned auto_purge_order(size_t nr_dirty, size_t high)
+/*
+ * Where the watermark is passed by far, memory is in pieces, between the last objects of many slabs. So it is, too, where hardly
+ * anything of the blocks is in use: what is left of a heap.
+ */
+static unsigned auto_purge_order(const struct buddy *b, size_t high)
 {
+	size_t nr_pages = (size_t)b->nr_blocks << PAGEBLOCK_ORDER, nr_dirty = b->nr_dirty_free * (nr_pages - b->nr_free < nr_pages / 8 ? 2 : 1);
 	unsigned order = nr_dirty <= 2 * high ? MIN_AUTO_PURGE_ORDER : nr_dirty <= 4 * high ? MIN_AUTO_PURGE_ORDER / 2 : 0;
 
 	return order > min_purge_order() ? order : min_purge_order();
@@ -217,17 +222,15 @@ static bool keeps_pages(const struct buddy *b)
 	return b == &highatomic || (b->is_zones && zone_type_of(b->zone) == ZONE_HUGE);
 }
 
-void purge_balance(struct buddy *b)
+static void balance(struct buddy *b, size_t high)
 {
 	unsigned order;
-	size_t high;
 	bool purge;
 
 	if (unlikely(keeps_pages(b)))
 		return;
 	lock_take(&b->lock, RANK_BUDDY);
-	high = purge_high_pages(b);
-	order = auto_purge_order(b->nr_dirty_free, high);
+	order = auto_purge_order(b, high);
 	if (order > b->purge_order)
 		order = b->purge_order;
 	purge = !b->is_purging && b->nr_dirty_free > high &&
@@ -237,6 +240,18 @@ void purge_balance(struct buddy *b)
 	lock_drop(&b->lock, RANK_BUDDY);
 	if (purge)
 		purge_buddy(b, high / 2, order, MAX_AUTO_BLOCKS);
+}
+
+void purge_balance(struct buddy *b)
+{
+	balance(b, purge_high_pages(b));
+}
+
+void purge_rested(struct buddy *b)
+{
+	size_t floor = READ_ONCE(b->nr_users) || buddy_is_apart(b) ? 0 : zone_high_partial_pages(0);
+
+	balance(b, purge_high_pages(b) - floor);
 }
 
 void purge_all(struct buddy *b)

@@ -19,6 +19,8 @@
 size_t purge_high_pages(const struct buddy *b);
 /* Purges if there are more. */
 void purge_balance(struct buddy *b);
+/* The same now and then; what no thread uses has no floor. */
+void purge_rested(struct buddy *b);
 /* All of them. */
 void purge_all(struct buddy *b);
 

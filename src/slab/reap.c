@@ -61,9 +61,21 @@ static void reap_freed(struct percpu_area *a, struct kmem_cache *c)
 	quarantine_put(c, sheaf_of_top(top));
 }
 
+/* Of several CPUs one in REAP_MS, or two. */
+static bool is_first_look(uint64_t now)
+{
+	static uint64_t looked_at_ms;
+
+	if ((int64_t)(now - READ_ONCE(looked_at_ms)) < REAP_MS)
+		return false;
+	WRITE_ONCE(looked_at_ms, now);
+	return true;
+}
+
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
 static void reap(struct percpu_area *a, uint64_t now)
 {
+	bool is_first = is_first_look(now);
 	size_t nr_pages;
 	unsigned class;
 	void *run;
@@ -75,6 +87,8 @@ static void reap(struct percpu_area *a, uint64_t now)
 
 		if (!c)
 			continue;
+		if (is_first)
+			cache_forget_peak(c);
 		if (rests && top != NONE_TOP)
 			reap_sheaf(c, top);
 		WRITE_ONCE(a->seen[class], top_bits(top));

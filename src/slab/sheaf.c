@@ -41,7 +41,9 @@
 #define CHEAP_SHEAF_BYTES (8 * KIB)
 #define HYSTERESIS 32
 #define ONE_WAY 4
-#define MIN_DECLINE_BYTES (256 * KIB)
+#define MIN_DECLINE_BYTES (64 * KIB)
+#define MAX_DECLINE_BYTES (256 * KIB)
+#define PEAK_PER_DECLINE 8 /* so many bytes of the peak for each that it is less */
 #define DECLINE_CAPACITY 16u
 #define ONE_WAY_CAPACITY 128u
 #define ONE_WAY_BYTES (64 * KIB)
@@ -123,12 +125,20 @@ void barn_setup(struct barn *b, size_t object_size, bool is_pcp)
 	lock_drop(&b->lock, RANK_BARN);
 }
 
-/* See 5 in sheaf.h. Not for the sake of a few pages. */
+/* Not for the sake of a few pages: of fewer, the more the class has come down from, so that small batches at the end are few of all. */
+static size_t decline_bytes(const struct kmem_cache *c)
+{
+	size_t less = ((size_t)READ_ONCE(c->nr_peak_pages) << PAGE_SHIFT) / PEAK_PER_DECLINE;
+
+	return MAX_DECLINE_BYTES - min_size(less, MAX_DECLINE_BYTES - MIN_DECLINE_BYTES);
+}
+
+/* See 5 in sheaf.h. */
 static bool is_in_decline(struct kmem_cache *c)
 {
 	size_t free_bytes = cache_free_bytes(c);
 
-	return free_bytes > MIN_DECLINE_BYTES &&
+	return free_bytes > decline_bytes(c) &&
 	       free_bytes > atomic_load_explicit(&c->nr_out, memory_order_relaxed) * c->size;
 }
 
@@ -148,13 +158,26 @@ static size_t max_full_sheaves(const struct kmem_cache *c)
 	return max_size(MIN_FULL_SHEAVES, min_size(MAX_BARN_BYTES / ((size_t)b->capacity * b->object_size), MAX_FULL_SHEAVES));
 }
 
+static size_t max_barns_bytes(void)
+{
+	return MAX_BARNS_BYTES + zone_in_use() / 16;
+}
+
 static bool barn_has_room(struct kmem_cache *c)
 {
 	const struct barn *b = &c->barn;
 
 	return b->nr_full < max_full_sheaves(c) &&
 	       !holds_too_much(c, b->nr_full + 1u) &&
-	       atomic_load_explicit(&barns_bytes, memory_order_relaxed) < MAX_BARNS_BYTES + zone_in_use() / 16;
+	       atomic_load_explicit(&barns_bytes, memory_order_relaxed) < max_barns_bytes();
+}
+
+/* What they held was little of a heap that is gone. By a quarter: not each time that it breathes. */
+static bool barns_hold_too_much(void)
+{
+	size_t bytes = atomic_load_explicit(&barns_bytes, memory_order_relaxed);
+
+	return bytes > MAX_BARNS_BYTES && bytes - bytes / 4 > max_barns_bytes();
 }
 
 static void count_bytes(const struct barn *b, const struct sheaf *s, bool in)
@@ -257,11 +280,19 @@ static int run_over(const struct sheaf *s)
 	return s && s->run > 0 ? (s->run < INT8_MAX ? s->run + 1 : s->run) : 1;
 }
 
+/* In decline each object in a sheaf may be the last of its slab: so many that these slabs are no more bytes than are out. */
+static size_t decline_capacity(const struct kmem_cache *c, size_t nr_out)
+{
+	size_t slab_bytes = ((size_t)READ_ONCE(c->nr_pages) << PAGE_SHIFT) / max_size(READ_ONCE(c->nr_slabs), 1);
+
+	return min_size(DECLINE_CAPACITY, nr_out * c->size / max_size(slab_bytes, 1));
+}
+
 /* What a CPU on one way may hold, and gets at a time: at most an eighth of what is out. */
 static size_t one_way_capacity(struct kmem_cache *c)
 {
-	size_t most = is_in_decline(c) ? DECLINE_CAPACITY : ONE_WAY_CAPACITY;
 	size_t nr_out = atomic_load_explicit(&c->nr_out, memory_order_relaxed);
+	size_t most = is_in_decline(c) ? decline_capacity(c, nr_out) : ONE_WAY_CAPACITY;
 
 	if (is_pcp_cache(c->class)) /* see 6 in sheaf.h */
 		return c->barn.max_capacity;
@@ -387,7 +418,7 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struc
 	if (half) {
 		split(full, half);
 		barn_put(c, full);
-		if (holds_too_much(c, READ_ONCE(b->nr_full)))
+		if (holds_too_much(c, READ_ONCE(b->nr_full)) || unlikely(barns_hold_too_much()))
 			barn_drain(c);
 		return half;
 	}

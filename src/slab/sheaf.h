@@ -32,7 +32,8 @@
  *
  * 5. Decline. Once more of a class is free in its slabs than is out, objects in
  *    sheaves are what keeps slabs from coming free, one object a whole slab. So
- *    its barn holds little, and who runs over on one way keeps few.
+ *    its barn holds little, and who runs over on one way keeps few, fewer as less is out. Barns that hold more
+ *    than they may, for the heap has shrunk, are drained by who runs over.
  *
  * 6. Page runs (slab/pcp.h) are caches without slabs: nothing of them declines, and how many are out is not
  *    known. So they hold little from the start: sheaves MAX_SHEAF_BYTES, which is four of the largest runs;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/probe.h"
-#include "boot/boot.h"
+#include "boot/paged.h"
 #include "os/bug.h"
 #include "os/options.h"
 #include "os/os.h"
@@ -12,12 +12,13 @@
 #include "page/buddy.h"
 #include "page/guard.h"
 #include "page/limit.h"
+#include "page/zone.h"
 #include "slab/geometry.h"
 #include "slab/hardened.h"
 #include "slab/pcp.h"
 #include "slab/typed.h"
 
-static struct boot_pool slab_pool[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
+static struct paged_pool headers[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
 
 uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
 {
@@ -142,7 +143,7 @@ static unsigned next_nr_objects(const struct kmem_cache *c)
 static struct slab *slab_create_of(struct kmem_cache *c, unsigned nr_objects, unsigned pages_flags)
 {
 	unsigned nr_words = nr_words_for(nr_objects);
-	struct slab *s = boot_pool_get(&slab_pool[nr_words], sizeof *s + nr_words * sizeof(uint64_t), 8);
+	struct slab *s = paged_get(&headers[nr_words], sizeof *s + nr_words * sizeof(uint64_t));
 	unsigned nr_pages = (unsigned)pages_for((size_t)nr_objects * c->size);
 	void *pages;
 	bool zeroed;
@@ -151,7 +152,7 @@ static struct slab *slab_create_of(struct kmem_cache *c, unsigned nr_objects, un
 		return NULL;
 	pages = slab_alloc_pages(c, nr_pages, pages_flags | cache_pages_flags(c), &zeroed);
 	if (!pages) {
-		boot_pool_put(&slab_pool[nr_words], s);
+		paged_put(&headers[nr_words], s);
 		return NULL;
 	}
 	if (unlikely(c->typed != NULL))
@@ -175,6 +176,20 @@ static struct slab *slab_create(struct kmem_cache *c, unsigned pages_flags)
 	return likely(s != NULL) || nr_objects == fewest ? s : slab_create_of(c, fewest, pages_flags);
 }
 
+/* As many pages of free headers are kept as headers of the pages that the process has shown to take back soon need, and a few. */
+#define MIN_KEPT_HEADERS 8
+#define PAGES_PER_HEADERS 64
+
+static void header_put(struct slab *s)
+{
+	struct paged_pool *pool = &headers[slab_nr_words(s)];
+	size_t nr_keep = MIN_KEPT_HEADERS + zone_learned_pages() / PAGES_PER_HEADERS;
+
+	paged_put(pool, s);
+	if (paged_has_empty(pool, nr_keep))
+		paged_trim(pool, nr_keep);
+}
+
 /* Unlinked and DEAD: nobody else uses it. */
 static void slab_destroy(struct slab *s)
 {
@@ -183,7 +198,7 @@ static void slab_destroy(struct slab *s)
 		slab_free_hardened(s);
 	else
 		pages_free((void *)s->base, slab_nr_pages(s));
-	boot_pool_put(&slab_pool[slab_nr_words(s)], s);
+	header_put(s);
 }
 
 static void count_slab(struct kmem_cache *c, const struct slab *s, int by)
@@ -192,6 +207,8 @@ static void count_slab(struct kmem_cache *c, const struct slab *s, int by)
 	c->nr_slabs += (uint32_t)by;
 	*(by > 0 ? &c->nr_slab_creates : &c->nr_slab_destroys) += 1;
 	c->nr_pages += (size_t)by * slab_nr_pages(s);
+	if (c->nr_pages > READ_ONCE(c->nr_peak_pages))
+		WRITE_ONCE(c->nr_peak_pages, c->nr_pages);
 	WRITE_ONCE(c->nr_objects, c->nr_objects + (size_t)by * slab_nr_objects(s));
 }
 

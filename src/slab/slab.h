@@ -96,6 +96,7 @@ struct kmem_cache {
 	struct lock lock;
 	uint32_t nr_slabs, nr_partial; /* nr_partial: on the list */
 	size_t nr_objects, nr_pages; /* of all slabs */
+	size_t nr_peak_pages; /* the most of late: cache_forget_peak(); a hint, read and lowered without the lock */
 	struct list partial;
 	uint64_t nr_slab_creates, nr_slab_destroys; /* since the number's first cache */
 	struct barn barn;
@@ -180,6 +181,14 @@ enum object_fault {
 enum object_fault slab_check_object(struct slab *s, uintptr_t addr);
 /* Bytes of objects free in slabs; a hint. */
 size_t cache_free_bytes(struct kmem_cache *c);
+/* Now and then: the peak comes down to what there is. */
+static inline void cache_forget_peak(struct kmem_cache *c)
+{
+	size_t peak = READ_ONCE(c->nr_peak_pages);
+
+	if (peak)
+		WRITE_ONCE(c->nr_peak_pages, max_size(READ_ONCE(c->nr_pages), peak - (peak + 15) / 16));
+}
 /* The start of the object that an address is in. */
 uintptr_t slab_object_base(struct slab *s, uintptr_t addr);
 
