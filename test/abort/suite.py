@@ -8,6 +8,7 @@ Caught at once: the process was ended, or refused what was asked for, before its
 by the last look. What may be missed has its place in MISSED; everything else has to be caught.
 """
 import os
+import signal
 import subprocess
 import sys
 
@@ -49,9 +50,16 @@ def run(library, program, case, size, conf):
     base = os.environ.get("BSLAB_CONF", "")
     env = dict(os.environ, LD_PRELOAD=library, BSLAB_CONF=",".join(filter(None, [base, conf])))
     done = subprocess.run([program, case, str(size)], env=env, capture_output=True, timeout=120)
-    if b"went on" not in done.stdout:
+    said = done.stdout.split()
+    if said == [b"began", b"refused"] and done.returncode == 0:
         return "at once"
-    return "at exit" if done.returncode else "missed"
+    # Ended by bslab, with a line that says why; or by the memory, where nobody is to write, or to execute.
+    ended = done.returncode == -signal.SIGABRT and b"bslab: " in done.stderr or done.returncode in (-signal.SIGSEGV, -signal.SIGBUS)
+    if said == [b"began"] and ended:
+        return "at once"
+    if said == [b"began", b"went", b"on"]:
+        return "at exit" if ended else "missed" if done.returncode == 0 else "broken"
+    return "broken"
 
 
 def main():
@@ -62,7 +70,13 @@ def main():
         got = {c: run(library, program, *c, conf) for c in CASES}
         counts = {how: list(got.values()).count(how) for how in ("at once", "at exit", "missed")}
         print(f"{conf or 'default'}: {counts['at once']} of {len(CASES)} at once, {counts['at exit']} at exit")
+        if counts["at once"] + counts["at exit"] < LEAST[conf]:
+            print(f"FAIL fewer than {LEAST[conf]} were caught")
+            failed = True
         for c, how in got.items():
+            if how == "broken":
+                print(f"FAIL {c[0]} {c[1]} ended in another way")
+                failed = True
             if how == "missed" and c not in may_miss:
                 print(f"FAIL {c[0]} {c[1]} was not caught")
                 failed = True
