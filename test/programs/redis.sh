@@ -39,13 +39,21 @@ content() {
 # An error of any of the commands is counted by redis-cli, and must be none.
 fill() { under "$who" "${cli[@]}" --pipe <"$T/commands" | tail -n 1; }
 
+# in_background COMMAND END GOOD: one that forks, and how the server's log says that the child has ended, and well.
+in_background() {
+	ended() { grep -qE "$1" "$log/again.$who.out"; }
+	under "$who" "${cli[@]}" "$1" >&2
+	await ended "$2"
+	ended "$3" || fail "$1: $(grep -E "$2" "$log/again.$who.out" | head -n 1)"
+}
+
 # Under load it also saves from a forked child and rewrites its log.
 bench() {
 	under "$who" redis-benchmark -h 127.0.0.1 -p "$port" -n "$(amount 10000 30000)" -c 50 -P 16 -d 200 -r 20000 -q \
 		-t set,get,incr,lpush,rpush,lpop,sadd,hset,spop,zadd,lrange_100,mset >&2 &
 	local load=$!
-	sleep 1
-	under "$who" "${cli[@]}" bgsave >/dev/null
+	in_background bgsave 'Background saving (terminated|error)' 'Background saving terminated with success'
+	in_background bgrewriteaof 'Background AOF rewrite (finished|terminated (by|with error))' 'Background AOF rewrite finished successfully'
 	wait $load
 }
 
