@@ -46,4 +46,27 @@ asks 0 "" there
 asks 0 $'update\ninstall --no-install-recommends one gone two' one there gone two
 asks 1 $'update\ninstall --no-install-recommends one two' one unknown two
 asks 1 update unknown
+
+# No server is started meanwhile, and the policy for it goes, be it one that a run left behind that was killed; the machine's
+# own stays.
+tool apt-get <<END
+case " \$* " in *' install '*) cp "$dir/policy" "$dir/seen" ;; esac
+END
+export SETUP_POLICY=$dir/policy
+installs() { # installs WHAT: under a policy that says no
+	rm -f "$dir/seen"
+	PATH=$dir:$PATH "$setup" one >"$dir/out" 2>&1
+	sh "$dir/seen"
+	[ $? = 101 ] && return
+	echo "FAIL $1: no policy"
+	failed=1
+}
+installs "without one"
+[ ! -e "$SETUP_POLICY" ] || { echo "FAIL the policy is still there"; failed=1; }
+cp "$dir/seen" "$SETUP_POLICY"
+installs "with one that is left"
+[ ! -e "$SETUP_POLICY" ] || { echo "FAIL the policy that was left is still there"; failed=1; }
+printf '#!/bin/sh\n# of bslab\nexit 101\n' >"$SETUP_POLICY"
+installs "with the machine's"
+[ -e "$SETUP_POLICY" ] || { echo "FAIL the machine's policy is gone"; failed=1; }
 exit $failed

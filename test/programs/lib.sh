@@ -63,14 +63,15 @@ missing() {
 
 # A package of a server starts it when it is installed, unless policy-rc.d says no. Where the machine has one already it
 # is left as it is. The lock, on a directory so that no lock file stays behind, is for a second run at the same time: it
-# must not find our policy, think that the machine has one, and lose it half-way.
+# must not find our policy, think that the machine has one, and lose it half-way. By its mark one is known that was left
+# behind by a run that was killed. Both are those of setup.
 without_services() {
-	local rc=0
+	local rc=0 mark='# of bslab, until its packages are installed'
 	exec 9</usr/sbin
 	flock 9
-	if [ ! -e /usr/sbin/policy-rc.d ]; then
+	if [ ! -e /usr/sbin/policy-rc.d ] || grep -qxF "$mark" /usr/sbin/policy-rc.d; then
 		policy=/usr/sbin/policy-rc.d
-		printf '#!/bin/sh\nexit 101\n' >$policy
+		printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >$policy
 		chmod 755 $policy
 	fi
 	"$@" 9<&- || rc=$?
