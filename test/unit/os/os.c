@@ -479,15 +479,15 @@ static void *read_slowly(void *fd)
 	static char page[4096];
 
 	do
-		usleep(600 * 1000);
+		usleep(200 * 1000);
 	while (read(*(int *)fd, page, sizeof page) > 0);
 	return NULL;
 }
 
-/* Longer than a second in all, but never without room for one. */
+/* Longer than a second in all, but never without room for one: nor where the reader is late by most of another. */
 Test(os, write_waits_for_a_slow_reader)
 {
-	static char text[4 * 4096];
+	static char text[9 * 4096];
 	pthread_t reader;
 	int end[2];
 
