@@ -131,10 +131,13 @@ static void expect_caught(const char *shell)
 
 int main(int argc, char **argv)
 {
-	unsigned seed = (unsigned)time(NULL);
+	const char *text = getenv("SIGKILL_SEED"); /* the same moments again, as far as there are such */
+	unsigned seed = text ? (unsigned)strtoul(text, NULL, 0) : (unsigned)time(NULL);
 	int nr_killed = 0;
 
 	EXPECT(argc >= 2);
+	printf("SIGKILL_SEED=%u\n", seed);
+	fflush(stdout);
 	make_filter();
 	expect_caught("(exit 0); exit 0");
 	expect_caught("exec 3>/tmp/bslab-sigkill-$$; exit 0");
