@@ -8,7 +8,7 @@ loads tar xz
 
 # What every Debian has: its tools and, in the full set, their libraries; several blocks for each of the threads of xz.
 files=(/usr/bin)
-[ -n "${PROGRAMS_QUICK:-}" ] || files+=(/usr/lib/x86_64-linux-gnu)
+[ -n "${PROGRAMS_QUICK:-}" ] || files+=("/usr/lib/$(uname -m)-linux-gnu")
 find "${files[@]}" -maxdepth 1 -type f -size -8M | LC_ALL=C sort | sed -n "1,$(amount 130 400)p" | sed 's|^/||' >"$T/list"
 
 pack() {
