@@ -204,8 +204,12 @@ def best(row, names, key):
 
 
 def ratios(row, name, base, key):
-    """Within each round that both have: what slows a machine for longer than a round falls on both sides."""
-    mine, theirs = row.values(name, key), row.values(base, key)
+    """Within each round that both have: what slows a machine for longer than a round falls on both sides.
+
+    Figures of memory are what is above a baseline and may be 0, which is no reason not to compare: a MiB is nothing.
+    """
+    least = 1.0 if key.endswith(" MB") else 0.0
+    mine, theirs = ({turn: max(value, least) for turn, value in row.values(of, key).items()} for of in (name, base))
     return [mine[turn] / theirs[turn] for turn in sorted(mine) if theirs.get(turn)]
 
 

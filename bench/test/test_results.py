@@ -57,6 +57,12 @@ class Rows(unittest.TestCase):
         row = self.row(sample("a", 0, 10), sample("b", 0, 20), sample("b", 1, 90))
         self.assertEqual(results.ratios(row, "b", "a", TIME), [2])
 
+    def test_a_figure_of_memory_that_is_nothing_is_a_mib(self):
+        row = self.row(*(sample(name, 0, 1, figures={"valley rss MB": value, "p99 us": value})
+                         for name, value in (("a", 0.0), ("b", 50.0), ("c", 0.5))))
+        self.assertEqual([results.ratios(row, name, "a", "valley rss MB") for name in "abc"], [[1], [50], [1]])
+        self.assertEqual(results.ratios(row, "b", "a", "p99 us"), [])
+
     def test_best_is_the_lowest_median(self):
         row = self.row(*(sample("a", i, t) for i, t in enumerate((5, 5, 100))),
                        *(sample("b", i, t) for i, t in enumerate((6, 6, 6))))
@@ -138,6 +144,13 @@ class Means(unittest.TestCase):
                                sample("bslab", 0, 1, 1, figures={"p99 us": 300, "p50 us": 900}),
                                sample("glibc", 0, 1, 1, figures={"p99 us": 100, "p50 us": 100})])
         self.assertEqual([(loss.key, loss.ratio) for loss in results.losses(found)], [("p99 us", 3)])
+
+    def test_a_best_of_nothing_hides_no_loss(self):
+        found = results.build([start("bslab", "glibc"), workload(compares_time=False, compares_memory=False),
+                               sample("bslab", 0, 1, 1, figures={"rss after 5 s MB": 50}),
+                               sample("glibc", 0, 1, 1, figures={"rss after 5 s MB": 0})])
+        self.assertEqual([(loss.key, loss.ratio, loss.best_value) for loss in results.losses(found)],
+                         [("rss after 5 s MB", 50, 0)])
 
     def test_what_was_measured_in_short_counts_for_nothing(self):
         found = results.build([{**start("bslab", "glibc"), "mode": "full"}, workload(mode="smoke"), sample("bslab", 0, 9, 1),
