@@ -26,8 +26,10 @@ def text_table(one):
 
 
 def summary(found):
-    """The means and the losses."""
-    shown = [tables.means_table(found, TIME), tables.means_table(found, MEMORY), tables.loss_table(found)]
+    """The goals, the means and the losses."""
+    shown = [tables.goal_table(found), tables.peer_table(found, TIME), tables.peer_table(found, MEMORY),
+             tables.miss_table(found), tables.means_table(found, TIME), tables.means_table(found, MEMORY),
+             tables.loss_table(found)]
     parts = [text_table(one) for one in shown if one.rows]
     failed = [f"{row.name} under {name} failed: {reason}" for row in found.rows.values()
               for name, reason in row.failed.items()]

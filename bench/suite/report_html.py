@@ -217,6 +217,15 @@ class Page:
                 + ("<h3>Time against memory: geometric means of the rows that have both; the lower left is the best</h3>" + self.legend()
                    + cards(scatters) if scatters else ""))
 
+    def goals(self):
+        shown = [one for one in (tables.goal_table(self.found), tables.peer_table(self.found, TIME),
+                                 tables.peer_table(self.found, MEMORY)) if one.rows]
+        missed = tables.miss_table(self.found)
+        if missed.rows or missed.note:
+            shown.append(missed)
+        inner = "".join(f"<h3>{escape(one.title)}</h3>{table(one)}" for one in shown[1:])
+        return f'<h2 id="goals">{escape(shown[0].title)}</h2>{table(shown[0])}{inner}' if shown else ""
+
     def losses(self):
         one = tables.loss_table(self.found)
         return f'<h2 id="losses">{escape(one.title)}</h2>{table(one)}'
@@ -297,9 +306,9 @@ def render(found):
     page, start = Page(found), found.start
     title = f"Allocators compared: {start.get('mode', '?')}, {start.get('when', '?')}"
     groups = found.groups()
-    sections = [("summary", "summary"), ("losses", "losses")] + [(g, g) for g in groups] + [
+    sections = [("goals", "goals"), ("summary", "summary"), ("losses", "losses")] + [(g, g) for g in groups] + [
         ("limits-of", "limits"), ("problems", "problems"), ("setting", "setting")]
-    body = [page.summary(), page.losses()] + [page.group(g) for g in groups] + [
+    body = [page.goals(), page.summary(), page.losses()] + [page.group(g) for g in groups] + [
         page.limits(), page.problems(), page.setting()]
     links = "".join(f'<a href="#{anchor}">{escape(text)}</a>' for (anchor, text), part in zip(sections, body) if part)
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -40,6 +40,9 @@ def render(found):
     start = found.start
     parts = [f"# Allocators compared: {start.get('mode', '?')}, {start.get('when', '?')}", "",
              tables.rounds_line(found), "", tables.HOW_TO_READ, "", tables.reading_note(found), ""]
+    for one in (tables.goal_table(found), tables.peer_table(found, TIME), tables.peer_table(found, MEMORY)):
+        parts += table(one, 2) if one.rows else []
+    parts += table(tables.miss_table(found), 2)
     parts += table(tables.means_table(found, TIME), 2) + table(tables.means_table(found, MEMORY), 2)
     parts += table(tables.loss_table(found), 2)
     for group in found.groups():

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import List
 
 from lib import figures
-from . import limits, results
+from . import goals, limits, results
 from .progress import clock
 from .results import MEMORY, TIME
 
@@ -116,6 +116,62 @@ def means_table(found, key):
     return table
 
 
+def goal_table(found, us=results.US):
+    table = Table("Goals", ["goal", us, "at most", "verdict", "best peer"],
+                  note=f"They are of the full mode, and of {', '.join(goals.DEBIANS)}, as Debian has them; without one of "
+                       "these, what is promised of all of them has no verdict. The best peer is judged likewise, by the "
+                       "others.")
+    for goal in goals.goals(found, us):
+        kind = {"met": "best", "MISSED": "worse"}.get(goal.verdict, "")
+        table.rows.append(plain(goal.what, goal_value(goal.value), goal_value(goal.most)) +
+                          [Cell(goal.verdict, kind), Cell(goal.beside)])
+    return table
+
+
+def goal_value(value):
+    """A count, a ratio, or nothing."""
+    return "-" if value is None else str(value) if isinstance(value, int) else ratio(value)
+
+
+def peer_table(found, key, us=results.US):
+    """Each allocator to the best of the others there."""
+    names, what, at_most = found.allocators(), shown_key(key), goals.ROW[key]
+    table = Table(f"{what[0].upper()}{what[1:]} over the best of the others",
+                  ["group", "rows", f"above {at_most:.2f}"] + names,
+                  note="Each allocator's ratio is to the best of the others in that row, so below 1.00 it is ahead of all of "
+                       f"them. Each row counts once; how many there are, and how many are above {at_most:.2f}, is {us}'s.")
+    if us not in names:
+        return table
+    for group, rows in [(group, results.rows_of(found, group)) for group in found.groups()] + [
+            ("all rows", results.rows_of_all(found))]:
+        ours = results.to_best_peer(rows, names, key, us)
+        each = {name: results.mean_to_best_peer(rows, names, key, name) for name in names}
+        if ours:
+            table.rows.append(plain(group, str(len(ours)), str(sum(round(one.ratio, 2) > at_most for one in ours))) +
+                              [Cell(ratio(each[name]) if each[name] else "-") for name in names])
+    return table
+
+
+def miss_table(found, us=results.US):
+    bounds = {key: goals.ROW[key] for key in (TIME, MEMORY)}
+    missed = {key: goals.misses(found, key, us) for key in bounds} if us in found.allocators() else {}
+    table = Table(f"Where {us} is worse than {bounds[TIME]:.2f} of the best peer in time, {bounds[MEMORY]:.2f} of the "
+                  "leanest in peak RSS", ["workload", "figure", us, "best peer", "ratio"])
+    for key, each in missed.items():
+        table.rows += [plain(name + marks(found.rows[name], found), shown_key(key), "failed", "-", "-")
+                       for name in each.failed]
+    above = [one for each in missed.values() for one in each.above]
+    table.rows += [against_best(found, one) for one in sorted(above, key=lambda one: -one.ratio)]
+    if missed and not table.rows:
+        table.note = "None."
+    return table
+
+
+def against_best(found, one):
+    return plain(one.name + marks(found.rows[one.name], found), shown_key(one.key), shown_value(one.key, one.value),
+                 f"{one.best} {shown_value(one.key, one.best_value)}", ratio(one.ratio) + around(one.spread))
+
+
 def mean_cells(each, names):
     lowest = min(value for value in each.values() if value)
     return [Cell(ratio(each[name]), "best" if each[name] <= lowest * 1.005 else
@@ -177,12 +233,7 @@ def kernel_text(row, name):
 def loss_table(found, us=results.US):
     table = Table(f"Where {us} is worse than {results.WORSE:.2f} of the best",
                   ["workload", "figure", us, "best", "ratio"])
-    for loss in results.losses(found, us):
-        row = found.rows[loss.name]
-        table.rows.append(plain(loss.name + marks(row, found), shown_key(loss.key),
-                                shown_value(loss.key, loss.value),
-                                f"{loss.best} {shown_value(loss.key, loss.best_value)}",
-                                ratio(loss.ratio) + around(loss.spread)))
+    table.rows += [against_best(found, loss) for loss in results.losses(found, us)]
     compared = sum(1 for row in found.compared()
                    for key in [key for key in (TIME, MEMORY) if results.compares(row, key)] +
                    results.compared_figures(row) if row.values(us, key))

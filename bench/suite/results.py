@@ -257,6 +257,10 @@ def rows_of(results, group):
             not is_short(row, results.start.get("mode"))]
 
 
+def rows_of_all(results):
+    return [row for group in results.groups() for row in rows_of(results, group)]
+
+
 def rows_with_both(results, group):
     """For time against memory: two means of the same rows."""
     names, rows = results.allocators(), rows_of(results, group)
@@ -279,7 +283,9 @@ def overall(results, names, key, without=(), rows=rows_of):
 
 
 @dataclass(frozen=True)
-class Loss:
+class Comparison:
+    """Of one row: ours to the best of some."""
+
     name: str
     key: str
     value: float
@@ -306,19 +312,29 @@ def losses(results, us=US, limit=WORSE):
         if is_short(row, results.start.get("mode")):
             continue
         keys = [key for key in (TIME, MEMORY) if compares(row, key)] + compared_figures(row)
-        found += [loss for key in keys for loss in [loss_of(row, names, key, us)]
+        found += [loss for key in keys for loss in [compared_to(row, names, key, us)]
                   if loss and round(loss.ratio, 2) > limit]
     return sorted(found, key=lambda loss: -loss.ratio)
 
 
-def loss_of(row, names, key, us):
+def compared_to(row, names, key, us):
+    """A Comparison with the best of the names, or None."""
     first = best(row, names, key)
-    if us not in names or first is None:
-        return None
     ours = cell(row, us, first, key)
     if ours.ratio is None:
         return None
-    return Loss(row.name, key, ours.value, first, median(row.values(first, key).values()), ours.ratio, ours.spread)
+    return Comparison(row.name, key, ours.value, first, median(row.values(first, key).values()), ours.ratio, ours.spread)
+
+
+def to_best_peer(rows, names, key, us=US):
+    """Comparisons with the best of the others, each row once: all that we and one peer at least have a figure for."""
+    peers = [name for name in names if name != us]
+    each = [compared_to(row, peers, key, us) for row in rows if compares(row, key)]
+    return [one for one in each if one]
+
+
+def mean_to_best_peer(rows, names, key, us=US):
+    return geometric_mean(one.ratio for one in to_best_peer(rows, names, key, us))
 
 
 def noise(row, names):

@@ -58,6 +58,41 @@ class Reports(unittest.TestCase):
         self.assertEqual(y_unit([5e10], results.TIME), ("s", 1e9))
 
 
+class Goals(unittest.TestCase):
+    def found(self, *names):
+        records = [start(*names), workload("g/good"), workload("g/bad")]
+        for name, ours in (("g/good", 5.0), ("g/bad", 20.0)):
+            records += [sample(a, turn, ours if a == "bslab" else 10.0, 1000, name) for turn in range(2) for a in names]
+        return results.build(records)
+
+    def test_in_each_report(self):
+        found = self.found("bslab", "glibc", "jemalloc", "mimalloc", "tcmalloc")
+        for text in (report.summary(found), report_markdown.render(found), report_html.render(found)):
+            for part in ("Goals", "MISSED", "Where bslab is worse than 1.10 of the best peer"):
+                self.assertIn(part, text)
+        self.assertIn("| g/bad    |   time | 20 ns | glibc 10 ns | 2.00 ±0% |", report.summary(found))
+        self.assertIn('<td class="worse">MISSED</td>', report_html.render(found))
+
+    def test_each_is_compared_with_the_others(self):
+        table = tables.peer_table(self.found("bslab", "glibc"), results.TIME)
+        self.assertEqual([[cell.text for cell in row] for row in table.rows],
+                         [["g", "2", "1", "1.00", "1.00"], ["all rows", "2", "1", "1.00", "1.00"]])
+
+    def test_a_failure_of_ours_is_a_miss(self):
+        rows = [[cell.text for cell in row] for row in tables.miss_table(found()).rows]
+        self.assertEqual(rows, [["g/bad", "time", "failed", "-", "-"], ["g/bad", "peak RSS", "failed", "-", "-"]])
+
+    def test_no_row_that_misses(self):
+        found = results.build([start("bslab", "glibc"), workload(), sample("bslab", 0, 1, 1), sample("glibc", 0, 1, 1)])
+        self.assertEqual(tables.miss_table(found).note, "None.")
+
+    def test_nobody_to_compare_with(self):
+        for names in (("bslab",), ("glibc",)):
+            found = self.found(*names)
+            self.assertEqual((tables.goal_table(found).rows, tables.peer_table(found, results.TIME).rows), ([], []))
+            self.assertIn("</html>", report_html.render(found))
+
+
 class Floors(unittest.TestCase):
     def test_of_pages_is_the_share_of_the_fewest_faults(self):
         each = [sample("bslab", 0, 10, minor_faults=100, user_ns=500, system_ns=500),

@@ -1,7 +1,7 @@
 import unittest
 
 import here  # noqa: F401
-from suite import results
+from suite import goals, results
 from suite.results import MEMORY, TIME
 
 
@@ -170,6 +170,87 @@ class Means(unittest.TestCase):
                                sample("glibc", 0, 1, 1)])
         self.assertEqual(results.losses(found), [])
         self.assertEqual(results.overall(found, ["bslab", "glibc"], TIME)[1], 0)
+
+
+PEERS = ("glibc", "jemalloc", "mimalloc", "tcmalloc")
+
+
+class Goals(unittest.TestCase):
+    """To the best peer."""
+
+    def found(self, *records, names=("bslab", *PEERS), us=(9, 10), peers=(10, 20)):
+        """g/w: our time and peak RSS, and those of the best peer; the others have twice that."""
+        each = [sample(name, 0, *(peers if name == PEERS[0] else [2 * value for value in peers]))
+                for name in names if name != "bslab"]
+        return results.build([start(*names), workload(), sample("bslab", 0, *us), *each, *records])
+
+    def compared(self, found, key=TIME, us=results.US):
+        return results.to_best_peer(results.rows_of_all(found), found.allocators(), key, us)
+
+    def test_we_are_no_peer(self):
+        found = self.found()
+        self.assertEqual([(one.ratio, one.best, one.best_value) for one in self.compared(found)], [(0.9, "glibc", 10)])
+        self.assertEqual([one.ratio for one in self.compared(found, MEMORY)], [0.5])
+
+    def test_whoever_asks_is_none_himself(self):
+        self.assertEqual([(one.best, one.ratio) for one in self.compared(self.found(), us="glibc")],
+                         [("bslab", 10 / 9)])
+
+    def test_nor_is_the_floor(self):
+        self.assertEqual([one.ratio for one in self.compared(self.found(sample("floor", 0, 1)))], [0.9])
+
+    def test_ratios_are_within_rounds(self):
+        found = self.found(sample("bslab", 1, 900), *(sample(name, 1, 1000) for name in PEERS))
+        self.assertEqual([one.ratio for one in self.compared(found)], [0.9])
+
+    def test_a_row_that_a_peer_failed_still_counts(self):
+        found = self.found({"kind": "failure", "workload": "g/w", "allocator": "glibc", "reason": "x"})
+        self.assertEqual([(one.best, one.ratio) for one in self.compared(found)], [("jemalloc", 9 / 20)])
+
+    def test_rows_that_are_not_compared_or_were_measured_in_short_do_not(self):
+        found = self.found(workload("g/2", compares_time=False), sample("bslab", 0, 9, 1, "g/2"),
+                           sample("glibc", 0, 1, 1, "g/2"), workload("g/3", mode="smoke"),
+                           sample("bslab", 0, 9, 1, "g/3"), sample("glibc", 0, 1, 1, "g/3"))
+        self.assertEqual([one.name for one in self.compared(found)], ["g/w"])
+
+    def test_the_mean_counts_each_row_once(self):
+        found = self.found(workload("h/1", "h"), sample("bslab", 0, 80, 1, "h/1"), sample("glibc", 0, 10, 1, "h/1"),
+                           workload("h/2", "h"), sample("bslab", 0, 10, 1, "h/2"), sample("glibc", 0, 10, 1, "h/2"),
+                           us=(10, 10))
+        mean = results.mean_to_best_peer(results.rows_of_all(found), found.allocators(), TIME)
+        self.assertAlmostEqual(mean, 2)
+
+    def verdicts(self, found):
+        return [(goal.value, goal.most, goal.verdict) for goal in goals.of_all_rows(found, results.US)]
+
+    def test_verdicts(self):
+        self.assertEqual(self.verdicts(self.found()), [(0.9, 0.95, "met"), (0, 0, "met"), (0.5, 1.0, "met"), (0, 0, "met")])
+        self.assertEqual(self.verdicts(self.found(us=(12, 24))),
+                         [(1.2, 0.95, "MISSED"), (1, 0, "MISSED"), (1.2, 1.0, "MISSED"), (1, 0, "MISSED")])
+
+    def test_as_shown_with_two_decimals(self):
+        self.assertEqual([verdict for *_, verdict in self.verdicts(self.found(us=(9.54, 20.08)))], ["met"] * 4)
+        self.assertEqual([verdict for *_, verdict in self.verdicts(self.found(us=(9.56, 20.12)))],
+                         ["MISSED", "met", "MISSED", "met"])
+        found = self.found(us=(11.04, 23.08))
+        self.assertEqual([goals.misses(found, key).above for key in (TIME, MEMORY)], [[], []])
+
+    def test_with_more_peers_the_mean_may_be_higher(self):
+        self.assertEqual(self.verdicts(self.found(names=("bslab", *PEERS, "more"), us=(9.9, 1)))[0], (0.99, 1.0, "met"))
+
+    def test_without_one_of_debians_there_is_no_verdict(self):
+        found = self.found(names=("bslab", *PEERS[:3], "more"), us=(9, 30))
+        self.assertEqual({verdict for *_, verdict in self.verdicts(found)}, {"-"})
+
+    def test_misses_are_the_worst_first_and_failures(self):
+        found = self.found(*(record for name, time in (("g/2", 12), ("g/3", 30), ("g/4", 11))
+                             for record in (workload(name), sample("bslab", 0, time, 1, name), sample("glibc", 0, 10, 1, name))),
+                           {"kind": "failure", "workload": "g/w", "allocator": "bslab", "reason": "x"})
+        missed = goals.misses(found, TIME)
+        self.assertEqual(([one.name for one in missed.above], missed.failed), (["g/3", "g/2"], ["g/w"]))
+
+    def test_without_us_there_are_none(self):
+        self.assertEqual(goals.goals(results.build([start("glibc"), workload(), sample("glibc", 0, 1)])), [])
 
 
 if __name__ == "__main__":
