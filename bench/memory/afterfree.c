@@ -97,6 +97,7 @@ int main(int argc, char **argv)
     working_set_make(&churn_seed);
     fill_and_free(bytes, objects, order, capacity);
     watch(seconds, busy);
+    report_figure("still live MB", (double)live_bytes / MIB);
     working_set_drop();
     report_send();
     return 0;

@@ -35,6 +35,7 @@ int64_t wall_ns(void);
 /* Of all threads, and not lengthened by other processes. */
 int64_t cpu_ns(void);
 void sleep_ms(int milliseconds);
+int64_t page_faults(void);
 
 /* From 1 << low to below 1 << high, every octave as likely as any other. */
 static inline uint32_t log_uniform(uint64_t *seed, uint32_t low, uint32_t high)

@@ -68,9 +68,11 @@ def survivors():
 
 def after_frees():
     for name, busy, how in (("idle", 0, "the process sleeps"), ("busy", 1, "it works on a thousand objects")):
-        yield Program(f"afterfree/{name}", "afterfree", [(16, 1, busy), (64, 5, busy), (256, 30, busy)],
+        mib = 256 if busy else 1024  # the goal for it is of a GiB, and of a process that sleeps
+        yield Program(f"afterfree/{name}", "afterfree", [(16, 1, busy), (64, 5, busy), (mib, 30, busy)],
                       f"RSS in the seconds after a heap of small objects was freed, while {how} "
-                      "(decay and purge delays)", compares_time=False, compares_memory=False, rounds=2)
+                      "(decay and purge delays)", compares_time=False, compares_memory=False, rounds=2,
+                      needs_mib=0 if busy else 2048)
 
 
 # Live MiB; operations per mode, None for not in it; MiB that must be free.

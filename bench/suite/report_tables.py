@@ -124,7 +124,8 @@ def goal_table(found, us=results.US):
     for goal in goals.goals(found, us):
         kind = {"met": "best", "MISSED": "worse"}.get(goal.verdict, "")
         table.rows.append(plain(goal.what, goal_value(goal.value), goal_value(goal.most)) +
-                          [Cell(goal.verdict, kind), Cell(goal.beside)])
+                          [Cell(goal.verdict, kind)] +
+                          plain(f"{goal.beside[0]} {goal_value(goal.beside[1])}" if goal.beside else "-"))
     return table
 
 
@@ -244,12 +245,6 @@ def loss_table(found, us=results.US):
 # Limits.
 
 
-def page_price(found):
-    """Nanoseconds of the kernel's for a fresh page, or None."""
-    row = found.rows.get(limits.PAGE_ROW)
-    return results.median(row.values("glibc", TIME).values()) if row else None
-
-
 def floor_table(found):
     names = found.allocators()
     ours = [results.US] if results.US in names else []
@@ -282,7 +277,7 @@ def live_table(found):
 
 def fault_table(found, least=0.05):
     """How much of its CPU time a workload must spend on its page faults, if the kernel were all it paid."""
-    names, price = found.allocators(), page_price(found)
+    names, price = found.allocators(), results.page_price(found)
     table = Table("Limits: pages", ["workload"] + names)
     if not price:
         return table
@@ -300,7 +295,7 @@ def fault_table(found, least=0.05):
 def page_floor(found, row, name):
     """What the kernel takes for the faults of whoever has the fewest, as a share of one's CPU time: no allocator that
     gets its memory so is faster. None where it is not known, or next to nothing."""
-    price = page_price(found)
+    price = results.page_price(found)
     faults = [results.median(row.values(n, "minor_faults").values()) for n in found.allocators()]
     faults = [n for n in faults if n is not None]
     share = fault_share(row, name, price) if price and faults and results.compares(row, MEMORY) else None

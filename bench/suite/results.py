@@ -350,6 +350,12 @@ def live_kib(row, names):
     return median(value for value in told if value)
 
 
+def page_price(results):
+    """Nanoseconds of the kernel's for a fresh page, or None."""
+    row = results.rows.get(limits.PAGE_ROW)
+    return median(row.values("glibc", TIME).values()) if row else None
+
+
 def representative(row, name, series):
     """The curve over time of the sample whose peak RSS is the median one."""
     found = sorted((sample.get(MEMORY) or 0, turn) for turn, sample in row.kept(name).items()

@@ -249,6 +249,56 @@ class Goals(unittest.TestCase):
         missed = goals.misses(found, TIME)
         self.assertEqual(([one.name for one in missed.above], missed.failed), (["g/3", "g/2"], ["g/w"]))
 
+    def of_row(self, part, *records, names=("bslab", "glibc", "mimalloc")):
+        return [(round(goal.value, 4), round(goal.most, 4), goal.verdict, goal.beside)
+                for goal in part(results.build([start(*names), *records]), "bslab")]
+
+    def test_idle_threads(self):
+        name = "threads/idle/1000"
+        records = [workload(name), *(sample(who, 0, 1, rss, name) for who, rss in
+                                     (("bslab", 71), ("glibc", 100), ("mimalloc", 400)))]
+        self.assertEqual(self.of_row(goals.of_idle_threads, *records), [(0.71, 0.5, "MISSED", ("glibc", 1))])
+        self.assertEqual(self.of_row(goals.of_idle_threads), [])
+
+    def test_pipelines(self):
+        name = "threads/pipeline/4"
+        records = [workload(name), *(sample(who, 0, 1, mib * 1024, name, figures={"peak live KiB": 1024})
+                                     for who, mib in (("bslab", 5), ("glibc", 3), ("mimalloc", 6)))]
+        self.assertEqual(self.of_row(goals.of_pipelines, *records), [(5, 5.1, "met", ("glibc", 3))])
+        self.assertEqual(self.of_row(goals.of_pipelines, workload(name), sample("bslab", 0, 1, 1, name)), [])
+
+    def test_a_freed_heap_of_a_gib(self):
+        name = "memory/afterfree/idle"
+
+        def records(full):
+            return [workload(name), *(sample(who, 0, 1, 1, name, figures={"full rss MB": full, "still live MB": 10,
+                                                                          "rss after 5 s MB": rest})
+                                      for who, rest in (("bslab", 20), ("glibc", 1000), ("mimalloc", 0.0)))]
+        self.assertEqual(self.of_row(goals.of_freed_heap, *records(1030)), [(20, 19, "MISSED", ("mimalloc", 0))])
+        self.assertEqual(self.of_row(goals.of_freed_heap, *records(70)), [])
+
+    def curve(self, *costs, faults=None):
+        """Of each row ours and a peer's time."""
+        names = ["threads/churn/1", "threads/churn/2", "threads/churn/64"][3 - len(costs):]
+        figures = {} if faults is None else {"figures": {"faults/op": faults}}
+        return [record for name, (ours, theirs) in zip(names, costs) for record in (
+            workload(name, curve=["churn by threads", 1]), sample("bslab", 0, ours, 1, name, **figures),
+            sample("mimalloc", 0, theirs, 1, name, **figures))]
+
+    def test_curves(self):
+        curve = self.curve((10, 10), (30, 10), (20, 12))
+        self.assertEqual(self.of_row(goals.of_curves, *curve), [(3, 1.5, "MISSED", ("mimalloc", 1.2))])
+        self.assertEqual(self.of_row(goals.of_curves, *self.curve((10, 10), (20, 12))), [])
+
+    def test_page_faults_aside(self):
+        page = [workload(results.limits.PAGE_ROW, "limits"), sample("glibc", 0, 40, name=results.limits.PAGE_ROW)]
+        curve = self.curve((14, 14), (16, 14), (14, 14), faults=0.1)
+        self.assertEqual(self.of_row(goals.of_curves, *page, *curve), [(1.2, 1.5, "met", ("mimalloc", 1))])
+        each = goals.of_curves(results.build([start("bslab"), *page, *curve]), "bslab")
+        self.assertIn("page faults aside", next(each).what)
+        each = goals.of_curves(results.build([start("bslab"), *curve]), "bslab")
+        self.assertIn("page faults included", next(each).what)
+
     def test_without_us_there_are_none(self):
         self.assertEqual(goals.goals(results.build([start("glibc"), workload(), sample("glibc", 0, 1)])), [])
 

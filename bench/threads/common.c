@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -101,14 +102,24 @@ int processors(void)
     return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
+static int64_t page_faults(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+}
+
 span begin_span(void)
 {
-    return (span){now_ns(CLOCK_MONOTONIC), now_ns(CLOCK_PROCESS_CPUTIME_ID)};
+    return (span){now_ns(CLOCK_MONOTONIC), now_ns(CLOCK_PROCESS_CPUTIME_ID), page_faults()};
 }
 
 span end_span(span began)
 {
-    return (span){now_ns(CLOCK_MONOTONIC) - began.wall, now_ns(CLOCK_PROCESS_CPUTIME_ID) - began.cpu};
+    span now = begin_span();
+
+    return (span){now.wall - began.wall, now.cpu - began.cpu, now.faults - began.faults};
 }
 
 static struct {
@@ -117,7 +128,7 @@ static struct {
     pthread_barrier_t ready, done;
     pthread_t threads[MAX_THREADS];
     int64_t started[MAX_THREADS], stopped[MAX_THREADS];
-    int64_t cpu; /* of one thread's reading at the start; at the end, what passed since */
+    span all; /* of one thread's reading at the start; at the end, what passed since */
 } crew;
 
 static void bind_to_processor(int nth)
@@ -136,11 +147,11 @@ static void bind_to_processor(int nth)
     }
 }
 
-/* The barrier picks one thread to read the clock of all. */
+/* The barrier picks one thread to read what is of all. */
 void clock_in(int index)
 {
     if (pthread_barrier_wait(&crew.ready) == PTHREAD_BARRIER_SERIAL_THREAD)
-        crew.cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+        crew.all = begin_span();
     crew.started[index] = now_ns(CLOCK_MONOTONIC);
 }
 
@@ -148,7 +159,7 @@ void clock_out(int index)
 {
     crew.stopped[index] = now_ns(CLOCK_MONOTONIC);
     if (pthread_barrier_wait(&crew.done) == PTHREAD_BARRIER_SERIAL_THREAD)
-        crew.cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - crew.cpu;
+        crew.all = end_span(crew.all);
 }
 
 static void *run_member(void *argument)
@@ -178,7 +189,7 @@ span run_crew(int count, placement where, crew_work *work)
         first = crew.started[i] < first ? crew.started[i] : first;
         last = crew.stopped[i] > last ? crew.stopped[i] : last;
     }
-    return (span){last - first, crew.cpu};
+    return (span){last - first, crew.all.cpu, crew.all.faults};
 }
 
 void report(span took, uint64_t operations, int active, figure more)
@@ -189,6 +200,8 @@ void report(span took, uint64_t operations, int active, figure more)
 
     if (more.name)
         snprintf(extra, sizeof extra, ", \"%s\": %.6g", more.name, more.value);
-    dprintf(STDOUT_FILENO, "{\"time_ns\": %.4f, \"figures\": {\"throughput ops/s\": %.0f, \"cpu ns\": %.4f%s}}\n",
-            (double)took.wall * running / count, count * 1e9 / (double)took.wall, (double)took.cpu / count, extra);
+    dprintf(STDOUT_FILENO,
+            "{\"time_ns\": %.4f, \"figures\": {\"throughput ops/s\": %.0f, \"cpu ns\": %.4f, \"faults/op\": %.6g%s}}\n",
+            (double)took.wall * running / count, count * 1e9 / (double)took.wall, (double)took.cpu / count,
+            (double)took.faults / count, extra);
 }

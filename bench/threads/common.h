@@ -10,7 +10,8 @@
  * where an operation is one malloc with its free: the processor time that one of them may be said to have taken. It
  * stays the same with more threads if the allocator scales perfectly. "throughput ops/s" is operations by wall time,
  * plainly; "cpu ns" is the processor time that the process took in that span, per operation, which says whether a
- * long wall time was work or waiting (or another process on the machine), but counts those who yield as at work.
+ * long wall time was work or waiting (or another process on the machine), but counts those who yield as at work;
+ * "faults/op" is the page faults of that span, for whoever wants to take their price out.
  *
  * The work is fixed, not the time, so that peak memory is that of the same work under every allocator. What the
  * programs need for themselves comes from mmap, and their threads have small stacks: peak RSS is the allocator's but
@@ -49,9 +50,9 @@ pthread_t start_thread(void *(*run)(void *), void *argument);
 /* How many this process may use. */
 int processors(void);
 
-/* Nanoseconds, and of a clock that stands still nothing. */
+/* Nanoseconds, and of a clock that stands still nothing; page faults. */
 typedef struct span {
-    int64_t wall, cpu;
+    int64_t wall, cpu, faults;
 } span;
 
 span begin_span(void);
@@ -125,12 +126,17 @@ static inline void *make_object(size_t size)
     return object;
 }
 
+static inline size_t size_of_object(void *object)
+{
+    return *(word *)object & 0xFFFF;
+}
+
 static inline void drop_object(void *object)
 {
     uint64_t stamp = *(word *)object;
 
     if (stamp >> 16 != ((uint64_t)(uintptr_t)object << 16) >> 16 ||
-        *last_word(object, stamp & 0xFFFF) != stamp)
+        *last_word(object, size_of_object(object)) != stamp)
         die(OVERWRITTEN, "an object was overwritten: the allocator gave its memory out twice");
     free(object);
 }
