@@ -60,6 +60,7 @@ class Memcached(Workload):
     def prepare(self, context):
         self.server = require("memcached", "memcached")
         load_client(context)
+        process.read_once(self, context)
 
     def measure(self, context, allocator):
         requests, keys = self.sizes[context.mode]
@@ -90,6 +91,7 @@ class Nginx(Workload):
         for i in range(self.pages):
             text = "".join(f"<p>line {k} of page {i}, {k * 7919 % 1009}</p>\n" for k in range(i * i))
             (pages / f"{i}.html").write_text(text, encoding="ascii")
+        process.read_once(self, context)
 
     def configuration(self, directory, pages):
         """The front passes everything on to the server behind, which is the same worker."""

@@ -86,7 +86,7 @@ def of_idle_threads(found, us):
 
 def of_pipelines(found, us):
     for row in found.compared():
-        live = results.live_kib(row, found.allocators())
+        live = results.live_kib(row, [us])
         if row.name.startswith("threads/pipeline/") and live:
             yield from judged(found, us, f"{row.name}: peak RSS in MB, of 1.1 times what is live and 4 more",
                               lambda name, row=row: megabytes(row.values(name, MEMORY)), 1.1 * live / 1024 + 4)

@@ -1,9 +1,11 @@
 """One run of a command under an allocator, measured from outside by bench-runner."""
 
+import contextlib
 import errno
 import json
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from lib import allocators, runner
@@ -48,6 +50,17 @@ def run_and_read(context, allocator, command, *, stdin=None, env=None, timeout=6
             require_space(context.scratch)
             raise Failed(runner.describe(status) + last_words(errors))
         return sample, output.read_text(encoding="utf-8", errors="replace")
+
+
+def read_once(workload, context):
+    """What a first run reads from the disk is then in memory: a small run under glibc, which does not count. Of
+    prepare(), at its end: or the disk would be a part of the first allocator's wall time.
+
+    One that fails will be told of when it counts.
+    """
+    if context.mode != "smoke":
+        with contextlib.suppress(Failed):
+            workload.measure(replace(context, mode="smoke"), allocators.Allocator("glibc", None))
 
 
 def require_space(path):

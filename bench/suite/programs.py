@@ -43,6 +43,8 @@ class Program(Workload):
         self.path = shutil.which(self.executable, path=process.ENVIRONMENT["PATH"])
         if not self.path:
             raise Missing(f"{self.executable} (package {self.package})")
+        self.job = self.make_job(context.scratch, self.amounts["smoke"])
+        process.read_once(self, context)
         self.job = self.make_job(context.scratch, self.amounts[context.mode])
 
     def measure(self, context, allocator):
@@ -116,6 +118,7 @@ class DbBench(Workload):
         self.path = shutil.which("db_bench", path=process.ENVIRONMENT["PATH"])
         if not self.path:
             raise Missing("db_bench (package rocksdb-tools)")
+        process.read_once(self, context)
 
     def measure(self, context, allocator):
         with tempfile.TemporaryDirectory(dir=context.scratch) as directory:

@@ -8,7 +8,7 @@ from unittest import mock
 import here
 from lib import runner
 from lib.allocators import Allocator
-from suite import machine, process
+from suite import machine, process, programs
 from suite.workload import Context, Failed
 
 GLIBC = Allocator("glibc", None)
@@ -34,6 +34,26 @@ class LastWords(unittest.TestCase):
         self.assertEqual(len(said), 2 + process.LONGEST)
         self.assertTrue(said.endswith("x..."))
         self.assertEqual(self.words(b"\x1b[2J\xffred"), ": ?[2J\ufffdred")
+
+
+class ReadOnce(unittest.TestCase):
+    """A program's first measured run finds it in memory."""
+
+    def runs(self, mode, error=None):
+        program = programs.Program("true", "true", "coreutils", "", (1, 10, 100), lambda _, amount: programs.Job([amount]))
+        with mock.patch.object(process, "run", side_effect=error) as run:
+            program.prepare(Context(mode=mode, build=Path(), scratch=Path(), kept=Path()))
+        self.assertEqual(program.job.arguments, [program.amounts[mode]])
+        return [(call.args[1], call.args[2][1]) for call in run.call_args_list]
+
+    def test_by_a_small_run_under_glibc(self):
+        self.assertEqual(self.runs("full"), [(GLIBC, 1)])
+
+    def test_that_may_fail(self):
+        self.assertEqual(self.runs("quick", Failed("x")), [(GLIBC, 1)])
+
+    def test_but_in_smoke_mode(self):
+        self.assertEqual(self.runs("smoke"), [])
 
 
 class Runner(unittest.TestCase):
