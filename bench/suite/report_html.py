@@ -251,7 +251,7 @@ class Page:
 
     def limits(self):
         shown = [one for one in (tables.floor_table(self.found), tables.live_table(self.found),
-                                 tables.fault_table(self.found)) if one.rows]
+                                 tables.fault_table(self.found), tables.lost_table(self.found)) if one.rows]
         inner = "".join(f"<h3>{escape(one.title)}</h3>{table(one)}" for one in shown)
         return f'<h2 id="limits-of">Limits</h2>{inner}' if inner else ""
 

@@ -47,7 +47,8 @@ def render(found):
     parts += table(tables.loss_table(found), 2)
     for group in found.groups():
         parts += group_part(found, group)
-    for one in (tables.floor_table(found), tables.live_table(found), tables.fault_table(found)):
+    for one in (tables.floor_table(found), tables.live_table(found), tables.fault_table(found),
+                tables.lost_table(found)):
         parts += table(one, 2) if one.rows else []
     wrong = tables.problems(found)
     if wrong:

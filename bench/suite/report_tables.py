@@ -217,18 +217,68 @@ def figures_table(found, group):
 def kernel_table(found, group):
     """Page faults, system time and voluntary switches: of the process, or of what it says it measured."""
     names = found.allocators()
-    table = Table(f"{group}: page faults / system time in ms / voluntary switches", ["workload"] + names)
+    table = Table(f"{group}: page faults / system time in ms / its share of the CPU time / voluntary switches",
+                  ["workload"] + names, note=f"*: above {MUCH:.0%}.")
     for row in rows_of(found, group):
         if any(row.values(name, "minor_faults") for name in names):
-            table.rows.append(plain(row.name, *(kernel_text(row, name) for name in names)))
+            table.rows.append(plain(row.name) + [kernel_cell(row, name) for name in names])
     return table
 
 
-def kernel_text(row, name):
+def kernel_cell(row, name):
+    """Marked where the kernel has more of the time than needs no word."""
     faults, system, switches = (results.median(row.values(name, key).values())
                                 for key in ("minor_faults", "system_ns", "voluntary_switches"))
-    each = (faults, None if system is None else system / 1e6, switches)
-    return " / ".join("-" if value is None else digits(value) for value in each)
+    share = results.system_share(row, name)
+    numbers = ["-" if value is None else digits(value) for value in (faults, None if system is None else system / 1e6, switches)]
+    high = is_much(share)
+    return Cell(" / ".join(numbers[:2] + [percent(share) + ("*" if high else "")] + numbers[2:]), "worse" if high else "")
+
+
+MUCH = 0.05  # of the time
+
+
+def percent(share):
+    return "-" if share is None else f"{share:.0%}"
+
+
+def is_much(share):
+    """As shown, in whole per cent."""
+    return share is not None and round(share, 2) > MUCH
+
+
+def lost_table(found, us=results.US):
+    """Where more than a little of our time is the kernel's, or goes by in waiting, and what is known of the reasons."""
+    names, price = found.allocators(), results.page_price(found)
+    peers = [name for name in names if name != us]
+    table = Table(f"Where the kernel, or waiting, has more than {MUCH:.0%} of {us}'s time",
+                  ["workload", "system", "least of peers", "pages", "waiting", "least of peers", "sleeps/s", "least of peers"],
+                  note="system: its share of the CPU time. pages: of the same time what the page faults take at the price of a "
+                       "fresh page; what is left of the system time is calls, and faults of files. waiting: of the time "
+                       "that the threads of bench/threads could have had on the processors; they wait for locks, for each "
+                       "other where the workload has them do so, or because another process ran. sleeps: voluntary switches "
+                       "in a second of CPU time; who waits for a lock spins a while, which is user time, and then sleeps. "
+                       "Where the peers' figure is as high it is the workload's own.")
+    for row in found.compared() if us in names else []:
+        system, waiting = results.system_share(row, us), results.waiting_share(row, us)
+        if not is_much(system) and not is_much(waiting):
+            continue
+        pages = fault_share(row, us, price) if price else None
+        table.rows.append(plain(
+            row.name + marks(row, found), percent(system), least(row, peers, results.system_share, percent),
+            percent(pages and pages[1]), percent(waiting), least(row, peers, results.waiting_share, percent),
+            rounded(results.sleeps(row, us)), least(row, peers, results.sleeps, rounded)))
+    return table
+
+
+def rounded(value):
+    return "-" if value is None else digits(value)
+
+
+def least(row, names, measure, shown):
+    each = {name: measure(row, name) for name in names}
+    first = min((name for name in each if each[name] is not None), key=each.get, default=None)
+    return "-" if first is None else f"{first} {shown(each[first])}"
 
 
 def loss_table(found, us=results.US):

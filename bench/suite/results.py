@@ -350,6 +350,32 @@ def live_kib(row, names):
     return median(value for value in told if value)
 
 
+def cpu_ns(row, name):
+    """By round: user and system time."""
+    user, system = row.values(name, "user_ns"), row.values(name, "system_ns")
+    return {turn: user[turn] + system[turn] for turn in user if system.get(turn, 0) + user[turn] and turn in system}
+
+
+def system_share(row, name):
+    """How much of its CPU time is the kernel's, or None."""
+    system = row.values(name, "system_ns")
+    return median(system[turn] / cpu for turn, cpu in cpu_ns(row, name).items())
+
+
+def sleeps(row, name):
+    """Voluntary switches in a second of CPU time, or None: who waits for a lock, having spun, sleeps."""
+    switches = row.values(name, "voluntary_switches")
+    return median(switches[turn] * 1e9 / cpu for turn, cpu in cpu_ns(row, name).items() if turn in switches)
+
+
+def waiting_share(row, name):
+    """Of the processors' time that the threads of a program in bench/threads could have had, what they did not; or None."""
+    time, cpu = row.values(name, TIME), row.figures(name, "cpu ns")
+    if row.about["group"] != "threads":
+        return None
+    return median(max(1 - cpu[turn] / time[turn], 0.0) for turn in time if turn in cpu)
+
+
 def page_price(results):
     """Nanoseconds of the kernel's for a fresh page, or None."""
     row = results.rows.get(limits.PAGE_ROW)

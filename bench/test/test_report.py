@@ -31,7 +31,7 @@ class Reports(unittest.TestCase):
     def test_markdown(self):
         text = report_markdown.render(found())
         for part in ("killed by SIGSEGV", "nosuch", "tcmalloc was not measured", "**1.00", "g/w/64 !", "p99 us",
-                     "| g/w/64   | 7 / 1.5 / 3 |"):
+                     "| g/w/64   | 7 / 1.5 / - / 3 |"):
             self.assertIn(part, text)
 
     def test_html_is_well_formed_and_alone(self):
@@ -102,6 +102,39 @@ class Floors(unittest.TestCase):
         self.assertAlmostEqual(tables.page_floor(found, found.rows["g/w"], "bslab"), 40 * 5 / 1000)
         self.assertIsNone(tables.page_floor(results.build([start("bslab"), workload(), each[0]]),
                                             found.rows["g/w"], "bslab"))
+
+
+class Kernel(unittest.TestCase):
+    """What the kernel and waiting take."""
+
+    def found(self, *records, name="threads/w", group="threads"):
+        """Ours and a peer's: user and system time of each, and the CPU time per operation; of 10 ns."""
+        each = [sample(who, 0, 10.0, 1000, name, minor_faults=5, user_ns=user, system_ns=system, voluntary_switches=4,
+                       figures={"cpu ns": cpu}) for who, user, system, cpu in records]
+        page = [workload(results.limits.PAGE_ROW, "limits"), sample("glibc", 0, 20.0, name=results.limits.PAGE_ROW)]
+        return results.build([start("bslab", "glibc"), *page, workload(name, group), *each])
+
+    def test_a_share_that_is_high_is_marked(self):
+        found = self.found(("bslab", 94, 6, 10), ("glibc", 96, 4, 10))
+        row, = tables.kernel_table(found, "threads").rows
+        self.assertEqual([(cell.text, cell.kind) for cell in row[1:]],
+                         [("5 / 6e-06 / 6%* / 4", "worse"), ("5 / 4e-06 / 4% / 4", "")])
+
+    def lost(self, *records, **more):
+        return [[cell.text for cell in row] for row in tables.lost_table(self.found(*records, **more)).rows]
+
+    def test_rows_with_much_of_it(self):
+        self.assertEqual(self.lost(("bslab", 500, 500, 9.8), ("glibc", 900, 100, 10)),
+                         [["threads/w", "50%", "glibc 10%", "10%", "2%", "glibc 0%", "4,000,000", "glibc 4,000,000"]])
+
+    def test_or_much_waiting(self):
+        self.assertEqual([row[4] for row in self.lost(("bslab", 100, 0, 7), ("glibc", 100, 0, 10))], ["30%"])
+
+    def test_and_no_others(self):
+        self.assertEqual(self.lost(("bslab", 946, 54, 9.5), ("glibc", 1, 999, 1)), [])
+
+    def test_waiting_is_of_programs_that_count_their_threads_time(self):
+        self.assertEqual(self.lost(("bslab", 100, 0, 7), ("glibc", 100, 0, 10), name="trace/w", group="trace"), [])
 
 
 class Charts(unittest.TestCase):
