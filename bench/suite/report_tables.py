@@ -395,8 +395,8 @@ def counted(number, what):
 HOW_TO_READ = (
     "Each round measures a workload under every allocator, one right after the other, each time beginning with "
     "another. A figure is the median over the rounds, of the ratio within a round, to the best of all allocators in "
-    "that row (bslab included), so the best has 1.00 and lower is better; ± is half the interquartile range, "
-    "with two rounds half of their difference. A difference smaller than the spread is none.")
+    "that row (bslab included) where a table does not say otherwise, so the best has 1.00 and lower is better; ± is half "
+    "the interquartile range, with two rounds half of their difference. A difference smaller than the spread is none.")
 
 
 def reading_note(found):
