@@ -111,10 +111,10 @@ def of_curves(found, us):
     """Where both ends were measured. The best peer's growth says how much of it is the machine's."""
     price = results.page_price(found)
     for first, last, most in FLAT:
-        if not (found.rows.get(first) and found.rows.get(last)):
+        measured = {row.name: (row.about["curve"] or [None])[0] for row in found.compared()}
+        if first not in measured or last not in measured:
             continue
-        label = found.rows[first].about["curve"][0]
-        rows = [row for row in found.compared() if (row.about["curve"] or [None])[0] == label]
+        rows = [found.rows[name] for name, label in measured.items() if label == measured[first]]
         aside = price and all(row.figures(us, FAULTS) for row in rows)
         yield from judged(found, us, f"{first} to {last.rpartition('/')[2]}: the dearest row's time over the cheapest's, page "
                           f"faults {'aside' if aside else 'included'}",

@@ -289,6 +289,9 @@ class Goals(unittest.TestCase):
         curve = self.curve((10, 10), (30, 10), (20, 12))
         self.assertEqual(self.of_row(goals.of_curves, *curve), [(3, 1.5, "MISSED", ("mimalloc", 1.2))])
         self.assertEqual(self.of_row(goals.of_curves, *self.curve((10, 10), (20, 12))), [])
+        not_measured = [workload("memory/sweep/1M", curve=["churn by live bytes", 1]), sample("bslab", 0, 1, 1, "memory/sweep/1M"),
+                        workload("memory/sweep/8192M", curve=["churn by live bytes", 8192])]
+        self.assertEqual(self.of_row(goals.of_curves, *not_measured), [])
 
     def test_page_faults_aside(self):
         page = [workload(results.limits.PAGE_ROW, "limits"), sample("glibc", 0, 40, name=results.limits.PAGE_ROW)]
