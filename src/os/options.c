@@ -13,6 +13,7 @@ const struct options bslab_option_defaults = {
     .huge = true,
     .guard = true,
     .merge = true,
+    .grouping = true,
     .region_size = GIB,
     .dirty_size = MIB,
     .quarantine_size = QUARANTINE_SIZE,
@@ -163,6 +164,8 @@ static bool parse_value(struct options *o, struct token key, struct token value,
 		return parse_bool(value, &o->guard);
 	if (token_is(key, "merge"))
 		return parse_bool(value, &o->merge);
+	if (token_is(key, "grouping"))
+		return parse_bool(value, &o->grouping);
 	if (token_is(key, "hardened"))
 		return parse_bool(value, &o->hardened);
 	if (token_is(key, "quarantine"))

@@ -33,6 +33,7 @@ struct options {
 	bool huge;	     /* huge pages where they are worth it: page/huge.h */
 	bool guard;	     /* guard pages around own mappings */
 	bool merge;	     /* typed caches of like geometry share slabs */
+	bool grouping;	     /* pages by migratetype, and from the fullest pageblock */
 	bool hardened;	     /* the hardened mode; slab/hardened.h */
 	bool stats;	     /* malloc_stats() at exit */
 	size_t numa_nodes;   /* 0: as the kernel says; 1: numa=off; else faked */

@@ -4,6 +4,7 @@
 #include "map/map.h"
 #include "os/bug.h"
 #include "os/nodes.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "page/blocks.h"
@@ -443,18 +444,23 @@ static void *alloc(const struct request *q)
 	return unlikely(q->flags & PAGES_EXPLICIT) ? alloc_explicit(q) : alloc_from_threads(q);
 }
 
+static enum migratetype grouped(enum migratetype type)
+{
+	return likely(bslab_options.grouping) ? type : MIGRATE_UNMOVABLE;
+}
+
 void *pages_alloc(unsigned nr_pages, unsigned align_order, enum migratetype type, unsigned flags, bool *zeroed)
 {
 	size_t nr_fresh = 0;
 
-	return alloc(&(struct request){nr_pages, align_order, type, flags, zeroed, &nr_fresh, NULL});
+	return alloc(&(struct request){nr_pages, align_order, grouped(type), flags, zeroed, &nr_fresh, NULL});
 }
 
 void *pages_alloc_some(unsigned *nr_pages, unsigned order, enum migratetype type, unsigned flags, bool *zeroed)
 {
 	size_t nr_fresh = 0;
 
-	return alloc(&(struct request){*nr_pages, order, type, flags, zeroed, &nr_fresh, nr_pages});
+	return alloc(&(struct request){*nr_pages, order, grouped(type), flags, zeroed, &nr_fresh, nr_pages});
 }
 
 /* --- pages that may be moved: compactable.h ------------------------------------- */

@@ -3,6 +3,7 @@
 
 #include "base/probe.h"
 #include "os/bug.h"
+#include "os/options.h"
 
 struct buddies threads reader_root(buddies);
 struct buddy highatomic reader_root(highatomic); /* owns the reserve */
@@ -36,9 +37,15 @@ static void purge_unlist(struct pageblock *blk)
 		hlist_del(&blk->purge_node);
 }
 
+/* In eighths; not told apart where the option says so. */
+static unsigned fullness_of(const struct pageblock *blk)
+{
+	return likely(bslab_options.grouping) ? blk->nr_free / (PAGEBLOCK_PAGES / 8) : 0;
+}
+
 void block_list(struct buddy *b, struct pageblock *blk)
 {
-	unsigned order = pageblock_max_order(blk), fullness = blk->nr_free / (PAGEBLOCK_PAGES / 8);
+	unsigned order = pageblock_max_order(blk), fullness = fullness_of(blk);
 
 	if (unlikely(blk->is_isolated))
 		return;
@@ -65,7 +72,7 @@ void block_relist(struct buddy *b, struct pageblock *blk, bool was_listed)
 {
 	if (was_listed) {
 		if (blk->nr_free && blk->listed_order == pageblock_max_order(blk) &&
-		    blk->listed_fullness == blk->nr_free / (PAGEBLOCK_PAGES / 8)) {
+		    blk->listed_fullness == fullness_of(blk)) {
 			if (blk->listed_purge != purge_list_of(blk) && !blk->is_isolated) {
 				purge_unlist(blk);
 				purge_list(b, blk);

@@ -38,7 +38,7 @@ Test(options, empty_text_changes_nothing)
 
 Test(options, reads_each_key)
 {
-	expect_good("index=cpu_id,on_error=warn,check=yes,guard=no,merge=no,stats=yes,region=4M,dirty=12K,reserve=2M,large=1G,"
+	expect_good("index=cpu_id,on_error=warn,check=yes,guard=no,merge=no,grouping=no,stats=yes,region=4M,dirty=12K,reserve=2M,large=1G,"
 		    "soft_limit=3G,hard_limit=4G");
 	cr_assert_eq(o.soft_limit, 3 * GIB);
 	cr_assert_eq(o.hard_limit, 4 * GIB);
@@ -47,6 +47,7 @@ Test(options, reads_each_key)
 	cr_assert(o.check);
 	cr_assert_not(o.guard);
 	cr_assert_not(o.merge);
+	cr_assert_not(o.grouping);
 	cr_assert(o.stats);
 	cr_assert_eq(o.region_size, 4 * MIB);
 	cr_assert_eq(o.dirty_size, 12 * KIB);
