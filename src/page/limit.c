@@ -18,7 +18,7 @@ static struct {
 	size_t cgroup;		 /* the same, of the cgroup */
 	size_t look_at;		 /* blocks in use at which limits are to be looked at, less FIRST_LOOK_BLOCKS */
 	size_t nr_mapped;	 /* pages */
-	size_t reclaim_at;	 /* footprint, after a reclaim that left it above */
+	size_t reclaim_at;	 /* footprint: no reclaim below it, after one */
 	bool wants_reclaim;
 } limits;
 
@@ -79,28 +79,42 @@ static size_t reclaim_step(size_t soft)
 }
 
 /* From where on a soft limit asks for a reclaim; without one, never. */
+static size_t near_line(size_t soft)
+{
+	return soft - soft / 16;
+}
+
 static bool is_near(size_t nr_pages, size_t soft)
 {
-	return soft && nr_pages >= soft - soft / 16;
+	return soft && nr_pages >= near_line(soft);
+}
+
+/* Nothing more of it before the footprint is a step larger than now. */
+static void expect_growth(void)
+{
+	store(&limits.reclaim_at, footprint() + reclaim_step(soft_limit()));
+}
+
+/*
+ * It shrank: a step above the least since the last reclaim is enough. Not less than the line, so that the word, which all CPUs
+ * read, is left alone far from it.
+ */
+static void forget_peak(size_t nr_pages, size_t soft)
+{
+	size_t next = max_size(nr_pages + reclaim_step(soft), near_line(soft));
+
+	if (next < load(&limits.reclaim_at))
+		store(&limits.reclaim_at, next);
 }
 
 static void ask_for_reclaim(size_t nr_pages, size_t soft)
 {
-	size_t next = nr_pages + reclaim_step(soft);
-
 	if (nr_pages >= load(&limits.reclaim_at)) {
 		PROBE(limit_near, nr_pages, soft);
 		WRITE_ONCE(limits.wants_reclaim, true);
-	} else if (next < load(&limits.reclaim_at)) { /* it had grown far more meanwhile */
-		store(&limits.reclaim_at, next);
+	} else {
+		forget_peak(nr_pages, soft);
 	}
-}
-
-/* Far from the soft limit again. The word is written only when it changes: all CPUs read it. */
-static void forget_peak(void)
-{
-	if (load(&limits.reclaim_at))
-		store(&limits.reclaim_at, 0);
 }
 
 bool limit_is_far(void)
@@ -128,7 +142,7 @@ bool limit_allows(size_t nr_pages)
 	if (likely(!soft && !hard))
 		return true;
 	if (!__builtin_add_overflow(most_footprint(), nr_pages, &total) && (!hard || total <= hard) && !is_near(total, soft)) {
-		forget_peak();
+		forget_peak(total, soft);
 		return true;
 	}
 	if (__builtin_add_overflow(footprint(), nr_pages, &total) || (hard && total > hard)) {
@@ -138,7 +152,7 @@ bool limit_allows(size_t nr_pages)
 	if (is_near(total, soft))
 		ask_for_reclaim(total, soft);
 	else
-		forget_peak();
+		forget_peak(total, soft);
 	return true;
 }
 
@@ -149,19 +163,20 @@ void limit_note_mapped(size_t nr_old_pages, size_t nr_new_pages)
 
 bool limit_take_reclaim(void)
 {
-	return READ_ONCE(limits.wants_reclaim) &&
-	       __atomic_exchange_n(&limits.wants_reclaim, false, __ATOMIC_RELAXED);
+	if (likely(!READ_ONCE(limits.wants_reclaim)))
+		return false;
+	expect_growth(); /* first: others who come meanwhile do not ask again */
+	return __atomic_exchange_n(&limits.wants_reclaim, false, __ATOMIC_RELAXED);
 }
 
 void limit_reclaimed(void)
 {
-	/* What is left is in use: no more of this before it has grown. */
-	store(&limits.reclaim_at, footprint() + reclaim_step(soft_limit()));
+	expect_growth();
 }
 
 size_t limit_excess(void)
 {
-	size_t soft = soft_limit(), near = soft - soft / 16, total = footprint();
+	size_t soft = soft_limit(), near = near_line(soft), total = footprint();
 
 	return soft && total > near ? (total - near) << PAGE_SHIFT : 0;
 }

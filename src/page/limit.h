@@ -8,7 +8,8 @@
  *    Resident is less, but for the page map's 0.2 %. It is read without a lock.
  * 2. Soft limit: from 15/16 of it on the floors above give back what caches hold
  *    and what is free before they take more, once for each 1/32 of it that the
- *    footprint grows by. It refuses nothing. The memory limits of the process's
+ *    footprint grows by from the least that it was since, and by one thread. It
+ *    refuses nothing. The memory limits of the process's
  *    cgroup are one more soft limit: what goes beyond those, the kernel throttles
  *    or kills. They are read when the heap has reached some size.
  * 3. Hard limit: what would pass it is refused, after such a reclaim: NULL with
@@ -32,7 +33,7 @@ bool limit_is_far(void);
 bool limit_is_hard(void);
 /* Mappings of large blocks come, grow, shrink and go. */
 void limit_note_mapped(size_t nr_old_pages, size_t nr_new_pages);
-/* True, for one caller, when it is time for a reclaim; tell when it is done. */
+/* True, for one caller, when it is time for a reclaim; tell when it is done. Until then others have to grow by 1/32, too. */
 bool limit_take_reclaim(void);
 void limit_reclaimed(void);
 /* Bytes by which the footprint is too near to a soft limit. */

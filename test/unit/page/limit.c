@@ -137,3 +137,52 @@ Test(limit, soft_asks_again_after_a_peak)
 	fill(70 * MIB / (RUN * BSLAB_PAGE_SIZE));
 	cr_assert(limit_take_reclaim());
 }
+
+/* Up to where it asks, in a heap of one thread. */
+static void fill_until_asked(unsigned most)
+{
+	bool zeroed;
+
+	while (nr_runs < most && !limit_take_reclaim())
+		runs[nr_runs++] = run_alloc(RUN, 0, 0, &zeroed);
+	cr_assert_lt(nr_runs, most);
+}
+
+static void give_back(unsigned nr_less)
+{
+	drop(nr_runs - nr_less);
+	runs_drain();
+	pages_purge();
+	zone_purge(0);
+}
+
+/* A reclaim leads below the line, as a rule: from there on it is 1/32 as well. */
+Test(limit, soft_asks_after_growth_below_the_line_too)
+{
+	unsigned nr_first, step = 256 * MIB / 32 / (RUN * BSLAB_PAGE_SIZE);
+
+	limit_set(256 * MIB, 0);
+	fill_until_asked(MAX_RUNS);
+	nr_first = nr_runs;
+	for (unsigned below = 1; below < step; below += 6) {
+		give_back(below);
+		limit_reclaimed();
+		fill_until_asked(nr_first + 2 * step);
+		cr_assert_geq(nr_runs, nr_first - below + step - 1, "%u below the line", below);
+		cr_assert_leq(nr_runs, nr_first - below + step + 2, "%u below the line", below);
+		give_back(nr_runs - nr_first);
+	}
+	/* What it had grown by and lost again counts as well. */
+	give_back(3 * step);
+	fill_until_asked(nr_first + 2);
+}
+
+Test(limit, who_reclaims_does_so_alone)
+{
+	limit_set(256 * MIB, 0);
+	fill_until_asked(MAX_RUNS);
+	fill(nr_runs + 3);
+	cr_assert_not(limit_take_reclaim(), "one is under way");
+	fill(nr_runs + 256 * MIB / 32 / (RUN * BSLAB_PAGE_SIZE));
+	cr_assert(limit_take_reclaim(), "it grew by a step meanwhile");
+}
