@@ -180,18 +180,23 @@ bool area_create(void)
 	return area_load(slot) != &none_area;
 }
 
+/* Of these classes no orphan has a sheaf, and only a fork makes orphans. Stored under percpu.lock, read without. */
+static bool orphans_lack[NR_CACHES];
+
 struct sheaf *orphan_sheaf(unsigned class)
 {
 	struct percpu_area *a;
 	struct sheaf *s = NULL;
 
-	if (likely(!READ_ONCE(percpu.orphans)))
+	if (likely(!READ_ONCE(percpu.orphans)) || READ_ONCE(orphans_lack[class]))
 		return NULL;
 	lock_take(&percpu.lock, RANK_THREAD);
 	for (a = percpu.orphans; a && !s; a = a->next_orphan) {
 		s = sheaf_of_top(a->top[class]);
 		a->top[class] = NONE_TOP;
 	}
+	if (!s)
+		WRITE_ONCE(orphans_lack[class], true);
 	lock_drop(&percpu.lock, RANK_THREAD);
 	return s;
 }
@@ -235,5 +240,7 @@ void percpu_fork_done(bool child)
 	for (drained = percpu.all; drained; drained = drained->next)
 		if (drained->drainer && drained->drainer != &thread_state)
 			area_keep(&percpu.orphans, drained);
+	if (percpu.orphans)
+		memset(orphans_lack, 0, sizeof orphans_lack);
 	lock_reset(&percpu.lock);
 }

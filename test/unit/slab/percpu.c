@@ -224,6 +224,48 @@ Test(percpu, a_fork_amid_ones_own_drain_keeps_lists_apart)
 	}
 }
 
+/* As a fork's child does; another CPU had what this one has now. */
+static void become_child(void)
+{
+	bslab_hot.area[percpu.nr_slots++] = percpu_here();
+	bslab_hot.area[percpu_slot()] = &none_area;
+	cr_assert_not_null(percpu_current_top(c->class));
+	percpu_fork_prepare();
+	percpu_fork_done(true);
+}
+
+/* Refills beyond what all caches hold; objects and headers come from slabs of their own. */
+static void refill_for_long(void)
+{
+	for (int i = 0; i < 5000; i++)
+		cr_assert_not_null(get());
+}
+
+static void *do_nothing(void *arg)
+{
+	return arg;
+}
+
+Test(percpu, what_a_fork_left_is_looked_for_until_there_is_none, .timeout = 10)
+{
+	pthread_t other;
+
+	cr_assert_eq(pthread_create(&other, NULL, do_nothing, NULL), 0); /* with one thread a lock that is held holds nobody up */
+	pthread_join(other, NULL);
+	for (int round = 0; round < 2; round++) {
+		void *obj = get();
+
+		put(obj);
+		become_child();
+		cr_assert(percpu.orphans != NULL);
+		cr_assert_eq(get(), obj, "an orphan has it");
+		refill_for_long();
+		percpu_fork_prepare(); /* takes the lock of areas: nobody waits for it */
+		refill_for_long();
+		percpu_fork_done(false);
+	}
+}
+
 Test(percpu, drained_caches_go_on)
 {
 	for (int i = 0; i < 100; i++) {
