@@ -227,11 +227,6 @@ static bool may_give(const struct buddy *b, const struct buddy *to, const struct
 	       READ_ONCE(b->zone) == READ_ONCE(to->zone) && (nodes_nr() == 1 || READ_ONCE(to->nr_blocks));
 }
 
-static struct buddy *buddy_behind(const struct buddy *b)
-{
-	return b->next ? b->next : buddy_first();
-}
-
 /* See 4 in buddy.h: a lock that is nearly always free, instead of a fault, or of cutting up a whole block. */
 static void *alloc_warm_of_others(struct buddy *own, const struct request *q)
 {

@@ -43,6 +43,26 @@ static void note_partial_free(void)
 	zone_note_partial_free(nr_free);
 }
 
+/*
+ * All pass their watermarks together, when what was learned is forgotten, and one call does not pay for all of them: the next
+ * window's goes on behind.
+ */
+static void balance_some(void)
+{
+	static struct buddy *next; /* a hint */
+	struct buddy *first = READ_ONCE(next), *b;
+	unsigned nr_blocks = 0;
+
+	b = first = first ? first : buddy_first();
+	if (!b) /* large blocks only */
+		return;
+	do {
+		nr_blocks += purge_rested(b);
+		b = buddy_behind(b);
+	} while (nr_blocks < MAX_AUTO_BLOCKS && b != first);
+	WRITE_ONCE(next, b);
+}
+
 void pages_tick_slow(void)
 {
 	struct buddy *b;
@@ -59,8 +79,7 @@ void pages_tick_slow(void)
 	}
 	note_partial_free();
 	zone_next_window(n);
-	for_each_buddy(b)
-		purge_rested(b);
+	balance_some();
 }
 
 /* --- free ------------------------------------------------------------------ */

@@ -115,6 +115,11 @@ struct buddy {
 /* All buddies, linked by next, which are never removed: no lock. */
 struct buddy *buddy_first(void);
 #define for_each_buddy(b) for ((b) = buddy_first(); (b); (b) = (b)->next)
+/* Round and round. */
+static inline struct buddy *buddy_behind(const struct buddy *b)
+{
+	return b->next ? b->next : buddy_first();
+}
 
 struct buddies {
 	struct lock lock; /* RANK_THREAD: the lists and nr_users of all buddies */

@@ -20,8 +20,6 @@
  * many are dirty, or they are asked for.
  */
 #define MIN_AUTO_PURGE_ORDER 4
-/* Pageblocks that one purge by watermark looks for: what a single free may cost. */
-#define MAX_AUTO_BLOCKS 16
 
 struct isolated {
 	struct pageblock *blk;
@@ -176,8 +174,8 @@ static uint32_t purge_number(void)
 	return n ? n : 1;
 }
 
-/* Down to nr_keep dirty pages, in pieces of at least min_order. */
-static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, unsigned max_blocks)
+/* Down to nr_keep dirty pages, in pieces of at least min_order; how many pageblocks it looked for. */
+static unsigned purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, unsigned max_blocks)
 {
 	uint32_t purge = purge_number();
 	size_t nr_purged = 0, nr_refused = 0;
@@ -197,6 +195,7 @@ static void purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order, uns
 	purge_ended(b, nr_keep, min_order, nr_refused > nr_purged, stopped || nr_blocks >= max_blocks);
 	__atomic_fetch_add(&b->count.nr_purged_pages, nr_purged, __ATOMIC_RELAXED);
 	zone_note_unmapped(nr_purged);
+	return nr_blocks;
 }
 
 size_t purge_high_pages(const struct buddy *b)
@@ -222,13 +221,13 @@ static bool keeps_pages(const struct buddy *b)
 	return b == &highatomic || (b->is_zones && zone_type_of(b->zone) == ZONE_HUGE);
 }
 
-static void balance(struct buddy *b, size_t high)
+static unsigned balance(struct buddy *b, size_t high)
 {
 	unsigned order;
 	bool purge;
 
 	if (unlikely(keeps_pages(b)))
-		return;
+		return 0;
 	lock_take(&b->lock, RANK_BUDDY);
 	order = auto_purge_order(b, high);
 	if (order > b->purge_order)
@@ -238,8 +237,7 @@ static void balance(struct buddy *b, size_t high)
 	if (purge)
 		b->is_purging = true;
 	lock_drop(&b->lock, RANK_BUDDY);
-	if (purge)
-		purge_buddy(b, high / 2, order, MAX_AUTO_BLOCKS);
+	return purge ? purge_buddy(b, high / 2, order, MAX_AUTO_BLOCKS) : 0;
 }
 
 void purge_balance(struct buddy *b)
@@ -247,11 +245,11 @@ void purge_balance(struct buddy *b)
 	balance(b, purge_high_pages(b));
 }
 
-void purge_rested(struct buddy *b)
+unsigned purge_rested(struct buddy *b)
 {
 	size_t floor = READ_ONCE(b->nr_users) || buddy_is_apart(b) ? 0 : zone_high_partial_pages(0);
 
-	balance(b, purge_high_pages(b) - floor);
+	return balance(b, purge_high_pages(b) - floor);
 }
 
 void purge_all(struct buddy *b)

@@ -6,7 +6,7 @@
  * system calls, and frees them again, clean, to whoever owns the pageblock by
  * then. One at a time for each buddy. By watermark it begins with pieces of
  * 64 KiB and more, goes on to smaller ones where the watermark is passed by
- * far, and makes a bounded number of rounds: the next free goes on.
+ * far, and makes a bounded number of rounds: the next free, or window, goes on.
  *
  * Call with no lock held.
  */
@@ -17,10 +17,12 @@
 
 /* Dirty free pages that the buddy may have; needs its lock, or a stale answer will do. */
 size_t purge_high_pages(const struct buddy *b);
+/* Pageblocks that one purge by watermark looks for: what a single call of the program may cost. */
+#define MAX_AUTO_BLOCKS 16
 /* Purges if there are more. */
 void purge_balance(struct buddy *b);
-/* The same now and then; what no thread uses has no floor. */
-void purge_rested(struct buddy *b);
+/* The same now and then, where what no thread uses has no floor: how many pageblocks it looked for, at most MAX_AUTO_BLOCKS. */
+unsigned purge_rested(struct buddy *b);
 /* All of them. */
 void purge_all(struct buddy *b);
 

@@ -495,6 +495,63 @@ static void *free_ten(void *p)
 	return NULL;
 }
 
+enum { FREED_BLOCKS = 20, FREED_PAGES = FREED_BLOCKS * PAGEBLOCK_PAGES };
+static pthread_barrier_t barrier;
+
+/* Pageblocks that are free and dirty but for a page; nobody takes another's. */
+static void *free_many(void *arg)
+{
+	char **p = calloc(FREED_PAGES, sizeof *p);
+	bool z;
+
+	for (unsigned i = 0; i < FREED_PAGES; i++)
+		p[i] = pages_alloc(1, 0, MIGRATE_UNMOVABLE, 0, &z);
+	pthread_barrier_wait(&barrier);
+	for (unsigned i = 0; i < FREED_PAGES; i++)
+		if ((uintptr_t)p[i] % PAGEBLOCK_SIZE)
+			pages_free(p[i], 1);
+	free(p);
+	return arg;
+}
+
+/* What was learned is forgotten, and all pass their watermarks at once. */
+Test(buddy, one_call_does_not_purge_for_all)
+{
+	enum { THREADS = 4, AT_ONCE = 16 * PAGEBLOCK_PAGES }; /* MAX_AUTO_BLOCKS */
+	pthread_t thread[THREADS];
+	unsigned nr_windows;
+
+	fake.clock_ms = 1000;
+	zone_set_dirty_floor(GIB);
+	pthread_barrier_init(&barrier, NULL, THREADS);
+	for (int i = 0; i < THREADS; i++)
+		cr_assert_eq(pthread_create(&thread[i], NULL, free_many, NULL), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	cr_assert_gt(snapshot().nr_dirty_free, (THREADS - 1) * FREED_PAGES);
+	zone_set_dirty_floor(MIB);
+	for (nr_windows = 0; snapshot().nr_dirty_free > AT_ONCE; nr_windows++) {
+		size_t before = snapshot().nr_dirty_free;
+
+		fake.clock_ms += 100;
+		pages_tick_slow();
+		cr_assert_lt(snapshot().nr_dirty_free, before, "each goes on where the last one ended");
+		cr_assert_leq(before - snapshot().nr_dirty_free, 2 * AT_ONCE);
+	}
+	cr_assert_leq(nr_windows, 2 * THREADS);
+	check();
+}
+
+Test(buddy, a_window_may_end_before_there_is_a_buddy)
+{
+	fake.clock_ms = 1000;
+	pages_tick_slow();
+	cr_assert_not_null(get(1, MIGRATE_MOVABLE));
+	fake.clock_ms = 2000;
+	pages_tick_slow();
+	check();
+}
+
 Test(buddy, another_thread_frees_to_the_owner)
 {
 	void *a = get(10, MIGRATE_MOVABLE), *b = get(10, MIGRATE_MOVABLE);
@@ -670,8 +727,6 @@ Test(buddy, guest_of_an_orphan_does_not_adopt_its_host, .timeout = 10)
 	pages_free(last, 400);
 	cr_assert_eq(zone().nr_used, 0);
 }
-
-static pthread_barrier_t barrier;
 
 static void *get_and_meet(void *unused)
 {
