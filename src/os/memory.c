@@ -104,10 +104,10 @@ int os_purge(void *addr, size_t size)
 _Static_assert(sizeof(struct os_range) == sizeof(struct iovec) && offsetof(struct os_range, size) == offsetof(struct iovec, iov_len),
 	       "the kernel reads them as such");
 
-/* By one call: how many of the first ranges. */
-static unsigned purge_at_once(const struct os_range *ranges, unsigned n)
+/* By one call: how many of the first ranges. What it answered may be an error. */
+static unsigned purge_at_once(const struct os_range *ranges, unsigned n, long *answer)
 {
-	long ret = SYS(SYS_process_madvise, PIDFD_SELF_THREAD, ranges, n, MADV_DONTNEED, 0, 0);
+	long ret = *answer = SYS(SYS_process_madvise, PIDFD_SELF_THREAD, ranges, n, MADV_DONTNEED, 0, 0);
 	unsigned done = 0;
 
 	while (done < n && ret >= (long)ranges[done].size)
@@ -117,18 +117,20 @@ static unsigned purge_at_once(const struct os_range *ranges, unsigned n)
 
 /*
  * Whatever the call refuses, the old one decides: that range may be locked, or the call unknown (before 6.15), for other
- * processes only (before 6.13), or filtered. Where the old one does what the new one refused, nobody asks again. A kernel
- * that does not tell the size of rseq's features is older (before 6.3), or valgrind, which complains of calls that it does not know.
+ * processes only (before 6.13), or filtered. Where the old one does what the new one refused, nobody asks again, unless it
+ * was short of memory then, or had done a part. A kernel that does not tell the size of rseq's features is older (before 6.3), or
+ * valgrind, which complains of calls that it does not know.
  */
 unsigned os_purge_ranges(const struct os_range *ranges, unsigned n)
 {
 	static bool is_refused; /* atomic */
 	bool try = n > 1 && !READ_ONCE(is_refused) && os_rseq_feature_size();
-	unsigned done = try ? purge_at_once(ranges, n) : 0, at_once = done;
+	long answer = 1;
+	unsigned done = try ? purge_at_once(ranges, n, &answer) : 0;
 
 	while (done < n && os_purge(ranges[done].addr, ranges[done].size) == 0)
 		done++;
-	if (try && done > at_once)
+	if (unlikely(answer <= 0) && answer != -ENOMEM && answer != -EAGAIN && done)
 		WRITE_ONCE(is_refused, true);
 	return done;
 }

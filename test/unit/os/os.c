@@ -224,6 +224,15 @@ Test(os, purges_ranges_up_to_a_refusal)
 	cr_assert_eq(errno, 77);
 }
 
+static void set_filter(struct sock_filter *filter, unsigned short nr)
+{
+	struct sock_fprog program = {nr, filter};
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		cr_skip("no filters of system calls");
+}
+
 /* From here on: each test is a process. */
 static void refuse(unsigned call)
 {
@@ -233,25 +242,68 @@ static void refuse(unsigned call)
 	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
 	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
 
-	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-		cr_skip("no filters of system calls");
+	set_filter(filter, sizeof filter / sizeof *filter);
+}
+
+enum { PROCESS_MADVISE = 440 };
+
+/* Of three ranges. */
+static void refuse_three(unsigned error)
+{
+	struct sock_filter filter[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROCESS_MADVISE, 0, 3),
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 3, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	set_filter(filter, sizeof filter / sizeof *filter);
+}
+
+static char *set_ranges(struct os_range *ranges, unsigned n)
+{
+	char *p = os_reserve(4 * MIB, 2 * MIB, 0);
+
+	cr_assert_eq(os_commit(p, 2 * MIB), 0);
+	for (unsigned i = 0; i < n; i++)
+		ranges[i] = (struct os_range){p + i * 8192, 4096};
+	if (!os_rseq_feature_size() || syscall(PROCESS_MADVISE, -10000 /* PIDFD_SELF_THREAD */, ranges, 2, MADV_DONTNEED, 0) != 8192)
+		cr_skip("a kernel before 6.15");
+	memset(p, 1, 2 * MIB);
+	return p;
+}
+
+/* What was refused for want of memory is asked for again; what a filter refuses, or the kernel does not know, is not. */
+static void refuse_once(unsigned error, unsigned nr_later)
+{
+	struct os_range ranges[3];
+
+	set_ranges(ranges, 3);
+	refuse_three(error);
+	cr_assert_eq(os_purge_ranges(ranges, 3), 3, "by madvise");
+	refuse(SYS_madvise);
+	cr_assert_eq(os_purge_ranges(ranges, 2), nr_later);
+}
+
+Test(os, purges_ranges_by_one_call_again)
+{
+	refuse_once(ENOMEM, 2);
+}
+
+Test(os, purges_ranges_one_by_one_where_it_is_refused)
+{
+	refuse_once(EPERM, 0);
 }
 
 /* Where the kernel gives several ranges back by one call, that is the one taken: without madvise it still can. */
 Test(os, purges_ranges_by_one_call)
 {
 	struct os_range ranges[2];
-	char *p = os_reserve(4 * MIB, 2 * MIB, 0);
+	char *p = set_ranges(ranges, 2);
 
-	cr_assert_eq(os_commit(p, 2 * MIB), 0);
-	ranges[0] = (struct os_range){p, 4096};
-	ranges[1] = (struct os_range){p + 8192, 4096};
-	if (!os_rseq_feature_size() || syscall(440 /* process_madvise */, -10000 /* PIDFD_SELF_THREAD */, ranges, 2, MADV_DONTNEED, 0) != 8192)
-		cr_skip("a kernel before 6.15");
-	memset(p, 1, 2 * MIB);
 	refuse(SYS_madvise);
 	cr_assert_eq(os_purge(p + 4096, 4096), -EPERM);
 	cr_assert_eq(os_purge_ranges(ranges, 1), 0, "of one range by madvise");
