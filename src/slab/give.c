@@ -16,8 +16,17 @@ static void report_double_free(struct slab *s, unsigned word, uint64_t bits)
 	}
 }
 
-/* How many were given: all but those that were free already. */
-static unsigned give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint64_t mask)
+static void count_out(struct kmem_cache *c, unsigned *nr_given)
+{
+	shared_add(&c->nr_out, -(size_t)*nr_given);
+	*nr_given = 0;
+}
+
+/*
+ * *nr_given rises by those that were given: all but those that were free already. They are counted out before this waits for a
+ * lock, which a fork may have: nobody would do it in the child.
+ */
+static void give_bits(struct kmem_cache *c, struct slab *s, unsigned word, uint64_t mask, unsigned *nr_given)
 {
 	uint64_t old = shared_or(&s->free[word], mask);
 	int n = __builtin_popcountll(mask & ~old), nr_free;
@@ -25,9 +34,11 @@ static unsigned give_bits(struct kmem_cache *c, struct slab *s, unsigned word, u
 	if (unlikely(old & mask))
 		report_double_free(s, word, old & mask);
 	nr_free = shared_add16(&s->nr_free, n);
-	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) || nr_free == (int)slab_nr_objects(s))
+	*nr_given += (unsigned)n;
+	if (atomic_load(&s->state) == slab_state(c, SLAB_FULL) || nr_free == (int)slab_nr_objects(s)) {
+		count_out(c, nr_given);
 		slab_settle(c, s);
-	return (unsigned)n;
+	}
 }
 
 /* Groups being collected, found by a hash of slab and word; a clash flushes the older one. Those of one slab do not clash. */
@@ -58,7 +69,7 @@ static struct group *group_get(struct kmem_cache *c, struct groups *groups, stru
 	if (groups->used >> i & 1) {
 		if (g->slab == s && g->word == word)
 			return g;
-		*nr_given += give_bits(c, g->slab, g->word, g->mask);
+		give_bits(c, g->slab, g->word, g->mask, nr_given);
 	}
 	groups->used |= 1u << i;
 	*g = (struct group){s, word, 0};
@@ -134,7 +145,8 @@ void slab_give(struct kmem_cache *c, void *const *objects, unsigned n)
 	for (; groups.used; groups.used &= groups.used - 1) {
 		const struct group *g = &groups.group[__builtin_ctz(groups.used)];
 
-		nr_given += give_bits(c, g->slab, g->word, g->mask);
+		give_bits(c, g->slab, g->word, g->mask, &nr_given);
 	}
-	shared_add(&c->nr_out, -(size_t)nr_given);
+	if (nr_given)
+		count_out(c, &nr_given);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fake_os.h"
 #include "os/bug.h"
@@ -423,4 +424,28 @@ Test(slab, threads_on_small_objects)
 Test(slab, threads_on_slabs_of_four_objects)
 {
 	hammer(32768);
+}
+
+static void *give_first(void *arg)
+{
+	slab_give(arg, objects, 1);
+	pages_thread_exit();
+	return NULL;
+}
+
+/* Its slab was full, and has to be listed: that waits for the fork, whose child has nobody to count the object out. */
+Test(slab, a_fork_counts_what_it_keeps_from_being_settled)
+{
+	struct kmem_cache *c = cache_of(size_class(64));
+	pthread_t giver;
+
+	take_all(c, objects, 1000);
+	slab_fork_prepare();
+	cr_assert_eq(pthread_create(&giver, NULL, give_first, c), 0);
+	for (int i = 0; i < 1000 && atomic_load(&c->nr_out) == 1000; i++)
+		usleep(1000);
+	cr_assert_eq(atomic_load(&c->nr_out), 999);
+	slab_fork_done(false);
+	pthread_join(giver, NULL);
+	cr_assert_eq(atomic_load(&c->nr_out), 999);
 }
