@@ -214,6 +214,31 @@ void process_hook_thread(void)
 /* --- fork ---------------------------------------------------------------------------------- */
 
 /*
+ * glibc's lock over the list of streams. Who holds it may wait for a stream's lock, and who holds that allocates (getline()): so it comes
+ * before all of ours, and glibc's fork(), which takes it behind the handlers, has it again. musl has none; libc.a where fork() is linked.
+ */
+extern void _IO_list_lock(void) __attribute__((weak));
+extern void _IO_list_unlock(void) __attribute__((weak));
+extern void _IO_list_resetlock(void) __attribute__((weak));
+
+static void streams_fork_prepare(void)
+{
+	if (_IO_list_lock && _IO_list_unlock && _IO_list_resetlock)
+		_IO_list_lock();
+}
+
+/* In the child it is reset already, if libc, too, knows of several threads. */
+static void streams_fork_done(bool child)
+{
+	if (!_IO_list_lock || !_IO_list_unlock || !_IO_list_resetlock)
+		return;
+	if (child)
+		_IO_list_resetlock();
+	else
+		_IO_list_unlock();
+}
+
+/*
  * Every lock, in the order in which a thread may hold them, so that the child
  * finds no structure half changed; but for those of what is off, whose pages would
  * be copied for nothing. Sheaves that other threads had detached are
@@ -221,7 +246,8 @@ void process_hook_thread(void)
  */
 static void locks_prepare(void)
 {
-	contig_fork_wait();
+	contig_fork_wait(); /* first: the program's function may use streams */
+	streams_fork_prepare();
 	purging_fork_prepare();
 	lock_count_up();
 	heap_fork_prepare();
@@ -273,6 +299,7 @@ static void fork_done(bool child)
 	}
 	lock_count_down();
 	purging_fork_done(child);
+	streams_fork_done(child);
 	contig_fork_end();
 }
 
