@@ -9,7 +9,7 @@
  * library's own, which call the throwing forms, here, and catch.
  *
  * A program may replace some forms only. By the standard the others end in those: new[] and the nothrow forms in new, all of
- * delete's in delete. So what ends in another form calls it by the name that the whole process knows: preload/operators.list
+ * delete's in delete. So what ends in another form calls it by the name that the whole process knows: preload/replaceable.list
  * keeps these out of -Bsymbolic-functions, and in the archive they are weak. Where they are ours that is a jump, or a test.
  */
 #define _GNU_SOURCE

@@ -5,6 +5,7 @@
  */
 #include "bslab/bslab.h"
 
+#include <errno.h>
 #include <malloc.h>
 
 #include "malloc/fast.h"
@@ -32,14 +33,24 @@ EXPORT void *calloc(size_t count, size_t size)
 	return bslab_calloc(count, size);
 }
 
-EXPORT void *realloc(void *ptr, size_t size)
+EXPORT out_of_line void *realloc(void *ptr, size_t size)
 {
 	return bslab_realloc(ptr, size);
 }
 
+/*
+ * A program that brings its own malloc has malloc, free, calloc and realloc (glibc's manual asks for no more), and glibc's reallocarray()
+ * calls its realloc. So does this one: by the name that the whole process knows (replaceable.list).
+ */
 EXPORT void *reallocarray(void *ptr, size_t count, size_t size)
 {
-	return bslab_reallocarray(ptr, count, size);
+	size_t total;
+
+	if (unlikely(__builtin_mul_overflow(count, size, &total))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(ptr, total);
 }
 
 EXPORT void *memalign(size_t align, size_t size)
