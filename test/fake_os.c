@@ -586,6 +586,11 @@ unsigned os_nr_cpus_allowed(void)
 	return fake.nr_cpus;
 }
 
+size_t os_memory_size(void)
+{
+	return fake.memory_size ? fake.memory_size : SIZE_MAX;
+}
+
 size_t os_address_space_limit(void)
 {
 	return fake.address_space_limit;

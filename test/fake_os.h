@@ -48,6 +48,7 @@ struct fake_os {
 	size_t page_size;
 	unsigned nr_cpus;
 	size_t address_space_limit;
+	size_t memory_size;	/* 0: SIZE_MAX */
 	unsigned node;		/* of the CPU that calls */
 	bool has_policy;	/* os_has_node_policy() */
 	void (*node_asked)(void); /* called by os_node() */

@@ -4,6 +4,7 @@
 #include "boot/boot.h"
 #include "os/options.h"
 #include "os/os.h"
+#include "os/overcommit.h"
 #include "page/buddy.h"
 #include "page/limit.h"
 #include "page/zonelist.h"
@@ -243,9 +244,15 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 	return true;
 }
 
+/* Of new blocks the caller has seen to it that they are no more than the machine has. */
+static out_of_line bool may_grow(size_t by)
+{
+	return !overcommit_refuses(by) && limit_allows(by >> PAGE_SHIFT);
+}
+
 void *large_adopt(void *addr, size_t old_size, size_t size)
 {
-	struct vm_area *a = size <= MAX_SIZE && limit_allows((size - old_size) >> PAGE_SHIFT) ? area_get() : NULL;
+	struct vm_area *a = size <= MAX_SIZE && may_grow(size - old_size) ? area_get() : NULL;
 
 	if (!a)
 		return NULL;
@@ -275,7 +282,7 @@ void *large_resize(struct vm_area *a, size_t size)
 	uintptr_t old_addr = a->addr;
 	bool ok;
 
-	if (size > MAX_SIZE || (size > a->size && !limit_allows((size - a->size) >> PAGE_SHIFT)))
+	if (size > MAX_SIZE || (size > a->size && !may_grow(size - a->size)))
 		return NULL;
 	if (a->is_hugetlb)
 		return size <= a->size && size >= a->size / 2 ? (void *)a->addr : NULL;

@@ -30,8 +30,15 @@ void reclaim_if_due(void);
  */
 bool reclaim_more(unsigned round, size_t size);
 
-/* Beyond any address space: not worth a reclaim. */
 #define MAX_REQUEST ((size_t)1 << (ADDRESS_BITS - 1))
+
+/* Beyond any address space, or beyond the machine: not worth a reclaim. */
+bool size_is_too_much(size_t size);
+
+static force_inline bool is_too_much(size_t size)
+{
+	return unlikely(size >= GIB) && size_is_too_much(size);
+}
 
 struct alloc_request {
 	size_t size, align;  /* any; a power of two */

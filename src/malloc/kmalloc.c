@@ -130,12 +130,14 @@ static bool can_never_be(size_t size, unsigned gfp)
 {
 	unsigned explicit;
 
-	if (size < GIB || !(gfp & PLACE_GFP))
-		return size > MAX_REQUEST;
+	if (size < GIB || is_too_much(size))
+		return size >= GIB;
+	if (!(gfp & PLACE_GFP))
+		return false;
 	explicit = explicit_flags_of(gfp);
 	if (gfp & BSLAB_GFP_HUGETLB)
-		return explicit || bslab_options.hardened || size > MAX_REQUEST;
-	return explicit ? size > GIB : size > MAX_REQUEST;
+		return explicit || bslab_options.hardened;
+	return explicit && size > GIB;
 }
 
 /* Once more, for those that must not fail: after a while that grows, so that others may free something. */
@@ -166,7 +168,7 @@ static bool is_content(unsigned gfp)
 /* A mapping of its own, for it has to be fresh; NULL where it cannot be had, and small pages will do. */
 static void *alloc_transparent(size_t size, bool *zeroed)
 {
-	return bslab_options.huge && !bslab_options.hardened && size >= PAGEBLOCK_SIZE && size <= MAX_REQUEST
+	return bslab_options.huge && !bslab_options.hardened && size >= PAGEBLOCK_SIZE && !is_too_much(size)
 		       ? large_map(size, PAGEBLOCK_SIZE, LARGE_HUGE, zeroed)
 		       : NULL;
 }
@@ -445,7 +447,7 @@ static void *map_block(size_t size, bool no_retry)
 	process_boot();
 	if (!no_retry)
 		reclaim_if_due();
-	if (likely(size <= MAX_REQUEST)) {
+	if (likely(!is_too_much(size))) {
 		p = map_once(size);
 		for (round = 0; unlikely(!p && !no_retry) && reclaim_more(round, size); round++)
 			p = map_once(size);

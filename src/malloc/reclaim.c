@@ -8,6 +8,7 @@
 #include "malloc/internal.h"
 #include "malloc/shrinkers.h"
 #include "os/options.h"
+#include "os/overcommit.h"
 #include "page/contig.h"
 #include "page/guard.h"
 #include "page/limit.h"
@@ -76,6 +77,11 @@ void reclaim_if_due(void)
 #define MIN_SHRINK (256 * KIB)
 /* As often as they give something: objects take more than their size, and what is given may stand among what is not. */
 #define MAX_SHRINK_ROUNDS 16
+
+bool size_is_too_much(size_t size)
+{
+	return size > MAX_REQUEST || overcommit_refuses(size);
+}
 
 bool reclaim_more(unsigned round, size_t size)
 {

@@ -126,7 +126,7 @@ void *alloc_slow(const struct alloc_request *r, bool *zeroed)
 	process_boot();
 	if (likely(!r->no_retry))
 		reclaim_if_due();
-	if (likely(size <= MAX_REQUEST && r->align <= MAX_REQUEST)) {
+	if (likely(!is_too_much(size) && r->align <= MAX_REQUEST)) {
 		if (unlikely(guarded_is_on()) && !r->is_counted && guarded_hits() && (p = guarded_alloc(r, zeroed)))
 			size = r->asked; /* what stands behind that is not to be written */
 		if (!p && unlikely(sampler_interval()) && !r->is_counted && sampler_hits(sampler_bytes(r->size)))

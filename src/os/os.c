@@ -13,6 +13,7 @@
 #include <sys/auxv.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -75,6 +76,17 @@ size_t os_address_space_limit(void)
 size_t os_data_limit(void)
 {
 	return limit_of(RLIMIT_DATA);
+}
+
+size_t os_memory_size(void)
+{
+	struct sysinfo info;
+	size_t nr, size;
+
+	if (SYS(SYS_sysinfo, &info, 0, 0, 0, 0, 0) != 0 || __builtin_add_overflow(info.totalram, info.totalswap, &nr) ||
+	    __builtin_mul_overflow(nr, info.mem_unit, &size))
+		return SIZE_MAX;
+	return size;
 }
 
 /* Set by the dynamic loader before anything else: points at argc. NULL-tested, since a static program may lack it. */

@@ -106,6 +106,8 @@ unsigned os_nr_cpus_allowed(void);
 size_t os_address_space_limit(void);
 /* RLIMIT_DATA, which private mappings count towards; the same. */
 size_t os_data_limit(void);
+/* The machine's memory and swap together, in bytes; SIZE_MAX where that cannot be told. */
+size_t os_memory_size(void);
 /* The start of a file as a string; false when it cannot be read. */
 bool os_read_file(const char *path, char *text, size_t size);
 /* The value of an environment variable, NULL when unset or in a set-uid program; works before libc is ready. */
