@@ -288,7 +288,7 @@ void *explicit_realloc(void *ptr, size_t old_size, size_t size, unsigned pages_f
 		return ptr;
 	p = explicit_alloc(size, pages_flags, no_retry || shrinks, &zeroed);
 	if (!p && shrinks)
-		return ptr; /* a smaller one would be better, and is not worth a reclaim */
+		return block_stays(ptr); /* a smaller one would be better, and is not worth a reclaim */
 	if (!p) {
 		errno = ENOMEM;
 		return NULL;

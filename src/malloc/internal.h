@@ -71,6 +71,8 @@ void report_size(void *ptr, size_t size, size_t align, size_t have) __attribute_
 void report_alignment(void *ptr, size_t align) __attribute__((cold));
 /* The size to take for a block that realloc() moves: more than was asked for if it is likely to grow on. */
 size_t size_with_room(void *ptr, size_t old_size, size_t size);
+/* ptr, whose block is left in place although it may be more than twice what is asked for now: sized frees look less closely from then on. */
+void *block_stays(void *ptr);
 /* False after a report when the block cannot have been asked for with this size (and alignment). */
 bool size_is_plausible(void *ptr, size_t size, size_t align);
 

@@ -325,7 +325,7 @@ static void *realloc_nowait(void *ptr, size_t old_size, size_t size)
 	void *p;
 
 	if (size <= old_size)
-		return ptr;
+		return size < old_size / 2 ? block_stays(ptr) : ptr;
 	p = pool_of(map_lookup((uintptr_t)ptr)) ? nowait_take(size) : NULL;
 	if (!p) {
 		errno = ENOMEM;

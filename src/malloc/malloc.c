@@ -190,7 +190,7 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 	if (p && (s || unlikely(sampler_interval())))
 		sampled_resize(s, p, had, size, by);
 	if (!p && size <= old_size) /* as it is: a request for less is not refused */
-		p = ptr;
+		p = block_stays(ptr);
 	return with_errno(saved, p);
 }
 

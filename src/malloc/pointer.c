@@ -146,6 +146,14 @@ void report_alignment(void *ptr, size_t align)
 	bug_caller("sized free of %p: %z is no alignment", ptr, align);
 }
 
+static bool any_stayed; /* atomic */
+
+void *block_stays(void *ptr)
+{
+	WRITE_ONCE(any_stayed, true);
+	return ptr;
+}
+
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
 	size_t have, want;
@@ -161,8 +169,8 @@ bool size_is_plausible(void *ptr, size_t size, size_t align)
 	}
 	want = align > 16 ? align_up(size + !size, align) : size;
 	is_exact = desc_class(map_lookup((uintptr_t)ptr)) && have > 16;
-	/* realloc() leaves a small block in place down to half its size. */
-	if (size <= have && (want >= have / 2 || !is_exact) && (uintptr_t)ptr % align == 0)
+	/* realloc() leaves a small block in place down to half its size, and where it cannot be moved, whatever its size. */
+	if (size <= have && (want >= have / 2 || !is_exact || READ_ONCE(any_stayed)) && (uintptr_t)ptr % align == 0)
 		return true;
 	report_size(ptr, size, align, have);
 	return false;

@@ -375,6 +375,14 @@ Test(kmalloc, blocks_are_freed_by_the_size_asked_for)
 	bslab_free_sized(bslab_kvmalloc(100, 0), 100);
 }
 
+Test(kmalloc, what_shrank_in_place_is_freed_by_its_last_size)
+{
+	char *p = bslab_kmalloc(1000, 0);
+
+	cr_assert_eq(bslab_krealloc(p, 100, BSLAB_GFP_NOWAIT), p);
+	bslab_free_sized(p, 100);
+}
+
 /* --- flags --------------------------------------------------------------------------------------- */
 
 Test(kmalloc, unknown_flags_are_refused)

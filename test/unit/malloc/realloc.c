@@ -92,6 +92,29 @@ Test(realloc, shrinking_after_growth)
 	}
 }
 
+/* Where there is no memory for a smaller block, the one that there is stays, and goes by its last size. */
+Test(realloc, less_is_not_refused)
+{
+	enum { MAX = 60000 };
+	static char *p[MAX];
+	int n = 0;
+
+	cr_assert_eq(bslab_set_limits(0, 32 * MIB), 0);
+	while (n < MAX && (p[n] = bslab_malloc(1000)))
+		p[n++][99] = 7;
+	cr_assert(n > 1000 && n < MAX);
+	for (int i = 0; i < n; i += 97) { /* apart, so that no page comes free by it */
+		char *q = bslab_realloc(p[i], 100);
+
+		cr_assert(q && q[99] == 7);
+		bslab_free_sized(q, 100);
+		p[i] = NULL;
+	}
+	bslab_set_limits(0, 0);
+	while (n)
+		bslab_free(p[--n]);
+}
+
 /* A block that grows once gets what was asked for: no quarter more. */
 Test(realloc, growing_once_is_exact)
 {
