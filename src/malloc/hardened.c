@@ -313,12 +313,14 @@ bool hardened_size(void *ptr, const char *what, size_t *size)
 bool hardened_size_is_right(void *ptr, size_t size, size_t align)
 {
 	struct block b;
+	bool may_be_less;
 
 	if (!block_find(ptr, "free", &b))
 		return false;
+	may_be_less = b.is_reserved || (b.is_guarded && any_block_stayed());
 	if (!is_power_of_2(align))
 		report_alignment(ptr, align);
-	else if ((size == b.size || (b.is_reserved && size < b.size)) && (uintptr_t)ptr % align == 0)
+	else if ((size == b.size || (may_be_less && size < b.size)) && (uintptr_t)ptr % align == 0)
 		return true;
 	else
 		report_size(ptr, size, align, b.size);

@@ -132,6 +132,16 @@ static void *move_growing(void *ptr, struct block *old, size_t size, struct call
 	return p;
 }
 
+/* Where it cannot be moved, a request for less is not refused if the pad can be so long. */
+static void *block_shrink(struct block *b, size_t size)
+{
+	if (size > b->size)
+		return NULL;
+	if (b->is_guarded || b->is_reserved)
+		return block_stays((void *)b->start);
+	return b->end - BLOCK_WORD - b->start - size <= MAX_PAD ? block_reseal(b, size) : NULL;
+}
+
 void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 {
 	unsigned zone = explicit_zone_of(map_lookup((uintptr_t)ptr));
@@ -159,7 +169,7 @@ void *hardened_realloc(void *ptr, size_t size, struct caller by, bool no_retry)
 	if (!p)
 		p = alloc_slow(&(struct alloc_request){.size = size, .align = 1, .asked = size, .by = by, .no_retry = no_retry}, &zeroed);
 	if (!p)
-		return NULL;
+		return with_errno(saved, block_shrink(&b, size));
 	memcpy(p, ptr, min_size(b.size, size));
 	hardened_free(ptr);
 	thread_state.grown = size > b.size ? p : NULL;

@@ -73,6 +73,7 @@ void report_alignment(void *ptr, size_t align) __attribute__((cold));
 size_t size_with_room(void *ptr, size_t old_size, size_t size);
 /* ptr, whose block is left in place although it may be more than twice what is asked for now: sized frees look less closely from then on. */
 void *block_stays(void *ptr);
+bool any_block_stayed(void);
 /* False after a report when the block cannot have been asked for with this size (and alignment). */
 bool size_is_plausible(void *ptr, size_t size, size_t align);
 

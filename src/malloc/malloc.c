@@ -175,10 +175,12 @@ void *realloc_live(void *ptr, size_t old_size, size_t size, struct caller by, bo
 
 	if (explicit_zone_of(d))
 		return explicit_realloc(ptr, old_size, size, explicit_zone_of(d), no_retry);
-	if (sampled_is_small(s))
-		return small_stays(old_size, size) ? ptr : move_block(ptr, old_size, size, by, no_retry);
-	if (guarded_of(d))
-		return move_block(ptr, old_size, size, by, no_retry);
+	if (sampled_is_small(s) && small_stays(old_size, size))
+		return ptr;
+	if (sampled_is_small(s) || guarded_of(d)) {
+		p = move_block(ptr, old_size, size, by, no_retry);
+		return with_errno(saved, p || size > old_size ? p : ptr);
+	}
 	p = resize_uncopied(d, ptr, old_size, size);
 	if (!p) {
 		moved = move_block(ptr, old_size, size, by, no_retry);

@@ -154,6 +154,11 @@ void *block_stays(void *ptr)
 	return ptr;
 }
 
+bool any_block_stayed(void)
+{
+	return READ_ONCE(any_stayed);
+}
+
 bool size_is_plausible(void *ptr, size_t size, size_t align)
 {
 	size_t have, want;
@@ -170,7 +175,7 @@ bool size_is_plausible(void *ptr, size_t size, size_t align)
 	want = align > 16 ? align_up(size + !size, align) : size;
 	is_exact = desc_class(map_lookup((uintptr_t)ptr)) && have > 16;
 	/* realloc() leaves a small block in place down to half its size, and where it cannot be moved, whatever its size. */
-	if (size <= have && (want >= have / 2 || !is_exact || READ_ONCE(any_stayed)) && (uintptr_t)ptr % align == 0)
+	if (size <= have && (want >= have / 2 || !is_exact || any_block_stayed()) && (uintptr_t)ptr % align == 0)
 		return true;
 	report_size(ptr, size, align, have);
 	return false;
