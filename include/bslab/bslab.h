@@ -64,7 +64,8 @@ BSLAB_API void *bslab_calloc(size_t count, size_t size) BSLAB_MALLOC __attribute
 /*
  * Changes a block's size, moving it if it must; contents up to the smaller size are kept. ptr NULL is malloc, size 0
  * frees and returns NULL (as glibc does). On failure the block is as it was; a request for less does not fail, but in the hardened
- * mode. What outgrows its place is copied below 256 KiB; from there on its pages are moved, unless the process takes such memory back so often that warm copies cost less.
+ * mode. What outgrows its place is copied below 256 KiB; from there on its pages are moved, unless the process takes such
+ * memory back so often that warm copies cost less.
  */
 BSLAB_API void *bslab_realloc(void *ptr, size_t size) __attribute__((warn_unused_result, alloc_size(2)));
 BSLAB_API void *bslab_reallocarray(void *ptr, size_t count, size_t size)

@@ -80,9 +80,16 @@ static void blocks_free(struct pageblock *first, unsigned n)
 
 /* --- calls ------------------------------------------------------------------------ */
 
+static bool avoids_mappings; /* atomic */
+
+void large_avoid_mappings(bool avoid)
+{
+	WRITE_ONCE(avoids_mappings, avoid);
+}
+
 static bool fits_zone(size_t size)
 {
-	return size < bslab_options.large_size && size <= GIB;
+	return (size < bslab_options.large_size || READ_ONCE(avoids_mappings)) && size <= GIB;
 }
 
 void *large_take_kept(size_t size)
@@ -96,7 +103,7 @@ void *large_take_kept(size_t size)
 bool large_wants_mapping(size_t size)
 {
 	return size > PAGEBLOCK_SIZE / 2 && size <= PAGEBLOCK_SIZE - PAGEBLOCK_SIZE / 8 && regions_are_tight() &&
-	       READ_ONCE(large.info.nr_mapped) < MAX_TIGHT_MAPPINGS;
+	       READ_ONCE(large.info.nr_mapped) < MAX_TIGHT_MAPPINGS && !READ_ONCE(avoids_mappings);
 }
 
 void *large_alloc(size_t size, size_t align, bool *zeroed)
@@ -235,7 +242,7 @@ static bool blocks_to_mapping(struct vm_area *a, size_t size)
 	uintptr_t old_addr = a->addr;
 	unsigned nr_blocks = a->nr_blocks;
 
-	if (a->align > os_page_size() || !range_to_mapping(a, old_addr, old_size, size))
+	if (a->align > os_page_size() || (READ_ONCE(avoids_mappings) && size <= GIB) || !range_to_mapping(a, old_addr, old_size, size))
 		return false;
 	for (at = 0; at < old_size; at += PAGEBLOCK_SIZE)
 		pageblock_set_dirty(map_pageblock(old_addr + at), 0,
@@ -252,7 +259,8 @@ static out_of_line bool may_grow(size_t by)
 
 void *large_adopt(void *addr, size_t old_size, size_t size)
 {
-	struct vm_area *a = size <= MAX_SIZE && may_grow(size - old_size) ? area_get() : NULL;
+	bool avoid = READ_ONCE(avoids_mappings) && size <= GIB;
+	struct vm_area *a = size <= MAX_SIZE && !avoid && may_grow(size - old_size) ? area_get() : NULL;
 
 	if (!a)
 		return NULL;

@@ -56,6 +56,8 @@ struct vm_area {
 	size_t touched;	      /* bytes at most, of owners before */
 };
 
+/* From now on a block of up to a GiB is a mapping only where the zone has no room for it: what is freed is unmapped no more. */
+void large_avoid_mappings(bool avoid);
 /* *zeroed: reads as zero. NULL when the kernel refuses. align is a power of two. */
 void *large_alloc(size_t size, size_t align, bool *zeroed);
 /*

@@ -134,9 +134,12 @@ int bslab_mallopt(int param, int value)
 		if (!bslab_options.hardened) /* where all that is new, or free, reads as zero */
 			perturb_set(value & 0xff);
 		return 1;
+	case M_MMAP_MAX:
+		if (!bslab_options.hardened) /* the same */
+			large_avoid_mappings(value == 0);
+		return 1;
 	case M_MXFAST:
 	case M_TOP_PAD:
-	case M_MMAP_MAX:
 	case M_ARENA_TEST:
 	case M_ARENA_MAX:
 		return 1;

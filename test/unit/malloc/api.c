@@ -435,6 +435,25 @@ Test(api, mallopt)
 	cr_assert_eq(bslab_mallopt(12345, 1), 0);
 }
 
+Test(api, no_mappings)
+{
+	char *p, *q;
+
+	cr_assert_eq(bslab_mallopt(M_MMAP_MAX, 0), 1);
+	p = bslab_malloc(300 * MIB);
+	q = bslab_malloc(MIB);
+	q = bslab_realloc(q, 5 * MIB);
+	q = bslab_realloc(q, 300 * MIB);
+	cr_assert(p && q);
+	cr_assert_eq(bslab_mallinfo2().hblks, 0);
+	bslab_free(p);
+	bslab_free(q);
+	cr_assert_eq(bslab_mallopt(M_MMAP_MAX, 65536), 1);
+	p = bslab_malloc(300 * MIB);
+	cr_assert_eq(bslab_mallinfo2().hblks, 1, "as before");
+	bslab_free(p);
+}
+
 Test(api, perturb_fills_new_blocks)
 {
 	cr_assert_eq(bslab_mallopt(M_PERTURB, 0x5a), 1);
