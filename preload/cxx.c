@@ -128,12 +128,14 @@ static void *callers_form(const char *name, const void *caller, const void *own)
 	return form == own ? NULL : form;
 }
 
-static cold_path void *new_retry(size_t size, size_t align, bool throws)
+/* has_align: of an aligned form. An alignment that is none can never be had, whatever the handler does. */
+static cold_path void *new_retry(size_t size, size_t align, bool has_align, bool throws)
 {
+	bool never = has_align && !is_power_of_2(align);
 	void *p = NULL;
 
-	while (!p && run_new_handler())
-		p = align ? bslab_aligned_alloc(align, size) : bslab_malloc(size);
+	while (!p && !never && run_new_handler())
+		p = has_align ? bslab_aligned_alloc(align, size) : bslab_malloc(size);
 	if (p || !throws)
 		return p;
 	if (_ZSt17__throw_bad_allocv)
@@ -145,7 +147,7 @@ static cold_path void *throwing_retry(size_t size, const void *caller)
 {
 	void *(*form)(size_t) = (void *(*)(size_t))callers_form("_Znwm", caller, (void *)own_new);
 
-	return form ? form(size) : new_retry(size, 0, true);
+	return form ? form(size) : new_retry(size, 0, false, true);
 }
 
 static cold_path void *throwing_aligned_retry(size_t size, size_t align, const void *caller)
@@ -153,7 +155,7 @@ static cold_path void *throwing_aligned_retry(size_t size, size_t align, const v
 	void *(*form)(size_t, size_t) =
 	    (void *(*)(size_t, size_t))callers_form("_ZnwmSt11align_val_t", caller, (void *)own_new_aligned);
 
-	return form ? form(size, align) : new_retry(size, align, true);
+	return form ? form(size, align) : new_retry(size, align, true, true);
 }
 
 /*
@@ -172,7 +174,7 @@ static cold_path void *nothrow_retry(size_t size, const void *tag, const void *c
 	void *(*form)(size_t, const void *) =
 	    (void *(*)(size_t, const void *))library_form("_ZnwmRKSt9nothrow_t", caller, (void *)_ZnwmRKSt9nothrow_t);
 
-	return form ? form(size, tag) : new_retry(size, 0, false);
+	return form ? form(size, tag) : new_retry(size, 0, false, false);
 }
 
 static cold_path void *nothrow_aligned_retry(size_t size, size_t align, const void *tag, const void *caller)
@@ -180,7 +182,7 @@ static cold_path void *nothrow_aligned_retry(size_t size, size_t align, const vo
 	void *(*form)(size_t, size_t, const void *) = (void *(*)(size_t, size_t, const void *))library_form(
 	    "_ZnwmSt11align_val_tRKSt9nothrow_t", caller, (void *)_ZnwmSt11align_val_tRKSt9nothrow_t);
 
-	return form ? form(size, align, tag) : new_retry(size, align, false);
+	return form ? form(size, align, tag) : new_retry(size, align, true, false);
 }
 
 /* The slow paths are jumped to, as malloc's are: fast.h says why. */

@@ -120,6 +120,26 @@ static void new_handler()
 	std::set_new_handler(nullptr);
 }
 
+// An alignment that is none fails at once, as libstdc++'s forms do: no handler can mend it.
+static void bad_alignment()
+{
+	for (volatile std::size_t align : {0, 3, 48}) {
+		auto a = std::align_val_t(align);
+
+		nr_handler_calls = 0;
+		std::set_new_handler([] {
+			if (++nr_handler_calls > 10)
+				std::_Exit(2);
+		});
+		EXPECT(throws_bad_alloc([a] { return ::operator new(100, a); }));
+		EXPECT(throws_bad_alloc([a] { return ::operator new[](100, a); }));
+		EXPECT(!::operator new(100, a, std::nothrow));
+		EXPECT(!::operator new[](100, a, std::nothrow));
+		EXPECT(nr_handler_calls == 0);
+	}
+	std::set_new_handler(nullptr);
+}
+
 struct alignas(256) Wide {
 	char c[300];
 };
@@ -143,5 +163,6 @@ int main()
 	out_of_memory();
 	library();
 	new_handler();
+	bad_alignment();
 	return 0;
 }
