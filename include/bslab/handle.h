@@ -43,7 +43,7 @@
  * and twenty to sixty instructions; once in some dozens of allocs
  * or frees some dozens of objects change hands between the thread and others, or the slabs, under a lock, and some 256 KiB may be moved
  * (below). Above 32 KiB, alloc and free take locks each time. A thread keeps up to 32 KiB, or two objects, of each size that it frees;
- * what rests goes home after 40 ms, when any thread comes to such a slow path. The calls take up to 2 KiB of the stack. Each handle takes 16 bytes in
+ * what rests goes home after 40 ms, when any thread comes to such a slow path. The calls take up to 3 KiB of the stack. Each handle takes 16 bytes in
  * a table, and 4 beside its object's slab; a run of pages a header of its own. The heap profile does not count objects with handles.
  *
  * A program that does not use them pays nothing.

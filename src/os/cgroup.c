@@ -6,9 +6,14 @@
 #include "os/bug.h"
 #include "os/os.h"
 
-/* How much of /proc/self/cgroup is read, and the longest path that is followed. Threads may have small stacks. */
+/* How much of /proc/self/cgroup is read, and the longest path that is followed. */
 #define MAX_TEXT 4096
 #define MAX_PATH 512
+
+/* In a mapping of its own for the time of a look: coroutines call malloc on stacks of 8 KiB. */
+struct buffers {
+	char text[MAX_TEXT], directory[MAX_PATH + 32], path[MAX_PATH + 64];
+};
 
 /* Where a hierarchy is mounted, what begins its line in /proc/self/cgroup behind the number, and its files. */
 struct hierarchy {
@@ -33,21 +38,22 @@ static size_t parse_limit(const char *text)
 	return n >> ADDRESS_BITS ? SIZE_MAX : n;
 }
 
-static size_t read_limit(const char *directory, const char *file)
+static size_t read_limit(struct buffers *b, const char *file)
 {
-	char path[MAX_PATH + 64], text[32];
+	char text[32];
 
-	bug_format(path, sizeof path, "%s/%s", directory, file);
-	return os_read_file(path, text, sizeof text) ? parse_limit(text) : SIZE_MAX;
+	bug_format(b->path, sizeof b->path, "%s/%s", b->directory, file);
+	return os_read_file(b->path, text, sizeof text) ? parse_limit(text) : SIZE_MAX;
 }
 
-/* Of the group that `directory` names and of all above it. */
-static size_t lowest_limit(const struct hierarchy *h, char *directory)
+/* Of the group that b->directory names and of all above it. */
+static size_t lowest_limit(const struct hierarchy *h, struct buffers *b)
 {
+	char *directory = b->directory;
 	size_t len = strlen(directory), mount_len = strlen(h->mount), limit = SIZE_MAX;
 
 	for (;;) {
-		limit = min_size(limit, min_size(read_limit(directory, h->high), read_limit(directory, h->max)));
+		limit = min_size(limit, min_size(read_limit(b, h->high), read_limit(b, h->max)));
 		while (len > mount_len && directory[len] != '/')
 			len--;
 		if (len < mount_len || directory[len] != '/')
@@ -76,25 +82,36 @@ static const char *find_path(const struct hierarchy *h, const char *text, size_t
 	return NULL;
 }
 
-size_t cgroup_limit(void)
+static size_t limit_with(struct buffers *b)
 {
-	char text[MAX_TEXT], directory[MAX_PATH + 32];
 	size_t limit = SIZE_MAX, i, len;
 
-	if (!os_read_file("/proc/self/cgroup", text, sizeof text))
+	if (!os_read_file("/proc/self/cgroup", b->text, sizeof b->text))
 		return SIZE_MAX;
 	for (i = 0; i < sizeof hierarchies / sizeof *hierarchies; i++) {
 		const struct hierarchy *h = &hierarchies[i];
-		const char *path = find_path(h, text, &len);
+		const char *path = find_path(h, b->text, &len);
 
 		if (!path || len >= MAX_PATH)
 			continue;
 		while (len && path[len - 1] == '/')
 			len--;
-		memcpy(directory, h->mount, strlen(h->mount));
-		memcpy(directory + strlen(h->mount), path, len);
-		directory[strlen(h->mount) + len] = '\0';
-		limit = min_size(limit, lowest_limit(h, directory));
+		memcpy(b->directory, h->mount, strlen(h->mount));
+		memcpy(b->directory + strlen(h->mount), path, len);
+		b->directory[strlen(h->mount) + len] = '\0';
+		limit = min_size(limit, lowest_limit(h, b));
 	}
+	return limit;
+}
+
+size_t cgroup_limit(void)
+{
+	size_t size = align_up(sizeof(struct buffers), os_page_size()), limit;
+	struct buffers *b = os_map(size);
+
+	if (!b)
+		return SIZE_MAX;
+	limit = limit_with(b);
+	os_unmap(b, size);
 	return limit;
 }
