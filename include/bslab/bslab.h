@@ -97,7 +97,7 @@ BSLAB_API void bslab_free_aligned_sized(void *ptr, size_t align, size_t size);
 BSLAB_API int bslab_malloc_trim(size_t pad);
 /* Statistics, as text on stderr. Does not allocate. */
 BSLAB_API void bslab_malloc_stats(void);
-/* Statistics as XML. options must be 0, else EINVAL and -1. */
+/* Statistics as XML. options must be 0, else EINVAL and -1; -1, too, and the stream's errno where it does not take them. */
 BSLAB_API int bslab_malloc_info(int options, FILE *stream);
 
 /* The fields of glibc's struct mallinfo2, with what they mean here. */

@@ -38,10 +38,18 @@ static void put_stderr(const char *line, void *failure)
 	*result = os_write(2, text, len);
 }
 
-static void put_stream(const char *line, void *stream)
+/* What the stream had met before the call is not the call's failure. */
+struct stream_out {
+	FILE *stream;
+	bool has_failed;
+};
+
+static void put_stream(const char *line, void *arg)
 {
-	fputs(line, stream);
-	fputc('\n', stream);
+	struct stream_out *out = arg;
+
+	if (fputs(line, out->stream) == EOF || fputc('\n', out->stream) == EOF)
+		out->has_failed = true;
 }
 
 void bslab_malloc_stats(void)
@@ -59,6 +67,7 @@ void bslab_malloc_stats(void)
 
 int bslab_malloc_info(int options, FILE *stream)
 {
+	struct stream_out out = {.stream = stream};
 	struct heap_report *r;
 
 	if (options != 0) {
@@ -70,9 +79,9 @@ int bslab_malloc_info(int options, FILE *stream)
 		errno = ENOMEM;
 		return -1;
 	}
-	report_xml(r, put_stream, stream);
+	report_xml(r, put_stream, &out);
 	snapshot_drop(r);
-	return ferror(stream) ? -1 : 0;
+	return out.has_failed ? -1 : 0;
 }
 
 struct bslab_mallinfo bslab_mallinfo2(void)

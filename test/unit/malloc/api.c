@@ -486,6 +486,21 @@ Test(api, malloc_info)
 	free(text);
 }
 
+Test(api, malloc_info_tells_its_own_failures)
+{
+	FILE *full = fopen("/dev/full", "w"), *null = fopen("/dev/null", "w");
+
+	cr_assert(full && null);
+	setvbuf(full, NULL, _IONBF, 0);
+	errno = 0;
+	cr_assert_eq(bslab_malloc_info(0, full), -1);
+	cr_assert_eq(errno, ENOSPC);
+	cr_assert(getc(null) == EOF && ferror(null)); /* it is not for reading */
+	cr_assert_eq(bslab_malloc_info(0, null), 0, "an error of before");
+	fclose(full);
+	fclose(null);
+}
+
 Test(api, index_mode_is_named)
 {
 	const char *conf = getenv("BSLAB_CONF"), *mode = bslab_index_mode();
