@@ -221,21 +221,22 @@ extern void _IO_list_lock(void) __attribute__((weak));
 extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
+static bool has_streams_lock(void)
+{
+	return _IO_list_lock && _IO_list_unlock && _IO_list_resetlock;
+}
+
 static void streams_fork_prepare(void)
 {
-	if (_IO_list_lock && _IO_list_unlock && _IO_list_resetlock)
+	if (has_streams_lock())
 		_IO_list_lock();
 }
 
 /* In the child it is reset already, if libc, too, knows of several threads. */
 static void streams_fork_done(bool child)
 {
-	if (!_IO_list_lock || !_IO_list_unlock || !_IO_list_resetlock)
-		return;
-	if (child)
-		_IO_list_resetlock();
-	else
-		_IO_list_unlock();
+	if (has_streams_lock())
+		(child ? _IO_list_resetlock : _IO_list_unlock)();
 }
 
 /*

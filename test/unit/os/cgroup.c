@@ -22,6 +22,16 @@ Test(cgroup, none)
 	cr_assert_eq(LIMIT_WITH({"/proc/self/cgroup", "0::/a\n"}), SIZE_MAX);
 }
 
+Test(cgroup, no_memory_to_look)
+{
+	const struct fake_file files[] = {{"/proc/self/cgroup", "0::/a\n"}, {"/sys/fs/cgroup/a/memory.max", "1048576\n"}, {NULL, NULL}};
+
+	fake_fail_at(1u << FAKE_MAP, 1, false);
+	cr_assert_eq(limit_with(files), SIZE_MAX);
+	cr_assert_eq(cgroup_limit(), 1048576);
+	cr_assert_eq(fake_count(FAKE_COMMITTED), 0);
+}
+
 Test(cgroup, version_2)
 {
 	cr_assert_eq(LIMIT_WITH({"/proc/self/cgroup", "0::/a/b\n"}, {"/sys/fs/cgroup/a/b/memory.max", "1048576\n"}),

@@ -349,6 +349,16 @@ Test(os, more_than_the_machine_has_is_refused)
 	cr_assert_null(os_map_accounted((size_t)1 << 45));
 }
 
+Test(os, memory_size)
+{
+	size_t pages = (size_t)sysconf(_SC_PHYS_PAGES);
+
+	cr_assert_geq(os_memory_size(), pages * (size_t)sysconf(_SC_PAGESIZE));
+	cr_assert_lt(os_memory_size(), SIZE_MAX);
+	refuse(SYS_sysinfo);
+	cr_assert_eq(os_memory_size(), SIZE_MAX);
+}
+
 Test(os, remap_keeps_contents)
 {
 	char *p = os_map(16 * 4096), *q;
