@@ -51,7 +51,7 @@ void *bslab_defrag_move(void *ptr)
 
 	if (!desc_class(d) || object_hint(s, (uintptr_t)ptr) == BSLAB_DEFRAG_NO)
 		return NULL;
-	c = s->cache;
+	c = slab_cache(s);
 	/* Past the sheaves: the objects that they hold are of slabs as sparse as this one. */
 	new = slab_take_fuller(c, s);
 	if (!new)

@@ -93,8 +93,8 @@ static cold_path void object_is_bad(struct slab *s, void *ptr, const char *what,
 	if (!slab_starts_object(s, start)) { /* behind the last: there is nothing to look at */
 		report_state(ptr, what, BLOCK_UNUSED, size);
 	} else if (start != (uintptr_t)ptr) {
-		if (s->cache->class == ZERO_CLASS ||
-		    block_check(start, object_end(s->cache, (void *)start), &size) != BLOCK_USED)
+		if (slab_cache(s)->class == ZERO_CLASS ||
+		    block_check(start, object_end(slab_cache(s), (void *)start), &size) != BLOCK_USED)
 			size = 0;
 		report_inside(ptr, what, size, start);
 	} else if (state == BLOCK_USED) {
@@ -107,7 +107,7 @@ static cold_path void object_is_bad(struct slab *s, void *ptr, const char *what,
 /* Before it is the word of the object before, which may be anyone's; before the first, mostly a guard page. */
 static cold_path bool before_is_unused(struct slab *s, uintptr_t start)
 {
-	return !block_word_load(block_word(start)) && slab_check_object(s, start - s->cache->size) == OBJECT_FREE;
+	return !block_word_load(block_word(start)) && slab_check_object(s, start - slab_cache(s)->size) == OBJECT_FREE;
 }
 
 static force_inline bool before_is_whole(struct slab *s, uintptr_t start)
@@ -179,7 +179,7 @@ static cold_path void zero_free(struct slab *s, void *ptr, size_t wanted)
 	if (wanted != ANY_SIZE && wanted != size)
 		report_size(ptr, wanted, 1, size);
 	else
-		slab_give(s->cache, &ptr, 1);
+		slab_give(slab_cache(s), &ptr, 1);
 }
 
 static out_of_line void object_free_slow(struct kmem_cache *c, void *ptr)
@@ -191,7 +191,7 @@ static out_of_line void object_free_slow(struct kmem_cache *c, void *ptr)
 
 static out_of_line void object_free_rest(struct slab *s, void *ptr, size_t wanted)
 {
-	struct kmem_cache *c = s->cache;
+	struct kmem_cache *c = slab_cache(s);
 	uint64_t number;
 	size_t size;
 
@@ -233,7 +233,7 @@ static force_inline bool short_object_is_good(struct slab *s, const struct kmem_
 /* As in malloc_object(): what is long, or not as it should be, is looked at from the beginning. */
 static force_inline void object_free(struct slab *s, void *ptr, size_t wanted)
 {
-	struct kmem_cache *c = s->cache;
+	struct kmem_cache *c = slab_cache(s);
 	uintptr_t start = (uintptr_t)ptr, end = object_end(c, ptr);
 	uint64_t number = block_end_number(end);
 

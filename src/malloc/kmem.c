@@ -191,6 +191,12 @@ static cold_path void *cache_alloc_slow(struct bslab_cache *h)
 	return alloc_many(h, c, &obj, 1) ? obj : NULL;
 }
 
+/* Of one that another thread frees the last object of meanwhile, too. */
+static const char *typed_name(const struct kmem_cache *c)
+{
+	return c->typed ? c->typed->name : "?";
+}
+
 static void report_foreign(struct bslab_cache *h, void *obj)
 {
 	page_desc_t d = map_lookup((uintptr_t)obj);
@@ -201,7 +207,7 @@ static void report_foreign(struct bslab_cache *h, void *obj)
 			   (void *)slab_object_base(s, (uintptr_t)obj));
 	else if (desc_cache(d) >= NR_CLASSES)
 		bug_caller("invalid bslab_cache_free of %p: an object of cache '%s', not of '%s'", obj,
-			   s->cache->typed->name, h->name);
+			   typed_name(slab_cache(s)), h->name);
 	else
 		bug_caller("invalid bslab_cache_free of %p: not an object of cache '%s'", obj, h->name);
 }

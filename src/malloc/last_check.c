@@ -42,7 +42,7 @@ static void used_check_last(uintptr_t start, uintptr_t end)
 
 static void object_check_last(struct slab *s, uintptr_t start)
 {
-	uintptr_t end = start + s->cache->size;
+	uintptr_t end = start + slab_cache(s)->size;
 
 	if (block_is_moving(end))
 		return;
@@ -54,7 +54,7 @@ static void object_check_last(struct slab *s, uintptr_t start)
 
 static void slab_check_last(struct slab *s)
 {
-	const struct kmem_cache *c = s->cache;
+	const struct kmem_cache *c = slab_cache(s);
 	unsigned i;
 
 	for (i = 0; c->class != ZERO_CLASS && i < s->nr_objects; i++)

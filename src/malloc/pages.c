@@ -307,10 +307,16 @@ void bslab_folio_put(void *head)
 
 static void slab_info(struct slab *s, struct bslab_page_info *info)
 {
+	unsigned nr_objects = slab_nr_objects(s);
+
+	if (!nr_objects) { /* gone meanwhile */
+		info->type = BSLAB_PAGE_FREE;
+		return;
+	}
 	info->type = BSLAB_PAGE_SLAB;
 	info->head = (void *)s->base;
-	info->object_size = s->cache->size;
-	info->nr_pages = nr_pages_of(slab_nr_objects(s) * info->object_size);
+	info->object_size = slab_cache(s)->size;
+	info->nr_pages = nr_pages_of(nr_objects * info->object_size);
 }
 
 static void run_info(uintptr_t head, struct bslab_page_info *info)

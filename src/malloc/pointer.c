@@ -103,13 +103,13 @@ static size_t plain_size(void *ptr, const char *what)
 
 		switch (slab_check_object(s, (uintptr_t)ptr)) {
 		case OBJECT_INTERIOR:
-			report_interior(ptr, what, s->cache->size, slab_object_base(s, (uintptr_t)ptr));
+			report_interior(ptr, what, slab_cache(s)->size, slab_object_base(s, (uintptr_t)ptr));
 			return 0;
 		case OBJECT_FREE:
 			bug_caller("invalid %s of %p: freed before, or never allocated", what, ptr);
 			return 0;
 		default:
-			return s->cache->size;
+			return slab_cache(s)->size;
 		}
 	}
 	if (is_reserved(d, ptr))

@@ -290,14 +290,14 @@ static bool free_slab_object(page_desc_t d, void *ptr)
 	/* Only here does it cost nothing to look: the fast paths leave these two to the drain. */
 	switch (slab_check_object(s, (uintptr_t)ptr)) {
 	case OBJECT_INTERIOR:
-		bug_caller("invalid free of %p: inside a block of %z bytes at %p", ptr, (size_t)s->cache->size,
+		bug_caller("invalid free of %p: inside a block of %z bytes at %p", ptr, (size_t)slab_cache(s)->size,
 			   (void *)slab_object_base(s, (uintptr_t)ptr));
 		return true;
 	case OBJECT_FREE:
 		bug_caller("double free of %p", ptr);
 		return true;
 	default:
-		percpu_free_slow(s->cache, ptr);
+		percpu_free_slow(slab_cache(s), ptr);
 		return true;
 	}
 }

@@ -20,9 +20,13 @@
 
 static struct paged_pool headers[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
 
+struct kmem_cache gone_cache = {.size = 1, .reciprocal = 1ull << RECIPROCAL_SHIFT, .line_objects = 1};
+
 uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
 {
-	return s->base + (uintptr_t)object_index(s->cache, addr - s->base) * s->cache->size;
+	const struct kmem_cache *c = slab_cache(s);
+
+	return s->base + (uintptr_t)object_index(c, addr - s->base) * c->size;
 }
 
 /* --- slabs come and go -------------------------------------------------------- */
@@ -536,7 +540,7 @@ unsigned slab_nr_taken(const struct slab *s)
 
 bool slab_is_sparse(const struct slab *s)
 {
-	const struct kmem_cache *c = s->cache;
+	const struct kmem_cache *c = slab_cache(s);
 
 	return (uint64_t)slab_nr_taken(s) * READ_ONCE(c->nr_objects) <
 	       (uint64_t)slab_nr_objects(s) * atomic_load_explicit(&c->nr_out, memory_order_relaxed);

@@ -32,8 +32,9 @@
  *    taken, so nr_free == nr_objects under the lock means that all objects are
  *    home and nobody is in the middle of bringing one: the slab may go.
  *
- * 5. Headers are type-stable: a giver that comes late looks at a header, if not
- *    at its own slab's. The state is therefore one word with the class: a word
+ * 5. Headers are type-stable, or read as zero (boot/paged.h), which is DEAD and of
+ *    no cache: a giver that comes late looks at a header, if not at its own slab's, and so
+ *    does who asks what stands at an address (slab_cache()). The state is therefore one word with the class: a word
  *    that names a class comes and goes only under that cache's lock, so whoever
  *    holds the lock and reads it has a slab of this cache before him.
  *
@@ -219,9 +220,15 @@ static force_inline unsigned object_index(const struct kmem_cache *c, uintptr_t 
 	return (unsigned)((offset * c->reciprocal) >> RECIPROCAL_SHIFT);
 }
 
-static force_inline struct kmem_cache *slab_cache(struct slab *s)
+/* What a slab is said to be of whose header went back to the kernel: of no cache, and without objects. */
+extern struct kmem_cache gone_cache __attribute__((visibility("hidden")));
+
+/* For who did not keep the slab from going: never NULL. See 5 above. */
+static force_inline struct kmem_cache *slab_cache(const struct slab *s)
 {
-	return atomic_load_explicit(&s->cache, memory_order_relaxed);
+	struct kmem_cache *c = atomic_load_explicit(&s->cache, memory_order_relaxed);
+
+	return likely(c != NULL) ? c : &gone_cache;
 }
 
 static force_inline bool object_starts(struct slab *s, const struct kmem_cache *c, unsigned index, uintptr_t addr)
