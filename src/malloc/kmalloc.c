@@ -130,8 +130,10 @@ static bool can_never_be(size_t size, unsigned gfp)
 {
 	unsigned explicit;
 
-	if (size < GIB || is_too_much(size))
-		return size >= GIB;
+	if (size < GIB)
+		return false;
+	if (is_too_much(size))
+		return true;
 	if (!(gfp & PLACE_GFP))
 		return false;
 	explicit = explicit_flags_of(gfp);

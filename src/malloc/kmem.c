@@ -23,7 +23,6 @@
 #include "slab/sheaf.h"
 #include "slab/typed.h"
 
-#define CACHE_LINE 64
 #define RED_ZONE_BYTES 8
 
 #define SAME(a, b) ((unsigned)(a) == (unsigned)(b))

@@ -141,11 +141,6 @@ static inline bool percpu_is_on(unsigned *cpu, unsigned *node)
 	return true;
 }
 
-static force_inline struct percpu_area *percpu_area_by(const int index_offset)
-{
-	return __atomic_load_n(&bslab_hot.area[percpu_slot_by(index_offset)], __ATOMIC_ACQUIRE);
-}
-
 static inline unsigned percpu_slot(void)
 {
 	return percpu_mode() == INDEX_CPU_ID ? percpu_slot_by(RSEQ_CPU_ID) : percpu_slot_by(RSEQ_MM_CID);
