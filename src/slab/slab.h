@@ -32,11 +32,12 @@
  *    taken, so nr_free == nr_objects under the lock means that all objects are
  *    home and nobody is in the middle of bringing one: the slab may go.
  *
- * 5. Headers are type-stable, or read as zero (boot/paged.h), which is DEAD and of
- *    no cache: a giver that comes late looks at a header, if not at its own slab's, and so
- *    does who asks what stands at an address (slab_cache()). The state is therefore one word with the class: a word
- *    that names a class comes and goes only under that cache's lock, so whoever
- *    holds the lock and reads it has a slab of this cache before him.
+ * 5. Headers are type-stable, or read as zero (boot/paged.h), which is a DEAD slab
+ *    without a cache: a giver that comes late looks at a header, if not at its own
+ *    slab's, and so does who asks what stands at an address (slab_cache()). The
+ *    state is therefore one word with the class: a word that names a class comes
+ *    and goes only under that cache's lock, so whoever holds the lock and reads it
+ *    has a slab of this cache before him.
  *
  * 6. Slabs grow with their cache: a new one has no more objects than all the
  *    others together. A program uses a few objects of many classes, and a slab
