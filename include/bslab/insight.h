@@ -23,9 +23,9 @@
  * report takes some 50 us. No lock is held for longer than some 100 us, and none while text is written. Nothing is
  * allocated but a mapping of some 400 KiB for the time of the call.
  *
- * Safety: from any thread, and in the child of fork; put() may call malloc and free. None may be called from a signal
- * handler, since a thread that is within malloc holds locks: BSLAB_CONF=report_signal=... is the way to a report on a
- * signal (docs/options.md).
+ * Safety: from any thread, and in the child of fork; put() may call malloc and free. None but bslab_defrag_hint() may be
+ * called from a signal handler, since a thread that is within malloc holds locks: BSLAB_CONF=report_signal=... is the way
+ * to a report on a signal (docs/options.md).
  */
 #ifndef BSLAB_INSIGHT_H
 #define BSLAB_INSIGHT_H

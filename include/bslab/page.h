@@ -11,9 +11,10 @@
  * a reference: bslab_free() and the like of a run, and these calls on anything else, are reported by one line on
  * stderr, and the process aborts (bslab.h says how to survive that).
  *
- * Threads: all calls may be made from any thread. Signals, fork: as for malloc. Cost: runs of 1, 2, 4 and 8 pages are kept by
- * their CPU when they are freed, and cost what a small block of malloc's costs; of a larger one, up to 1 MiB, the one that was
- * freed last is. Else a lock and some 150 ns. No header: pages of a run are the program's from the first to the last byte.
+ * Threads: all calls may be made from any thread. Signals: none may be made from a handler but bslab_page_info(). fork: as for
+ * malloc. Cost: runs of 1, 2, 4 and 8 pages are kept by their CPU when they are freed, and cost what a small block of malloc's
+ * costs; of a larger one, up to 1 MiB, the one that was freed last is. Else a lock and some 150 ns. No header: pages of a run
+ * are the program's from the first to the last byte.
  */
 #ifndef BSLAB_PAGE_H
 #define BSLAB_PAGE_H
