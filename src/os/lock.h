@@ -8,21 +8,23 @@
  * Debug builds check it: a thread that takes a lock of a rank at or below one
  * that it holds dies with a line that names both.
  *
- *   1 heaps      list of libraries' heaps, of pools
- *   2 heap       one library's heap
- *   3 thread     list of threads, buddies in use and orphaned buddies
+ *   1 heaps      lists of libraries' heaps, of pools, of shrinkers
+ *   2 heap       one library's heap; one pool in a file
+ *   3 thread     list of buddies, and of orphaned ones; table of areas and slots
  *   4 caches     making and end of kmem_caches
  *   5 cache      one kmem_cache's partial list; one handle cache's slabs
- *   6 barn       one kmem_cache's full and empty sheaves
+ *   6 barn       one kmem_cache's full and empty sheaves; the quarantine
  *   7 large      list of large blocks, and those kept after their free
- *   8 runs       the runs that one buddy keeps
- *   9 buddy      one buddy's free areas and its pageblocks
+ *   8 runs       the runs that one buddy keeps; one yard; pages kept, or not opened, between guards
+ *   9 buddy      one buddy's free areas and its pageblocks; the contiguous reserve
  *  10 adopter    the buddy that adopts another's blocks (under the thread lock)
  *  11 zone       free pageblocks of all regions
  *  12 map        sections coming into being
- *  13 profile    samples and their stacks; whether the profile is on
- *  14 handles    the table of handles
+ *  13 profile    samples and their stacks; whether the profile is on; guarded slots that wait
+ *  14 handles    the table of handles; who keeps some
  *  15 meta       boot allocator and pools of metadata
+ *
+ * docs/locking.md names each lock, and says what may be held when it is taken.
  */
 #ifndef BSLAB_LOCK_H
 #define BSLAB_LOCK_H

@@ -16,9 +16,9 @@
  *
  * 3. Any thread frees to the block's owner, under the owner's lock: pages merge
  *    at once, and nothing waits for a thread that sleeps. The lock is held for
- *    some dozen stores, or two searches of bounded length (MAX_WARM_SEARCH; before
- *    memory is refused one of MAX_STEAL_SEARCH), or an adoption, never across a
- *    system call.
+ *    some dozen stores, or two searches of bounded length (MAX_WARM_SEARCH; three
+ *    where addresses are tight; before memory is refused one of MAX_STEAL_SEARCH),
+ *    or an adoption, never across a system call.
  *
  * 4. Warm pages come before fresh ones: of the first blocks that fit, one with
  *    a row of dirty pages, for runs of 17 pages on, wherever it begins, or
