@@ -6,7 +6,8 @@
  * system calls, and frees them again, clean, to whoever owns the pageblock by
  * then. One at a time for each buddy. By watermark it begins with pieces of
  * 64 KiB and more, goes on to smaller ones where the watermark is passed by
- * far, and makes a bounded number of rounds: the next free, or window, goes on.
+ * far, or by less where hardly anything of the pageblocks is in use, and makes
+ * a bounded number of rounds: the next free, or window, goes on.
  *
  * Call with no lock held.
  */
