@@ -95,9 +95,15 @@ BSLAB_API void bslab_free_aligned_sized(void *ptr, size_t align, size_t size);
  * free pages. pad: bytes of free pages to keep. Returns 1 if any page was given back, else 0. Slow: milliseconds.
  */
 BSLAB_API int bslab_malloc_trim(size_t pad);
-/* Statistics, as text on stderr. Does not allocate. */
+/*
+ * Statistics. Each of the three calls costs what a report does (insight.h), and allocates nothing but a mapping of some 400 KiB
+ * for the time of the call. This one: as text on stderr; where there is no memory for the mapping, one line that says so.
+ */
 BSLAB_API void bslab_malloc_stats(void);
-/* Statistics as XML. options must be 0, else EINVAL and -1; -1, too, and the stream's errno where it does not take them. */
+/*
+ * As XML. 0; or -1 with EINVAL for options that are not 0, ENOMEM where there is no memory for the mapping, or the stream's errno
+ * where it does not take them.
+ */
 BSLAB_API int bslab_malloc_info(int options, FILE *stream);
 
 /* The fields of glibc's struct mallinfo2, with what they mean here. */
@@ -113,6 +119,7 @@ struct bslab_mallinfo {
 	size_t fordblks; /* bytes committed and free */
 	size_t keepcost; /* bytes that malloc_trim could give back at once: dirty free pages */
 };
+/* All 0 where there is no memory for the mapping. */
 BSLAB_API struct bslab_mallinfo bslab_mallinfo2(void);
 
 /*

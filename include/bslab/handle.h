@@ -21,9 +21,10 @@
  * table; a thread that does nothing but allocate and free one size comes there in half a second, so it is a help to find errors and no
  * proof.
  *
- * Errors: alloc and resize fail with ENOMEM, and nothing else does; a resize to less does not. A misuse is reported by one line on stderr,
- * "bslab: invalid free of handle ...", and the process aborts; with BSLAB_CONF=on_error=warn the call does nothing instead (map
- * returns NULL and size 0, and errno is kept; resize -1 with EINVAL):
+ * Errors: alloc and resize fail with ENOMEM, and an aligned alloc with EINVAL for an alignment that is none; nothing else fails, nor
+ * does a resize to less. A misuse is reported by one line on stderr, "bslab: invalid free of handle ...", and the process aborts;
+ * with BSLAB_CONF=on_error=warn the call does nothing instead (map returns NULL and size 0, and errno is kept; resize -1 with
+ * EINVAL):
  *
  *   a handle that was freed          by every call
  *   a number that is no handle       by every call; 0 is fine for free alone
@@ -40,11 +41,12 @@
  * work in the child, also of a threaded process.
  *
  * Cost: alloc, free, map and unmap are one compare-and-swap each, but a store or an addition where the process has one thread,
- * and twenty to sixty instructions; once in some dozens of allocs
- * or frees some dozens of objects change hands between the thread and others, or the slabs, under a lock, and some 256 KiB may be moved
- * (below). Above 32 KiB, alloc and free take locks each time. A thread keeps up to 32 KiB, or two objects, of each size that it frees;
- * what rests goes home after 40 ms, when any thread comes to such a slow path. The calls take up to 3 KiB of the stack. Each handle takes 16 bytes in
- * a table, and 4 beside its object's slab; a run of pages a header of its own. The heap profile does not count objects with handles.
+ * and twenty to sixty instructions; once in some dozens of allocs or frees some dozens of objects change hands between the
+ * thread and others, or the slabs, under a lock, and some 256 KiB may be moved (below). Above 32 KiB, alloc and free take locks
+ * each time. A thread keeps up to 64 objects of each size that it frees, and of these at most 32 KiB, or two; what rests goes
+ * home after 40 ms, when any thread comes to such a slow path. The calls take up to 3 KiB of the stack. Each handle takes 16
+ * bytes in a table, and 4 beside its object's slab; a run of pages a header of its own. The heap profile does not count objects
+ * with handles.
  *
  * A program that does not use them pays nothing.
  */
