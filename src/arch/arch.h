@@ -8,8 +8,9 @@
  *              arch_counter_span(): nanoseconds between two of these, rounded up, perhaps to several
  *              times as many; the longest span where it went back;
  *              ARCH_SPAN_BELOW_CALL: one in which no call can have changed a mapping
- *   percpu.h   arch_thread_pointer(), cpu_relax() and the three restartable
- *              sequences specified in arch/percpu.h;
+ *   percpu.h   arch_thread_pointer(); arch_thread_word(): the 32-bit word at an offset from it;
+ *              cpu_relax(); the restartable sequences specified in arch/percpu.h, and
+ *              hot_by_home(): bslab_hot, as percpu_push_home() wants it;
  *              add_local(), add_local16(), or_local(), and_local(): change a word; no signal handler of the thread
  *              comes in between, but other threads may (Linux: local_add());
  *              ARCH_RETURN_BELOW_CFA: how far below a frame's canonical address (the stack

@@ -44,7 +44,7 @@ struct handle_cache {
 	uint8_t class;
 	uint16_t nr_objects; /* per slab */
 	uint16_t nr_pages;   /* per slab; 0: runs */
-	uint64_t reciprocal; /* as in slab/slab.c */
+	uint64_t reciprocal; /* as in slab/slab.h */
 	struct boot_pool pool; /* of headers */
 	_Atomic size_t nr_stripped; /* entries that threads keep and that a compaction took the object from; relaxed */
 	/* Under lock, RANK_CACHE: */

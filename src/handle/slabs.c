@@ -9,7 +9,7 @@
 
 #define MAX_HANDLE_ORDER 4
 #define MAX_KEPT_PAGES 8
-#define RECIPROCAL_SHIFT 40 /* slab/slab.c shows that it is enough */
+#define RECIPROCAL_SHIFT 40 /* slab/slab.h shows that it is enough */
 
 struct handle_cache *handle_caches[NR_CLASSES] reader_root(handle_caches); /* made under caches_lock */
 

@@ -90,7 +90,7 @@ static inline size_t sampler_interval(void)
 /* The child draws other numbers than its parent. */
 void sampler_fork_child(void);
 
-/* Exponentially distributed with this mean; for tests. */
+/* Exponentially distributed with this mean. */
 size_t sampler_draw(size_t mean);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reports as text. Pure functions of a snapshot: no locks, no allocation, no
- * state. They need nothing of the library but os/bug.c (bug_format()),
- * os/options.c (index_mode_name()) and slab/sizes.c, so that a tool that fills
- * a snapshot from elsewhere prints the same.
+ * state. They need nothing of the library but os/bug.c (bug_format()) with
+ * os/os.c behind it, os/options.c (index_mode_name()) and slab/sizes.c, so that
+ * a tool that fills a snapshot from elsewhere prints the same.
  *
  *   text        the kernel's formats where they exist: docs/statistics.md
  *   json        one object: docs/insight-formats.md

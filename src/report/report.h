@@ -6,7 +6,7 @@
 #include "report/format.h"
 
 /*
- * Takes some 140 KiB, which nobody has on the stack. Holds no lock for more than a moment and may be called by any
+ * Fills some 300 KiB, which nobody has on the stack. Holds no lock for more than a moment and may be called by any
  * thread that holds none. The counters of the api floor are its caller's to fill.
  */
 void report_take(struct heap_report *r);

@@ -19,7 +19,7 @@
 #include "page/zone.h"
 #include "slab/percpu.h"
 
-/* Counters since the start, one for each way out of a slow path (Linux: enum vm_event_item). format.h names them. */
+/* Counters since the start, one for each way out of a slow path (Linux: enum vm_event_item). format.c names them. */
 enum vm_event {
 	ALLOC_SLOWPATH, /* = BARN_GET + SHEAF_REFILL + ALLOC_UNCACHED */
 	FREE_SLOWPATH,	/* = SHEAF_FULL + FREE_UNCACHED */
