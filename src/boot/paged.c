@@ -216,6 +216,8 @@ void paged_trim(struct paged_pool *pool, size_t nr_keep)
 	void *pages[PAGED_BATCH];
 	unsigned n, nr_ranges, i;
 
+	if (os_page_size() != BSLAB_PAGE_SIZE) /* the kernel would take what stands beside a page, too */
+		return;
 	while ((n = take_empty(pool, pages, nr_keep))) {
 		nr_ranges = ranges_of(pages, n, ranges);
 		PROBE(metadata_purge, n, nr_ranges);

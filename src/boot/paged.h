@@ -31,7 +31,7 @@ struct paged_pool {
 /* size: the same at each call on a pool, at most 1 KiB. Contents are as the last user left them, or zero. NULL when the kernel refuses. */
 void *paged_get(struct paged_pool *pool, size_t size);
 void paged_put(struct paged_pool *pool, void *obj);
-/* Gives empty pages back until nr_keep are left, PAGED_BATCH by one call; none for less than such a batch. Call with no lock held. */
+/* Where the machine's pages are ours: gives empty pages back until nr_keep are left, PAGED_BATCH by one call; none for less than such a batch. Call with no lock held. */
 #define PAGED_BATCH 32
 void paged_trim(struct paged_pool *pool, size_t nr_keep);
 

@@ -98,6 +98,16 @@ Test(paged, a_page_with_one_object_in_use_stays)
 			cr_assert_eq(object[i][k], (char)i);
 }
 
+Test(paged, nothing_goes_back_where_pages_are_larger)
+{
+	fake.page_size = 64 * KIB;
+	use_up_the_first_chunk();
+	get_all();
+	put_all();
+	paged_trim(&pool, 0);
+	cr_assert_eq(fake.nr_calls[FAKE_PURGE], 0);
+}
+
 Test(paged, refused_purges_lose_nothing)
 {
 	use_up_the_first_chunk();
