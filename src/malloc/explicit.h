@@ -67,7 +67,7 @@ static inline unsigned explicit_zone_of(page_desc_t d)
 	struct bslab_heap *h;
 
 	if (desc_class(d))
-		return desc_class(d) < NR_CLASSES ? 0 : cache_pages_flags(slab_of(d)->cache);
+		return desc_class(d) < NR_CLASSES ? 0 : cache_pages_flags(slab_cache(slab_of(d)));
 	h = heap_of_malloc(d);
 	return h ? h->pages_flags : 0;
 }

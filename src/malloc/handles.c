@@ -27,7 +27,7 @@ static out_of_line uint64_t alloc_rest(size_t size, unsigned align)
 	process_boot();
 	reclaim_if_due();
 	handles_reap();
-	if (likely(size <= MAX_HANDLE_SIZE)) {
+	if (likely(size <= MAX_HANDLE_SIZE && !is_too_much(size))) {
 		h = handle_alloc_aligned(size, align);
 		for (round = 0; unlikely(!h) && reclaim_more(round, size); round++)
 			h = handle_alloc_aligned(size, align);

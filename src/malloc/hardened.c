@@ -269,10 +269,10 @@ bool block_find(void *ptr, const char *what, struct block *b)
 	*b = (struct block){.start = (uintptr_t)ptr, .end = (uintptr_t)ptr};
 	if (desc_is_hardened(d)) {
 		b->slab = slab_of(d);
-		if (b->slab->cache->class == ZERO_CLASS)
+		if (slab_cache(b->slab)->class == ZERO_CLASS)
 			return zero_check(b->slab, ptr, what, &b->size);
-		b->end = object_end(b->slab->cache, ptr);
-		return object_check(b->slab, b->slab->cache, ptr, what, &b->size, &number);
+		b->end = object_end(slab_cache(b->slab), ptr);
+		return object_check(b->slab, slab_cache(b->slab), ptr, what, &b->size, &number);
 	}
 	if (guarded_of(d)) {
 		b->is_guarded = true;

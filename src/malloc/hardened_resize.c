@@ -33,9 +33,9 @@ static void *block_reseal(struct block *b, size_t size)
 /* It stays as long as it fits and more than half of it is used. */
 static void *object_resize(struct block *b, size_t size)
 {
-	size_t room = size + BLOCK_WORD, have = b->slab->cache->size;
+	size_t room = size + BLOCK_WORD, have = slab_cache(b->slab)->size;
 
-	if (b->slab->cache->class == ZERO_CLASS || room > have || (room < have / 2 && have > MIN_BLOCK))
+	if (slab_cache(b->slab)->class == ZERO_CLASS || room > have || (room < have / 2 && have > MIN_BLOCK))
 		return NULL;
 	return block_reseal(b, size);
 }

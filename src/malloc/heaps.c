@@ -68,7 +68,8 @@ static void *alloc(struct bslab_heap *h, size_t size, size_t align, bool *zeroed
 	void *p = NULL;
 	unsigned round;
 
-	if (likely(!is_too_much(size) && align <= MAX_REQUEST)) {
+	/* What a file or a device has is no question of the machine's memory. */
+	if (likely(!(h->is_device ? size > MAX_REQUEST : is_too_much(size)) && align <= MAX_REQUEST)) {
 		p = heap_alloc(h, size, align, &result);
 		for (round = 0; unlikely(!p && !result.has_limit) && reclaim_more(round, size); round++)
 			p = heap_alloc(h, size, align, &result);

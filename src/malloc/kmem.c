@@ -190,12 +190,6 @@ static cold_path void *cache_alloc_slow(struct bslab_cache *h)
 	return alloc_many(h, c, &obj, 1) ? obj : NULL;
 }
 
-/* Of one that another thread frees the last object of meanwhile, too. */
-static const char *typed_name(const struct kmem_cache *c)
-{
-	return c->typed ? c->typed->name : "?";
-}
-
 static void report_foreign(struct bslab_cache *h, void *obj)
 {
 	page_desc_t d = map_lookup((uintptr_t)obj);

@@ -70,7 +70,7 @@ void report_pointer(void *ptr, const char *what)
 		return;
 	}
 	if (desc_cache(d) >= NR_CLASSES) {
-		bug_caller("invalid %s of %p: an object of cache '%s'", what, ptr, slab_of(d)->cache->typed->name);
+		bug_caller("invalid %s of %p: an object of cache '%s'", what, ptr, typed_name(slab_cache(slab_of(d))));
 		return;
 	}
 	a = large_find(addr);

@@ -113,25 +113,29 @@ void map_set_range(uintptr_t addr, size_t nr_pages, page_desc_t desc)
 	}
 }
 
-/* Those whose page of descriptors has others in it are written; the kernel takes the rest, which read as zero then. */
-static void clear_in_section(_Atomic page_desc_t *slot, size_t nr_pages)
+static void purge_in_section(_Atomic page_desc_t *slot, size_t nr_pages)
 {
 	uintptr_t from = align_up((uintptr_t)slot, os_page_size());
 	uintptr_t to = align_down((uintptr_t)(slot + nr_pages), os_page_size());
 
-	set_in_section(slot, nr_pages, 0);
 	if (from < to)
 		os_purge((void *)from, to - from);
 }
 
-void map_clear_range(uintptr_t addr, size_t nr_pages)
+void map_purge_range(uintptr_t addr, size_t nr_pages)
 {
 	size_t n;
 
 	for (; nr_pages; nr_pages -= n, addr += n << PAGE_SHIFT) {
 		n = nr_in_section(addr, nr_pages);
-		clear_in_section(map_slot(addr), n);
+		purge_in_section(map_slot(addr), n);
 	}
+}
+
+void map_clear_range(uintptr_t addr, size_t nr_pages)
+{
+	map_set_range(addr, nr_pages, 0);
+	map_purge_range(addr, nr_pages);
 }
 
 size_t map_reserved(void)

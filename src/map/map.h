@@ -155,6 +155,8 @@ static force_inline void map_set_known(uintptr_t addr, page_desc_t desc)
 void map_set_range(uintptr_t addr, size_t nr_pages, page_desc_t desc);
 /* The same with 0, and descriptors that take whole pages give them back. */
 void map_clear_range(uintptr_t addr, size_t nr_pages);
+/* Only the last, of descriptors that are 0: none is written, for most of them were never touched where a block was large. */
+void map_purge_range(uintptr_t addr, size_t nr_pages);
 
 static force_inline unsigned desc_class(page_desc_t d)
 {

@@ -200,7 +200,7 @@ static bool purge_blocks(struct region *r, unsigned index, unsigned n)
 		b->was_large = false;
 	}
 	/* Their descriptors are 0, and as many pages as pageblocks. */
-	map_clear_range((uintptr_t)start, size >> PAGE_SHIFT);
+	map_purge_range((uintptr_t)start, size >> PAGE_SHIFT);
 	/* numpy asks for huge pages: they would stand behind whatever comes here next. */
 	if (was_large && !is_huge(r))
 		os_no_huge_pages(start, size);

@@ -63,7 +63,7 @@ static bool is_hardened_object(page_desc_t d, const struct kmem_cache *c)
 /* The group of a slab's word; *nr_given rises by what had to make room for it. */
 static struct group *group_get(struct kmem_cache *c, struct groups *groups, struct slab *s, unsigned word, unsigned *nr_given)
 {
-	unsigned i = (unsigned)((uintptr_t)s / 16 + word) % NR_GROUPS;
+	unsigned i = (unsigned)((uintptr_t)s / 16 + (uintptr_t)s / 64 + word) % NR_GROUPS;
 	struct group *g = &groups->group[i];
 
 	if (groups->used >> i & 1) {

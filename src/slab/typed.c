@@ -193,7 +193,10 @@ static struct kmem_cache *create_locked(const struct typed_args *a, bool *is_ful
 	return c;
 }
 
-/* Nobody can touch it any more but to find it empty: objects are counted out last, slabs are retiring until they are gone. */
+/*
+ * Nobody can touch it any more but to find it empty: who has counted objects out may yet look for their slab's place, under the lock, and
+ * finds it dead; slabs are retiring until they are gone.
+ */
 static bool is_home(struct kmem_cache *c)
 {
 	return !READ_ONCE(c->nr_objects) && !atomic_load(&c->nr_out) && !atomic_load(&c->typed->nr_retiring);
