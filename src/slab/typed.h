@@ -124,13 +124,13 @@ static inline _Atomic uint64_t *cache_drains(struct kmem_cache *c)
 	return c->typed ? &c->typed->drains : NULL;
 }
 
-/* The explicit zone that its pages are of; 0: none. Constant as long as the cache has a user, or an object. */
 /* Of what may be freed, and its cache destroyed, meanwhile. */
 static inline const char *typed_name(const struct kmem_cache *c)
 {
 	return c->typed ? c->typed->name : "?";
 }
 
+/* The explicit zone that its pages are of; 0: none. Constant as long as the cache has a user, or an object. */
 static inline unsigned cache_pages_flags(const struct kmem_cache *c)
 {
 	return c->typed ? READ_ONCE(c->typed->pages_flags) : 0;
