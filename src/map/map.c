@@ -83,9 +83,9 @@ struct pageblock *map_pageblock(uintptr_t addr)
 	size_t index = addr >> SECTION_SHIFT;
 	struct section *s;
 
-	if (index >= NR_SECTIONS || !bslab_hot.root[index])
+	if (index >= NR_SECTIONS || !READ_ONCE(bslab_hot.root[index]))
 		return NULL;
-	s = (struct section *)(bslab_hot.root[index] + section_bias(index));
+	s = (struct section *)(READ_ONCE(bslab_hot.root[index]) + section_bias(index));
 	return &s->block[(addr >> PAGEBLOCK_SHIFT) % SECTION_BLOCKS];
 }
 

@@ -73,7 +73,7 @@ static force_inline _Atomic page_desc_t *map_slot(uintptr_t addr)
 
 	if (unlikely(addr >> SECTION_SHIFT >= NR_SECTIONS))
 		return NULL;
-	base = bslab_hot.root[addr >> SECTION_SHIFT];
+	base = READ_ONCE(bslab_hot.root[addr >> SECTION_SHIFT]);
 	if (unlikely(!base))
 		return NULL;
 	slot = in_register((_Atomic page_desc_t *)(base + (addr >> PAGE_SHIFT) * sizeof(page_desc_t)));

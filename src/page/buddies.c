@@ -103,7 +103,7 @@ struct buddy *buddy_attach(void)
 	if (!b)
 		b = buddy_share();
 	if (b)
-		b->nr_users++;
+		WRITE_ONCE(b->nr_users, b->nr_users + 1);
 	lock_drop(&threads.lock, RANK_THREAD);
 	thread_state.buddy = b;
 	return b;
@@ -117,7 +117,8 @@ void pages_thread_exit(void)
 		return;
 	thread_state.buddy = NULL;
 	lock_take(&threads.lock, RANK_THREAD);
-	if (--b->nr_users == 0) {
+	WRITE_ONCE(b->nr_users, b->nr_users - 1);
+	if (!b->nr_users) {
 		b->next_orphan = threads.orphans;
 		WRITE_ONCE(threads.orphans, b);
 	}

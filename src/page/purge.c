@@ -200,7 +200,9 @@ static unsigned purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order,
 
 size_t purge_high_pages(const struct buddy *b)
 {
-	return zone_high_partial_pages(((size_t)b->nr_blocks << PAGEBLOCK_ORDER) - b->nr_free);
+	size_t nr_pages = (size_t)READ_ONCE(b->nr_blocks) << PAGEBLOCK_ORDER;
+
+	return zone_high_partial_pages(nr_pages - min_size(nr_pages, READ_ONCE(b->nr_free)));
 }
 
 /*

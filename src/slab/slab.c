@@ -208,9 +208,9 @@ static void slab_destroy(struct slab *s)
 static void count_slab(struct kmem_cache *c, const struct slab *s, int by)
 {
 	bslab_assert(lock_is_held(&c->lock));
-	c->nr_slabs += (uint32_t)by;
+	WRITE_ONCE(c->nr_slabs, c->nr_slabs + (uint32_t)by);
 	*(by > 0 ? &c->nr_slab_creates : &c->nr_slab_destroys) += 1;
-	c->nr_pages += (size_t)by * slab_nr_pages(s);
+	WRITE_ONCE(c->nr_pages, c->nr_pages + (size_t)by * slab_nr_pages(s));
 	if (c->nr_pages > READ_ONCE(c->nr_peak_pages))
 		WRITE_ONCE(c->nr_peak_pages, c->nr_pages);
 	WRITE_ONCE(c->nr_objects, c->nr_objects + (size_t)by * slab_nr_objects(s));
