@@ -198,7 +198,8 @@ static void thread_exit(void *unused)
 	thread_state.exit_hooked = THREAD_ENDED;
 	handles_thread_exit();
 	percpu_thread_exit();
-	pages_thread_exit();
+	if (pages_thread_exit())
+		percpu_threads_fell();
 	reports_poll();
 }
 

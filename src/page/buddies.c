@@ -102,19 +102,36 @@ struct buddy *buddy_attach(void)
 		b = create_for_threads();
 	if (!b)
 		b = buddy_share();
-	if (b)
+	if (b) {
 		WRITE_ONCE(b->nr_users, b->nr_users + 1);
+		threads.nr_users++;
+		threads.nr_peak_users = (unsigned)max_size(threads.nr_peak_users, threads.nr_users);
+	}
 	lock_drop(&threads.lock, RANK_THREAD);
 	thread_state.buddy = b;
 	return b;
 }
 
-void pages_thread_exit(void)
+/* Fewer leave little behind. */
+#define MANY_THREADS 8
+
+/* Under the thread lock. */
+static bool threads_fell(void)
+{
+	bool fell = threads.nr_users <= 1 && threads.nr_peak_users >= MANY_THREADS;
+
+	if (fell)
+		threads.nr_peak_users = threads.nr_users;
+	return fell;
+}
+
+bool pages_thread_exit(void)
 {
 	struct buddy *b = thread_state.buddy;
+	bool fell;
 
 	if (!b)
-		return;
+		return false;
 	thread_state.buddy = NULL;
 	lock_take(&threads.lock, RANK_THREAD);
 	WRITE_ONCE(b->nr_users, b->nr_users - 1);
@@ -122,7 +139,10 @@ void pages_thread_exit(void)
 		b->next_orphan = threads.orphans;
 		WRITE_ONCE(threads.orphans, b);
 	}
+	threads.nr_users--;
+	fell = threads_fell();
 	lock_drop(&threads.lock, RANK_THREAD);
+	return fell;
 }
 
 /* Moves every block of one buddy to another. Both locks and the thread lock are held. */
@@ -207,6 +227,7 @@ void pages_fork_done(bool child)
 				threads.orphans = b;
 			}
 		}
+		threads.nr_users = threads.nr_peak_users = thread_state.buddy != NULL;
 		lock_reset(&threads.lock);
 		return;
 	}

@@ -47,7 +47,7 @@ static void note_partial_free(void)
  * All pass their watermarks together, when what was learned is forgotten, and one call does not pay for all of them: the next
  * window's goes on behind.
  */
-static void balance_some(void)
+static void balance_some(uint64_t now)
 {
 	static struct buddy *next; /* a hint */
 	struct buddy *first = READ_ONCE(next), *b;
@@ -57,10 +57,18 @@ static void balance_some(void)
 	if (!b) /* large blocks only */
 		return;
 	do {
-		nr_blocks += purge_rested(b);
+		nr_blocks += purge_rested(b, now);
 		b = buddy_behind(b);
 	} while (nr_blocks < MAX_AUTO_BLOCKS && b != first);
 	WRITE_ONCE(next, b);
+}
+
+void pages_rest(uint64_t now)
+{
+	struct buddy *b;
+
+	for_each_buddy(b)
+		purge_rested(b, now);
 }
 
 void pages_tick_slow(void)
@@ -79,7 +87,7 @@ void pages_tick_slow(void)
 	}
 	note_partial_free();
 	zone_next_window(n);
-	balance_some();
+	balance_some(os_coarse_clock_ms());
 }
 
 /* --- free ------------------------------------------------------------------ */

@@ -101,6 +101,7 @@ struct buddy {
 	uint32_t nr_blocks;
 	size_t nr_free, nr_dirty_free; /* pages */
 	size_t nr_recycled; /* warm pages handed out in this window; see 3 in zone.h */
+	uint64_t seen_calls, seen_at_ms; /* allocations and frees at a look, and when they were another number; hints, without the lock */
 	bool is_purging;      /* a thread gives dirty pages back by watermark */
 	uint8_t purge_order;  /* of the smallest pieces of a purge that has not come to its end */
 	uint8_t retry_order;  /* of the smallest pieces of the last purge that fell short */
@@ -126,6 +127,7 @@ struct buddies {
 	struct lock lock; /* RANK_THREAD: the lists and nr_users of all buddies */
 	struct buddy *all, *orphans, *next_shared;
 	unsigned nr_buddies;
+	unsigned nr_users, nr_peak_users; /* threads with a buddy; the most since all but one had ended */
 };
 
 enum pages_flags {
@@ -192,8 +194,10 @@ static inline void pages_tick(void)
 	if (unlikely(++thread_state.nr_page_events % TICK_EVENTS == 0))
 		pages_tick_slow();
 }
-/* This thread ends: its buddy is for others to adopt. */
-void pages_thread_exit(void);
+/* What is beyond the watermarks, or is held for threads that ended, goes back: as at the end of a window, for all buddies at once. */
+void pages_rest(uint64_t now_ms);
+/* This thread ends: its buddy is for others to adopt. True when it was the last but one, and there were many since that was so last. */
+bool pages_thread_exit(void);
 
 /*
  * Of all buddies and the reserve. One block's lock is taken after the other's, so each block is consistent, and so are

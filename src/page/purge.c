@@ -247,9 +247,24 @@ void purge_balance(struct buddy *b)
 	balance(b, purge_high_pages(b));
 }
 
-unsigned purge_rested(struct buddy *b)
+#define REST_MS 1000
+
+/* No page came or went since a look REST_MS before `now`. */
+static bool rests(struct buddy *b, uint64_t now)
 {
-	size_t floor = READ_ONCE(b->nr_users) || buddy_is_apart(b) ? 0 : zone_high_partial_pages(0);
+	uint64_t nr_calls = READ_ONCE(b->count.nr_allocs) + READ_ONCE(b->count.nr_frees);
+
+	if (nr_calls != READ_ONCE(b->seen_calls)) {
+		WRITE_ONCE(b->seen_calls, nr_calls);
+		WRITE_ONCE(b->seen_at_ms, now);
+	}
+	return now - READ_ONCE(b->seen_at_ms) >= REST_MS;
+}
+
+unsigned purge_rested(struct buddy *b, uint64_t now)
+{
+	bool is_for_nobody = !buddy_is_apart(b) && (rests(b, now) || !READ_ONCE(b->nr_users));
+	size_t floor = is_for_nobody ? zone_high_partial_pages(0) : 0;
 
 	return balance(b, purge_high_pages(b) - floor);
 }

@@ -22,8 +22,11 @@ size_t purge_high_pages(const struct buddy *b);
 #define MAX_AUTO_BLOCKS 16
 /* Purges if there are more. */
 void purge_balance(struct buddy *b);
-/* The same now and then, where what no thread uses has no floor: how many pageblocks it looked for, at most MAX_AUTO_BLOCKS. */
-unsigned purge_rested(struct buddy *b);
+/*
+ * The same now and then, where what no thread uses, or used for a second, has no floor: how many pageblocks it looked for, at most
+ * MAX_AUTO_BLOCKS.
+ */
+unsigned purge_rested(struct buddy *b, uint64_t now_ms);
 /* All of them. */
 void purge_all(struct buddy *b);
 

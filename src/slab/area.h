@@ -53,5 +53,10 @@ void reap_if_due(void);
 
 /* Empties the areas of CPUs that ran next to no slow path for a while before `now`. */
 void drain_idle(uint64_t now);
+/*
+ * As percpu_drain(), but without a system call where there is no other area, or the kernel refused one before: a filter may end the
+ * process for it. Then what another thread of this CPU is at meanwhile is left.
+ */
+void drain_fallen(void);
 
 #endif

@@ -224,16 +224,36 @@ void drain_idle(uint64_t now)
 	drain_end(&area_drains);
 }
 
-void percpu_drain(void)
+static void drain(bool only_own)
 {
 	if (bslab_options.check)
 		return;
 	atomic_fetch_add_explicit(&percpu.nr_drains, 1, memory_order_relaxed);
 	drain_begin(&area_drains);
-	if (percpu.mode == INDEX_THREAD || !areas_drain(0))
+	if (only_own || !areas_drain(0))
 		drain_own();
 	drain_orphans();
 	drain_end(&area_drains);
+}
+
+void percpu_drain(void)
+{
+	drain(percpu.mode == INDEX_THREAD);
+}
+
+static bool others_have_areas(void)
+{
+	unsigned slot, own = percpu_slot();
+
+	for (slot = 0; slot < READ_ONCE(percpu.nr_slots); slot++)
+		if (slot != own && area_load(slot) && area_load(slot) != &none_area)
+			return true;
+	return false;
+}
+
+void drain_fallen(void)
+{
+	drain(percpu_reach() == INDEX_THREAD || !others_have_areas());
 }
 
 void percpu_thread_exit(void)

@@ -30,7 +30,10 @@
  *    barn without a visit since, are emptied (Linux: cache_reap(), mm/slab.c).
  *    So a class that was hot once does not hold its pages for good. Areas of CPUs
  *    that ran next to no slow path for a second, and hold 32 KiB, which one freed run
- *    is, are emptied by whoever looks, as in 4.
+ *    is, are emptied by whoever looks, as in 4. All areas and barns are, once, when
+ *    less than a quarter is out of what was, at two looks in a row, and when of many
+ *    threads the last but one has ended: of what they still hold each object may
+ *    be the last of its slab.
  *
  * 6. Strays. What a CPU frees and has no sheaf for, another has allocated, as a
  *    rule, and may have its neighbours in the cache line: it goes home to its
@@ -161,6 +164,8 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_slow(struct kmem_cache *c, void *obj);
 /* Looks at the clock, and for what rests when it is time: see 5. For slow paths that are none of the above; holding no lock. */
 void percpu_look(void);
+/* Of many threads one is left, or none: see 5. */
+void percpu_threads_fell(void);
 /* Past the sheaves, a single object. */
 void *percpu_alloc_uncached(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_uncached(struct kmem_cache *c, void *obj);

@@ -72,11 +72,60 @@ static bool is_first_look(uint64_t now)
 	return true;
 }
 
+/* Bytes of objects out, and which part of the most is little. */
+#define MIN_FALLEN_BYTES (4 * MIB)
+#define FALLEN_PART 4
+/* Where threads come and go all the time it is not more frequent. */
+#define SHED_MS 1000
+
+static size_t peak_bytes; /* out at any look since the heap fell last */
+static uint64_t shed_at_ms;
+
+static cold_path void shed(uint64_t now)
+{
+	unsigned class;
+
+	WRITE_ONCE(shed_at_ms, now);
+	drain_fallen();
+	for (class = 1; class < caches_end(); class++) {
+		struct kmem_cache *c = cache_if_used(class);
+
+		if (!c)
+			continue;
+		barn_drain(c);
+		cache_shrink(c);
+	}
+}
+
+/* Sheds where most of what was out came home, and not for a moment: it was so at the look before, too. */
+static cold_path void shed_if_fallen(size_t out_bytes, uint64_t now)
+{
+	static bool was_low;
+	size_t peak = max_size(READ_ONCE(peak_bytes), out_bytes);
+	bool is_low = out_bytes < peak / FALLEN_PART, fell = is_low && READ_ONCE(was_low);
+
+	WRITE_ONCE(peak_bytes, fell ? 0 : peak);
+	WRITE_ONCE(was_low, is_low && !fell);
+	if (fell)
+		shed(now);
+}
+
+void percpu_threads_fell(void)
+{
+	uint64_t now = os_coarse_clock_ms();
+
+	if (now - READ_ONCE(shed_at_ms) < SHED_MS)
+		return;
+	shed(now);
+	runs_drain();
+	pages_rest(now);
+}
+
 /* Of the CPU's area or, if this thread moves meanwhile, of nobody's: tops are compared when they are swapped. */
 static void reap(struct percpu_area *a, uint64_t now)
 {
 	bool is_first = is_first_look(now);
-	size_t nr_pages;
+	size_t nr_pages, out_bytes = 0;
 	unsigned class;
 	void *run;
 
@@ -87,8 +136,10 @@ static void reap(struct percpu_area *a, uint64_t now)
 
 		if (!c)
 			continue;
-		if (is_first)
+		if (is_first) {
 			cache_forget_peak(c);
+			out_bytes += atomic_load_explicit(&c->nr_out, memory_order_relaxed) * READ_ONCE(c->size);
+		}
 		if (rests && top != NONE_TOP)
 			reap_sheaf(c, top);
 		WRITE_ONCE(a->seen[class], top_bits(top));
@@ -108,6 +159,12 @@ static void reap(struct percpu_area *a, uint64_t now)
 		kept_send_home(run, nr_pages);
 	runs_reap(now);
 	large_reap(now);
+	if (!is_first)
+		return;
+	if (unlikely(max_size(out_bytes, READ_ONCE(peak_bytes)) >= MIN_FALLEN_BYTES))
+		shed_if_fallen(out_bytes, now);
+	if (unlikely(READ_ONCE(shed_at_ms))) /* who takes no page may be the only one who does anything */
+		pages_tick_slow();
 }
 
 /* False when it was too early. */

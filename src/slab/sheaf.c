@@ -275,9 +275,12 @@ static int run_out(const struct sheaf *s)
 	return s && s->run < 0 ? (s->run > INT8_MIN ? s->run - 1 : s->run) : -1;
 }
 
-static int run_over(const struct sheaf *s)
+/* Without a sheaf, for it was drained, a class in decline goes on declining. */
+static int run_over(struct kmem_cache *c, const struct sheaf *s)
 {
-	return s && s->run > 0 ? (s->run < INT8_MAX ? s->run + 1 : s->run) : 1;
+	if (!s)
+		return is_in_decline(c) ? ONE_WAY + 1 : 1;
+	return s->run > 0 ? (s->run < INT8_MAX ? s->run + 1 : s->run) : 1;
 }
 
 /* In decline each object in a sheaf may be the last of its slab: so many that these slabs are no more bytes than are out. */
@@ -396,7 +399,7 @@ struct sheaf *barn_exchange_full(struct kmem_cache *c, struct sheaf *full, struc
 {
 	struct barn *b = &c->barn;
 	struct sheaf *half = NULL;
-	int run = run_over(full);
+	int run = run_over(c, full);
 	bool grows = count_visit(b, v, run);
 	size_t capacity;
 

@@ -792,6 +792,46 @@ static void *exchange(void *arg)
 	return NULL;
 }
 
+static void *get_meet_and_exit(void *nr_told)
+{
+	bool z;
+	void *p = pages_alloc(1, 0, MIGRATE_MOVABLE, 0, &z);
+
+	pthread_barrier_wait(&barrier);
+	pages_free(p, 1);
+	atomic_fetch_add((_Atomic int *)nr_told, pages_thread_exit());
+	return NULL;
+}
+
+/* How many of so many that lived at once are told, as they end, that hardly any is left. */
+static int nr_told(unsigned nr_threads)
+{
+	static _Atomic int nr;
+	pthread_t threads[16];
+
+	nr = 0;
+	pthread_barrier_init(&barrier, NULL, nr_threads);
+	for (unsigned i = 0; i < nr_threads; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, get_meet_and_exit, (void *)&nr), 0);
+	for (unsigned i = 0; i < nr_threads; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&barrier);
+	return nr;
+}
+
+Test(buddy, the_last_but_one_of_many_threads_is_told)
+{
+	bool z;
+
+	cr_assert_eq(nr_told(2), 0);
+	cr_assert_eq(nr_told(16), 1);
+	pages_free(pages_alloc(1, 0, MIGRATE_MOVABLE, 0, &z), 1); /* one stays */
+	cr_assert_eq(nr_told(2), 0, "there were many before");
+	cr_assert_eq(nr_told(16), 1);
+	for (int i = 0; i < 20; i++)
+		cr_assert_eq(nr_told(1), 0, "one at a time");
+}
+
 Test(buddy, many_threads_exchange_runs)
 {
 	static struct shared s;

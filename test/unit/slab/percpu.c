@@ -593,6 +593,62 @@ Test(percpu, what_rests_goes_home)
 	hammer(NULL);
 }
 
+static uint64_t nr_drains(void)
+{
+	static struct percpu_info info;
+
+	percpu_snapshot(&info);
+	return info.nr_drains;
+}
+
+/* Some MiB come and go at once, so that no class's caches rest; and the process's first CPU looks, 50 ms later. */
+static void breathe_and_look(unsigned nr_objects)
+{
+	static void *held[20000];
+
+	for (unsigned i = 0; i < nr_objects; i++)
+		cr_assert_not_null(held[i] = percpu_alloc_slow(cache_of(size_class(512)), 0));
+	fake.clock_ms += 50;
+	percpu_look();
+	for (unsigned i = 0; i < nr_objects; i++)
+		percpu_free_slow(cache_of(size_class(512)), held[i]);
+}
+
+/* 10 MiB, of which next to nothing is left at two looks in a row. */
+Test(percpu, a_heap_that_fell_is_shed_once)
+{
+	if (bslab_options.check)
+		cr_skip("nothing is cached");
+	fake.clock_ms = 1000;
+	percpu_free_slow(c, percpu_alloc_slow(c, 0)); /* an area */
+	breathe_and_look(20000);
+	breathe_and_look(100);
+	cr_assert_eq(nr_drains(), 0, "at the first look");
+	breathe_and_look(100);
+	cr_assert_eq(nr_drains(), 1);
+	for (int i = 0; i < 4; i++)
+		breathe_and_look(100);
+	cr_assert_eq(nr_drains(), 1, "it was little all the while");
+	breathe_and_look(20000);
+	for (int i = 0; i < 4; i++)
+		breathe_and_look(100);
+	cr_assert_eq(nr_drains(), 2, "it grew and fell again");
+	hammer(NULL);
+}
+
+Test(percpu, a_heap_that_breathes_is_not_shed)
+{
+	if (bslab_options.check)
+		cr_skip("nothing is cached");
+	fake.clock_ms = 1000;
+	percpu_free_slow(c, percpu_alloc_slow(c, 0));
+	for (int i = 0; i < 8; i++)
+		breathe_and_look(i % 2 ? 100 : 20000);
+	for (int i = 0; i < 4; i++)
+		breathe_and_look(8000);
+	cr_assert_eq(nr_drains(), 0);
+}
+
 static void run_on(unsigned cpu)
 {
 	if (!stay_on((int)cpu))
