@@ -252,13 +252,16 @@ void purge_balance(struct buddy *b)
 /* No page came or went since a look REST_MS before `now`. */
 static bool rests(struct buddy *b, uint64_t now)
 {
-	uint64_t nr_calls = READ_ONCE(b->count.nr_allocs) + READ_ONCE(b->count.nr_frees);
+	uint64_t seen_at_ms;
 
-	if (nr_calls != READ_ONCE(b->seen_calls)) {
-		WRITE_ONCE(b->seen_calls, nr_calls);
-		WRITE_ONCE(b->seen_at_ms, now);
+	lock_take(&b->lock, RANK_BUDDY);
+	if (b->count.nr_allocs + b->count.nr_frees != b->seen_calls) {
+		b->seen_calls = b->count.nr_allocs + b->count.nr_frees;
+		b->seen_at_ms = now;
 	}
-	return now - READ_ONCE(b->seen_at_ms) >= REST_MS;
+	seen_at_ms = b->seen_at_ms;
+	lock_drop(&b->lock, RANK_BUDDY);
+	return now > seen_at_ms + REST_MS; /* it may be earlier: who was faster came later */
 }
 
 unsigned purge_rested(struct buddy *b, uint64_t now)

@@ -114,7 +114,7 @@ void percpu_threads_fell(void)
 {
 	uint64_t now = os_coarse_clock_ms();
 
-	if (now - READ_ONCE(shed_at_ms) < SHED_MS)
+	if (now < READ_ONCE(shed_at_ms) + SHED_MS)
 		return;
 	shed(now);
 	runs_drain();
