@@ -127,7 +127,7 @@ struct buddies {
 	struct lock lock; /* RANK_THREAD: the lists and nr_users of all buddies */
 	struct buddy *all, *orphans, *next_shared;
 	unsigned nr_buddies;
-	unsigned nr_users, nr_peak_users; /* threads with a buddy; the most since all but one had ended */
+	unsigned nr_users, nr_peak_users; /* threads with a buddy; the most since they fell to a quarter */
 };
 
 enum pages_flags {
@@ -196,7 +196,7 @@ static inline void pages_tick(void)
 }
 /* What is beyond the watermarks, or is held for threads that ended, goes back: as at the end of a window, for all buddies at once. */
 void pages_rest(uint64_t now_ms);
-/* This thread ends: its buddy is for others to adopt. True when it was the last but one, and there were many since that was so last. */
+/* This thread ends: its buddy is for others to adopt. True when a quarter is left of what were many, since that was so last. */
 bool pages_thread_exit(void);
 
 /*

@@ -248,15 +248,18 @@ void purge_balance(struct buddy *b)
 }
 
 #define REST_MS 1000
+/* The default: who sets a higher one wants to keep it. */
+#define MAX_RESTED_FLOOR MIB
 
 /* No page came or went since a look REST_MS before `now`. */
 static bool rests(struct buddy *b, uint64_t now)
 {
-	uint64_t seen_at_ms;
+	uint64_t nr_calls, seen_at_ms;
 
 	lock_take(&b->lock, RANK_BUDDY);
-	if (b->count.nr_allocs + b->count.nr_frees != b->seen_calls) {
-		b->seen_calls = b->count.nr_allocs + b->count.nr_frees;
+	nr_calls = b->count.nr_allocs + b->count.nr_frees + b->count.nr_extends;
+	if (nr_calls != b->seen_calls) {
+		b->seen_calls = nr_calls;
 		b->seen_at_ms = now;
 	}
 	seen_at_ms = b->seen_at_ms;
@@ -266,10 +269,9 @@ static bool rests(struct buddy *b, uint64_t now)
 
 unsigned purge_rested(struct buddy *b, uint64_t now)
 {
-	bool is_for_nobody = !buddy_is_apart(b) && (rests(b, now) || !READ_ONCE(b->nr_users));
-	size_t floor = is_for_nobody ? zone_high_partial_pages(0) : 0;
+	bool has_floor = buddy_is_apart(b) || zone_dirty_floor() > MAX_RESTED_FLOOR || (!rests(b, now) && READ_ONCE(b->nr_users));
 
-	return balance(b, purge_high_pages(b) - floor);
+	return balance(b, purge_high_pages(b) - (has_floor ? 0 : zone_high_partial_pages(0)));
 }
 
 void purge_all(struct buddy *b)

@@ -6,6 +6,7 @@
 #include "os/os.h"
 #include "slab/area.h"
 #include "slab/kept.h"
+#include "slab/quarantine.h"
 
 static void area_empty(struct percpu_area *a)
 {
@@ -24,8 +25,8 @@ static void area_empty(struct percpu_area *a)
 		struct sheaf *s = sheaf_of_top(*top);
 
 		*top = NONE_TOP;
-		if (s)
-			sheaf_empty(cache_of(class), s);
+		if (s) /* who is short of memory empties the quarantine, too */
+			quarantine_put(cache_of(class), s);
 	}
 }
 
@@ -98,13 +99,24 @@ static void areas_reattach(struct percpu_area *list)
 	lock_drop(&percpu.lock, RANK_THREAD);
 }
 
-static void drain_own_top(unsigned class, unsigned index)
+/* The sheaf, or NULL. */
+static struct sheaf *detach_own(unsigned index)
 {
 	struct percpu_area *a = area_load(percpu_slot());
 	void **top = a ? READ_ONCE(*area_top(a, index)) : NULL;
 
-	if (top && top != NONE_TOP && percpu_swap_top(index, top, NONE_TOP))
-		sheaf_empty(caches[class], sheaf_of_top(top));
+	return top && top != NONE_TOP && percpu_swap_top(index, top, NONE_TOP) ? sheaf_of_top(top) : NULL;
+}
+
+static void drain_own_class(unsigned class)
+{
+	struct sheaf *s = detach_own(class);
+
+	if (s)
+		sheaf_empty(caches[class], s);
+	s = unlikely(has_freed_tops(class)) ? detach_own(FREED_TOPS + class) : NULL;
+	if (unlikely(s != NULL))
+		quarantine_put(caches[class], s);
 }
 
 static void drain_own(void)
@@ -112,11 +124,8 @@ static void drain_own(void)
 	unsigned class;
 
 	PROBE(cpu_drain, percpu_slot(), false);
-	for (class = 1; class < caches_end(); class++) {
-		drain_own_top(class, class);
-		if (unlikely(has_freed_tops(class)))
-			drain_own_top(class, FREED_TOPS + class);
-	}
+	for (class = 1; class < caches_end(); class++)
+		drain_own_class(class);
 	kept_drain_own();
 }
 
@@ -245,9 +254,12 @@ static bool others_have_areas(void)
 {
 	unsigned slot, own = percpu_slot();
 
-	for (slot = 0; slot < READ_ONCE(percpu.nr_slots); slot++)
-		if (slot != own && area_load(slot) && area_load(slot) != &none_area)
+	for (slot = 0; slot < READ_ONCE(percpu.nr_slots); slot++) {
+		const struct percpu_area *a = area_load(slot);
+
+		if (slot != own && a && a != &none_area)
 			return true;
+	}
 	return false;
 }
 

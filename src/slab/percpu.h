@@ -31,9 +31,9 @@
  *    So a class that was hot once does not hold its pages for good. Areas of CPUs
  *    that ran next to no slow path for a second, and hold 32 KiB, which one freed run
  *    is, are emptied by whoever looks, as in 4. All areas and barns are, once, when
- *    less than a quarter is out of what was, at two looks in a row, and when of many
- *    threads the last but one has ended: of what they still hold each object may
- *    be the last of its slab.
+ *    less than a quarter is out of what was, at two looks, and when three of four
+ *    threads have ended: of what they still hold each object may be the last of
+ *    its slab.
  *
  * 6. Strays. What a CPU frees and has no sheaf for, another has allocated, as a
  *    rule, and may have its neighbours in the cache line: it goes home to its
@@ -164,7 +164,7 @@ void *percpu_alloc_slow(struct kmem_cache *c, unsigned pages_flags);
 void percpu_free_slow(struct kmem_cache *c, void *obj);
 /* Looks at the clock, and for what rests when it is time: see 5. For slow paths that are none of the above; holding no lock. */
 void percpu_look(void);
-/* Of many threads one is left, or none: see 5. */
+/* Of many threads a quarter is left: see 5. */
 void percpu_threads_fell(void);
 /* Past the sheaves, a single object. */
 void *percpu_alloc_uncached(struct kmem_cache *c, unsigned pages_flags);
@@ -203,7 +203,7 @@ struct percpu_info {
 	size_t nr_kept_pages;	     /* of runs that they and the barns of such keep: in use to the buddies */
 	/* Since the start: */
 	uint64_t nr_sheaf_reaps, nr_barn_reaps; /* sheaves and barns emptied because they rested */
-	uint64_t nr_drains;			/* of all CPUs: trim, reclaim */
+	uint64_t nr_drains;			/* of all CPUs that are in reach: trim, reclaim, 5 */
 	struct cpu_info cpu[MAX_REPORT_CPUS];
 };
 void percpu_snapshot(struct percpu_info *info);

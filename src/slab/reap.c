@@ -72,20 +72,23 @@ static bool is_first_look(uint64_t now)
 	return true;
 }
 
-/* Bytes of objects out, and which part of the most is little. */
+/* Bytes of objects out, in use or in sheaves, and which part of the most is little. */
 #define MIN_FALLEN_BYTES (4 * MIB)
 #define FALLEN_PART 4
-/* Where threads come and go all the time it is not more frequent. */
-#define SHED_MS 1000
+/* Where many threads come and go all the time: so often, but for the first few. */
+#define SHED_MS 100
+#define SHED_BURST 4
 
 static size_t peak_bytes; /* out at any look since the heap fell last */
-static uint64_t shed_at_ms;
+static uint64_t next_shed_ms; /* when one would be on time; 0: there was none */
+static bool shed_is_due;
+static bool is_watched; /* something is known of it, which each first look goes on with */
 
-static cold_path void shed(uint64_t now)
+static cold_path void shed(void)
 {
 	unsigned class;
 
-	WRITE_ONCE(shed_at_ms, now);
+	WRITE_ONCE(shed_is_due, false);
 	drain_fallen();
 	for (class = 1; class < caches_end(); class++) {
 		struct kmem_cache *c = cache_if_used(class);
@@ -93,30 +96,52 @@ static cold_path void shed(uint64_t now)
 		if (!c)
 			continue;
 		barn_drain(c);
-		cache_shrink(c);
+		cache_shrink_kept(c);
 	}
 }
 
-/* Sheds where most of what was out came home, and not for a moment: it was so at the look before, too. */
+static bool may_shed(uint64_t now)
+{
+	uint64_t next = READ_ONCE(next_shed_ms);
+
+	if (next < now)
+		next = now;
+	if (next >= now + SHED_BURST * SHED_MS)
+		return false;
+	WRITE_ONCE(next_shed_ms, next + SHED_MS);
+	return true;
+}
+
+/* Sheds where most of what was out came home, and not for a moment: it was so at a look REAP_MS before, too. */
 static cold_path void shed_if_fallen(size_t out_bytes, uint64_t now)
 {
-	static bool was_low;
+	static uint64_t low_since_ms; /* 0: it is not */
+	uint64_t since = READ_ONCE(low_since_ms);
 	size_t peak = max_size(READ_ONCE(peak_bytes), out_bytes);
-	bool is_low = out_bytes < peak / FALLEN_PART, fell = is_low && READ_ONCE(was_low);
+	bool is_low = peak >= MIN_FALLEN_BYTES && out_bytes < peak / FALLEN_PART;
+	bool fell = is_low && since && now >= since + REAP_MS;
 
 	WRITE_ONCE(peak_bytes, fell ? 0 : peak);
-	WRITE_ONCE(was_low, is_low && !fell);
+	WRITE_ONCE(low_since_ms, !is_low || fell ? 0 : since ? since : now);
+	WRITE_ONCE(is_watched, true);
 	if (fell)
-		shed(now);
+		WRITE_ONCE(shed_is_due, true);
+	if (READ_ONCE(shed_is_due) && may_shed(now))
+		shed();
+	if (READ_ONCE(next_shed_ms)) /* who takes no page may be the only one who does anything */
+		pages_tick_slow();
 }
 
 void percpu_threads_fell(void)
 {
 	uint64_t now = os_coarse_clock_ms();
 
-	if (now < READ_ONCE(shed_at_ms) + SHED_MS)
+	WRITE_ONCE(is_watched, true);
+	if (!may_shed(now)) {
+		WRITE_ONCE(shed_is_due, true);
 		return;
-	shed(now);
+	}
+	shed();
 	runs_drain();
 	pages_rest(now);
 }
@@ -161,10 +186,8 @@ static void reap(struct percpu_area *a, uint64_t now)
 	large_reap(now);
 	if (!is_first)
 		return;
-	if (unlikely(max_size(out_bytes, READ_ONCE(peak_bytes)) >= MIN_FALLEN_BYTES))
+	if (unlikely(out_bytes >= MIN_FALLEN_BYTES || READ_ONCE(is_watched)))
 		shed_if_fallen(out_bytes, now);
-	if (unlikely(READ_ONCE(shed_at_ms))) /* who takes no page may be the only one who does anything */
-		pages_tick_slow();
 }
 
 /* False when it was too early. */

@@ -275,7 +275,7 @@ static int run_out(const struct sheaf *s)
 	return s && s->run < 0 ? (s->run > INT8_MIN ? s->run - 1 : s->run) : -1;
 }
 
-/* Without a sheaf, for it was drained, a class in decline goes on declining. */
+/* Without a sheaf, for it was drained perhaps, a class in decline goes on declining. */
 static int run_over(struct kmem_cache *c, const struct sheaf *s)
 {
 	if (!s)

@@ -542,6 +542,45 @@ Test(buddy, one_call_does_not_purge_for_all)
 	check();
 }
 
+/* 100 dirty pages in one piece beside 64 that are in use, and then so many looks with 300 ms between them. */
+static size_t dirty_after(unsigned nr_looks, bool works)
+{
+	static void *keep;
+	char *p = get(100, MIGRATE_MOVABLE);
+
+	if (!keep)
+		keep = get(64, MIGRATE_MOVABLE);
+	pages_free(p, 100);
+	cr_assert_geq(snapshot().nr_dirty_free, 100);
+	for (unsigned i = 0; i < nr_looks; i++) {
+		fake.clock_ms += 300;
+		if (works)
+			pages_free(get(1, MIGRATE_MOVABLE), 1);
+		pages_tick_slow();
+	}
+	return snapshot().nr_dirty_free;
+}
+
+Test(buddy, who_rests_for_a_second_keeps_no_floor)
+{
+	fake.clock_ms = 1000;
+	zone_set_dirty_floor(MIB);
+	cr_assert_geq(dirty_after(3, false), 100, "not yet");
+	cr_assert_geq(dirty_after(8, true), 100, "it works");
+	cr_assert_lt(dirty_after(8, false), 100);
+	check();
+}
+
+Test(buddy, who_rests_keeps_a_floor_that_was_set)
+{
+	fake.clock_ms = 1000;
+	zone_set_dirty_floor(SIZE_MAX); /* M_TRIM_THRESHOLD -1 */
+	cr_assert_geq(dirty_after(8, false), 100);
+	thread_state.buddy->nr_users = 0;
+	cr_assert_geq(dirty_after(8, false), 100);
+	check();
+}
+
 Test(buddy, a_window_may_end_before_there_is_a_buddy)
 {
 	fake.clock_ms = 1000;
@@ -803,7 +842,7 @@ static void *get_meet_and_exit(void *nr_told)
 	return NULL;
 }
 
-/* How many of so many that lived at once are told, as they end, that hardly any is left. */
+/* How many of so many that lived at once are told, as they end, that a quarter is left. */
 static int nr_told(unsigned nr_threads)
 {
 	static _Atomic int nr;
@@ -819,15 +858,15 @@ static int nr_told(unsigned nr_threads)
 	return nr;
 }
 
-Test(buddy, the_last_but_one_of_many_threads_is_told)
+Test(buddy, at_each_quarter_of_many_threads_one_is_told)
 {
 	bool z;
 
-	cr_assert_eq(nr_told(2), 0);
-	cr_assert_eq(nr_told(16), 1);
+	cr_assert_eq(nr_told(3), 0);
+	cr_assert_eq(nr_told(16), 2, "at 4 and at 1");
 	pages_free(pages_alloc(1, 0, MIGRATE_MOVABLE, 0, &z), 1); /* one stays */
 	cr_assert_eq(nr_told(2), 0, "there were many before");
-	cr_assert_eq(nr_told(16), 1);
+	cr_assert_eq(nr_told(16), 2);
 	for (int i = 0; i < 20; i++)
 		cr_assert_eq(nr_told(1), 0, "one at a time");
 }

@@ -159,6 +159,9 @@ Test(quarantine, what_was_written_after_its_free_is_found_when_the_slab_goes)
 	percpu_drain();
 	barn_drain(c);
 	cache_shrink(c);
+	cr_assert_null(strstr(fake.text, "bslab: write after free of 0x"), "it did not wait");
+	quarantine_drain();
+	cache_shrink(c);
 	cr_assert_not_null(strstr(fake.text, "bslab: write after free of 0x"));
 }
 
