@@ -270,8 +270,9 @@ static bool rests(struct buddy *b, uint64_t now)
 unsigned purge_rested(struct buddy *b, uint64_t now)
 {
 	bool has_floor = buddy_is_apart(b) || zone_dirty_floor() > MAX_RESTED_FLOOR || (!rests(b, now) && READ_ONCE(b->nr_users));
+	size_t high = purge_high_pages(b), floor = has_floor ? 0 : zone_high_partial_pages(0);
 
-	return balance(b, purge_high_pages(b) - (has_floor ? 0 : zone_high_partial_pages(0)));
+	return balance(b, high - min_size(high, floor)); /* what was learned may have changed between the two */
 }
 
 void purge_all(struct buddy *b)
