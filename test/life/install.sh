@@ -38,7 +38,7 @@ for place in "$build" "$work"; do
 		{ fault "the path $place is in what was installed"; indented "$work/out"; }
 done
 rm -rf "$work/staged"
-for file in "$libdir"/{libbslab.a,libbslab.so,libbslab.so.0,"libbslab.so.$version"} "$prefix"/bin/{bslab-run,bslab-stat} \
+for file in "$libdir"/{libbslab.a,libbslab.so,libbslab.so.0,"libbslab.so.$version",libbslab-deepbind.so} "$prefix"/bin/{bslab-run,bslab-stat} \
 	"$prefix"/share/doc/*/{LICENSE,README.md,docs/options.md}; do
 	[ -s "$file" ] || fault "$file is missing"
 done
@@ -152,6 +152,7 @@ fi
 
 run=$prefix/bin/bslab-run
 library=$(readlink -f "$libdir/libbslab.so")
+both=$library:${library%/*}/libbslab-deepbind.so
 # says STATUS TEXT ARGUMENT...: bslab-run ends so, with the text on stdout and nothing on stderr.
 says() {
 	local status=$1 text=$2 got out
@@ -172,13 +173,14 @@ refuses() {
 	[ "$(cat "$work/err")" = "bslab-run: $text" ] || { fault "bslab-run $*: not 'bslab-run: $text' on stderr, but"; indented "$work/err"; }
 	[ ! -s "$work/out" ] || fault "bslab-run $*: on stdout"
 }
-says 0 "$library" sh -c 'echo "$LD_PRELOAD"'
+says 0 "$both" sh -c 'echo "$LD_PRELOAD"'
+says 0 "$library" --deepbind sh -c 'echo "$LD_PRELOAD"'
 says 0 "a  b|c" printf '%s|%s' 'a  b' c
 for status in 0 1 7 125 126 127; do
 	says $status "" sh -c "exit $status"
 done
 says 143 "" sh -c 'kill -TERM $$'
-LD_PRELOAD=libm.so.6 says 0 "$library:libm.so.6" sh -c 'echo "$LD_PRELOAD"'
+LD_PRELOAD=libm.so.6 says 0 "$both:libm.so.6" sh -c 'echo "$LD_PRELOAD"'
 BSLAB_CONF=region=32M says 0 "region=32M,check=yes,on_error=warn" --conf check=yes --conf=on_error=warn sh -c 'echo "$BSLAB_CONF"'
 says 0 "check=yes" --conf check=yes -- sh -c 'echo "$BSLAB_CONF"'
 cp "$library" "$work/other.so"
@@ -190,7 +192,7 @@ done
 for option in --help -h; do
 	"$run" $option >"$work/out" 2>"$work/err" || fault "bslab-run $option: status $?"
 	[[ $(head -n 1 "$work/out") = "usage: bslab-run "* && ! -s $work/err ]] || fault "bslab-run $option: no usage on stdout"
-	for each in --conf --stats --lib --help --version; do
+	for each in --conf --stats --lib --deepbind --help --version; do
 		grep -q -e "^ *$each " "$work/out" || fault "bslab-run $option: nothing of $each"
 	done
 done
@@ -218,12 +220,13 @@ refuses 126 "$work: not an executable file" "$work"
 # By a link from elsewhere; where the link that only linkers need is not installed; and beside the library it was built with.
 ln -s "$run" "$work/link"
 run=$work/link
-says 0 "$library" sh -c 'echo "$LD_PRELOAD"'
+says 0 "$both" sh -c 'echo "$LD_PRELOAD"'
 rm "$libdir/libbslab.so"
 run=$prefix/bin/bslab-run
-says 0 "$library" sh -c 'echo "$LD_PRELOAD"'
+says 0 "$both" sh -c 'echo "$LD_PRELOAD"'
 run=$build/bslab-run
-says 0 "$(readlink -f "$build/libbslab.so")" sh -c 'echo "$LD_PRELOAD"'
+build=$(readlink -f "$build")
+says 0 "$(readlink -f "$build/libbslab.so"):$build/libbslab-deepbind.so" sh -c 'echo "$LD_PRELOAD"'
 
 echo "$faults faults"
 [ "$faults" = 0 ]

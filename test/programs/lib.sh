@@ -8,6 +8,7 @@
 #   capture WHO LABEL CMD the same, output kept as LABEL, a non-zero exit status being a failure
 #   agree LABEL           the two captured outputs must be the same
 #   compare LABEL CMD     both captures and agree; CMD may be a shell function, which calls `under "$who"`
+#   no_deepbind           from here on libbslab-deepbind.so is preloaded, too
 #   same FILE...          the two sides must have written the same bytes
 #   start, mapped, stop   a server: its process id is $pid, and it is stopped whatever happens
 #
@@ -31,7 +32,7 @@ while read -r variable; do unset "$variable"; done < <(compgen -e | grep -E '^(L
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TZ=UTC0 TERM=xterm-256color
 export DEBIAN_FRONTEND=noninteractive
 
-T='' log='' pid='' reason='' policy=''
+T='' log='' pid='' behind='' reason='' policy=''
 pids=()
 
 # Said on stderr as well, since in a subshell the variable is lost.
@@ -101,9 +102,17 @@ install_packages() {
 prefix_of() {
 	case $1 in
 	glibc) prefix=(env) ;;
-	bslab) prefix=(env ${conf:+"BSLAB_CONF=$conf"} "LD_PRELOAD=$lib") ;;
+	bslab) prefix=(env ${conf:+"BSLAB_CONF=$conf"} "LD_PRELOAD=$lib${behind:+:$behind}") ;;
 	*) fail "no allocator named $1" ;;
 	esac
+}
+
+no_deepbind() {
+	local from
+	from=$(dirname "$(readlink -f "${PROGRAMS_LIB:-$here/../../build/libbslab.so}")")/libbslab-deepbind.so
+	[ -f "$from" ] || fail "there is no $from"
+	behind=$T/libbslab-deepbind.so
+	cp "$from" "$behind"
 }
 
 under() {
