@@ -147,3 +147,31 @@ Test(html, the_page_is_bounded)
 	free(p);
 	free(s);
 }
+
+Test(html, a_pageblock_says_what_it_is)
+{
+	static const struct {
+		uint8_t state;
+		const char *name;
+	} kind[] = {{PAGEBLOCK_FREE, " free"}, {PAGEBLOCK_LARGE, " large block"}, {PAGEBLOCK_CONTIG, " contiguous reserve"}, {PAGEBLOCK_ISOLATE, " in motion"}};
+	struct picture *p = calloc(1, sizeof *p);
+	char *text, title[64];
+	size_t i, size;
+	FILE *out;
+
+	p->has_map = true;
+	p->nr_blocks = 1;
+	p->block = calloc(1, sizeof *p->block);
+	for (i = 0; i < sizeof kind / sizeof *kind; i++) {
+		p->block[0].mark = (struct block_mark){.addr = 0x7f0000000000, .state = kind[i].state};
+		p->block[0].nr[KIND_CLEAN] = PAGEBLOCK_PAGES;
+		out = open_memstream(&text, &size);
+		html_map(p, out);
+		fclose(out);
+		snprintf(title, sizeof title, "<title>0x7f0000000000%s", kind[i].name);
+		cr_assert(strstr(text, title), "no %s in %s", title, text);
+		free(text);
+	}
+	picture_free(p);
+	free(p);
+}

@@ -179,6 +179,35 @@ Test(handles, a_hard_limit_compacts)
 	check(h, N);
 }
 
+/* All of it in malloc()'s hands, but for what its caches have kept. */
+static void use_up_memory(void)
+{
+	enum { NR = 8192, KEPT = 100 };
+	static char *p[NR];
+	static unsigned nr;
+
+	while (nr < NR && (p[nr] = bslab_malloc(4096)))
+		nr++;
+	cr_assert(nr > KEPT && nr < NR);
+	for (unsigned i = 0; i < KEPT; i++)
+		bslab_free(p[--nr]);
+}
+
+/* The other way round: an allocation of a handle, and a resize, ask the caches of malloc(). */
+Test(handles, a_hard_limit_reclaims)
+{
+	bslab_handle_t h = bslab_handle_alloc(64);
+
+	bslab_handle_free(h);
+	bslab_set_limits(0, (size_t)24 << 20);
+	use_up_memory();
+	h = bslab_handle_alloc(5000);
+	cr_assert(h);
+	use_up_memory();
+	cr_assert_eq(bslab_handle_resize(h, 200000), 0);
+	bslab_handle_free(h);
+}
+
 Test(handles, a_soft_limit_compacts)
 {
 	uint64_t before;
