@@ -32,6 +32,13 @@ static inline void buddy_count_free(struct buddy *b, int nr_pages, int nr_dirty)
 	WRITE_ONCE(b->nr_dirty_free, b->nr_dirty_free + (size_t)nr_dirty);
 }
 
+/* Behind each time that pages are taken. */
+static inline void buddy_note_spare(struct buddy *b)
+{
+	if (b->nr_free < b->nr_spare)
+		WRITE_ONCE(b->nr_spare, b->nr_free);
+}
+
 /* Of so many dirty pages that are handed out: how many are used for the first time. */
 static inline unsigned block_use(struct pageblock *blk, unsigned nr_dirty)
 {

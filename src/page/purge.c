@@ -198,11 +198,23 @@ static unsigned purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order,
 	return nr_blocks;
 }
 
-size_t purge_high_pages(const struct buddy *b)
+static size_t without(const struct buddy *b, size_t nr_free)
 {
 	size_t nr_pages = (size_t)READ_ONCE(b->nr_blocks) << PAGEBLOCK_ORDER;
 
-	return zone_high_partial_pages(nr_pages - min_size(nr_pages, READ_ONCE(b->nr_free)));
+	return nr_pages - min_size(nr_pages, nr_free);
+}
+
+static size_t in_use(const struct buddy *b)
+{
+	return without(b, READ_ONCE(b->nr_free));
+}
+
+size_t purge_high_pages(const struct buddy *b)
+{
+	size_t nr_spare = min_size(READ_ONCE(b->nr_spare), READ_ONCE(b->nr_spare_before));
+
+	return zone_high_partial_pages(in_use(b), without(b, nr_spare));
 }
 
 /*
@@ -264,15 +276,14 @@ static bool rests(struct buddy *b, uint64_t now)
 	}
 	seen_at_ms = b->seen_at_ms;
 	lock_drop(&b->lock, RANK_BUDDY);
-	return now > seen_at_ms + REST_MS; /* it may be earlier: who was faster came later */
+	return ms_since(seen_at_ms, now) > REST_MS;
 }
 
 unsigned purge_rested(struct buddy *b, uint64_t now)
 {
 	bool has_floor = buddy_is_apart(b) || zone_dirty_floor() > MAX_RESTED_FLOOR || (!rests(b, now) && READ_ONCE(b->nr_users));
-	size_t high = purge_high_pages(b), floor = has_floor ? 0 : zone_high_partial_pages(0);
 
-	return balance(b, high - min_size(high, floor)); /* what was learned may have changed between the two */
+	return balance(b, has_floor ? purge_high_pages(b) : zone_share_of_partial(in_use(b)));
 }
 
 void purge_all(struct buddy *b)

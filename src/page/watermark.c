@@ -14,7 +14,7 @@
 /* Pages to keep, going by this window's measurement; before it is over, as if the rest of it brought nothing. */
 static size_t share_to_keep(uint64_t elapsed_ms)
 {
-	size_t nr_in_use = zone.nr_peak << PAGEBLOCK_ORDER;
+	size_t nr_out = zone.nr_peak << PAGEBLOCK_ORDER, nr_in_use = nr_out - min_size(nr_out, zone.nr_spare);
 
 	return min_size(nr_in_use, nr_in_use * zone.nr_recycled / (FAULTS_PER_MS * max_size(elapsed_ms, WINDOW_MS)));
 }
@@ -22,8 +22,8 @@ static size_t share_to_keep(uint64_t elapsed_ms)
 /* See 3 in zone.h. Ends the window when it is time; each one halves what was learned, unless it supports it. */
 static void learn(size_t nr_recycled, uint64_t now)
 {
-	/* `now` was read before the lock was taken, and another thread may have ended a window since. */
-	uint64_t elapsed = now > zone.window_at_ms ? now - zone.window_at_ms : 0;
+	/* 0: `now` was read before the lock was taken, and another thread may have ended a window since. */
+	uint64_t elapsed = ms_since(zone.window_at_ms, now);
 
 	if (!now) /* a seccomp filter refused the clock: then nothing is kept beyond the floor */
 		return;
@@ -104,15 +104,16 @@ void zone_note_kept(size_t nr_pages)
 
 bool zone_window_is_over(void)
 {
-	return os_coarse_clock_ms() - READ_ONCE(zone.window_at_ms) >= WINDOW_MS;
+	return ms_since(READ_ONCE(zone.window_at_ms), os_coarse_clock_ms()) >= WINDOW_MS;
 }
 
-void zone_next_window(size_t nr_recycled)
+void zone_next_window(size_t nr_recycled, size_t nr_spare)
 {
 	uint64_t now = os_coarse_clock_ms();
 
 	nr_recycled += atomic_exchange_explicit(&zone.nr_recycled_outside, 0, memory_order_relaxed);
 	lock_take(&zone.lock, RANK_ZONE);
+	zone.nr_spare = nr_spare;
 	learn(nr_recycled, now);
 	lock_drop(&zone.lock, RANK_ZONE);
 	zone_balance();
@@ -135,11 +136,6 @@ size_t zone_dirty_floor(void)
 
 /* --- watermarks ------------------------------------------------------------ */
 
-static size_t floor_pages(void)
-{
-	return zone_floor_pages_of(&zone, bslab_options.dirty_size);
-}
-
 void zone_note_partial_free(size_t nr_pages)
 {
 	WRITE_ONCE(zone.nr_partial_free, nr_pages);
@@ -155,7 +151,7 @@ size_t zone_high_pages(void)
 	return zone_high_pages_of(&zone, bslab_options.dirty_size);
 }
 
-size_t zone_high_partial_pages(size_t nr_in_use)
+size_t zone_high_partial_pages(size_t nr_in_use, size_t nr_peak)
 {
-	return floor_pages() + nr_in_use / 8;
+	return (zone_dirty_floor() >> PAGE_SHIFT) + min_size(READ_ONCE(zone.nr_learned), nr_peak) + zone_share_of_partial(nr_in_use);
 }

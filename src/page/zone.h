@@ -22,7 +22,9 @@
  *    that would take a share of the time; the same share of the pages in use may
  *    be kept. So a loop over large buffers soon keeps them all, a program that
  *    frees a large buffer for good gives it back at once, and one that takes it
- *    now and then pays the lesser of the two costs. Measured over WINDOW_MS.
+ *    now and then pays the lesser of the two costs. Measured over WINDOW_MS. In use
+ *    are pages, without those of partly used blocks that were free all the while:
+ *    else what is kept there would be a reason to keep more.
  *
  *    A purge isolates the blocks, drops the lock for the system call, and puts
  *    them back. The upper floors start it with zone_balance(), holding nothing.
@@ -58,10 +60,10 @@ void zone_free(struct pageblock *first, unsigned nr_blocks);
 void zone_balance(void);
 /*
  * Windows of the measurement. The caller asks now and then whether one is over, adds up the warm pages that partly
- * used blocks handed out in it, and begins the next with their number, holding no lock.
+ * used blocks handed out in it, and those that stayed free throughout, and begins the next with their numbers, holding no lock.
  */
 bool zone_window_is_over(void);
-void zone_next_window(size_t nr_recycled);
+void zone_next_window(size_t nr_recycled, size_t nr_spare);
 /* A pageblock was made resident as a huge page, or there was none to be had. */
 void zone_note_huge(bool got);
 /* Pages of blocks that are handed out and free: their users keep them. The watermark counts them as dirty. */
@@ -93,8 +95,16 @@ void zone_note_unmapped_run(size_t nr_pages);
 void zone_note_fresh(size_t nr_pages);
 /* Pages that the process has shown to take back soon. */
 size_t zone_learned_pages(void);
-/* The same for the dirty free pages of partly used blocks, which small objects need back soon. */
-size_t zone_high_partial_pages(size_t nr_in_use);
+/*
+ * The same for the dirty free pages of a user's partly used blocks, which small objects need back soon. Of what was learned it may
+ * keep no more than it has had in use at once of late, nr_peak: it cannot need them all.
+ */
+size_t zone_high_partial_pages(size_t nr_in_use, size_t nr_peak);
+/* Without a floor, and whatever was learned. */
+static inline size_t zone_share_of_partial(size_t nr_in_use)
+{
+	return nr_in_use / 8;
+}
 
 /*
  * Invariants: nr_committed = nr_used + nr_free, without what was lost; nr_dirty_blocks <= nr_free. Blocks in the midst of a
@@ -197,6 +207,7 @@ struct zone {
 	size_t nr_recycled; /* pages handed out again, warm or after they were purged */
 	_Atomic size_t nr_recycled_outside; /* the same, of blocks that their users kept; not under the lock */
 	size_t nr_peak;	    /* the most blocks handed out */
+	size_t nr_spare;    /* their pages that stayed free throughout the window before */
 	struct zone_info count; /* what in it is kept as it changes; zone_snapshot() fills in the rest */
 };
 

@@ -561,6 +561,44 @@ static size_t dirty_after(unsigned nr_looks, bool works)
 	return snapshot().nr_dirty_free;
 }
 
+/* A window in which many pages go round elsewhere. */
+static void next_busy_window(void)
+{
+	zone_note_recycled(1 << 20);
+	fake.clock_ms += 100;
+	pages_tick_slow();
+	cr_assert_gt(zone_learned_pages(), 20000);
+}
+
+Test(buddy, keeps_of_what_was_learned_no_more_than_it_had_in_use_at_once)
+{
+	enum { NR_RUNS = 64, RUN = 100, STAY = NR_RUNS / 4 * RUN, USED_AGAIN = 8 };
+	char *p[NR_RUNS];
+	size_t ignored, nr_dirty = NR_RUNS * RUN - STAY;
+
+	fake.clock_ms = 1000;
+	zone_set_dirty_floor(0);
+	cr_assert_not_null(zone_alloc(64, PAGEBLOCK_LARGE, &ignored));
+	for (int i = 0; i < NR_RUNS; i++)
+		p[i] = get(RUN, MIGRATE_MOVABLE);
+	next_busy_window();
+	for (int i = 0; i < NR_RUNS; i++)
+		if (i % 4) /* one or two of five stay in each block */
+			pages_free(p[i], RUN);
+	next_busy_window();
+	cr_assert_eq(snapshot().nr_dirty_free, nr_dirty, "all were in use in this window");
+	for (int window = 0; window < 4; window++) {
+		for (int i = 0; i < USED_AGAIN; i++)
+			p[i] = get(RUN, MIGRATE_MOVABLE);
+		for (int i = 0; i < USED_AGAIN; i++)
+			pages_free(p[i], RUN);
+		next_busy_window();
+	}
+	cr_assert_leq(snapshot().nr_dirty_free, (STAY + USED_AGAIN * RUN) * 9 / 8);
+	cr_assert_geq(snapshot().nr_dirty_free, USED_AGAIN * RUN, "it is used again and again");
+	check();
+}
+
 Test(buddy, who_rests_for_a_second_keeps_no_floor)
 {
 	fake.clock_ms = 1000;

@@ -280,7 +280,7 @@ Test(zone, learns_to_keep_what_comes_back)
 	for (int i = 0; i < 16; i++) {
 		fake.clock_ms += 128;
 		cr_assert(zone_window_is_over());
-		zone_next_window(0);
+		zone_next_window(0, 0);
 		cr_assert_not(zone_window_is_over());
 	}
 	cr_assert_eq(zone_learned_pages(), 0, "nothing came back for two seconds");
@@ -296,14 +296,48 @@ Test(zone, a_late_thread_does_not_make_it_forget)
 	for (int i = 0; i < 200; i++)
 		turn_over(8);
 	fake.clock_ms = 2000;
-	zone_next_window(1 << 20);
+	zone_next_window(1 << 20, 0);
 	nr_learned = zone_learned_pages();
 	cr_assert_gt(nr_learned, 0);
 	fake.clock_ms = 1999;
-	zone_next_window(0);
+	zone_next_window(0, 0);
 	cr_assert_eq(zone_learned_pages(), nr_learned);
 	fake.clock_ms = 2031;
 	cr_assert_not(zone_window_is_over());
+}
+
+/* What is kept in partly used blocks is no reason to keep as much again. */
+Test(zone, learns_of_pages_in_use_and_not_of_blocks)
+{
+	fake.clock_ms = 1000;
+	zone_next_window(0, 0);
+	cr_assert_not_null(zone_alloc(8, PAGEBLOCK_BUDDY, &ignored));
+	fake.clock_ms += 32;
+	zone_next_window(1 << 20, 7 * PAGEBLOCK_PAGES + 100);
+	cr_assert_eq(zone_learned_pages(), PAGEBLOCK_PAGES - 100);
+	for (int i = 0; i < 16; i++) {
+		fake.clock_ms += 32;
+		zone_next_window(1 << 20, 0);
+	}
+	cr_assert_eq(zone_learned_pages(), 8 * PAGEBLOCK_PAGES);
+}
+
+/* The child of a process that has changed its time namespace finds the clock hours back. */
+Test(zone, a_clock_set_back_does_not_make_it_remember)
+{
+	fake.clock_ms = 1000000;
+	for (int i = 0; i < 200; i++)
+		turn_over(8);
+	fake.clock_ms += 32;
+	zone_next_window(1 << 20, 0);
+	cr_assert_gt(zone_learned_pages(), 0);
+	fake.clock_ms = 1000;
+	for (int i = 0; i < 16; i++) {
+		cr_assert(zone_window_is_over());
+		zone_next_window(0, 0);
+		fake.clock_ms += 32;
+	}
+	cr_assert_eq(zone_learned_pages(), 0);
 }
 
 /* Pageblocks for pages are no large blocks: the buddies count what comes round in them. */
@@ -329,7 +363,7 @@ Test(zone, does_not_keep_what_comes_back_seldom)
 		turn_over(8);
 		fake.clock_ms += 1000;
 		if (zone_window_is_over())
-			zone_next_window(0);
+			zone_next_window(0, 0);
 	}
 	cr_assert_lt(zone_learned_pages(), 8 * PAGEBLOCK_PAGES / 16);
 }
