@@ -208,7 +208,7 @@ void large_reap(uint64_t now_ms)
 
 	if (hot_is_too_much())
 		hot_release(true);
-	if ((int64_t)(now_ms - READ_ONCE(reaped_at_ms)) < REST_MS) /* or the other way round: others may have read the clock later */
+	if (ms_since(READ_ONCE(reaped_at_ms), now_ms) < REST_MS)
 		return;
 	WRITE_ONCE(reaped_at_ms, now_ms);
 	hot_release(false);

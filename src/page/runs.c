@@ -3,6 +3,7 @@
 
 #include "map/map.h"
 #include "os/options.h"
+#include "os/os.h"
 #include "os/thread.h"
 #include "page/limit.h"
 
@@ -147,7 +148,7 @@ void runs_reap(uint64_t now_ms)
 	static uint64_t reaped_at_ms; /* atomic */
 	struct buddy *b;
 
-	if ((int64_t)(now_ms - READ_ONCE(reaped_at_ms)) < REST_MS) /* or the other way round: others may have read the clock later */
+	if (ms_since(READ_ONCE(reaped_at_ms), now_ms) < REST_MS)
 		return;
 	WRITE_ONCE(reaped_at_ms, now_ms);
 	for_each_buddy(b)

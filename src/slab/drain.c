@@ -40,7 +40,7 @@ static bool area_is_idle(struct percpu_area *a, uint64_t now)
 
 	if (!looked_at)
 		WRITE_ONCE(a->looked_at_ms, now);
-	return looked_at && now > looked_at + IDLE_MS;
+	return looked_at && ms_since(looked_at, now) > IDLE_MS;
 }
 
 /* Under percpu.lock: to a list of this thread's, which a fork's child does not see. */

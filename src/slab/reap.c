@@ -66,7 +66,7 @@ static bool is_first_look(uint64_t now)
 {
 	static uint64_t looked_at_ms;
 
-	if ((int64_t)(now - READ_ONCE(looked_at_ms)) < REAP_MS)
+	if (ms_since(READ_ONCE(looked_at_ms), now) < REAP_MS)
 		return false;
 	WRITE_ONCE(looked_at_ms, now);
 	return true;
@@ -104,7 +104,7 @@ static bool may_shed(uint64_t now)
 {
 	uint64_t next = READ_ONCE(next_shed_ms);
 
-	if (next < now)
+	if (ms_since(next, now))
 		next = now;
 	if (next >= now + SHED_BURST * SHED_MS)
 		return false;
@@ -119,7 +119,7 @@ static cold_path void shed_if_fallen(size_t out_bytes, uint64_t now)
 	uint64_t since = READ_ONCE(low_since_ms);
 	size_t peak = max_size(READ_ONCE(peak_bytes), out_bytes);
 	bool is_low = peak >= MIN_FALLEN_BYTES && out_bytes < peak / FALLEN_PART;
-	bool fell = is_low && since && now >= since + REAP_MS;
+	bool fell = is_low && since && ms_since(since, now) >= REAP_MS;
 
 	WRITE_ONCE(peak_bytes, fell ? 0 : peak);
 	WRITE_ONCE(low_since_ms, !is_low || fell ? 0 : since ? since : now);
@@ -195,7 +195,7 @@ static bool look(struct percpu_area *a)
 {
 	uint64_t now = os_coarse_clock_ms();
 
-	if ((int64_t)(now - READ_ONCE(a->looked_at_ms)) < REAP_MS)
+	if (ms_since(READ_ONCE(a->looked_at_ms), now) < REAP_MS)
 		return false;
 	WRITE_ONCE(a->looked_at_ms, now);
 	reap(a, now);
