@@ -6,6 +6,7 @@
 #include "boot/boot.h"
 #include "os/bug.h"
 #include "os/lock.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "profile/sampler.h"
@@ -169,7 +170,7 @@ void *guarded_pool_alloc(size_t size, size_t align, const struct caller *by)
 		return NULL;
 	}
 	page = slot_page(s);
-	align = max_size(align, size >= 16 ? 16 : 8);
+	align = max_size(align, size >= 16 || bslab_options.hardened ? 16 : 8);
 	s->addr = sampler_chance(0.5) ? page : page + BSLAB_PAGE_SIZE - align_up(size, align);
 	s->size = size;
 	fill_around(s);

@@ -100,7 +100,7 @@ static void end(void)
 		at_end[i]();
 }
 
-static void hook_end(void)
+void process_hook_end(void)
 {
 	if (end_is_hooked)
 		return;
@@ -108,18 +108,35 @@ static void hook_end(void)
 	atexit(end);
 }
 
-/* Before the first allocation, which may be atexit()'s own, under its lock; where an option may want it. */
-static void __attribute__((constructor(102))) hook_end_early(void)
-{
-	if (unlikely(os_env("BSLAB_CONF")))
-		hook_end();
-}
 
 void process_at_end(void (*call)(void))
 {
 	bslab_assert(nr_at_end < MAX_AT_END);
 	at_end[nr_at_end++] = call;
-	hook_end();
+	process_hook_end();
+}
+
+/*
+ * Keys are numbered by each copy of libc (dlmopen, LD_AUDIT) and their values lie in the thread: who has the same number in another
+ * copy finds ours. So not one of the first, which others have: the last for which a thread needs no memory of its own (glibc).
+ */
+#define LAST_INLINE_KEY 31
+
+static out_of_line bool thread_key_create(void)
+{
+	pthread_key_t key[LAST_INLINE_KEY + 1];
+	unsigned nr = 0;
+	bool is_made;
+
+	do
+		is_made = pthread_key_create(&key[nr], thread_exit) == 0;
+	while (is_made && key[nr++] < LAST_INLINE_KEY && nr <= LAST_INLINE_KEY);
+	if (!nr)
+		return false;
+	thread_key = key[--nr];
+	while (nr-- > 0)
+		pthread_key_delete(key[nr]);
+	return true;
 }
 
 /*
@@ -129,7 +146,7 @@ void process_at_end(void (*call)(void))
 static void register_callbacks(void)
 {
 	register_for_fork();
-	if (pthread_key_create(&thread_key, thread_exit) == 0)
+	if (thread_key_create())
 		atomic_store_explicit(&thread_key_made, true, memory_order_release);
 	if (bslab_options.hardened)
 		hardened_at_exit();

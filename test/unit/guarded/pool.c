@@ -5,6 +5,7 @@
 #include "fake_os.h"
 #include "guarded/count.h"
 #include "guarded/pool.h"
+#include "os/options.h"
 #include "os/os.h"
 #include "slab/sizes.h"
 
@@ -65,6 +66,18 @@ Test(pool, alignment_is_kept)
 	cr_assert_null(guarded_pool_alloc(BSLAB_PAGE_SIZE + 1, 1, &nobody));
 	cr_assert_null(guarded_pool_alloc(1, 2 * BSLAB_PAGE_SIZE, &nobody));
 	cr_assert_null(guarded_pool_alloc(0, 1, &nobody));
+}
+
+Test(pool, aligns_to_16_in_the_hardened_mode)
+{
+	bslab_options.hardened = true;
+	for (size_t i = 0; i < 100; i++) {
+		void *p = guarded_pool_alloc(1 + i % 20, 1, &nobody);
+		uintptr_t damage;
+
+		cr_assert_eq((uintptr_t)p % 16, 0);
+		cr_assert(give(p, &damage));
+	}
 }
 
 Test(pool, sees_what_is_written_beside)
