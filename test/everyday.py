@@ -6,7 +6,7 @@ library's code and constants than it should. Both repeat from run to run, which 
 maps windows of 64 KiB around faults. With --window, when it runs functions that are not in the first of these.
 
 --list prints the functions that ran, in the order in which they ran first, one a line. x86-64, a process that neither
-forks nor makes threads. Skipped where ptrace() is refused.
+forks nor makes threads. Fails also where the library has initialized variables. Skipped where ptrace() is refused.
 """
 import collections
 import ctypes
@@ -49,12 +49,12 @@ def functions(library):
     return found
 
 
-def everyday_sections(library):
-    """Ranges of addresses."""
+def sections(library, name):
+    """Ranges of addresses of those whose names begin so."""
     found = []
     for line in lines_of("readelf", "-SW", library):
         fields = line.partition("]")[2].split()
-        if fields and fields[0].startswith(".text.everyday"):
+        if fields and fields[0].startswith(name):
             start = int(fields[2], 16)
             found.append(range(start, start + int(fields[4], 16)))
     return found
@@ -165,7 +165,7 @@ def main():
         for address in ran:
             print(known[address].name)
         return
-    together = [range(WINDOW)] if option == "--window" else everyday_sections(library)
+    together = [range(WINDOW)] if option == "--window" else sections(library, ".text.everyday")
     strays = [known[address] for address in ran if not any(address in section for section in together)]
     with tempfile.TemporaryDirectory() as directory:  # a file that no other process has mapped
         copy = shutil.copy(library, directory)
@@ -178,6 +178,8 @@ def main():
         print(f"  elsewhere: {function.size:5} {function.name}")
     if len(ran) < MIN_FUNCTIONS or not all(each):
         sys.exit(f"FAIL: {len(ran)} functions, pages {each}: not measured")
+    if any(len(section) for section in sections(library, ".data") if section not in sections(library, ".data.rel.ro")):
+        sys.exit("FAIL: the library has a .data, of which each process copies a page")
     if size > MAX_STRAY_BYTES:
         sys.exit(f"FAIL: at most {MAX_STRAY_BYTES} bytes elsewhere: into preload/everyday.ld?")
     if pages > MAX_PAGES:

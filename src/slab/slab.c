@@ -20,7 +20,17 @@
 
 static struct paged_pool headers[MAX_SLAB_WORDS + 1]; /* by number of bitmap words */
 
-struct kmem_cache gone_cache = {.size = 1, .reciprocal = 1ull << RECIPROCAL_SHIFT, .line_objects = 1};
+struct kmem_cache gone_cache;
+
+/* With the first slab, and not by an initializer: the library has no .data, which each process would copy a page of. */
+static void gone_cache_make(void)
+{
+	if (likely(READ_ONCE(gone_cache.size)))
+		return;
+	WRITE_ONCE(gone_cache.reciprocal, 1ull << RECIPROCAL_SHIFT);
+	WRITE_ONCE(gone_cache.line_objects, 1);
+	WRITE_ONCE(gone_cache.size, 1);
+}
 
 uintptr_t slab_object_base(struct slab *s, uintptr_t addr)
 {
@@ -154,6 +164,7 @@ static struct slab *slab_create_of(struct kmem_cache *c, unsigned nr_objects, un
 
 	if (!s)
 		return NULL;
+	gone_cache_make();
 	pages = slab_alloc_pages(c, nr_pages, pages_flags | cache_pages_flags(c), &zeroed);
 	if (!pages) {
 		paged_put(&headers[nr_words], s);
