@@ -9,8 +9,6 @@
 #include <malloc.h>
 
 #include "malloc/fast.h"
-#include "malloc/internal.h"
-#include "os/os.h"
 
 #ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmissing-attributes"
@@ -38,21 +36,6 @@ EXPORT void *calloc(size_t count, size_t size)
 EXPORT out_of_line void *realloc(void *ptr, size_t size)
 {
 	return bslab_realloc(ptr, size);
-}
-
-extern __typeof__(realloc) own_realloc __attribute__((alias("realloc"), visibility("hidden")));
-
-/*
- * Before the first allocation, where an option may want it. A program that has a malloc of its own may have an atexit(), too, and
- * not be ready for a call of it (ThreadSanitizer's): that it has realloc() tells.
- */
-static void __attribute__((constructor(102))) hook_end_early(void)
-{
-	void *(*ours)(void *, size_t) = own_realloc;
-
-	__asm__("" : "+r"(ours)); /* to the compiler both are one */
-	if (unlikely(os_env("BSLAB_CONF")) && realloc == ours)
-		process_hook_end();
 }
 
 /*

@@ -338,7 +338,7 @@ static bool may_retry(size_t free)
 
 static bool window_is_over(void)
 {
-	return os_coarse_clock_ms() - READ_ONCE(balance.failed_at) >= WINDOW_MS;
+	return ms_since(READ_ONCE(balance.failed_at), os_coarse_clock_ms()) >= WINDOW_MS;
 }
 
 static enum end evacuate_step(struct pageblock *blk, size_t *budget)

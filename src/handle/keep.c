@@ -194,7 +194,7 @@ void handles_reap(void)
 	struct handle_thread *t;
 	unsigned class;
 
-	if (likely(now - atomic_load_explicit(&handle_threads.looked_at, memory_order_relaxed) < REAP_MS) ||
+	if (likely(ms_since(atomic_load_explicit(&handle_threads.looked_at, memory_order_relaxed), now) < REAP_MS) ||
 	    atomic_exchange(&handle_threads.is_looking, true))
 		return;
 	atomic_store_explicit(&handle_threads.looked_at, now, memory_order_relaxed);

@@ -17,8 +17,6 @@ void process_boot(void);
 /* Has a function called when the process ends by exit(); in the boot. */
 #define MAX_AT_END 3
 void process_at_end(void (*call)(void));
-/* Before the boot, where an option may want it: atexit() may allocate under a lock of its own. */
-void process_hook_end(void);
 /* Called on slow paths: has the thread's end hooked if it holds something by then. */
 void process_hook_thread(void);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Process life: boot at the first call, threads that end, fork. */
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -92,28 +93,50 @@ static void (*at_end[MAX_AT_END])(void);
 static unsigned nr_at_end;
 static bool end_is_hooked;
 
-static void end(void)
+static void end(void *unused)
 {
 	unsigned i = nr_at_end;
 
+	(void)unused;
 	while (i-- > 0)
 		at_end[i]();
 }
 
-void process_hook_end(void)
+static void end_at_exit(void)
 {
+	end(NULL);
+}
+
+#pragma weak dlsym /* not in a static program */
+extern void *__dso_handle __attribute__((weak, visibility("hidden")));
+
+/*
+ * atexit(), but libc's own: a program with a malloc of its own may have that, too, and not be ready for a call of it (ThreadSanitizer's).
+ */
+static void hook_end(void)
+{
+	int (*hook)(void (*)(void *), void *, void *);
+
 	if (end_is_hooked)
 		return;
 	end_is_hooked = true;
-	atexit(end);
+	hook = dlsym ? (int (*)(void (*)(void *), void *, void *))dlsym(RTLD_NEXT, "__cxa_atexit") : NULL;
+	if (!hook || hook(end, NULL, &__dso_handle ? __dso_handle : NULL) != 0)
+		atexit(end_at_exit);
 }
 
+/* Before the first allocation, which may be atexit()'s own, under its lock; where an option may want it. */
+static void __attribute__((constructor(102))) hook_end_early(void)
+{
+	if (unlikely(os_env("BSLAB_CONF")))
+		hook_end();
+}
 
 void process_at_end(void (*call)(void))
 {
 	bslab_assert(nr_at_end < MAX_AT_END);
 	at_end[nr_at_end++] = call;
-	process_hook_end();
+	hook_end();
 }
 
 /*

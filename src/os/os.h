@@ -128,14 +128,14 @@ bool os_is_single_threaded(void);
 size_t os_rseq_feature_size(void);
 uint64_t os_coarse_clock_ms(void);
 /*
- * From a time of it to another: 0 where the first was read later, by another thread. A clock that went back by more was set (a child in
+ * From a time of it to another: 0 where the first was read later, by another thread. A clock that went back by a minute was set (a child in
  * a time namespace): then all that was is long ago.
  */
 static inline uint64_t ms_since(uint64_t then, uint64_t now)
 {
 	int64_t ms = (int64_t)(now - then);
 
-	return ms >= 0 ? (uint64_t)ms : ms > -1000 ? 0 : UINT32_MAX;
+	return ms >= 0 ? (uint64_t)ms : ms > -60000 ? 0 : UINT32_MAX;
 }
 /* Microseconds, for spans. */
 uint64_t os_clock_us(void);

@@ -103,7 +103,7 @@ static void *block_take(struct buddy *b, struct pageblock *blk, const struct req
 	bslab_assert(pageblock_is_valid(blk));
 	block_relist(b, blk, true);
 	buddy_count_free(b, -(int)nr_pages, -(int)nr_dirty);
-	buddy_note_spare(b);
+	buddy_note_peak(b);
 	b->count.nr_allocs++;
 	b->count.nr_alloc_pages += nr_pages;
 	b->count.nr_fresh_pages += nr_pages - nr_dirty;

@@ -32,11 +32,21 @@ static inline void buddy_count_free(struct buddy *b, int nr_pages, int nr_dirty)
 	WRITE_ONCE(b->nr_dirty_free, b->nr_dirty_free + (size_t)nr_dirty);
 }
 
-/* Behind each time that pages are taken. */
-static inline void buddy_note_spare(struct buddy *b)
+/* Pages in use; a hint without the lock. */
+static inline size_t buddy_in_use(const struct buddy *b)
 {
-	if (b->nr_free < b->nr_spare)
-		WRITE_ONCE(b->nr_spare, b->nr_free);
+	size_t nr_pages = (size_t)READ_ONCE(b->nr_blocks) << PAGEBLOCK_ORDER;
+
+	return nr_pages - min_size(nr_pages, READ_ONCE(b->nr_free));
+}
+
+/* Behind each time that pages are taken. */
+static inline void buddy_note_peak(struct buddy *b)
+{
+	size_t n = buddy_in_use(b);
+
+	if (n > b->nr_peak)
+		WRITE_ONCE(b->nr_peak, n);
 }
 
 /* Of so many dirty pages that are handed out: how many are used for the first time. */

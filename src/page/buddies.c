@@ -168,6 +168,7 @@ static void blocks_move(struct buddy *to, struct buddy *from)
 	WRITE_ONCE(to->nr_dirty_free, to->nr_dirty_free + from->nr_dirty_free);
 	WRITE_ONCE(from->nr_free, 0);
 	WRITE_ONCE(from->nr_dirty_free, 0);
+	buddy_note_peak(to);
 }
 
 bool buddy_adopt(struct buddy *b)

@@ -74,7 +74,7 @@ void pages_rest(uint64_t now)
 void pages_tick_slow(void)
 {
 	struct buddy *b;
-	size_t n = 0, nr_spare = 0;
+	size_t n = 0, nr_spare = 0, nr_pages;
 
 	if (!zone_window_is_over())
 		return;
@@ -82,9 +82,10 @@ void pages_tick_slow(void)
 		lock_take(&b->lock, RANK_BUDDY);
 		n += b->nr_recycled;
 		b->nr_recycled = 0;
-		nr_spare += min_size(b->nr_spare, b->nr_free);
-		WRITE_ONCE(b->nr_spare_before, min_size(b->nr_spare, b->nr_free));
-		WRITE_ONCE(b->nr_spare, b->nr_free);
+		nr_pages = (size_t)b->nr_blocks << PAGEBLOCK_ORDER;
+		nr_spare += nr_pages - min_size(nr_pages, b->nr_peak);
+		WRITE_ONCE(b->nr_peak_before, b->nr_peak);
+		WRITE_ONCE(b->nr_peak, buddy_in_use(b));
 		b->retry_at = min_size(b->retry_at, 2 * b->nr_dirty_free);
 		lock_drop(&b->lock, RANK_BUDDY);
 	}
@@ -147,7 +148,7 @@ bool pages_extend(void *addr, unsigned nr_pages, unsigned nr_more, bool *zeroed)
 	if (ok) {
 		block_relist(b, blk, true);
 		buddy_count_free(b, -(int)nr_more, -(int)nr_dirty);
-		buddy_note_spare(b);
+		buddy_note_peak(b);
 		b->nr_recycled += nr_dirty - block_use(blk, nr_dirty);
 		b->count.nr_extends++;
 		b->count.nr_alloc_pages += nr_more;

@@ -101,7 +101,7 @@ struct buddy {
 	uint32_t nr_blocks;
 	size_t nr_free, nr_dirty_free; /* pages */
 	size_t nr_recycled; /* warm pages handed out in this window; see 3 in zone.h */
-	size_t nr_spare, nr_spare_before; /* the fewest free pages in it, and in the one before */
+	size_t nr_peak, nr_peak_before; /* the most pages in use in it, and in the one before */
 	uint64_t seen_calls, seen_at_ms; /* allocations and frees at a look, and when they were another number */
 	bool is_purging;      /* a thread gives dirty pages back by watermark */
 	uint8_t purge_order;  /* of the smallest pieces of a purge that has not come to its end */

@@ -198,23 +198,9 @@ static unsigned purge_buddy(struct buddy *b, size_t nr_keep, unsigned min_order,
 	return nr_blocks;
 }
 
-static size_t without(const struct buddy *b, size_t nr_free)
-{
-	size_t nr_pages = (size_t)READ_ONCE(b->nr_blocks) << PAGEBLOCK_ORDER;
-
-	return nr_pages - min_size(nr_pages, nr_free);
-}
-
-static size_t in_use(const struct buddy *b)
-{
-	return without(b, READ_ONCE(b->nr_free));
-}
-
 size_t purge_high_pages(const struct buddy *b)
 {
-	size_t nr_spare = min_size(READ_ONCE(b->nr_spare), READ_ONCE(b->nr_spare_before));
-
-	return zone_high_partial_pages(in_use(b), without(b, nr_spare));
+	return zone_high_partial_pages(buddy_in_use(b), max_size(READ_ONCE(b->nr_peak), READ_ONCE(b->nr_peak_before)));
 }
 
 /*
@@ -283,7 +269,7 @@ unsigned purge_rested(struct buddy *b, uint64_t now)
 {
 	bool has_floor = buddy_is_apart(b) || zone_dirty_floor() > MAX_RESTED_FLOOR || (!rests(b, now) && READ_ONCE(b->nr_users));
 
-	return balance(b, has_floor ? purge_high_pages(b) : zone_share_of_partial(in_use(b)));
+	return balance(b, has_floor ? purge_high_pages(b) : zone_share_of_partial(buddy_in_use(b)));
 }
 
 void purge_all(struct buddy *b)

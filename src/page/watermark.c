@@ -37,6 +37,7 @@ static void learn(size_t nr_recycled, uint64_t now)
 	zone.nr_recycled = 0;
 	WRITE_ONCE(zone.nr_purged, zone.nr_purged / 2);
 	zone.nr_peak = zone.nr_used;
+	zone.nr_spare = 0; /* nobody has counted them: zone_next_window() */
 }
 
 /* How many of the clean pages handed out would be warm had they not been purged. */
@@ -115,6 +116,7 @@ void zone_next_window(size_t nr_recycled, size_t nr_spare)
 	lock_take(&zone.lock, RANK_ZONE);
 	zone.nr_spare = nr_spare;
 	learn(nr_recycled, now);
+	zone.nr_spare = nr_spare; /* for the next one */
 	lock_drop(&zone.lock, RANK_ZONE);
 	zone_balance();
 }

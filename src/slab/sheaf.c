@@ -484,7 +484,7 @@ bool barn_has_rested(struct kmem_cache *c, uint64_t now_ms, uint64_t rest_ms)
 		WRITE_ONCE(b->visited_at_ms, now_ms);
 		return false;
 	}
-	if (!visited_at || now_ms < visited_at + rest_ms)
+	if (!visited_at || ms_since(visited_at, now_ms) < rest_ms)
 		return false;
 	WRITE_ONCE(b->visited_at_ms, 0);
 	return true;
