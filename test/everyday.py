@@ -2,11 +2,11 @@
 """everyday.py [--list|--window] LIBRARY PROGRAM [ARGUMENT...]: what of the library a process runs with it preloaded.
 
 Fails when the process runs functions that preload/everyday.ld does not keep together, or touches more pages of the
-library's code and constants than it should. Both repeat from run to run, which what is resident need not: the kernel
+library's code and constants than it should, or where the library has initialized variables. All repeat from run to run, which what is resident need not: the kernel
 maps windows of 64 KiB around faults. With --window, when it runs functions that are not in the first of these.
 
 --list prints the functions that ran, in the order in which they ran first, one a line. x86-64, a process that neither
-forks nor makes threads. Fails also where the library has initialized variables. Skipped where ptrace() is refused.
+forks nor makes threads. Skipped where ptrace() is refused.
 """
 import collections
 import ctypes

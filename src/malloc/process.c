@@ -102,27 +102,24 @@ static void end(void *unused)
 		at_end[i]();
 }
 
-static void end_at_exit(void)
-{
-	end(NULL);
-}
-
 #pragma weak dlsym /* not in a static program */
 extern void *__dso_handle __attribute__((weak, visibility("hidden")));
+/* What atexit() is made of (Itanium C++ ABI, 3.3.5.3). */
+int __cxa_atexit(void (*call)(void *), void *arg, void *dso);
 
 /*
  * atexit(), but libc's own: a program with a malloc of its own may have that, too, and not be ready for a call of it (ThreadSanitizer's).
  */
 static void hook_end(void)
 {
-	int (*hook)(void (*)(void *), void *, void *);
+	__typeof__(&__cxa_atexit) hook = NULL;
 
 	if (end_is_hooked)
 		return;
 	end_is_hooked = true;
-	hook = dlsym ? (int (*)(void (*)(void *), void *, void *))dlsym(RTLD_NEXT, "__cxa_atexit") : NULL;
-	if (!hook || hook(end, NULL, &__dso_handle ? __dso_handle : NULL) != 0)
-		atexit(end_at_exit);
+	if (dlsym)
+		hook = (__typeof__(hook))dlsym(RTLD_NEXT, "__cxa_atexit");
+	(hook ? hook : __cxa_atexit)(end, NULL, &__dso_handle ? __dso_handle : NULL);
 }
 
 /* Before the first allocation, which may be atexit()'s own, under its lock; where an option may want it. */
@@ -149,11 +146,9 @@ static out_of_line bool thread_key_create(void)
 {
 	pthread_key_t key[LAST_INLINE_KEY + 1];
 	unsigned nr = 0;
-	bool is_made;
 
-	do
-		is_made = pthread_key_create(&key[nr], thread_exit) == 0;
-	while (is_made && key[nr++] < LAST_INLINE_KEY && nr <= LAST_INLINE_KEY);
+	while (nr <= LAST_INLINE_KEY && (!nr || key[nr - 1] < LAST_INLINE_KEY) && pthread_key_create(&key[nr], thread_exit) == 0)
+		nr++;
 	if (!nr)
 		return false;
 	thread_key = key[--nr];

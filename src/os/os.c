@@ -379,10 +379,8 @@ void os_release_write_signals(const struct held_signals *h)
 
 void os_hold_signals(struct held_signals *h)
 {
-#define BIT(signal) ((uint64_t)1 << ((signal) - 1))
 	/* But for what the thread itself causes: the kernel ends who blocks them. A sandbox answers system calls by SIGSYS. */
-	uint64_t set = ~(BIT(SIGSYS) | BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP));
-#undef BIT
+	uint64_t set = ~(SIGNAL_BIT(SIGSYS) | SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGTRAP));
 
 	h->is_held = SYS(SYS_rt_sigprocmask, SIG_BLOCK, &set, &h->mask, sizeof set, 0, 0) == 0;
 }

@@ -209,7 +209,7 @@ size_t purge_high_pages(const struct buddy *b)
  */
 static unsigned auto_purge_order(const struct buddy *b, size_t high)
 {
-	size_t nr_pages = (size_t)b->nr_blocks << PAGEBLOCK_ORDER, nr_dirty = b->nr_dirty_free * (nr_pages - b->nr_free < nr_pages / 8 ? 2 : 1);
+	size_t nr_pages = (size_t)b->nr_blocks << PAGEBLOCK_ORDER, nr_dirty = b->nr_dirty_free * (buddy_in_use(b) < nr_pages / 8 ? 2 : 1);
 	unsigned order = nr_dirty <= 2 * high ? MIN_AUTO_PURGE_ORDER : nr_dirty <= 4 * high ? MIN_AUTO_PURGE_ORDER / 2 : 0;
 
 	return order > min_purge_order() ? order : min_purge_order();

@@ -22,7 +22,10 @@ static struct paged_pool headers[MAX_SLAB_WORDS + 1]; /* by number of bitmap wor
 
 struct kmem_cache gone_cache;
 
-/* With the first slab, and not by an initializer: the library has no .data, which each process would copy a page of. */
+/*
+ * With the first slab, so before a header goes back, and not by an initializer: the library has no .data, which each process would copy a
+ * page of. Two threads may do it at once, and store the same.
+ */
 static void gone_cache_make(void)
 {
 	if (likely(READ_ONCE(gone_cache.size)))

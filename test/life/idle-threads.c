@@ -6,7 +6,6 @@
  * What is compared is all that is resident, the stacks too, two pages for each thread under both. Of threads that had no more
  * than they keep, nobody saves half: those pages and the objects are most of it.
  */
-#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdint.h>
@@ -52,22 +51,6 @@ static void *live(void *arg)
 	while (sem_wait(&wake))
 		;
 	return NULL;
-}
-
-/* Exactly, as the counters of status are not. */
-static long resident_kib(void)
-{
-	char text[4096];
-	int fd = open("/proc/self/smaps_rollup", O_RDONLY);
-	ssize_t n = read(fd, text, sizeof text - 1);
-	char *line;
-
-	EXPECT(n > 0);
-	text[n] = '\0';
-	close(fd);
-	line = strstr(text, "\nRss:");
-	EXPECT(line);
-	return atol(line + 5);
 }
 
 /* The figure goes to stdout; the process ends with its threads asleep. */

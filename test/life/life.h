@@ -3,9 +3,11 @@
 #ifndef LIFE_H
 #define LIFE_H
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define EXPECT(cond)                                                                               \
 	do {                                                                                       \
@@ -69,6 +71,22 @@ static inline int nr_mappings(void)
 	if (f)
 		fclose(f);
 	return n;
+}
+
+/* Exactly, as the counters of status are not. */
+static inline long resident_kib(void)
+{
+	char text[4096];
+	int fd = open("/proc/self/smaps_rollup", O_RDONLY);
+	ssize_t n = read(fd, text, sizeof text - 1);
+	char *line;
+
+	EXPECT(n > 0);
+	text[n] = '\0';
+	close(fd);
+	line = strstr(text, "\nRss:");
+	EXPECT(line);
+	return atol(line + 5);
 }
 
 #endif

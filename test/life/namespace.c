@@ -5,7 +5,6 @@
  */
 #include <dlfcn.h>
 #include <pthread.h>
-#include <unistd.h>
 
 #include "life.h"
 
@@ -25,16 +24,6 @@ static void *work(void *arg)
 	EXPECT(!fault);
 	EXPECT(use_malloc());
 	return arg;
-}
-
-static long resident_kib(void)
-{
-	FILE *f = fopen("/proc/self/statm", "r");
-	long nr_pages = 0;
-
-	EXPECT(f && fscanf(f, "%*d %ld", &nr_pages) == 1);
-	fclose(f);
-	return nr_pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 int main(int argc, char **argv)
